@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+/* Internet addresses as people write them: "127.0.0.1:5050", "[::]:5050", "10.0.0.0/8". No name look-ups. */
+#ifndef COMMON_ADDRESS_H
+#define COMMON_ADDRESS_H
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+union address {
+	struct sockaddr sa;
+	struct sockaddr_in in;
+	struct sockaddr_in6 in6;
+};
+
+/* Longest text of address_format(): "[" IPv6 "%" scope "]:" port NUL. */
+#define ADDRESS_TEXT_MAX 72
+
+struct prefix {
+	uint8_t bytes[16]; /* IPv4 as ::ffff:a.b.c.d */
+	unsigned bits;     /* 0-128 */
+};
+
+/* Reads "IPv4:PORT" or "[IPv6]:PORT" (RFC 3986 brackets), port 1-65535. Returns 0 or -EINVAL. */
+int address_parse(const char *s, union address *ret);
+
+/* Writes "IPv4:PORT" or "[IPv6]:PORT"; an IPv4-mapped IPv6 address is shown as IPv4. Returns dst. */
+char *address_format(const union address *a, char dst[static ADDRESS_TEXT_MAX]);
+
+socklen_t address_len(const union address *a);
+uint16_t address_port(const union address *a);
+bool address_equal(const union address *a, const union address *b);
+
+/* The address without its port as 16 bytes (IPv4 as ::ffff:a.b.c.d), so that both families count alike. */
+void address_key(const union address *a, uint8_t ret[static 16]);
+
+/* Reads "ADDRESS/BITS" or "ADDRESS". Returns 0 or -EINVAL. */
+int prefix_parse(const char *s, struct prefix *ret);
+bool prefix_contains(const struct prefix *p, const union address *a);
+
+#endif

@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: MIT */
+#include "common/text.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+/* One decoded step: how many bytes it spans, and whether they are well-formed and harmless. */
+struct step {
+	unsigned len;
+	bool well_formed;
+	bool control;
+};
+
+static bool is_continuation(unsigned char c)
+{
+	return (c & 0xc0) == 0x80;
+}
+
+/* Decodes the character at s (len > 0); an ill-formed one spans its maximal subpart. */
+static struct step decode(const unsigned char *s, size_t len)
+{
+	unsigned char c = s[0], low = 0x80, high = 0xbf;
+	unsigned need;
+
+	if (c < 0x80)
+		return (struct step){1, true, (c < 0x20 && c != '\t') || c == 0x7f};
+	if (c >= 0xc2 && c <= 0xdf)
+		need = 1;
+	else if (c >= 0xe0 && c <= 0xef)
+		need = 2;
+	else if (c >= 0xf0 && c <= 0xf4)
+		need = 3;
+	else
+		return (struct step){1, false, false};
+
+	/* The second byte's range excludes overlong forms, surrogates and what lies above U+10FFFF. */
+	if (c == 0xe0)
+		low = 0xa0;
+	else if (c == 0xed)
+		high = 0x9f;
+	else if (c == 0xf0)
+		low = 0x90;
+	else if (c == 0xf4)
+		high = 0x8f;
+
+	if (len < 2 || s[1] < low || s[1] > high)
+		return (struct step){1, false, false};
+	for (unsigned i = 2; i <= need; i++)
+		if (i >= len || !is_continuation(s[i]))
+			return (struct step){i, false, false};
+	return (struct step){need + 1, true, c == 0xc2 && s[1] < 0xa0};
+}
+
+/* Skips printable ASCII eight bytes at a time: the common case by far. */
+static size_t ascii_run(const char *s, size_t len)
+{
+	const uint64_t ones = 0x0101010101010101ULL, highs = 0x8080808080808080ULL;
+	size_t i = 0;
+
+	for (; i + 8 <= len; i += 8) {
+		uint64_t w;
+		memcpy(&w, s + i, 8);
+		uint64_t below_space = (w - ones * 0x20) & ~w;
+		uint64_t x = w ^ ones * 0x7f;
+		uint64_t is_del = (x - ones) & ~x;
+		if ((w | below_space | is_del) & highs)
+			break;
+	}
+	while (i < len && s[i] >= 0x20 && s[i] < 0x7f)
+		i++;
+	return i;
+}
+
+bool text_is_clean(const char *s, size_t len)
+{
+	size_t i = ascii_run(s, len);
+
+	while (i < len) {
+		struct step st = decode((const unsigned char *)s + i, len - i);
+		if (!st.well_formed || st.control)
+			return false;
+		i += st.len;
+		i += ascii_run(s + i, len - i);
+	}
+	return true;
+}
+
+size_t text_sanitise(char *dst, const char *src, size_t len)
+{
+	char *d = dst;
+
+	for (size_t i = 0; i < len;) {
+		size_t run = ascii_run(src + i, len - i);
+		memcpy(d, src + i, run);
+		d += run;
+		i += run;
+		if (i == len)
+			break;
+		struct step st = decode((const unsigned char *)src + i, len - i);
+		if (st.well_formed && !st.control) {
+			memcpy(d, src + i, st.len);
+			d += st.len;
+		} else {
+			memcpy(d, "\xef\xbf\xbd", 3);
+			d += 3;
+		}
+		i += st.len;
+	}
+	return (size_t)(d - dst);
+}
+
+char *text_escape(char *dst, size_t size, const char *src, size_t len)
+{
+	size_t o = 0;
+
+	for (size_t i = 0; i < len;) {
+		struct step st = decode((const unsigned char *)src + i, len - i);
+		bool plain = st.well_formed && !st.control && src[i] != '\\' && src[i] != '\t';
+		size_t need = plain ? st.len : 4 * (size_t)st.len;
+		if (o + need + 1 > size)
+			break;
+		if (plain)
+			memcpy(dst + o, src + i, st.len);
+		else
+			for (unsigned k = 0; k < st.len; k++)
+				snprintf(dst + o + 4 * (size_t)k, 5, "\\x%02x", (unsigned char)src[i + k]);
+		o += need;
+		i += st.len;
+	}
+	dst[o] = '\0';
+	return dst;
+}
+
+/* White space beyond ASCII would let one nick look like two words: U+00A0, U+1680, U+2000-200F, U+2028-202F, U+205F-2064, U+3000, U+FEFF. */
+static bool is_unicode_space(const unsigned char *s, unsigned len)
+{
+	if (len == 2)
+		return s[0] == 0xc2 && (s[1] == 0xa0 || s[1] == 0xad);
+	if (len != 3)
+		return false;
+	if (s[0] == 0xe1)
+		return s[1] == 0x9a && s[2] == 0x80;
+	if (s[0] == 0xe2)
+		return (s[1] == 0x80 && (s[2] <= 0x8f || s[2] >= 0xa8)) || (s[1] == 0x81 && s[2] >= 0x9f);
+	return (s[0] == 0xe3 && s[1] == 0x80 && s[2] == 0x80) || (s[0] == 0xef && s[1] == 0xbb && s[2] == 0xbf);
+}
+
+bool text_nick_valid(const char *s, size_t len)
+{
+	if (len < 1 || len > TEXT_NICK_MAX || strchr(":/*#", s[0]))
+		return false;
+	for (size_t i = 0; i < len;) {
+		struct step st = decode((const unsigned char *)s + i, len - i);
+		if (!st.well_formed || st.control || s[i] == ' ' || s[i] == '\t' ||
+		    is_unicode_space((const unsigned char *)s + i, st.len))
+			return false;
+		i += st.len;
+	}
+	return true;
+}
+
+bool text_room_valid(const char *s, size_t len)
+{
+	if (len < 1 || len > TEXT_ROOM_MAX)
+		return false;
+	for (size_t i = 0; i < len; i++) {
+		char c = s[i];
+		if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+		      c == '.' || c == '-'))
+			return false;
+	}
+	return true;
+}
+
+int text_parse_size(const char *s, uint64_t *ret)
+{
+	uint64_t v = 0, unit = 1;
+
+	if (*s < '0' || *s > '9')
+		return -EINVAL;
+	for (; *s >= '0' && *s <= '9'; s++)
+		if (__builtin_mul_overflow(v, 10, &v) || __builtin_add_overflow(v, (uint64_t)(*s - '0'), &v))
+			return -ERANGE;
+	switch (*s) {
+	case 'K':
+	case 'k':
+		unit = 1ULL << 10;
+		s++;
+		break;
+	case 'M':
+	case 'm':
+		unit = 1ULL << 20;
+		s++;
+		break;
+	case 'G':
+	case 'g':
+		unit = 1ULL << 30;
+		s++;
+		break;
+	}
+	if (*s)
+		return -EINVAL;
+	if (__builtin_mul_overflow(v, unit, &v))
+		return -ERANGE;
+	*ret = v;
+	return 0;
+}

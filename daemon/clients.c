@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/clients.h"
+
+#include "common/cleanup.h"
+#include "daemon/memfd.h"
+
+#include <pthread.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#define CLIENTS_MAGIC 0x736e6c6364746863ULL
+#define CLIENTS_LAYOUT 1
+
+struct header {
+	uint64_t magic;
+	uint32_t layout, capacity;
+	_Atomic uint64_t next_id;
+	_Atomic uint32_t high; /* entries from here on were never used */
+	uint32_t n_origins;
+	struct client_history history;
+	struct client_origin origins[CLIENTS_ORIGINS];
+};
+
+struct file {
+	struct header header;
+	_Alignas(MEMFD_ALIGN) struct scratch scratches[CLIENTS_SCRATCHES];
+	_Alignas(MEMFD_ALIGN) struct client entries[CLIENTS_CAPACITY];
+	_Alignas(MEMFD_ALIGN) char areas[CLIENTS_CAPACITY][CLIENT_IN_SIZE + CLIENT_OUT_SIZE];
+};
+
+struct clients {
+	struct file *file;
+	pthread_mutex_t lock;
+	uint32_t *free; /* stack, so that used entries stay close together */
+	uint32_t n_free, room_free;
+};
+
+uint64_t clients_file_size(void)
+{
+	return sizeof(struct file);
+}
+
+int clients_open(int fd, bool fresh, struct clients **ret)
+{
+	struct clients *cs = calloc(1, sizeof(*cs));
+	int64_t size;
+	int e;
+
+	if (!cs)
+		return -ENOMEM;
+	size = memfd_check(fd, sizeof(struct file));
+	e = size < 0 ? (int)size : memfd_map(fd, 0, sizeof(struct file), (void **)&cs->file);
+	if (e < 0) {
+		free(cs);
+		return e;
+	}
+	pthread_mutex_init(&cs->lock, NULL);
+	struct header *h = &cs->file->header;
+	if (fresh) {
+		h->magic = CLIENTS_MAGIC;
+		h->layout = CLIENTS_LAYOUT;
+		h->capacity = CLIENTS_CAPACITY;
+		atomic_store(&h->next_id, 1);
+	} else if (h->magic != CLIENTS_MAGIC || h->layout != CLIENTS_LAYOUT || h->capacity != CLIENTS_CAPACITY ||
+		   atomic_load(&h->high) > CLIENTS_CAPACITY || h->n_origins > CLIENTS_ORIGINS ||
+		   atomic_load(&h->next_id) > UINT64_MAX / 2) {
+		clients_close(cs);
+		return -EBADMSG;
+	}
+	for (uint32_t i = 0; i < h->n_origins; i++) {
+		struct client_origin *o = &h->origins[i];
+		if (!memchr(o->listener, 0, sizeof(o->listener)) || !memchr(o->type, 0, sizeof(o->type)) ||
+		    !memchr(o->mode, 0, sizeof(o->mode)) || !memchr(o->room, 0, sizeof(o->room))) {
+			clients_close(cs);
+			return -EBADMSG;
+		}
+	}
+	*ret = cs;
+	return 0;
+}
+
+void clients_close(struct clients *cs)
+{
+	if (!cs)
+		return;
+	munmap(cs->file, sizeof(struct file));
+	pthread_mutex_destroy(&cs->lock);
+	free(cs->free);
+	free(cs);
+}
+
+struct client_history *clients_history(struct clients *cs)
+{
+	return &cs->file->header.history;
+}
+
+static int push_free(struct clients *cs, uint32_t index)
+{
+	if (cs->n_free == cs->room_free) {
+		uint32_t n = cs->room_free ? cs->room_free * 2 : 256;
+		uint32_t *p = reallocarray(cs->free, n, sizeof(*p));
+		if (!p)
+			return -ENOMEM; /* the entry is found again at the next start */
+		cs->free = p;
+		cs->room_free = n;
+	}
+	cs->free[cs->n_free++] = index;
+	return 0;
+}
+
+struct client *clients_allocate(struct clients *cs)
+{
+	struct header *h = &cs->file->header;
+	struct client *c = NULL;
+
+	pthread_mutex_lock(&cs->lock);
+	if (cs->n_free > 0)
+		c = &cs->file->entries[cs->free[--cs->n_free]];
+	else if (atomic_load(&h->high) < CLIENTS_CAPACITY)
+		c = &cs->file->entries[atomic_fetch_add(&h->high, 1)];
+	pthread_mutex_unlock(&cs->lock);
+	if (!c)
+		return NULL;
+	memset((char *)c + sizeof(c->cookie), 0, sizeof(*c) - sizeof(c->cookie));
+	c->id = atomic_fetch_add(&h->next_id, 1);
+	return c;
+}
+
+void clients_release(struct clients *cs, struct client *c)
+{
+	atomic_store(&c->cookie, 0);
+	pthread_mutex_lock(&cs->lock);
+	push_free(cs, clients_index(cs, c));
+	pthread_mutex_unlock(&cs->lock);
+}
+
+void clients_rebuild(struct clients *cs)
+{
+	pthread_mutex_lock(&cs->lock);
+	cs->n_free = 0;
+	for (uint32_t i = atomic_load(&cs->file->header.high); i-- > 0;)
+		if (atomic_load(&cs->file->entries[i].cookie) == 0)
+			push_free(cs, i);
+	pthread_mutex_unlock(&cs->lock);
+}
+
+unsigned clients_layout(void)
+{
+	return CLIENTS_LAYOUT;
+}
+
+uint64_t clients_next_id(const struct clients *cs)
+{
+	return atomic_load(&cs->file->header.next_id);
+}
+
+uint32_t clients_index(const struct clients *cs, const struct client *c)
+{
+	return (uint32_t)(c - cs->file->entries);
+}
+
+struct client *clients_at(struct clients *cs, uint32_t index)
+{
+	return index < atomic_load(&cs->file->header.high) ? &cs->file->entries[index] : NULL;
+}
+
+char *clients_inbox(struct clients *cs, const struct client *c)
+{
+	return cs->file->areas[clients_index(cs, c)];
+}
+
+char *clients_outbox(struct clients *cs, const struct client *c)
+{
+	return cs->file->areas[clients_index(cs, c)] + CLIENT_IN_SIZE;
+}
+
+struct scratch *clients_scratch(struct clients *cs, unsigned worker)
+{
+	return &cs->file->scratches[worker];
+}
+
+static bool origin_used(struct clients *cs, unsigned number)
+{
+	for (uint32_t i = 0; i < atomic_load(&cs->file->header.high); i++)
+		if (atomic_load(&cs->file->entries[i].cookie) && cs->file->entries[i].origin == number)
+			return true;
+	return false;
+}
+
+int clients_intern(struct clients *cs, const struct client_origin *origin)
+{
+	struct header *h = &cs->file->header;
+
+	for (uint32_t i = 0; i < h->n_origins; i++)
+		if (memcmp(&h->origins[i], origin, sizeof(*origin)) == 0)
+			return (int)i;
+	if (h->n_origins < CLIENTS_ORIGINS) {
+		h->origins[h->n_origins] = *origin;
+		return (int)h->n_origins++;
+	}
+	for (uint32_t i = 0; i < h->n_origins; i++)
+		if (!origin_used(cs, i)) {
+			h->origins[i] = *origin;
+			return (int)i;
+		}
+	return -ENOSPC;
+}
+
+const struct client_origin *clients_origin(const struct clients *cs, unsigned number)
+{
+	return number < cs->file->header.n_origins ? &cs->file->header.origins[number] : NULL;
+}

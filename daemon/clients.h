@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The table of clients in a memory file: everything about a connection that has to outlive the process.
+ *
+ * A client's entry holds its state twice; a change is prepared in the other half and becomes true by the single store
+ * of `live`. Where a change and a message in a room belong together, an intent in the worker's scratch joins them.
+ *
+ * Output is one stream of bytes, counted from 0 as the kernel counts them: bytes below out_end lie in the client's
+ * outbox (at stream offset % CLIENT_OUT_SIZE), the rest is the room's log from cursor on. Input is counted likewise;
+ * bytes from in_parsed on that were received are in a worker's scratch, or in the client's inbox at offset %
+ * CLIENT_IN_SIZE. How much was really sent and received the kernel knows, so nothing is stored per send().
+ */
+#ifndef DAEMON_CLIENTS_H
+#define DAEMON_CLIENTS_H
+
+#include "common/text.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define CLIENTS_CAPACITY 131072
+#define CLIENT_IN_SIZE 65536
+#define CLIENT_OUT_SIZE 262144
+#define CLIENTS_SCRATCHES 64
+#define CLIENTS_ORIGINS 1024
+
+enum client_flags {
+	CLIENT_GREETED = 1 << 0,
+	CLIENT_CLOSING = 1 << 1, /* flush, then close */
+	CLIENT_DISCARD = 1 << 2, /* within a line that is too long */
+};
+
+struct client_state {
+	uint64_t in_parsed;
+	uint64_t out_end;
+	uint64_t cursor;      /* a message boundary in the room's log */
+	uint64_t cursor_seq;  /* its number */
+	uint64_t private_seq; /* first private message not yet in the outbox */
+	uint32_t room;	      /* index or ROOM_NONE */
+	uint16_t flags;
+	uint8_t nick_len; /* 0: none */
+	char nick[TEXT_NICK_MAX];
+};
+
+struct client {
+	_Atomic uint64_t cookie; /* SO_COOKIE; 0: the entry is free. Stored last. */
+	uint64_t id;
+	uint64_t connected_us; /* CLOCK_REALTIME */
+	_Atomic uint32_t live; /* which of st[] is true: 0 or 1 */
+	uint16_t origin;
+	uint16_t reserved;
+	struct client_state st[2];
+	uint8_t reserved2[64];
+};
+
+_Static_assert(sizeof(struct client) == 256, "part of the state's layout");
+
+/* Where clients come from: survives the listener that it names. */
+struct client_origin {
+	char listener[64];
+	char type[16], mode[16];
+	char room[TEXT_ROOM_MAX + 1];
+	uint8_t reserved[31];
+};
+
+/* A worker's own part: input of one client at a time, and the intent of the change under way. */
+struct scratch {
+	_Atomic uint64_t owner; /* client id whose input from base on lies in data; 0: nobody */
+	uint64_t base;
+	_Atomic uint64_t intent; /* 1: the client's live becomes live_after if the room has count messages */
+	uint32_t client, live_after, room;
+	uint32_t reserved;
+	uint64_t count;
+	_Atomic uint64_t beat_us; /* CLOCK_MONOTONIC of the end of the last turn */
+	uint8_t reserved2[8];
+	_Alignas(4096) char data[CLIENT_IN_SIZE];
+};
+
+/* How the state was handed on, for `chatctl status`. */
+struct client_history {
+	uint64_t takeovers;	 /* by successors of this state */
+	uint64_t last_us;	 /* CLOCK_REALTIME of the last one */
+	uint64_t last_clients;	 /* how many came across */
+	uint64_t last_closed;	 /* how many could not */
+	uint64_t last_gap_us;	 /* how long nobody was served */
+};
+
+struct clients;
+
+uint64_t clients_file_size(void);
+/* Returns 0, -EBADMSG for a file of another layout, or -errno. Entries are checked by whoever takes them back. */
+int clients_open(int fd, bool fresh, struct clients **ret);
+void clients_close(struct clients *cs);
+
+struct client_history *clients_history(struct clients *cs);
+
+/* The entry for a new client; it has an id but no cookie yet. NULL when the table is full. Any thread. */
+struct client *clients_allocate(struct clients *cs);
+void clients_release(struct clients *cs, struct client *c);
+/* For the start: the free entries become known after all used ones have been looked at. */
+void clients_rebuild(struct clients *cs);
+
+uint64_t clients_next_id(const struct clients *cs);
+uint32_t clients_index(const struct clients *cs, const struct client *c);
+struct client *clients_at(struct clients *cs, uint32_t index);
+char *clients_inbox(struct clients *cs, const struct client *c);
+char *clients_outbox(struct clients *cs, const struct client *c);
+struct scratch *clients_scratch(struct clients *cs, unsigned worker);
+
+/* The number for such an origin, made if need be; main thread only. -ENOSPC when all are in use. */
+int clients_intern(struct clients *cs, const struct client_origin *origin);
+const struct client_origin *clients_origin(const struct clients *cs, unsigned number);
+
+/* The layout's version that this build reads and writes. */
+unsigned clients_layout(void);
+
+static inline const struct client_state *client_live(const struct client *c)
+{
+	return &c->st[atomic_load_explicit(&c->live, memory_order_acquire) & 1];
+}
+
+#endif

@@ -1,0 +1,617 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/config.h"
+
+#include "common/cleanup.h"
+#include "daemon/clients.h"
+#include "daemon/logger.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <libconfig.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#define MAX_MESSAGE_LIMIT 16384
+
+struct reader {
+	const char *file;
+	FILE *errors;
+	unsigned n_errors;
+};
+
+__attribute__((format(printf, 3, 4))) static void complain(struct reader *rd, const config_setting_t *at,
+							    const char *format, ...)
+{
+	const char *file = at ? config_setting_source_file(at) : NULL;
+	va_list ap;
+
+	rd->n_errors++;
+	fprintf(rd->errors, "%s:%d: ", file ? file : rd->file, at ? config_setting_source_line(at) : 0);
+	va_start(ap, format);
+	vfprintf(rd->errors, format, ap);
+	va_end(ap);
+	fputc('\n', rd->errors);
+}
+
+/* --- values: each reader checks type and range, or complains and leaves *ret as it is --- */
+
+static bool get_unsigned(struct reader *rd, const config_setting_t *s, unsigned min, unsigned max, unsigned *ret)
+{
+	int type = config_setting_type(s);
+	long long v = type == CONFIG_TYPE_INT64 ? config_setting_get_int64(s) : config_setting_get_int(s);
+
+	if ((type != CONFIG_TYPE_INT && type != CONFIG_TYPE_INT64) || v < (long long)min || v > (long long)max) {
+		complain(rd, s, "%s must be a whole number from %u to %u", config_setting_name(s), min, max);
+		return false;
+	}
+	*ret = (unsigned)v;
+	return true;
+}
+
+static bool get_seconds(struct reader *rd, const config_setting_t *s, double max, int64_t *ret_us)
+{
+	int type = config_setting_type(s);
+	double v = type == CONFIG_TYPE_FLOAT   ? config_setting_get_float(s)
+		   : type == CONFIG_TYPE_INT64 ? (double)config_setting_get_int64(s)
+					       : (double)config_setting_get_int(s);
+
+	if ((type != CONFIG_TYPE_FLOAT && type != CONFIG_TYPE_INT && type != CONFIG_TYPE_INT64) || !(v >= 0) ||
+	    !(v <= max)) {
+		complain(rd, s, "%s must be a number of seconds from 0 to %.0f", config_setting_name(s), max);
+		return false;
+	}
+	*ret_us = (int64_t)(v * 1e6);
+	return true;
+}
+
+static const char *get_string(struct reader *rd, const config_setting_t *s, const char *allowed)
+{
+	const char *v = config_setting_type(s) == CONFIG_TYPE_STRING ? config_setting_get_string(s) : NULL;
+
+	if (!v)
+		complain(rd, s, "%s must be a string: %s", config_setting_name(s), allowed);
+	return v;
+}
+
+/* "4M" or a number of bytes. */
+static void get_size(struct reader *rd, const config_setting_t *s, uint64_t min, uint64_t max, uint64_t *ret)
+{
+	int type = config_setting_type(s);
+	uint64_t v = 0;
+	bool ok = false;
+
+	if (type == CONFIG_TYPE_STRING)
+		ok = text_parse_size(config_setting_get_string(s), &v) == 0;
+	else if (type == CONFIG_TYPE_INT || type == CONFIG_TYPE_INT64) {
+		long long i = type == CONFIG_TYPE_INT ? config_setting_get_int(s) : config_setting_get_int64(s);
+		ok = i > 0;
+		v = (uint64_t)i;
+	}
+	if (!ok || v < min || v > max)
+		complain(rd, s, "%s must be a size from \"%" PRIu64 "K\" to \"%" PRIu64 "M\", such as \"4M\"",
+			 config_setting_name(s), min >> 10, max >> 20);
+	else
+		*ret = v;
+}
+
+static void get_room_name(struct reader *rd, const config_setting_t *s, char dst[static TEXT_ROOM_MAX + 1])
+{
+	const char *v = get_string(rd, s, "the name of a room");
+
+	if (!v)
+		return;
+	if (!text_room_valid(v, strlen(v))) {
+		complain(rd, s, "%s must have 1 to %d of the characters A-Z a-z 0-9 _ . and -",
+			 config_setting_name(s), TEXT_ROOM_MAX);
+		return;
+	}
+	memset(dst, 0, TEXT_ROOM_MAX + 1);
+	memcpy(dst, v, strlen(v));
+}
+
+/* --- groups: a table of keys, each with the function that reads it --- */
+
+struct key {
+	const char *name;
+	void (*read)(struct reader *rd, const config_setting_t *s, void *to);
+};
+
+/* Reads every setting of a group by its key; whatever has no key is an error that names those there are. */
+static void read_group(struct reader *rd, const config_setting_t *group, const struct key *keys, void *to)
+{
+	int n = config_setting_length(group);
+
+	for (int i = 0; i < n; i++) {
+		const config_setting_t *s = config_setting_get_elem(group, (unsigned)i);
+		const char *name = config_setting_name(s);
+		const struct key *k = keys;
+		while (k->name && (!name || strcmp(k->name, name) != 0))
+			k++;
+		if (k->name) {
+			k->read(rd, s, to);
+			continue;
+		}
+		char allowed[512] = "";
+		size_t o = 0;
+		for (k = keys; k->name && o < sizeof(allowed); k++)
+			o += (size_t)snprintf(allowed + o, sizeof(allowed) - o, "%s%s", o ? ", " : "", k->name);
+		complain(rd, s, "unknown setting %s; allowed are %s", name ? name : "?", allowed);
+	}
+}
+
+/* Whether s is a list of groups, as `rooms` and `listeners` are. */
+static bool is_list_of_groups(struct reader *rd, const config_setting_t *s)
+{
+	if (!config_setting_is_list(s)) {
+		complain(rd, s, "%s must be a list of groups: ( { ... }, { ... } )", config_setting_name(s));
+		return false;
+	}
+	for (int i = 0; i < config_setting_length(s); i++) {
+		const config_setting_t *e = config_setting_get_elem(s, (unsigned)i);
+		if (!config_setting_is_group(e)) {
+			complain(rd, e, "%s must be a list of groups: ( { ... }, { ... } )",
+				 config_setting_name(s));
+			return false;
+		}
+	}
+	return true;
+}
+
+/* --- rooms --- */
+
+static void room_name(struct reader *rd, const config_setting_t *s, void *to)
+{
+	get_room_name(rd, s, ((struct room_config *)to)->name);
+}
+
+static void room_history(struct reader *rd, const config_setting_t *s, void *to)
+{
+	get_unsigned(rd, s, 0, 10000, &((struct room_config *)to)->settings.history);
+}
+
+static void room_log_size(struct reader *rd, const config_setting_t *s, void *to)
+{
+	get_size(rd, s, LOGRING_SIZE_MIN, LOGRING_SIZE_MAX, &((struct room_config *)to)->settings.log_size);
+}
+
+static void room_announce_max(struct reader *rd, const config_setting_t *s, void *to)
+{
+	get_unsigned(rd, s, 0, CLIENTS_CAPACITY, &((struct room_config *)to)->settings.announce_max);
+}
+
+static void room_format(struct reader *rd, const config_setting_t *s, void *to)
+{
+	const char *v = get_string(rd, s, "\"named\" or \"raw\"");
+
+	if (!v)
+		return;
+	if (strcmp(v, "raw") != 0 && strcmp(v, "named") != 0)
+		complain(rd, s, "format must be \"named\" or \"raw\", not \"%s\"", v);
+	((struct room_config *)to)->settings.raw = strcmp(v, "raw") == 0;
+}
+
+static const struct key room_keys[] = {
+	{"name", room_name},
+	{"format", room_format},
+	{"history", room_history},
+	{"log_size", room_log_size},
+	{"announce_max", room_announce_max},
+	{NULL, NULL},
+};
+
+static const struct key room_defaults_keys[] = {
+	{"history", room_history},
+	{"log_size", room_log_size},
+	{"announce_max", room_announce_max},
+	{NULL, NULL},
+};
+
+static void read_room_defaults(struct reader *rd, const config_setting_t *s, void *to)
+{
+	struct config *c = to;
+	struct room_config r = {.settings = c->room_defaults};
+
+	if (!config_setting_is_group(s)) {
+		complain(rd, s, "room_defaults must be a group: { ... }");
+		return;
+	}
+	read_group(rd, s, room_defaults_keys, &r);
+	c->room_defaults = r.settings;
+}
+
+static void read_rooms(struct reader *rd, const config_setting_t *s, void *to)
+{
+	struct config *c = to;
+
+	if (!is_list_of_groups(rd, s))
+		return;
+	size_t n = (size_t)config_setting_length(s);
+	c->rooms = calloc(n + 1, sizeof(*c->rooms));
+	if (!c->rooms)
+		return;
+	for (size_t i = 0; i < n; i++) {
+		const config_setting_t *e = config_setting_get_elem(s, (unsigned)i);
+		struct room_config *r = &c->rooms[c->n_rooms];
+		r->settings = (struct room_settings){.log_size = 4 << 20, .history = 20, .announce_max = 100};
+		read_group(rd, e, room_keys, r);
+		if (!config_setting_get_member(e, "name"))
+			complain(rd, e, "a room needs a name");
+		for (size_t k = 0; k < c->n_rooms; k++)
+			if (r->name[0] && strcmp(c->rooms[k].name, r->name) == 0)
+				complain(rd, e, "there are two rooms named \"%s\"; each needs its own name", r->name);
+		c->n_rooms++;
+	}
+}
+
+/* --- listeners --- */
+
+struct listener_reader {
+	struct listener_config *l;
+	const char *type, *mode;
+};
+
+static void listener_name(struct reader *rd, const config_setting_t *s, void *to)
+{
+	struct listener_reader *lr = to;
+	const char *v = get_string(rd, s, "a name");
+
+	if (!v)
+		return;
+	/* The name is systemd's FileDescriptorName=, too, which allows no colon (systemd.socket(5)). */
+	if (!text_room_valid(v, strlen(v)) || strlen(v) > CONFIG_NAME_MAX)
+		complain(rd, s, "name must have 1 to %d of the characters A-Z a-z 0-9 _ . and -", CONFIG_NAME_MAX);
+	else
+		memcpy(lr->l->name, v, strlen(v) + 1);
+}
+
+static void listener_type(struct reader *rd, const config_setting_t *s, void *to)
+{
+	((struct listener_reader *)to)->type = get_string(rd, s, "the kind of socket, such as \"tcp\"");
+}
+
+static void listener_mode(struct reader *rd, const config_setting_t *s, void *to)
+{
+	((struct listener_reader *)to)->mode = get_string(rd, s, "what it does, such as \"chat\"");
+}
+
+static void listener_listen(struct reader *rd, const config_setting_t *s, void *to)
+{
+	const char *v = get_string(rd, s, "an address such as \"127.0.0.1:5050\" or \"[::]:5050\"");
+
+	if (v && address_parse(v, &((struct listener_reader *)to)->l->listen) < 0)
+		complain(rd, s, "listen must be an address such as \"127.0.0.1:5050\" or \"[::]:5050\", not \"%s\"", v);
+}
+
+static void listener_room(struct reader *rd, const config_setting_t *s, void *to)
+{
+	get_room_name(rd, s, ((struct listener_reader *)to)->l->room);
+}
+
+static void listener_backlog(struct reader *rd, const config_setting_t *s, void *to)
+{
+	unsigned v = 4096;
+
+	get_unsigned(rd, s, 1, 65535, &v);
+	((struct listener_reader *)to)->l->backlog = (int)v;
+}
+
+static const struct key listener_keys[] = {
+	{"name", listener_name},     {"type", listener_type}, {"mode", listener_mode},
+	{"listen", listener_listen}, {"room", listener_room}, {"backlog", listener_backlog},
+	{NULL, NULL},
+};
+
+static void find_handler(struct reader *rd, const config_setting_t *e, struct listener_reader *lr)
+{
+	char allowed[256] = "";
+	size_t o = 0;
+
+	if (!lr->type || !lr->mode) {
+		if (!config_setting_get_member(e, "type") || !config_setting_get_member(e, "mode"))
+			complain(rd, e, "a listener needs a type and a mode");
+		return;
+	}
+	lr->l->handler = handler_find(lr->type, lr->mode);
+	if (lr->l->handler)
+		return;
+	for (const struct handler *const *h = handlers; *h && o < sizeof(allowed); h++)
+		o += (size_t)snprintf(allowed + o, sizeof(allowed) - o, "%s%s %s", o ? ", " : "", (*h)->type,
+				      (*h)->mode);
+	complain(rd, e, "there is no mode \"%s\" of type \"%s\"; allowed are %s", lr->mode, lr->type, allowed);
+}
+
+static void check_listener(struct reader *rd, const config_setting_t *e, const struct config *c,
+			   struct listener_config *l)
+{
+	if (!config_setting_get_member(e, "name"))
+		complain(rd, e, "a listener needs a name");
+	if (!config_setting_get_member(e, "listen"))
+		complain(rd, e, "a listener needs an address to listen on");
+	if (l->handler && l->handler->uses_room && !l->room[0] && !config_setting_get_member(e, "room"))
+		memcpy(l->room, "lobby", 6);
+	if (l->handler && !l->handler->uses_room && config_setting_get_member(e, "room"))
+		complain(rd, config_setting_get_member(e, "room"), "mode \"%s\" has no room", l->handler->mode);
+	for (size_t k = 0; k < c->n_listeners; k++) {
+		const struct listener_config *o = &c->listeners[k];
+		char text[ADDRESS_TEXT_MAX];
+		if (l->name[0] && strcmp(o->name, l->name) == 0)
+			complain(rd, e, "there are two listeners named \"%s\"; each needs its own name", l->name);
+		if (l->handler && o->handler && l->handler->transport == o->handler->transport &&
+		    l->listen.sa.sa_family && address_equal(&o->listen, &l->listen))
+			complain(rd, e, "%s is taken by listener \"%s\"; each needs its own address",
+				 address_format(&l->listen, text), o->name);
+	}
+}
+
+static void read_listeners(struct reader *rd, const config_setting_t *s, void *to)
+{
+	struct config *c = to;
+
+	if (!is_list_of_groups(rd, s))
+		return;
+	size_t n = (size_t)config_setting_length(s);
+	if (n > CONFIG_MAX_LISTENERS) {
+		complain(rd, s, "there are %zu listeners; at most %d are allowed", n, CONFIG_MAX_LISTENERS);
+		return;
+	}
+	c->listeners = calloc(n + 1, sizeof(*c->listeners));
+	if (!c->listeners)
+		return;
+	for (size_t i = 0; i < n; i++) {
+		const config_setting_t *e = config_setting_get_elem(s, (unsigned)i);
+		struct listener_reader lr = {.l = &c->listeners[c->n_listeners]};
+		lr.l->backlog = 4096;
+		read_group(rd, e, listener_keys, &lr);
+		find_handler(rd, e, &lr);
+		check_listener(rd, e, c, lr.l);
+		c->n_listeners++;
+	}
+}
+
+/* --- the rest --- */
+
+static void read_workers(struct reader *rd, const config_setting_t *s, void *to)
+{
+	get_unsigned(rd, s, 0, CONFIG_MAX_WORKERS, &((struct config *)to)->workers);
+}
+
+static void read_max_message(struct reader *rd, const config_setting_t *s, void *to)
+{
+	get_unsigned(rd, s, 16, MAX_MESSAGE_LIMIT, &((struct config *)to)->max_message);
+}
+
+static void read_drain_timeout(struct reader *rd, const config_setting_t *s, void *to)
+{
+	get_seconds(rd, s, 3600, &((struct config *)to)->drain_timeout_us);
+}
+
+static void read_slow(struct reader *rd, const config_setting_t *s, void *to)
+{
+	const char *v = get_string(rd, s, "\"skip\" or \"disconnect\"");
+
+	if (!v)
+		return;
+	if (strcmp(v, "skip") != 0 && strcmp(v, "disconnect") != 0)
+		complain(rd, s, "slow must be \"skip\" or \"disconnect\", not \"%s\"", v);
+	((struct config *)to)->slow = strcmp(v, "skip") == 0 ? SLOW_SKIP : SLOW_DISCONNECT;
+}
+
+static void read_log_level(struct reader *rd, const config_setting_t *s, void *to)
+{
+	const char *v = get_string(rd, s, "\"error\", \"warning\", \"notice\", \"info\" or \"debug\"");
+
+	if (!v)
+		return;
+	int level = log_level_parse(v);
+	if (level < 0)
+		complain(rd, s, "log_level must be \"error\", \"warning\", \"notice\", \"info\" or \"debug\", not \"%s\"",
+			 v);
+	else
+		((struct config *)to)->log_level = level;
+}
+
+static void limit_clients(struct reader *rd, const config_setting_t *s, void *to)
+{
+	get_unsigned(rd, s, 1, CLIENTS_CAPACITY, &((struct config *)to)->max_clients);
+}
+
+static void limit_per_address(struct reader *rd, const config_setting_t *s, void *to)
+{
+	get_unsigned(rd, s, 0, CLIENTS_CAPACITY, &((struct config *)to)->max_clients_per_address);
+}
+
+static void limit_rooms(struct reader *rd, const config_setting_t *s, void *to)
+{
+	get_unsigned(rd, s, 1, ROOMS_CAPACITY / 2, &((struct config *)to)->max_rooms);
+}
+
+static void limit_lines(struct reader *rd, const config_setting_t *s, void *to)
+{
+	get_unsigned(rd, s, 0, 1000000, &((struct config *)to)->lines_per_second);
+}
+
+static void limit_idle(struct reader *rd, const config_setting_t *s, void *to)
+{
+	get_seconds(rd, s, 30 * 86400.0, &((struct config *)to)->idle_timeout_us);
+}
+
+static void limit_linger(struct reader *rd, const config_setting_t *s, void *to)
+{
+	get_seconds(rd, s, 30 * 86400.0, &((struct config *)to)->room_linger_us);
+}
+
+static const struct key limit_keys[] = {
+	{"max_clients", limit_clients}, {"max_clients_per_address", limit_per_address},
+	{"max_rooms", limit_rooms},	{"lines_per_second", limit_lines},
+	{"idle_timeout", limit_idle},	{"room_linger", limit_linger},
+	{NULL, NULL},
+};
+
+static void read_limits(struct reader *rd, const config_setting_t *s, void *to)
+{
+	if (!config_setting_is_group(s))
+		complain(rd, s, "limits must be a group: { ... }");
+	else
+		read_group(rd, s, limit_keys, to);
+}
+
+static void control_socket(struct reader *rd, const config_setting_t *s, void *to)
+{
+	struct config *c = to;
+	const char *v = get_string(rd, s, "the path of a Unix socket");
+	struct sockaddr_un un;
+
+	if (!v)
+		return;
+	if (v[0] != '/' || strlen(v) >= sizeof(un.sun_path)) {
+		complain(rd, s, "socket must be an absolute path of at most %zu bytes", sizeof(un.sun_path) - 1);
+		return;
+	}
+	free(c->control_socket);
+	c->control_socket = strdup(v);
+}
+
+static void control_group(struct reader *rd, const config_setting_t *s, void *to)
+{
+	struct config *c = to;
+	const char *v = get_string(rd, s, "the name of a group");
+
+	if (!v)
+		return;
+	free(c->control_group);
+	c->control_group = strdup(v);
+}
+
+static const struct key control_keys[] = {
+	{"socket", control_socket},
+	{"group", control_group},
+	{NULL, NULL},
+};
+
+static void read_control(struct reader *rd, const config_setting_t *s, void *to)
+{
+	if (!config_setting_is_group(s))
+		complain(rd, s, "control must be a group: { ... }");
+	else
+		read_group(rd, s, control_keys, to);
+}
+
+static const struct key keys[] = {
+	{"workers", read_workers},
+	{"max_message", read_max_message},
+	{"drain_timeout", read_drain_timeout},
+	{"slow", read_slow},
+	{"log_level", read_log_level},
+	{"rooms", read_rooms},
+	{"room_defaults", read_room_defaults},
+	{"listeners", read_listeners},
+	{"limits", read_limits},
+	{"control", read_control},
+	{NULL, NULL},
+};
+
+/* What needs more than one setting to be judged. */
+static void check_whole(struct reader *rd, const config_setting_t *root, const struct config *c)
+{
+	uint64_t min = 16ULL * c->max_message;
+	const config_setting_t *rooms = config_setting_get_member(root, "rooms");
+
+	for (size_t i = 0; i < c->n_rooms; i++)
+		if (c->rooms[i].settings.log_size < min)
+			complain(rd, config_setting_get_elem(rooms, (unsigned)i),
+				 "the log of room \"%s\" is too small: log_size must be at least 16 times max_message",
+				 c->rooms[i].name);
+	if (c->room_defaults.log_size < min)
+		complain(rd, config_setting_get_member(root, "room_defaults"),
+			 "log_size in room_defaults must be at least 16 times max_message");
+	if (c->n_rooms > c->max_rooms)
+		complain(rd, rooms, "there are %zu rooms; limits.max_rooms allows %u", c->n_rooms, c->max_rooms);
+}
+
+static int read_config(config_t *lib, struct reader *rd, struct config **ret)
+{
+	struct config *c = calloc(1, sizeof(*c));
+
+	if (!c)
+		return -ENOMEM;
+	*c = (struct config){
+		.max_message = 4096,
+		.drain_timeout_us = 5000000,
+		.slow = SLOW_SKIP,
+		.log_level = LOG_INFO,
+		.room_defaults = {.log_size = 1 << 20, .history = 20, .announce_max = 100},
+		.max_clients = 100000,
+		.max_clients_per_address = 1000,
+		.max_rooms = 1000,
+		.room_linger_us = 300000000,
+		.control_socket = strdup("/run/chatd/control.sock"),
+		.control_group = strdup("chatd"),
+	};
+	config_setting_t *root = config_root_setting(lib);
+	read_group(rd, root, keys, c);
+	check_whole(rd, root, c);
+	if (rd->n_errors > 0 || !c->control_socket || !c->control_group) {
+		config_free(c);
+		return rd->n_errors > 0 ? -EINVAL : -ENOMEM;
+	}
+	*ret = c;
+	return 0;
+}
+
+static void report_syntax(const config_t *lib, const char *file, FILE *errors)
+{
+	fprintf(errors, "%s:%d: %s\n", config_error_file(lib) ? config_error_file(lib) : file, config_error_line(lib),
+		config_error_text(lib));
+}
+
+int config_load(const char *path, FILE *errors, struct config **ret)
+{
+	struct reader rd = {.file = path, .errors = errors};
+	config_t lib;
+	int r = -EINVAL;
+
+	config_init(&lib);
+	FILE *f = fopen(path, "re");
+	if (!f) {
+		fprintf(errors, "%s:0: can't be read: %s\n", path, strerror(errno));
+	} else {
+		/* config_read_file() hides why a file can't be opened, and doesn't name it in errors. */
+		if (config_read_file(&lib, path))
+			r = read_config(&lib, &rd, ret);
+		else if (config_error_type(&lib) == CONFIG_ERR_FILE_IO)
+			fprintf(errors, "%s:0: can't be read: %s\n", path, strerror(EISDIR));
+		else
+			report_syntax(&lib, path, errors);
+		fclose(f);
+	}
+	config_destroy(&lib);
+	return r;
+}
+
+int config_parse(const char *text, const char *name, FILE *errors, struct config **ret)
+{
+	struct reader rd = {.file = name, .errors = errors};
+	config_t lib;
+	int r = -EINVAL;
+
+	config_init(&lib);
+	if (config_read_string(&lib, text))
+		r = read_config(&lib, &rd, ret);
+	else
+		report_syntax(&lib, name, errors);
+	config_destroy(&lib);
+	return r;
+}
+
+void config_free(struct config *c)
+{
+	if (!c)
+		return;
+	free(c->rooms);
+	free(c->listeners);
+	free(c->control_socket);
+	free(c->control_group);
+	free(c);
+}

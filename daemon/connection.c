@@ -1,0 +1,958 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/connection.h"
+
+#include "common/cleanup.h"
+#include "daemon/fault.h"
+#include "daemon/keeper.h"
+#include "daemon/limits.h"
+#include "daemon/logger.h"
+#include "daemon/memfd.h"
+#include "daemon/sender.h"
+#include "daemon/worker.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <time.h>
+
+/* How long a closed connection may take to say goodbye before its socket goes. */
+#define LINGER_US 2000000
+/* How long it may take before that to read what it was sent. */
+#define FLUSH_US 10000000
+
+/* Why input is not read at the moment. */
+enum pause {
+	PAUSE_BLOCKED = 1 << 0, /* the output has to drain */
+	PAUSE_CROWDED = 1 << 1, /* the room has to be delivered */
+	PAUSE_LIMITED = 1 << 2, /* lines_per_second */
+	PAUSE_CLOSING = 1 << 3,
+	PAUSE_FROZEN = 1 << 4, /* the server ends */
+};
+
+struct connection {
+	struct source source;
+	int fd;
+	uint8_t pause;
+	bool blocked;	/* the kernel took less than it was given: wait for EPOLLOUT */
+	bool skipped;	/* there may be news in the room that it was not sent */
+	bool doomed;	/* to be closed when no pin is held */
+	bool retrying;	/* on the worker's list */
+	bool dead, eof, retired, lingering, ending, covered;
+	bool out_touched, in_touched; /* pages to give back when idle */
+	uint32_t events;
+	uint64_t pos;  /* in the room's log, once the outbox is empty */
+	uint64_t seq;  /* the number of the message at pos */
+	uint64_t sent; /* output bytes the kernel took */
+	struct connection *room_next, *room_prev;
+	struct room *room;
+	struct client *client;
+	const struct handler *handler;
+	struct worker *w;
+	struct connection *next, *prev;
+	struct roster_entry *roster;
+	struct client_state *draft; /* within a transaction */
+	const char *end_text;
+	uint32_t leftover; /* input bytes received, not consumed, in the inbox */
+	int64_t active;	   /* CLOCK_MONOTONIC in us of the last input */
+	int64_t allowance; /* when the next line is due, were they evenly spread (GCRA) */
+	int64_t deadline;  /* of lingering, or of being limited */
+	union address address;
+};
+
+static void ready(struct source *s, uint32_t events);
+static void pump(struct connection *c);
+
+/* --- what handlers see --- */
+
+uint64_t connection_id(const struct connection *c)
+{
+	return c->client->id;
+}
+
+uint32_t connection_index(const struct connection *c)
+{
+	return clients_index(worker_shared(c->w)->clients, c->client);
+}
+
+struct worker *connection_worker(const struct connection *c)
+{
+	return c->w;
+}
+
+const struct client_state *connection_state(const struct connection *c)
+{
+	return client_live(c->client);
+}
+
+struct roster_entry **connection_roster(struct connection *c)
+{
+	return &c->roster;
+}
+
+struct room *connection_room(const struct connection *c)
+{
+	return c->room;
+}
+
+const char *connection_listener(const struct connection *c)
+{
+	const struct client_origin *o = clients_origin(worker_shared(c->w)->clients, c->client->origin);
+
+	return o ? o->listener : "?";
+}
+
+bool connection_is_ending(const struct connection *c)
+{
+	return c->ending;
+}
+
+struct client_state *connection_begin(struct connection *c)
+{
+	uint32_t live = atomic_load_explicit(&c->client->live, memory_order_relaxed) & 1;
+	struct client_state *next = &c->client->st[!live];
+
+	*next = c->client->st[live];
+	if (c->sent >= next->out_end) {
+		/* The outbox is empty, so the stream's next byte is the log's at pos. */
+		next->out_end = c->sent;
+		next->cursor = c->pos;
+		next->cursor_seq = c->seq;
+	}
+	c->draft = next;
+	return next;
+}
+
+struct client_state *connection_draft(struct connection *c)
+{
+	return c->draft;
+}
+
+void connection_abandon(struct connection *c)
+{
+	c->draft = NULL;
+}
+
+size_t connection_space(const struct connection *c)
+{
+	uint64_t end = c->draft ? c->draft->out_end : connection_state(c)->out_end;
+
+	return end > c->sent ? CLIENT_OUT_SIZE - (size_t)(end - c->sent) : CLIENT_OUT_SIZE;
+}
+
+void connection_write(struct connection *c, const char *data, size_t len)
+{
+	char *outbox = clients_outbox(worker_shared(c->w)->clients, c->client);
+	size_t at = c->draft->out_end % CLIENT_OUT_SIZE, first = CLIENT_OUT_SIZE - at;
+
+	if (first > len)
+		first = len;
+	memcpy(outbox + at, data, first);
+	memcpy(outbox, data + first, len - first);
+	c->draft->out_end += len;
+	c->out_touched = true;
+}
+
+void connection_printf(struct connection *c, const char *format, ...)
+{
+	char text[1024];
+	va_list ap;
+
+	va_start(ap, format);
+	int n = vsnprintf(text, sizeof(text), format, ap);
+	va_end(ap);
+	if (n > 0)
+		connection_write(c, text, (size_t)n < sizeof(text) ? (size_t)n : sizeof(text) - 1);
+}
+
+void connection_consume(struct connection *c, size_t n)
+{
+	c->draft->in_parsed += n;
+}
+
+void connection_commit(struct connection *c, struct room *locked)
+{
+	struct scratch *s = worker_scratch(c->w);
+	struct shared *shared = worker_shared(c->w);
+	uint32_t after = !(atomic_load_explicit(&c->client->live, memory_order_relaxed) & 1);
+
+	if (locked) {
+		uint64_t before = logring_count(locked->log);
+		s->client = clients_index(shared->clients, c->client);
+		s->live_after = after;
+		s->room = locked->index;
+		s->count = logring_pending(locked->log);
+		FAULT("commit-prepared");
+		atomic_store_explicit(&s->intent, 1, memory_order_release);
+		FAULT("commit-intent");
+		count(worker_counters(c->w), COUNT_MESSAGES, s->count - before);
+		logring_commit(locked->log);
+		logring_unlock(locked->log);
+		FAULT("commit-log");
+		rooms_mark(shared->rooms, locked, worker_kick(c->w));
+	}
+	atomic_store_explicit(&c->client->live, after, memory_order_release);
+	FAULT("commit-live");
+	if (locked)
+		atomic_store_explicit(&s->intent, 0, memory_order_release);
+	c->pos = c->draft->cursor;
+	c->seq = c->draft->cursor_seq;
+	c->draft = NULL;
+}
+
+bool connection_settle(struct connection *c, size_t reserve)
+{
+	struct logring_view v;
+
+	if (!c->room)
+		return true;
+	logring_peek(c->room->log, &v);
+	uint64_t from = c->draft->cursor, seq = c->draft->cursor_seq;
+	if (from < v.floor) {
+		if (connection_space(c) < 64 + reserve)
+			return false;
+		connection_printf(c, "* %" PRIu64 " messages skipped\n", v.count - seq);
+		count(worker_counters(c->w), COUNT_MESSAGES_SKIPPED, v.count - seq);
+	} else {
+		if (connection_space(c) < v.head - from + reserve)
+			return false;
+		connection_write(c, logring_at(&v, from), v.head - from);
+	}
+	c->draft->cursor = v.head;
+	c->draft->cursor_seq = v.count;
+	return true;
+}
+
+void connection_set_room(struct connection *c, struct room *room)
+{
+	struct shared *shared = worker_shared(c->w);
+
+	if (c->room) {
+		if (c->room_prev)
+			c->room_prev->room_next = c->room_next;
+		else
+			*worker_members(c->w, c->room->index) = c->room_next;
+		if (c->room_next)
+			c->room_next->room_prev = c->room_prev;
+		rooms_leave(shared->rooms, c->room, worker_index(c->w));
+	}
+	c->room = room;
+	c->room_prev = c->room_next = NULL;
+	if (room) {
+		struct connection **head = worker_members(c->w, room->index);
+		c->room_next = *head;
+		if (*head)
+			(*head)->room_prev = c;
+		*head = c;
+	}
+}
+
+bool connection_may_talk(struct connection *c)
+{
+	unsigned rate = worker_config(c->w)->lines_per_second;
+	int64_t now = worker_now(c->w);
+
+	if (rate == 0)
+		return true;
+	/* A second's worth may come at once. */
+	if (c->allowance < now - 1000000)
+		c->allowance = now - 1000000;
+	if (c->allowance + 1000000 / rate > now) {
+		c->deadline = c->allowance + 1000000 / rate;
+		return false;
+	}
+	c->allowance += 1000000 / rate;
+	return true;
+}
+
+/* --- the end of a connection --- */
+
+static bool output_pending(const struct connection *c)
+{
+	return c->sent < connection_state(c)->out_end;
+}
+
+static void set_flags(struct connection *c, uint16_t flags)
+{
+	connection_begin(c)->flags |= flags;
+	connection_commit(c, NULL);
+}
+
+/* Leaves the room and gives the nick back, as long as that is not done. */
+static void retire(struct connection *c)
+{
+	if (c->retired)
+		return;
+	c->retired = true;
+	c->handler->closed(c);
+	connection_set_room(c, NULL);
+}
+
+static void close_now(struct connection *c)
+{
+	struct shared *shared = worker_shared(c->w);
+
+	if (c->dead)
+		return;
+	c->dead = true;
+	retire(c);
+	log_event(LOG_DEBUG,
+		  &(struct log_fields){EVENT_CLIENT_CLOSED, c->client->id, NULL, connection_listener(c)},
+		  "client %" PRIu64 " closed", c->client->id);
+	if (c->prev)
+		c->prev->next = c->next;
+	else
+		*worker_all(c->w) = c->next;
+	if (c->next)
+		c->next->prev = c->prev;
+	worker_count_connection(c->w, -1);
+	*worker_by_index(c->w, connection_index(c)) = NULL;
+	worker_unwatch(c->w, c->fd);
+	/* The keeper may hold the socket, too: it ends here for all of them. */
+	shutdown(c->fd, SHUT_RDWR);
+	FAULT("close-shutdown");
+	if (c->out_touched)
+		memfd_release(clients_outbox(shared->clients, c->client), CLIENT_OUT_SIZE);
+	if (c->in_touched)
+		memfd_release(clients_inbox(shared->clients, c->client), CLIENT_IN_SIZE);
+	clients_release(shared->clients, c->client);
+	FAULT("close-release");
+	close(c->fd);
+	c->fd = -1;
+	limits_give(shared->limits, &c->address);
+	count(worker_counters(c->w), COUNT_CLIENTS_CLOSED, 1);
+	if (!c->retrying) /* else connection_again() sees to it */
+		worker_bury(c->w, c);
+}
+
+/* Closing takes locks, which must not happen while a pin is held. */
+static void doom(struct connection *c)
+{
+	c->doomed = true;
+	if (!c->retrying) {
+		c->retrying = true;
+		worker_retry(c->w, c);
+	}
+}
+
+static void want(struct connection *c)
+{
+	uint32_t events = (c->lingering || (!c->pause && !c->eof) ? EPOLLIN : 0) | (c->blocked ? EPOLLOUT : 0);
+
+	if (c->dead || events == c->events)
+		return;
+	if (worker_rewatch(c->w, c->fd, events, &c->source) < 0)
+		doom(c);
+	c->events = events;
+}
+
+/* Everything is sent: says goodbye, and waits for the peer's, or close() would reset what is still under way. */
+static void finish(struct connection *c)
+{
+	if (c->eof || c->lingering) {
+		if (c->eof)
+			close_now(c);
+		return;
+	}
+	shutdown(c->fd, SHUT_WR);
+	c->lingering = true;
+	c->deadline = worker_now(c->w) + LINGER_US;
+	want(c);
+}
+
+static void discard_input(struct connection *c)
+{
+	char *sink = worker_scratch(c->w)->data;
+	ssize_t n = recv(c->fd, sink, CLIENT_IN_SIZE, MSG_DONTWAIT);
+
+	if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
+		close_now(c);
+}
+
+/* --- output --- */
+
+/* A reader whose next message is gone goes on with the oldest at hand, or ends, as configured. Holds the pin. */
+static void lapped(struct connection *c, const struct logring_view *v)
+{
+	uint64_t seq, pos;
+
+	if (worker_config(c->w)->slow == SLOW_DISCONNECT) {
+		if (!c->doomed) {
+			count(worker_counters(c->w), COUNT_CLIENTS_SLOW, 1);
+			log_event(LOG_INFO,
+				  &(struct log_fields){EVENT_CLIENT_CLOSED, c->client->id, c->room->name,
+						       connection_listener(c)},
+				  "client %" PRIu64 " reads too slowly and is disconnected", c->client->id);
+		}
+		doom(c);
+		return;
+	}
+	pos = logring_resume(c->room->log, v, &seq);
+	struct client_state *next = connection_begin(c);
+	next->cursor = pos;
+	next->cursor_seq = seq;
+	uint64_t skipped = seq > c->seq ? seq - c->seq : 0;
+	connection_printf(c, "* %" PRIu64 " message%s skipped\n", skipped, skipped == 1 ? "" : "s");
+	count(worker_counters(c->w), COUNT_MESSAGES_SKIPPED, skipped);
+	connection_commit(c, NULL);
+}
+
+/* After a send from the log; n as in struct send_op. Holds the pin. */
+static void sent_from_log(struct connection *c, const struct logring_view *v, ssize_t n)
+{
+	struct counters *counters = worker_counters(c->w);
+
+	count(counters, COUNT_SENDS, 1);
+	if (n < 0) {
+		if (n != -EAGAIN && n != -EINTR && n != -ENOBUFS) {
+			doom(c);
+			return;
+		}
+		n = 0;
+	}
+	count(counters, COUNT_BYTES_OUT, (uint64_t)n);
+	c->pos += (uint64_t)n;
+	c->sent += (uint64_t)n;
+	if (c->pos == v->head) {
+		c->seq = v->count;
+		return;
+	}
+
+	/* Cut. Within a message, its rest goes to the outbox, so that the cursor stands on a boundary. */
+	FAULT("send-cut");
+	uint64_t seq = logring_seek(c->room->log, v, c->pos);
+	if (logring_start(c->room->log, v, seq) != c->pos) {
+		uint64_t end = logring_record(c->room->log, seq)->end;
+		struct client_state *next = connection_begin(c);
+		next->cursor = end;
+		next->cursor_seq = seq + 1;
+		connection_write(c, logring_at(v, c->pos), end - c->pos);
+		connection_commit(c, NULL);
+	} else {
+		c->seq = seq;
+	}
+	c->blocked = true;
+	c->skipped = true;
+	want(c);
+}
+
+/* Sends what the outbox holds; true when it is empty. */
+static bool send_outbox(struct connection *c)
+{
+	const char *outbox = clients_outbox(worker_shared(c->w)->clients, c->client);
+	uint64_t end = connection_state(c)->out_end;
+
+	while (c->sent < end) {
+		size_t at = c->sent % CLIENT_OUT_SIZE, n = CLIENT_OUT_SIZE - at;
+		if (n > end - c->sent)
+			n = end - c->sent;
+		ssize_t r = send(c->fd, outbox + at, n, MSG_DONTWAIT | MSG_NOSIGNAL);
+		FAULT("send-outbox");
+		count(worker_counters(c->w), COUNT_SENDS, 1);
+		if (r < 0 && errno != EAGAIN && errno != EINTR && errno != ENOBUFS) {
+			doom(c);
+			return false;
+		}
+		if (r > 0) {
+			c->sent += (uint64_t)r;
+			count(worker_counters(c->w), COUNT_BYTES_OUT, (uint64_t)r);
+		}
+		if (r < (ssize_t)n) {
+			c->blocked = true;
+			return false;
+		}
+	}
+	return true;
+}
+
+static void send_log(struct connection *c)
+{
+	struct logring_view v;
+
+	c->skipped = false;
+	logring_pin(c->room->log, worker_index(c->w), &v);
+	if (c->pos < v.floor) {
+		lapped(c, &v);
+	} else if (c->pos < v.head) {
+		ssize_t n = send(c->fd, logring_at(&v, c->pos), v.head - c->pos, MSG_DONTWAIT | MSG_NOSIGNAL);
+		sent_from_log(c, &v, n < 0 ? -errno : n);
+	}
+	logring_unpin(c->room->log, worker_index(c->w));
+}
+
+static void output(struct connection *c)
+{
+	while (!c->blocked && !c->doomed && !c->dead && !c->lingering) {
+		if (output_pending(c)) {
+			if (!send_outbox(c))
+				break;
+		} else if (c->room && c->skipped) {
+			send_log(c);
+		} else if (connection_state(c)->flags & CLIENT_CLOSING) {
+			finish(c);
+			break;
+		} else if (c->ending) {
+			if (c->handler->ending)
+				c->handler->ending(c, c->end_text);
+			retire(c);
+			set_flags(c, CLIENT_CLOSING);
+		} else {
+			break;
+		}
+	}
+	want(c);
+}
+
+static void deliver_private(struct worker *w);
+
+void connection_deliver(struct worker *w, uint32_t index)
+{
+	struct connection *c = *worker_members(w, index), *next;
+	struct send_op ops[SENDER_BATCH];
+	struct logring_view v;
+	size_t n = 0;
+
+	if (index == ROOM_PRIVATE)
+		deliver_private(w);
+	if (!c)
+		return;
+	struct room *room = c->room;
+	logring_pin(room->log, worker_index(w), &v);
+	for (; c || n > 0; c = next) {
+		next = c ? c->room_next : NULL;
+		if (c && !c->doomed) {
+			if (c->blocked || output_pending(c)) {
+				c->skipped = true;
+				if (c->pos < v.floor && worker_config(w)->slow == SLOW_DISCONNECT)
+					lapped(c, &v);
+			} else if (c->pos < v.floor) {
+				lapped(c, &v);
+				if (!c->retrying) {
+					c->retrying = c->skipped = true;
+					worker_retry(w, c);
+				}
+			} else if (c->pos < v.head) {
+				ops[n++] = (struct send_op){.fd = c->fd,
+							    .data = logring_at(&v, c->pos),
+							    .len = v.head - c->pos,
+							    .user = c};
+			}
+		}
+		if (n == SENDER_BATCH || (!next && n > 0)) {
+			sender_run(worker_sender(w), ops, n);
+			FAULT("send-log");
+			for (size_t i = 0; i < n; i++)
+				sent_from_log(ops[i].user, &v, ops[i].result);
+			n = 0;
+		}
+		if (!c)
+			break;
+	}
+	logring_flushed(room->log, worker_index(w), &v);
+	logring_unpin(room->log, worker_index(w));
+}
+
+/* --- input --- */
+
+static void load_leftover(struct connection *c, char *to, uint64_t base)
+{
+	const char *inbox = clients_inbox(worker_shared(c->w)->clients, c->client);
+	size_t at = base % CLIENT_IN_SIZE, first = CLIENT_IN_SIZE - at;
+
+	if (first > c->leftover)
+		first = c->leftover;
+	memcpy(to, inbox + at, first);
+	memcpy(to + first, inbox, c->leftover - first);
+}
+
+static void store_leftover(struct connection *c, const char *from, uint64_t base)
+{
+	char *inbox = clients_inbox(worker_shared(c->w)->clients, c->client);
+	size_t at = base % CLIENT_IN_SIZE, first = CLIENT_IN_SIZE - at;
+
+	if (first > c->leftover)
+		first = c->leftover;
+	memcpy(inbox + at, from, first);
+	memcpy(inbox, from + first, c->leftover - first);
+	c->in_touched = true;
+}
+
+/* Receives straight into the worker's scratch, where a successor finds it, and lets the handler work on it. */
+static void input(struct connection *c, bool receive)
+{
+	struct scratch *s = worker_scratch(c->w);
+	uint64_t base = connection_state(c)->in_parsed;
+	size_t have = c->leftover;
+
+	if (have > 0)
+		load_leftover(c, s->data, base);
+	s->base = base;
+	atomic_store_explicit(&s->owner, c->client->id, memory_order_release);
+	FAULT("receive-owner");
+	if (receive && !c->eof && have < CLIENT_IN_SIZE) {
+		ssize_t n = recv(c->fd, s->data + have, CLIENT_IN_SIZE - have, MSG_DONTWAIT);
+		FAULT("receive");
+		if (n < 0 && errno != EAGAIN && errno != EINTR) {
+			doom(c);
+		} else if (n == 0) {
+			c->eof = true;
+		} else if (n > 0) {
+			have += (size_t)n;
+			c->active = worker_now(c->w);
+			count(worker_counters(c->w), COUNT_BYTES_IN, (uint64_t)n);
+		}
+	}
+
+	enum verdict verdict = HANDLER_MORE;
+	if (!c->doomed && (have > c->leftover || c->eof || !receive))
+		verdict = c->handler->received(c, s->data, have, c->eof);
+	if (verdict == HANDLER_MORE && c->eof)
+		verdict = HANDLER_CLOSE;
+
+	size_t consumed = connection_state(c)->in_parsed - base;
+	c->leftover = (uint32_t)(have - consumed);
+	if (c->leftover > 0)
+		store_leftover(c, s->data + consumed, base + consumed);
+	FAULT("receive-settled");
+	atomic_store_explicit(&s->owner, 0, memory_order_release);
+
+	switch (verdict) {
+	case HANDLER_MORE:
+		break;
+	case HANDLER_BLOCKED:
+		c->pause |= PAUSE_BLOCKED;
+		c->skipped = true;
+		break;
+	case HANDLER_CROWDED:
+		c->pause |= PAUSE_CROWDED;
+		count(worker_counters(c->w), COUNT_CROWDED, 1);
+		break;
+	case HANDLER_LIMITED:
+		if (!(c->pause & PAUSE_LIMITED))
+			count(worker_counters(c->w), COUNT_RATE_PAUSES, 1);
+		c->pause |= PAUSE_LIMITED;
+		break;
+	case HANDLER_CLOSE:
+		retire(c);
+		set_flags(c, CLIENT_CLOSING);
+		c->pause |= PAUSE_CLOSING;
+		c->deadline = worker_now(c->w) + FLUSH_US;
+		break;
+	}
+	if ((c->pause & (PAUSE_CROWDED | PAUSE_LIMITED)) && !c->retrying) {
+		c->retrying = true;
+		if (c->pause & PAUSE_CROWDED)
+			worker_retry(c->w, c);
+		else
+			worker_retry_later(c->w, c);
+	}
+}
+
+/* Sends what is there, and takes up input that had to wait for that. */
+static void pump(struct connection *c)
+{
+	output(c);
+	while (c->pause == PAUSE_BLOCKED && !c->blocked && !c->doomed && !c->dead && !output_pending(c)) {
+		c->pause = 0;
+		input(c, false);
+		output(c);
+	}
+	want(c);
+}
+
+static void ready(struct source *s, uint32_t events)
+{
+	struct connection *c = (struct connection *)s;
+
+	if (c->dead)
+		return;
+	if (c->lingering) {
+		discard_input(c);
+		return;
+	}
+	if (events & EPOLLOUT)
+		c->blocked = false;
+	if (!c->pause && !c->eof && (events & (EPOLLIN | EPOLLHUP | EPOLLERR)))
+		input(c, true);
+	else if (events & (EPOLLHUP | EPOLLERR))
+		doom(c);
+	pump(c);
+}
+
+void connection_again(struct connection *c)
+{
+	c->retrying = false;
+	if (c->dead) {
+		worker_bury(c->w, c);
+		return;
+	}
+	if (c->doomed) {
+		close_now(c);
+		return;
+	}
+	if (c->pause & PAUSE_LIMITED && worker_now(c->w) < c->deadline) {
+		c->retrying = true;
+		worker_retry_later(c->w, c);
+		return;
+	}
+	if (c->pause & (PAUSE_CROWDED | PAUSE_LIMITED)) {
+		c->pause &= (uint8_t) ~(PAUSE_CROWDED | PAUSE_LIMITED);
+		if (!c->pause)
+			input(c, false);
+	}
+	pump(c);
+}
+
+/* --- private messages --- */
+
+static void take_private(struct connection *c, uint64_t seq, const char *line, size_t len)
+{
+	const struct client_state *st = connection_state(c);
+
+	if (seq < st->private_seq || (st->flags & CLIENT_CLOSING) || c->retired)
+		return;
+	struct client_state *next = connection_begin(c);
+	next->private_seq = seq + 1;
+	if (connection_space(c) >= len)
+		connection_write(c, line, len);
+	else
+		count(worker_counters(c->w), COUNT_PRIVATE_DROPPED, 1);
+	connection_commit(c, NULL);
+	if (!c->retrying) {
+		c->retrying = true;
+		worker_retry(c->w, c);
+	}
+}
+
+static void deliver_private(struct worker *w)
+{
+	struct logring *log = rooms_private(worker_shared(w)->rooms)->log;
+	uint64_t *seq = worker_private_seq(w);
+	struct logring_view v;
+
+	logring_lock(log);
+	logring_peek(log, &v);
+	for (uint64_t i = *seq > v.first ? *seq : v.first; i < v.count; i++) {
+		const struct record *r = logring_record(log, i);
+		if (r->target_index >= CLIENTS_CAPACITY)
+			continue;
+		struct connection *c = *worker_by_index(w, r->target_index);
+		if (c && !c->dead && c->client->id == r->target) {
+			uint64_t start = logring_start(log, &v, i);
+			take_private(c, i, logring_at(&v, start), r->end - start);
+		}
+	}
+	*seq = v.count;
+	logring_flushed(log, worker_index(w), &v);
+	logring_unlock(log);
+}
+
+/* --- the worker's side --- */
+
+static struct connection *make(struct worker *w, int fd, const union address *address, struct client *client,
+			       const struct handler *handler, bool covered)
+{
+	struct shared *shared = worker_shared(w);
+	struct connection *c = calloc(1, sizeof(*c));
+
+	if (c) {
+		*c = (struct connection){
+			.source.ready = ready,
+			.fd = fd,
+			.client = client,
+			.handler = handler,
+			.w = w,
+			.covered = covered,
+			.active = worker_now(w),
+			.address = *address,
+		};
+		if (worker_watch(w, fd, 0, &c->source) == 0)
+			goto good;
+	}
+	free(c);
+	shutdown(fd, SHUT_RDWR);
+	close(fd);
+	clients_release(shared->clients, client);
+	limits_give(shared->limits, address);
+	return NULL;
+good:
+	c->next = *worker_all(w);
+	if (c->next)
+		c->next->prev = c;
+	*worker_all(w) = c;
+	*worker_by_index(w, connection_index(c)) = c;
+	worker_count_connection(w, 1);
+	return c;
+}
+
+int connection_open(struct worker *w, int fd, const union address *address, struct client *client,
+		    const struct handler *handler, bool covered)
+{
+	struct connection *c = make(w, fd, address, client, handler, covered);
+
+	if (!c)
+		return -ENOMEM;
+	count(worker_counters(w), COUNT_CLIENTS_ACCEPTED, 1);
+	if (!covered)
+		count(worker_counters(w), COUNT_UNCOVERED, 1);
+	log_event(LOG_DEBUG, &(struct log_fields){EVENT_CLIENT_OPENED, client->id, NULL, connection_listener(c)},
+		  "client %" PRIu64 " connected", client->id);
+	const struct client_origin *o = clients_origin(worker_shared(w)->clients, client->origin);
+	handler->opened(c, o ? o->room : "");
+	pump(c);
+	return 0;
+}
+
+int connection_restore(struct worker *w, int fd, const union address *address, struct client *client,
+		       const struct handler *handler, bool covered, const struct connection_progress *progress)
+{
+	struct connection *c = make(w, fd, address, client, handler, covered);
+	const struct client_state *st = client_live(client);
+
+	if (!c)
+		return -ENOMEM;
+	c->sent = progress->sent;
+	c->pos = st->cursor;
+	c->seq = st->cursor_seq;
+	c->leftover = (uint32_t)(progress->received - st->in_parsed);
+	c->out_touched = c->in_touched = true; /* whatever is there is looked at once */
+	c->skipped = true;
+	if (st->flags & CLIENT_CLOSING) {
+		c->pause |= PAUSE_CLOSING;
+		c->deadline = worker_now(w) + FLUSH_US;
+		if (c->sent > st->out_end)
+			c->sent = st->out_end;
+	}
+	handler->restored(c);
+	if (c->room && c->sent >= st->out_end) {
+		struct logring_view v;
+		c->pos += c->sent - st->out_end;
+		logring_lock(c->room->log);
+		logring_peek(c->room->log, &v);
+		if (c->pos >= v.floor && c->pos <= v.head) {
+			uint64_t seq = logring_seek(c->room->log, &v, c->pos);
+			struct client_state *next = connection_begin(c);
+			next->cursor_seq = seq;
+			if (logring_start(c->room->log, &v, seq) != c->pos) {
+				next->cursor = logring_record(c->room->log, seq)->end;
+				next->cursor_seq = seq + 1;
+				connection_write(c, logring_at(&v, c->pos), next->cursor - c->pos);
+			}
+			connection_commit(c, NULL);
+		}
+		logring_unlock(c->room->log);
+	}
+	if (!(st->flags & CLIENT_GREETED)) {
+		const struct client_origin *o = clients_origin(worker_shared(w)->clients, client->origin);
+		handler->opened(c, o ? o->room : "");
+	}
+	if (c->leftover > 0)
+		c->pause |= PAUSE_CROWDED; /* so that it is worked on in the first turn */
+	c->retrying = true;
+	worker_retry(w, c);
+	return 0;
+}
+
+void connection_tick(struct connection *c)
+{
+	struct clients *clients = worker_shared(c->w)->clients;
+	int64_t now = worker_now(c->w), idle = worker_config(c->w)->idle_timeout_us;
+
+	if (c->dead)
+		return;
+	if (c->lingering || (c->pause & PAUSE_CLOSING)) {
+		if (now >= c->deadline)
+			close_now(c);
+		return;
+	}
+	if (!c->covered)
+		c->covered = keeper_add(worker_shared(c->w)->keeper, c->fd) == 0;
+	if (c->out_touched && !output_pending(c)) {
+		memfd_release(clients_outbox(clients, c->client), CLIENT_OUT_SIZE);
+		c->out_touched = false;
+	}
+	if (c->in_touched && c->leftover == 0) {
+		memfd_release(clients_inbox(clients, c->client), CLIENT_IN_SIZE);
+		c->in_touched = false;
+	}
+	if (idle > 0 && !c->pause && now - c->active > idle) {
+		count(worker_counters(c->w), COUNT_CLIENTS_IDLE, 1);
+		connection_kick(c, "* You have been silent for too long.\n");
+	}
+}
+
+void connection_kick(struct connection *c, const char *text)
+{
+	if (c->dead || (c->pause & PAUSE_CLOSING))
+		return;
+	retire(c);
+	connection_begin(c)->flags |= CLIENT_CLOSING;
+	if (text && connection_space(c) >= strlen(text))
+		connection_write(c, text, strlen(text));
+	connection_commit(c, NULL);
+	c->pause |= PAUSE_CLOSING;
+	c->deadline = worker_now(c->w) + FLUSH_US;
+	output(c);
+}
+
+void connection_freeze(struct connection *c)
+{
+	c->pause |= PAUSE_FROZEN;
+	want(c);
+}
+
+void connection_end(struct connection *c, const char *text)
+{
+	c->ending = c->skipped = true;
+	c->end_text = text;
+	if (!c->dead)
+		output(c);
+}
+
+void connection_free(struct connection *c)
+{
+	if (c->fd >= 0)
+		close(c->fd);
+	roster_release(worker_shared(c->w)->roster, c->roster);
+	free(c);
+}
+
+bool connection_is_dead(const struct connection *c)
+{
+	return c->dead;
+}
+
+struct connection *connection_next(const struct connection *c)
+{
+	return c->next;
+}
+
+void connection_info(const struct connection *c, struct connection_info *ret)
+{
+	const struct client_state *st = connection_state(c);
+	struct timespec ts;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	*ret = (struct connection_info){
+		.id = c->client->id,
+		.address = c->address,
+		.mode = c->handler->mode,
+		.age_us = (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000 - (int64_t)c->client->connected_us,
+		.idle_us = worker_now(c->w) - c->active,
+		.received = st->in_parsed + c->leftover,
+		.sent = c->sent,
+		.behind = st->out_end > c->sent ? st->out_end - c->sent : 0,
+		.covered = c->covered,
+	};
+	snprintf(ret->listener, sizeof(ret->listener), "%s", connection_listener(c));
+	memcpy(ret->nick, st->nick, st->nick_len);
+	if (c->room) {
+		struct logring_view v;
+		snprintf(ret->room, sizeof(ret->room), "%s", c->room->name);
+		logring_lock(c->room->log);
+		logring_peek(c->room->log, &v);
+		logring_unlock(c->room->log);
+		ret->behind += v.head > c->pos ? v.head - c->pos : 0;
+	}
+}

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A TCP connection, owned by one worker. Handlers change its lasting state in transactions:
+ *
+ *	struct client_state *next = connection_begin(c);
+ *	connection_printf(c, "* hello\n");	// goes to the outbox
+ *	connection_consume(c, n);		// that much input is dealt with
+ *	connection_commit(c, room or NULL);	// all of it becomes true, with what was put into the room's log
+ *
+ * A crash before the commit leaves nothing of it, a crash after it everything.
+ */
+#ifndef DAEMON_CONNECTION_H
+#define DAEMON_CONNECTION_H
+
+#include "common/address.h"
+#include "daemon/clients.h"
+#include "daemon/handler.h"
+#include "daemon/room.h"
+#include "daemon/roster.h"
+
+#include <stdarg.h>
+
+struct connection;
+struct worker;
+
+/* --- for handlers --- */
+
+uint64_t connection_id(const struct connection *c);
+uint32_t connection_index(const struct connection *c);
+struct worker *connection_worker(const struct connection *c);
+const struct client_state *connection_state(const struct connection *c);
+/* The handler's own: the nick's entry in the roster. */
+struct roster_entry **connection_roster(struct connection *c);
+struct room *connection_room(const struct connection *c);
+const char *connection_listener(const struct connection *c);
+
+struct client_state *connection_begin(struct connection *c);
+/* What connection_begin() returned last. */
+struct client_state *connection_draft(struct connection *c);
+/* Forgets the transaction. */
+void connection_abandon(struct connection *c);
+/* How many bytes still fit in the outbox. */
+size_t connection_space(const struct connection *c);
+/* They must fit. */
+void connection_write(struct connection *c, const char *data, size_t len);
+void connection_printf(struct connection *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void connection_consume(struct connection *c, size_t n);
+/* room: its log is locked and holds what was put; it is committed in the same step and unlocked. */
+void connection_commit(struct connection *c, struct room *locked);
+
+/*
+ * Within a transaction, with the lock of the connection's room held: what is still to be sent from the room's log
+ * goes to the outbox first, so that what follows comes after it. False if it doesn't fit with reserve bytes left; then
+ * nothing is changed.
+ */
+bool connection_settle(struct connection *c, size_t reserve);
+
+/* Makes room (entered; or NULL) the one whose log is sent on; the one before is left. After the commit. */
+void connection_set_room(struct connection *c, struct room *room);
+
+/* The server itself ends, so nobody needs to be told that this client leaves. */
+bool connection_is_ending(const struct connection *c);
+
+/* Takes one line's worth from the client's allowance. */
+bool connection_may_talk(struct connection *c);
+
+/* --- for the worker and the listeners --- */
+
+/*
+ * The socket's way into the worker: a new connection, or one of a process before. Takes fd and the entry over, also
+ * when it fails (-errno), which closes the connection. The client is counted in
+ * the limits for that address already.
+ */
+int connection_open(struct worker *w, int fd, const union address *address, struct client *client,
+		    const struct handler *handler, bool covered);
+
+/* What a predecessor had done on the socket, as the kernel says. */
+struct connection_progress {
+	uint64_t sent;	   /* output bytes the kernel has */
+	uint64_t received; /* input bytes taken from the kernel */
+};
+int connection_restore(struct worker *w, int fd, const union address *address, struct client *client,
+		       const struct handler *handler, bool covered, const struct connection_progress *progress);
+
+/* Sends the room's news to this worker's members. */
+void connection_deliver(struct worker *w, uint32_t room);
+void connection_again(struct connection *c);
+/* Once a second. */
+void connection_tick(struct connection *c);
+/* Says why (or nothing) and closes, leaving the room. */
+void connection_kick(struct connection *c, const char *text);
+/* The server ends: what is outstanding and text (which must stay) are sent, then it closes. */
+void connection_end(struct connection *c, const char *text);
+/* No more input is read. */
+void connection_freeze(struct connection *c);
+/* Releases the process's side; the entry and the socket's other references live on. */
+void connection_free(struct connection *c);
+bool connection_is_dead(const struct connection *c);
+struct connection *connection_next(const struct connection *c);
+
+/* For `chatctl list clients`. */
+struct connection_info {
+	uint64_t id;
+	union address address;
+	char listener[64];
+	const char *mode;
+	char nick[TEXT_NICK_MAX + 1];
+	char room[TEXT_ROOM_MAX + 1];
+	int64_t age_us, idle_us;
+	uint64_t received, sent, behind; /* bytes */
+	bool covered;
+};
+void connection_info(const struct connection *c, struct connection_info *ret);
+
+#endif

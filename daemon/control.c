@@ -1,0 +1,411 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/control.h"
+
+#include "common/cleanup.h"
+#include "common/varlink.h"
+#include "daemon/logger.h"
+#include "daemon/server.h"
+
+#include <grp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#define MAX_CLIENTS 64
+#define MAX_REQUEST (256 << 10)
+/* A stream waits while so much is unread. */
+#define FULL (256 << 10)
+
+struct control_client {
+	struct control *control;
+	struct control_client *next;
+	int fd;
+	sd_event_source *source;
+	struct varlink_input in;
+	char *out;
+	size_t out_len, out_room;
+	char peer[64];
+	bool more, oneway, replied, dead;
+	const struct control_stream *stream;
+	void *stream_data;
+};
+
+struct control {
+	struct server *server;
+	sd_event *event;
+	int fd;
+	char *path;
+	sd_event_source *source;
+	struct control_client *clients;
+	unsigned n_clients;
+};
+
+static void client_free(struct control_client *c)
+{
+	struct control_client **p = &c->control->clients;
+
+	while (*p != c)
+		p = &(*p)->next;
+	*p = c->next;
+	c->control->n_clients--;
+	if (c->stream)
+		c->stream->forget(c, c->stream_data);
+	sd_event_source_disable_unref(c->source);
+	close(c->fd);
+	varlink_input_clear(&c->in);
+	free(c->out);
+	free(c);
+}
+
+/* Sends what can be sent, and waits for what can't. */
+static void client_flush(struct control_client *c)
+{
+	while (c->out_len > 0 && !c->dead) {
+		ssize_t n = send(c->fd, c->out, c->out_len, MSG_DONTWAIT | MSG_NOSIGNAL);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && errno == EAGAIN)
+			break;
+		if (n < 0) {
+			c->dead = true;
+			break;
+		}
+		c->out_len -= (size_t)n;
+		memmove(c->out, c->out + n, c->out_len);
+	}
+	/* Who doesn't read its answers isn't asked for more calls. */
+	sd_event_source_set_io_events(c->source, (c->out_len < FULL ? EPOLLIN : 0) | (c->out_len > 0 ? EPOLLOUT : 0));
+}
+
+static void client_send(struct control_client *c, json_t *message)
+{
+	size_t len;
+	_cleanup_free_ char *frame = varlink_frame(message, &len);
+
+	json_decref(message);
+	if (!frame) {
+		c->dead = true;
+		return;
+	}
+	if (c->out_len + len > c->out_room) {
+		size_t room = (c->out_len + len) * 2;
+		char *p = realloc(c->out, room);
+		if (!p) {
+			c->dead = true;
+			return;
+		}
+		c->out = p;
+		c->out_room = room;
+	}
+	memcpy(c->out + c->out_len, frame, len);
+	c->out_len += len;
+}
+
+struct server *control_server(struct control_client *c)
+{
+	return c->control->server;
+}
+
+const char *control_peer(const struct control_client *c)
+{
+	return c->peer;
+}
+
+void control_reply(struct control_client *c, json_t *parameters, bool continues)
+{
+	json_t *m = json_pack("{s:o}", "parameters", parameters ? parameters : json_object());
+
+	if (continues)
+		json_object_set_new(m, "continues", json_true());
+	if (c->oneway)
+		json_decref(m);
+	else
+		client_send(c, m);
+	c->replied = true;
+}
+
+void control_error(struct control_client *c, const char *error, json_t *parameters)
+{
+	json_t *m = json_pack("{s:s,s:o}", "error", error, "parameters", parameters ? parameters : json_object());
+
+	if (c->oneway)
+		json_decref(m);
+	else
+		client_send(c, m);
+	c->replied = true;
+}
+
+void control_refuse(struct control_client *c, const char *format, ...)
+{
+	char text[512];
+	va_list ap;
+
+	va_start(ap, format);
+	vsnprintf(text, sizeof(text), format, ap);
+	va_end(ap);
+	control_error(c, VARLINK_INTERFACE ".Refused", json_pack("{s:s}", "reason", text));
+}
+
+void control_invalid(struct control_client *c, const char *parameter)
+{
+	control_error(c, "org.varlink.service.InvalidParameter", json_pack("{s:s}", "parameter", parameter));
+}
+
+void control_stream(struct control_client *c, const struct control_stream *ops, void *data)
+{
+	c->stream = ops;
+	c->stream_data = data;
+	c->replied = true;
+}
+
+void control_stream_end(struct control_client *c)
+{
+	if (c->stream)
+		c->stream->forget(c, c->stream_data);
+	c->stream = NULL;
+}
+
+bool control_is_full(const struct control_client *c)
+{
+	return c->out_len >= FULL;
+}
+
+void control_news(struct control *c)
+{
+	for (struct control_client *k = c->clients, *next; k; k = next) {
+		next = k->next;
+		if (!k->stream)
+			continue;
+		k->stream->follow(k, k->stream_data);
+		client_flush(k);
+		if (k->dead)
+			client_free(k);
+	}
+}
+
+/* --- org.varlink.service --- */
+
+static const char service_interface[] =
+	"interface org.varlink.service\n"
+	"method GetInfo() -> (vendor: string, product: string, version: string, url: string, interfaces: []string)\n"
+	"method GetInterfaceDescription(interface: string) -> (description: string)\n"
+	"error InterfaceNotFound (interface: string)\n"
+	"error MethodNotFound (method: string)\n"
+	"error MethodNotImplemented (method: string)\n"
+	"error InvalidParameter (parameter: string)\n";
+
+static void get_info(struct control_client *c)
+{
+	control_reply(c,
+		      json_pack("{s:s,s:s,s:s,s:s,s:[s,s]}", "vendor", "chatd", "product", "chatd", "version",
+				PACKAGE_VERSION, "url", "https://chatd.io", "interfaces", "org.varlink.service",
+				VARLINK_INTERFACE),
+		      false);
+}
+
+static void get_description(struct control_client *c, const json_t *parameters)
+{
+	const char *name = json_string_value(json_object_get(parameters, "interface"));
+
+	if (!name)
+		control_invalid(c, "interface");
+	else if (strcmp(name, VARLINK_INTERFACE) == 0)
+		control_reply(c, json_pack("{s:s}", "description", control_interface), false);
+	else if (strcmp(name, "org.varlink.service") == 0)
+		control_reply(c, json_pack("{s:s}", "description", service_interface), false);
+	else
+		control_error(c, "org.varlink.service.InterfaceNotFound", json_pack("{s:s}", "interface", name));
+}
+
+/* --- calls --- */
+
+static void dispatch(struct control_client *c, const char *method, const json_t *parameters, bool more)
+{
+	const size_t prefix = strlen(VARLINK_INTERFACE ".");
+
+	if (strcmp(method, "org.varlink.service.GetInfo") == 0) {
+		get_info(c);
+		return;
+	}
+	if (strcmp(method, "org.varlink.service.GetInterfaceDescription") == 0) {
+		get_description(c, parameters);
+		return;
+	}
+	if (strncmp(method, VARLINK_INTERFACE ".", prefix) == 0)
+		for (const struct control_method *m = control_methods; m->name; m++)
+			if (strcmp(m->name, method + prefix) == 0) {
+				m->call(c, parameters, more);
+				return;
+			}
+	control_error(c, "org.varlink.service.MethodNotFound", json_pack("{s:s}", "method", method));
+}
+
+static void call(struct control_client *c, const json_t *message)
+{
+	const char *method = json_string_value(json_object_get(message, "method"));
+	const json_t *parameters = json_object_get(message, "parameters");
+
+	if (c->stream)
+		control_stream_end(c); /* a new call ends the one that went on */
+	c->replied = false;
+	c->oneway = json_is_true(json_object_get(message, "oneway"));
+	if (!method || (parameters && !json_is_object(parameters) && !json_is_null(parameters))) {
+		control_invalid(c, method ? "parameters" : "method");
+		c->dead = true;
+		return;
+	}
+	dispatch(c, method, parameters, json_is_true(json_object_get(message, "more")));
+	if (!c->replied)
+		control_error(c, VARLINK_INTERFACE ".Refused", json_pack("{s:s}", "reason", "internal error"));
+}
+
+static int client_ready(sd_event_source *source, int fd, uint32_t events, void *arg)
+{
+	struct control_client *c = arg;
+	char buf[16384];
+	json_t *message;
+	int r = 0;
+
+	(void)source;
+	if (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) {
+		ssize_t n = recv(fd, buf, sizeof(buf), MSG_DONTWAIT);
+		if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
+			c->dead = true;
+		else if (n > 0 && varlink_feed(&c->in, buf, (size_t)n) < 0)
+			c->dead = true;
+	}
+	while (!c->dead && c->out_len < FULL && (r = varlink_next(&c->in, &message)) > 0) {
+		call(c, message);
+		json_decref(message);
+	}
+	if (r < 0) {
+		log_event(LOG_NOTICE, &(struct log_fields){.message_id = EVENT_CONTROL},
+			  "control: %s sent what is no Varlink message; it is disconnected", c->peer);
+		c->dead = true;
+	}
+	if (c->stream && !c->dead)
+		c->stream->follow(c, c->stream_data);
+	client_flush(c);
+	if (c->dead)
+		client_free(c);
+	return 0;
+}
+
+static int accept_client(sd_event_source *source, int listen_fd, uint32_t events, void *arg)
+{
+	struct control *control = arg;
+	struct ucred cred;
+	socklen_t len = sizeof(cred);
+	_cleanup_close_ int fd = accept4(listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+	(void)source;
+	(void)events;
+	if (fd < 0)
+		return 0;
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0)
+		return 0;
+	if (control->n_clients >= MAX_CLIENTS) {
+		log_warning("control: uid %u (pid %d) is refused: there are %d connections already",
+			    (unsigned)cred.uid, (int)cred.pid, MAX_CLIENTS);
+		return 0;
+	}
+	struct control_client *c = calloc(1, sizeof(*c));
+	if (!c)
+		return 0;
+	c->control = control;
+	c->in.max = MAX_REQUEST;
+	snprintf(c->peer, sizeof(c->peer), "uid %u (pid %d)", (unsigned)cred.uid, (int)cred.pid);
+	if (sd_event_add_io(control->event, &c->source, fd, EPOLLIN, client_ready, c) < 0) {
+		free(c);
+		return 0;
+	}
+	c->fd = take_fd(&fd);
+	c->next = control->clients;
+	control->clients = c;
+	control->n_clients++;
+	log_event(LOG_DEBUG, &(struct log_fields){.message_id = EVENT_CONTROL}, "control: %s connected", c->peer);
+	return 0;
+}
+
+/* A socket file that nobody answers at is a leftover and makes way; a living daemon's is not touched. */
+static int bind_path(int fd, const char *path)
+{
+	struct sockaddr_un un = {.sun_family = AF_UNIX};
+
+	memcpy(un.sun_path, path, strlen(path) + 1);
+	if (bind(fd, (struct sockaddr *)&un, sizeof(un)) == 0)
+		return 0;
+	if (errno != EADDRINUSE)
+		return -errno;
+	_cleanup_close_ int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (probe < 0)
+		return -errno;
+	if (connect(probe, (struct sockaddr *)&un, sizeof(un)) == 0 || errno != ECONNREFUSED)
+		return -EADDRINUSE;
+	if (unlink(path) < 0 || bind(fd, (struct sockaddr *)&un, sizeof(un)) < 0)
+		return -errno;
+	return 0;
+}
+
+/* The group may not exist on a developer's machine; then only the user that chatd runs as has access. */
+static void give_to_group(const char *path, const char *group)
+{
+	const struct group *g = getgrnam(group);
+
+	if (g && chown(path, (uid_t)-1, g->gr_gid) == 0)
+		return;
+	log_debug("control: %s does not belong to group %s: %s", path, group, g ? strerror(errno) : "no such group");
+}
+
+int control_new(struct server *server, sd_event *event, const char *path, const char *group, struct control **ret)
+{
+	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	struct control *c;
+	int r = fd < 0 ? -errno : 0;
+
+	if (r == 0) {
+		mode_t mask = umask(0117);
+		r = bind_path(fd, path);
+		umask(mask);
+	}
+	if (r == 0)
+		give_to_group(path, group);
+	if (r == 0 && listen(fd, 64) < 0)
+		r = -errno;
+	if (r < 0) {
+		log_error("control socket %s: %s", path, strerror(-r));
+		return r;
+	}
+	c = calloc(1, sizeof(*c));
+	if (!c)
+		return -ENOMEM;
+	*c = (struct control){.server = server, .event = event, .fd = -1, .path = strdup(path)};
+	r = sd_event_add_io(event, &c->source, fd, EPOLLIN, accept_client, c);
+	if (r < 0) {
+		control_free(c);
+		return r;
+	}
+	c->fd = take_fd(&fd);
+	*ret = c;
+	return 0;
+}
+
+void control_free(struct control *c)
+{
+	if (!c)
+		return;
+	while (c->clients)
+		client_free(c->clients);
+	sd_event_source_disable_unref(c->source);
+	if (c->fd >= 0) {
+		if (c->path)
+			unlink(c->path);
+		close(c->fd);
+	}
+	free(c->path);
+	free(c);
+}

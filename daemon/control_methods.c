@@ -1,0 +1,578 @@
+/* SPDX-License-Identifier: MIT */
+/* What chatctl and others can ask for: one function a method, and the interface's description (varlink.org). */
+#include "common/cleanup.h"
+#include "common/varlink.h"
+#include "daemon/connection.h"
+#include "daemon/control.h"
+#include "daemon/limits.h"
+#include "daemon/logger.h"
+#include "daemon/server.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#define CALL_TIMEOUT_US 5000000
+
+static int64_t wall_us(void)
+{
+	struct timespec ts;
+	clock_gettime(CLOCK_REALTIME, &ts);
+	return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+}
+
+static double seconds(int64_t us)
+{
+	return (double)us / 1e6;
+}
+
+/* A JSON string holds UTF-8 only, which lines of raw rooms need not be. */
+static json_t *clean_string(const char *s, size_t len)
+{
+	_cleanup_free_ char *buf = malloc(len * TEXT_SANITISE_GROWTH + 1);
+
+	return buf ? json_stringn(buf, text_sanitise(buf, s, len)) : NULL;
+}
+
+static uint64_t total(struct server *s, enum counter which)
+{
+	const struct shared *shared = server_shared(s);
+	uint64_t sum = atomic_load_explicit(&server_counters(s)->v[which], memory_order_relaxed);
+
+	for (unsigned i = 0; i < shared->n_workers; i++)
+		sum += atomic_load_explicit(&worker_counters_of(shared->workers[i])->v[which], memory_order_relaxed);
+	return sum;
+}
+
+static bool count_room(struct room *r, void *arg)
+{
+	(void)r;
+	++*(unsigned *)arg;
+	return true;
+}
+
+/* --- Status --- */
+
+static void method_status(struct control_client *c, const json_t *parameters, bool more)
+{
+	struct server *s = control_server(c);
+	struct shared *shared = server_shared(s);
+	const struct client_history *h = clients_history(shared->clients);
+	unsigned rooms = 0, listeners = 0, connections = 0;
+
+	(void)parameters;
+	(void)more;
+	rooms_each(shared->rooms, count_room, &rooms);
+	while (server_listener(s, listeners))
+		listeners++;
+	json_t *workers = json_array();
+	for (unsigned i = 0; i < shared->n_workers; i++) {
+		const struct worker *w = shared->workers[i];
+		char name[32];
+		snprintf(name, sizeof(name), "chatd/%u", i);
+		connections += worker_connections(w);
+		json_array_append_new(workers, json_pack("{s:s,s:i,s:s}", "name", name, "connections",
+							 (int)worker_connections(w), "sender",
+							 worker_sender_name(w)));
+	}
+	json_t *reply = json_pack(
+		"{s:s,s:i,s:f,s:s,s:i,s:i,s:i,s:I,s:I,s:I,s:o}", "version", PACKAGE_VERSION, "pid", (int)getpid(),
+		"uptime", seconds(wall_us() - server_started_us(s)), "config", server_config_path(s), "clients",
+		(int)connections, "rooms", (int)rooms, "listeners", (int)listeners, "messages",
+		(json_int_t)total(s, COUNT_MESSAGES), "received_bytes", (json_int_t)total(s, COUNT_BYTES_IN),
+		"sent_bytes", (json_int_t)total(s, COUNT_BYTES_OUT), "workers", workers);
+	json_object_set_new(reply, "takeover", server_takeover_json(s));
+	(void)h;
+	control_reply(c, reply, false);
+}
+
+/* --- List --- */
+
+/* Each worker adds its clients to one list; whoever comes late after a time-out still finds it there. */
+struct client_list {
+	pthread_mutex_t lock;
+	struct connection_info *at;
+	size_t n, room;
+	unsigned references;
+};
+
+static void client_list_unref(void *arg)
+{
+	struct client_list *l = arg;
+
+	pthread_mutex_lock(&l->lock);
+	bool last = --l->references == 0;
+	pthread_mutex_unlock(&l->lock);
+	if (!last)
+		return;
+	pthread_mutex_destroy(&l->lock);
+	free(l->at);
+	free(l);
+}
+
+static void collect_clients(struct worker *w, void *arg)
+{
+	struct client_list *l = arg;
+
+	pthread_mutex_lock(&l->lock);
+	for (const struct connection *k = *worker_all(w); k; k = connection_next(k)) {
+		if (l->n == l->room) {
+			size_t room = l->room ? l->room * 2 : 256;
+			struct connection_info *at = reallocarray(l->at, room, sizeof(*at));
+			if (!at)
+				break;
+			l->at = at;
+			l->room = room;
+		}
+		connection_info(k, &l->at[l->n++]);
+	}
+	pthread_mutex_unlock(&l->lock);
+}
+
+static int by_id(const void *a, const void *b)
+{
+	uint64_t x = ((const struct connection_info *)a)->id, y = ((const struct connection_info *)b)->id;
+
+	return x < y ? -1 : x > y;
+}
+
+static void list_clients(struct control_client *c)
+{
+	struct server *s = control_server(c);
+	struct client_list *l = calloc(1, sizeof(*l));
+
+	if (!l) {
+		control_refuse(c, "out of memory");
+		return;
+	}
+	pthread_mutex_init(&l->lock, NULL);
+	l->references = 2;
+	if (workers_call(server_shared(s), NULL, collect_clients, l, client_list_unref, CALL_TIMEOUT_US) < 0) {
+		client_list_unref(l);
+		control_refuse(c, "a worker does not answer");
+		return;
+	}
+	qsort(l->at, l->n, sizeof(*l->at), by_id);
+	json_t *array = json_array();
+	for (size_t i = 0; i < l->n; i++) {
+		const struct connection_info *k = &l->at[i];
+		char address[ADDRESS_TEXT_MAX];
+		json_array_append_new(
+			array, json_pack("{s:I,s:s,s:s,s:s,s:s,s:s,s:f,s:f,s:I,s:I,s:I,s:b}", "id",
+					 (json_int_t)k->id, "nick", k->nick, "room", k->room, "listener", k->listener,
+					 "mode", k->mode, "address", address_format(&k->address, address), "age",
+					 seconds(k->age_us), "idle", seconds(k->idle_us), "received",
+					 (json_int_t)k->received, "sent", (json_int_t)k->sent, "behind",
+					 (json_int_t)k->behind, "covered", k->covered));
+	}
+	client_list_unref(l);
+	control_reply(c, json_pack("{s:o}", "clients", array), false);
+}
+
+static bool add_room(struct room *r, void *arg)
+{
+	json_array_append_new(arg, json_pack("{s:s,s:i,s:s,s:I,s:I,s:i,s:i,s:b}", "name", r->name, "members",
+					     (int)room_members(r), "format", r->raw ? "raw" : "named", "messages",
+					     (json_int_t)logring_count(r->log), "log_size",
+					     (json_int_t)logring_size(r->log), "history", (int)r->history,
+					     "announce_max", (int)r->announce_max, "configured", r->configured));
+	return true;
+}
+
+static void list_rooms(struct control_client *c)
+{
+	json_t *array = json_array();
+
+	rooms_each(server_shared(control_server(c))->rooms, add_room, array);
+	control_reply(c, json_pack("{s:o}", "rooms", array), false);
+}
+
+static void list_listeners(struct control_client *c)
+{
+	const struct server *s = control_server(c);
+	const struct server_listener *l;
+	json_t *array = json_array();
+
+	for (size_t i = 0; (l = server_listener(s, i)); i++) {
+		char address[ADDRESS_TEXT_MAX];
+		json_array_append_new(
+			array, json_pack("{s:s,s:s,s:s,s:s,s:s,s:I,s:s}", "name", l->config.name, "type",
+					 l->config.handler->type, "mode", l->config.handler->mode, "address",
+					 address_format(&l->config.listen, address), "room", l->config.room,
+					 "accepted", (json_int_t)tcp_listener_accepted(l->tcp), "socket",
+					 l->passed ? "systemd" : "own"));
+	}
+	control_reply(c, json_pack("{s:o}", "listeners", array), false);
+}
+
+static void method_list(struct control_client *c, const json_t *parameters, bool more)
+{
+	const char *what = json_string_value(json_object_get(parameters, "what"));
+
+	(void)more;
+	if (what && strcmp(what, "clients") == 0)
+		list_clients(c);
+	else if (what && strcmp(what, "rooms") == 0)
+		list_rooms(c);
+	else if (what && strcmp(what, "listeners") == 0)
+		list_listeners(c);
+	else
+		control_invalid(c, "what");
+}
+
+/* --- Send --- */
+
+/* Gives a room that is full of undelivered text a moment. */
+static bool wait_for_room(struct server *s, struct room *room)
+{
+	for (unsigned i = 0; i < 500; i++) {
+		if (!room_crowded(server_shared(s)->rooms, room))
+			return true;
+		nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+	}
+	return false;
+}
+
+static void method_send(struct control_client *c, const json_t *parameters, bool more)
+{
+	struct server *s = control_server(c);
+	struct shared *shared = server_shared(s);
+	const char *name = json_string_value(json_object_get(parameters, "room"));
+	const json_t *text = json_object_get(parameters, "text"), *as = json_object_get(parameters, "as");
+	const char *nick = as && !json_is_null(as) ? json_string_value(as) : "admin";
+	size_t len = json_string_length(text);
+	uint64_t id;
+	uint32_t index;
+	struct room *room;
+
+	(void)more;
+	if (!name || !json_is_string(text) || !nick) {
+		control_invalid(c, !name ? "room" : !nick ? "as" : "text");
+		return;
+	}
+	if (strcmp(nick, "admin") != 0 && !text_nick_valid(nick, strlen(nick))) {
+		control_refuse(c, "%s is no valid nick", nick);
+		return;
+	}
+	if (strcmp(nick, "admin") != 0 && roster_find(shared->roster, nick, strlen(nick), &id, &index)) {
+		control_refuse(c, "nick %s is in use", nick);
+		return;
+	}
+	if (len > server_config(s)->max_message) {
+		control_refuse(c, "the message is longer than max_message (%u bytes)", server_config(s)->max_message);
+		return;
+	}
+	if (memchr(json_string_value(text), '\n', len)) {
+		control_refuse(c, "a message is one line");
+		return;
+	}
+	if (rooms_enter_existing(shared->rooms, name, server_slot(s), &room) < 0) {
+		control_refuse(c, "there is no room %s", name);
+		return;
+	}
+	if (!wait_for_room(s, room)) {
+		rooms_leave(shared->rooms, room, server_slot(s));
+		control_refuse(c, "room %s is too busy", name);
+		return;
+	}
+
+	_cleanup_free_ char *clean = malloc(len * TEXT_SANITISE_GROWTH + 1);
+	char head[TEXT_NICK_MAX + 3] = "";
+	struct slot_set kick = {{0}};
+	if (!room->raw)
+		snprintf(head, sizeof(head), "%s: ", nick);
+	struct record record = {.time_us = (uint64_t)wall_us(), .kind = RECORD_MESSAGE, .text = (uint16_t)strlen(head)};
+	if (clean) {
+		const char *body = json_string_value(text);
+		if (!room->raw) {
+			len = text_sanitise(clean, body, len);
+			body = clean;
+		}
+		logring_lock(room->log);
+		logring_put(room->log, &record, head, strlen(head), body, len);
+		logring_commit(room->log);
+		logring_unlock(room->log);
+		rooms_mark(shared->rooms, room, &kick);
+		/* The main thread is told as well: `chatctl tail` may follow the room. */
+		rooms_kick(shared->rooms, &kick, UINT32_MAX);
+		count(server_counters(s), COUNT_MESSAGES, 1);
+	}
+	rooms_leave(shared->rooms, room, server_slot(s));
+	log_event(LOG_DEBUG, &(struct log_fields){EVENT_CONTROL, 0, name, NULL}, "control: %s sent to room %s",
+		  control_peer(c), name);
+	control_reply(c, NULL, false);
+}
+
+/* --- Tail --- */
+
+struct tail {
+	struct room *room;
+	uint64_t seq;
+	bool follow;
+};
+
+static const char *const kind_names[RECORD_KINDS] = {"message", "action", "notice"};
+
+/* Adds up to 100 messages from t->seq on to array; true if there are more. The log is locked. */
+static bool collect_lines(struct tail *t, json_t *array, uint64_t *ret_skipped)
+{
+	struct logring_view v;
+
+	logring_peek(t->room->log, &v);
+	*ret_skipped = t->seq < v.first ? v.first - t->seq : 0;
+	t->seq += *ret_skipped;
+	for (unsigned n = 0; t->seq < v.count && n < 100; n++, t->seq++) {
+		const struct record *r = logring_record(t->room->log, t->seq);
+		uint64_t start = logring_start(t->room->log, &v, t->seq);
+		const char *line = logring_at(&v, start);
+		json_array_append_new(array, json_pack("{s:f,s:s,s:I,s:o?,s:o?}", "time", seconds((int64_t)r->time_us),
+						       "kind", kind_names[r->kind], "client", (json_int_t)r->sender,
+						       "line", clean_string(line, r->end - start - 1), "text",
+						       clean_string(line + r->text, r->end - start - 1 - r->text)));
+	}
+	return t->seq < v.count;
+}
+
+static void tail_forget(struct control_client *c, void *data)
+{
+	struct tail *t = data;
+	struct server *s = control_server(c);
+
+	rooms_leave(server_shared(s)->rooms, t->room, server_slot(s));
+	free(t);
+}
+
+static void tail_follow(struct control_client *c, void *data)
+{
+	struct tail *t = data;
+	bool more = true;
+
+	while (more && !control_is_full(c)) {
+		json_t *array = json_array();
+		uint64_t skipped;
+		logring_lock(t->room->log);
+		more = collect_lines(t, array, &skipped);
+		logring_unlock(t->room->log);
+		bool last = !more && !t->follow;
+		if (json_array_size(array) > 0 || skipped > 0 || last)
+			control_reply(c, json_pack("{s:o,s:I}", "messages", array, "skipped", (json_int_t)skipped),
+				      !last);
+		else
+			json_decref(array);
+		if (last) {
+			control_stream_end(c);
+			return;
+		}
+	}
+}
+
+static void method_tail(struct control_client *c, const json_t *parameters, bool more)
+{
+	static const struct control_stream ops = {tail_follow, tail_forget};
+	struct server *s = control_server(c);
+	struct shared *shared = server_shared(s);
+	const char *name = json_string_value(json_object_get(parameters, "room"));
+	const json_t *lines = json_object_get(parameters, "lines"), *follow = json_object_get(parameters, "follow");
+	json_int_t n = lines && !json_is_null(lines) ? json_integer_value(lines) : 10;
+	struct logring_view v;
+
+	if (!name || n < 0 || (lines && !json_is_integer(lines) && !json_is_null(lines))) {
+		control_invalid(c, !name ? "room" : "lines");
+		return;
+	}
+	if (!more) {
+		control_refuse(c, "Tail has many replies, so the call must say \"more\"");
+		return;
+	}
+	struct tail *t = calloc(1, sizeof(*t));
+	if (!t || rooms_enter_existing(shared->rooms, name, server_slot(s), &t->room) < 0) {
+		free(t);
+		control_refuse(c, "there is no room %s", name);
+		return;
+	}
+	t->follow = json_is_true(follow);
+	logring_lock(t->room->log);
+	logring_peek(t->room->log, &v);
+	t->seq = v.count;
+	for (json_int_t left = n; t->seq > v.first && left > 0; t->seq--)
+		if (logring_record(t->room->log, t->seq - 1)->kind != RECORD_NOTICE)
+			left--;
+	logring_unlock(t->room->log);
+	control_stream(c, &ops, t);
+}
+
+/* --- Kick --- */
+
+struct kick {
+	uint64_t id;
+	char text[300];
+	atomic_bool found;
+	atomic_uint references;
+};
+
+static void kick_unref(void *arg)
+{
+	struct kick *k = arg;
+
+	if (atomic_fetch_sub(&k->references, 1) == 1)
+		free(k);
+}
+
+static void kick_client(struct worker *w, void *arg)
+{
+	struct kick *k = arg;
+
+	for (struct connection *c = *worker_all(w); c; c = connection_next(c))
+		if (connection_id(c) == k->id) {
+			atomic_store(&k->found, true);
+			count(worker_counters(w), COUNT_CLIENTS_KICKED, 1);
+			connection_kick(c, k->text);
+			return;
+		}
+}
+
+static void method_kick(struct control_client *c, const json_t *parameters, bool more)
+{
+	struct server *s = control_server(c);
+	const json_t *id = json_object_get(parameters, "id"), *reason = json_object_get(parameters, "reason");
+	struct kick *k;
+
+	(void)more;
+	if (!json_is_integer(id) || json_integer_value(id) <= 0 ||
+	    (reason && !json_is_string(reason) && !json_is_null(reason))) {
+		control_invalid(c, !json_is_integer(id) || json_integer_value(id) <= 0 ? "id" : "reason");
+		return;
+	}
+	k = calloc(1, sizeof(*k));
+	if (!k) {
+		control_refuse(c, "out of memory");
+		return;
+	}
+	atomic_store(&k->references, 2);
+	k->id = (uint64_t)json_integer_value(id);
+	if (json_string_length(reason) > 0) {
+		char clean[200 * TEXT_SANITISE_GROWTH];
+		size_t len = json_string_length(reason) < 80 ? json_string_length(reason) : 80;
+		len = text_sanitise(clean, json_string_value(reason), len);
+		snprintf(k->text, sizeof(k->text), "* You have been removed: %.*s\n", (int)len, clean);
+	} else {
+		snprintf(k->text, sizeof(k->text), "* You have been removed.\n");
+	}
+	int r = workers_call(server_shared(s), NULL, kick_client, k, kick_unref, CALL_TIMEOUT_US);
+	if (r < 0) {
+		control_refuse(c, "a worker does not answer");
+	} else if (!atomic_load(&k->found)) {
+		control_refuse(c, "there is no client %" PRIu64, k->id);
+	} else {
+		log_event(LOG_NOTICE, &(struct log_fields){EVENT_CLIENT_KICKED, k->id, NULL, NULL},
+			  "client %" PRIu64 " removed by %s", k->id, control_peer(c));
+		control_reply(c, NULL, false);
+	}
+	kick_unref(k);
+}
+
+/* --- Reload, Metrics --- */
+
+static void method_reload(struct control_client *c, const json_t *parameters, bool more)
+{
+	_cleanup_free_ char *errors = NULL;
+
+	(void)parameters;
+	(void)more;
+	log_event(LOG_INFO, &(struct log_fields){.message_id = EVENT_CONTROL}, "control: %s asks for a reload",
+		  control_peer(c));
+	if (server_reload(control_server(c), &errors) < 0)
+		control_error(c, VARLINK_INTERFACE ".ConfigInvalid",
+			      json_pack("{s:s}", "reason", errors ? errors : "unknown"));
+	else
+		control_reply(c, NULL, false);
+}
+
+static void metric(FILE *f, const char *name, const char *type, const char *text, uint64_t value)
+{
+	fprintf(f, "# HELP chatd_%s %s.\n# TYPE chatd_%s %s\nchatd_%s %" PRIu64 "\n", name, text, name, type, name,
+		value);
+}
+
+/* A room's name needs no escaping in a label: see text_room_valid(). */
+static bool room_metric(struct room *r, void *arg)
+{
+	if (r->configured)
+		fprintf(arg, "chatd_room_members{room=\"%s\"} %" PRIu32 "\n", r->name, room_members(r));
+	return true;
+}
+
+static void method_metrics(struct control_client *c, const json_t *parameters, bool more)
+{
+	struct server *s = control_server(c);
+	struct shared *shared = server_shared(s);
+	_cleanup_free_ char *text = NULL;
+	size_t size;
+	unsigned rooms = 0;
+
+	(void)parameters;
+	(void)more;
+	FILE *f = open_memstream(&text, &size);
+	if (!f) {
+		control_refuse(c, "out of memory");
+		return;
+	}
+	for (int i = 0; i < COUNTERS_N; i++) {
+		char name[80];
+		snprintf(name, sizeof(name), "%s_total", counter_name((enum counter)i));
+		metric(f, name, "counter", counter_help((enum counter)i), total(s, (enum counter)i));
+	}
+	rooms_each(shared->rooms, count_room, &rooms);
+	metric(f, "rooms", "gauge", "Rooms that exist", rooms);
+	metric(f, "clients", "gauge", "Clients connected", limits_total(shared->limits));
+	metric(f, "workers", "gauge", "Worker threads", shared->n_workers);
+	metric(f, "takeovers", "counter", "Times a new process took the clients over",
+	       clients_history(shared->clients)->takeovers);
+	fprintf(f, "# HELP chatd_worker_connections Connections of each worker.\n"
+		   "# TYPE chatd_worker_connections gauge\n");
+	for (unsigned i = 0; i < shared->n_workers; i++)
+		fprintf(f, "chatd_worker_connections{worker=\"%u\"} %u\n", i, worker_connections(shared->workers[i]));
+	fprintf(f, "# HELP chatd_room_members Members of each configured room.\n"
+		   "# TYPE chatd_room_members gauge\n");
+	rooms_each(shared->rooms, room_metric, f);
+	fclose(f);
+	control_reply(c, json_pack("{s:s}", "text", text), false);
+}
+
+const struct control_method control_methods[] = {
+	{"Status", method_status}, {"List", method_list},	{"Send", method_send},
+	{"Tail", method_tail},	   {"Kick", method_kick},	{"Reload", method_reload},
+	{"Metrics", method_metrics}, {NULL, NULL},
+};
+
+const char control_interface[] =
+	"# Steers chatd.\n"
+	"interface io.chatd.Control\n"
+	"\n"
+	"type Worker (name: string, connections: int, sender: string)\n"
+	"# How often the clients were taken over from a process before, and how that went the last time.\n"
+	"type Takeover (count: int, time: ?float, clients: ?int, closed: ?int, gap: ?float, covered: int, uncovered: "
+	"int)\n"
+	"type Client (id: int, nick: string, room: string, listener: string, mode: string, address: string, age: "
+	"float, idle: float, received: int, sent: int, behind: int, covered: bool)\n"
+	"type Room (name: string, members: int, format: string, messages: int, log_size: int, history: int, "
+	"announce_max: int, configured: bool)\n"
+	"type Listener (name: string, type: string, mode: string, address: string, room: string, accepted: int, "
+	"socket: string)\n"
+	"type Message (time: float, kind: string, client: int, line: string, text: string)\n"
+	"\n"
+	"method Status() -> (version: string, pid: int, uptime: float, config: string, clients: int, rooms: int, "
+	"listeners: int, messages: int, received_bytes: int, sent_bytes: int, workers: []Worker, takeover: Takeover)\n"
+	"# what: clients, rooms or listeners; only that member is in the reply.\n"
+	"method List(what: string) -> (clients: ?[]Client, rooms: ?[]Room, listeners: ?[]Listener)\n"
+	"method Send(room: string, text: string, as: ?string) -> ()\n"
+	"# Call it with more; with follow it goes on until the next call or the end of the connection.\n"
+	"method Tail(room: string, lines: ?int, follow: ?bool) -> (messages: []Message, skipped: int)\n"
+	"method Kick(id: int, reason: ?string) -> ()\n"
+	"method Reload() -> ()\n"
+	"# In the Prometheus text format.\n"
+	"method Metrics() -> (text: string)\n"
+	"\n"
+	"error Refused (reason: string)\n"
+	"error ConfigInvalid (reason: string)\n";

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+/* What chatd counts. Each thread writes its own set; the main thread adds them up for `chatctl metrics`. */
+#ifndef DAEMON_COUNTERS_H
+#define DAEMON_COUNTERS_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+/* X(identifier, name in the metrics, help) */
+#define COUNTERS(X)                                                                                          \
+	X(CLIENTS_ACCEPTED, "clients_accepted", "Connections accepted")                                      \
+	X(CLIENTS_CLOSED, "clients_closed", "Connections ended, by either side")                             \
+	X(CLIENTS_REFUSED, "clients_refused", "Connections refused because of a limit")                      \
+	X(CLIENTS_KICKED, "clients_kicked", "Connections ended by an admin")                                 \
+	X(CLIENTS_IDLE, "clients_idle_closed", "Connections ended by idle_timeout")                          \
+	X(CLIENTS_SLOW, "clients_slow_closed", "Connections ended by slow = \"disconnect\"")                 \
+	X(ACCEPT_PAUSES, "accept_pauses", "Times accept() paused for want of file descriptors")              \
+	X(MESSAGES, "messages", "Messages taken into rooms")                                                 \
+	X(MESSAGES_SKIPPED, "messages_skipped", "Messages that slow readers did not get")                    \
+	X(LINES_REFUSED, "lines_refused", "Lines refused because they were too long")                        \
+	X(COMMANDS, "commands", "Commands carried out")                                                      \
+	X(PRIVATE_MESSAGES, "private_messages", "Private messages sent")                                     \
+	X(PRIVATE_DROPPED, "private_messages_dropped", "Private messages dropped: the receiver was gone or did not read")\
+	X(RATE_PAUSES, "rate_pauses", "Times a client was slowed down by lines_per_second")                  \
+	X(CROWDED, "crowded", "Times a sender waited for a worker to catch up with the room")                \
+	X(SENDS, "sends", "Send operations on client sockets")                                               \
+	X(BYTES_IN, "received_bytes", "Bytes received from clients")                                         \
+	X(BYTES_OUT, "sent_bytes", "Bytes sent to clients")                                                  \
+	X(UNCOVERED, "clients_uncovered", "Connections that would not survive a crash when they were accepted")
+
+enum counter {
+#define X(id, name, help) COUNT_##id,
+	COUNTERS(X)
+#undef X
+	COUNTERS_N
+};
+
+struct counters {
+	_Atomic uint64_t v[COUNTERS_N];
+};
+
+/* Only the thread that owns the set calls this. */
+static inline void count(struct counters *c, enum counter which, uint64_t n)
+{
+	atomic_store_explicit(&c->v[which], atomic_load_explicit(&c->v[which], memory_order_relaxed) + n,
+			      memory_order_relaxed);
+}
+
+const char *counter_name(enum counter which);
+const char *counter_help(enum counter which);
+
+#endif

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/handler.h"
+
+#include <string.h>
+
+const struct handler *const handlers[] = {
+	&handler_tcp_chat,
+	&handler_tcp_echo,
+	NULL,
+};
+
+const struct handler *handler_find(const char *type, const char *mode)
+{
+	for (const struct handler *const *h = handlers; *h; h++)
+		if (strcmp((*h)->type, type) == 0 && strcmp((*h)->mode, mode) == 0)
+			return *h;
+	return NULL;
+}

@@ -1,0 +1,709 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * TCP mode "chat": lines for people with nc and telnet. A line is a message to the sender's room; "/" begins a command;
+ * what the server says begins with "* ". docs/PROTOCOL.md is the users' side of this.
+ */
+#include "common/cleanup.h"
+#include "daemon/config.h"
+#include "daemon/connection.h"
+#include "daemon/fault.h"
+#include "daemon/logger.h"
+#include "daemon/worker.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+#include <time.h>
+
+/* What the longest reply but the history needs in the outbox: a private message of max_message's limit, sanitised. */
+#define REPLY_MAX (8192 + 3 * 16384)
+#define LIST_MAX 4096
+
+static const char help[] = "* /nick NAME    change your name\n"
+			   "* /join ROOM    go to a room (it is made if need be)\n"
+			   "* /rooms        list the rooms\n"
+			   "* /who          list who is in this room\n"
+			   "* /me TEXT      say what you do\n"
+			   "* /msg NICK TEXT  say something to one person only\n"
+			   "* /quit         leave (as does: quit)\n"
+			   "* //TEXT        say something that begins with /\n";
+
+static struct shared *shared_of(struct connection *c)
+{
+	return worker_shared(connection_worker(c));
+}
+
+static struct counters *counters_of(struct connection *c)
+{
+	return worker_counters(connection_worker(c));
+}
+
+static uint64_t wall_us(void)
+{
+	struct timespec ts;
+	clock_gettime(CLOCK_REALTIME, &ts);
+	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
+}
+
+/* --- announcements --- */
+
+static bool announces(const struct room *room)
+{
+	return !room->raw && room_members(room) <= room->announce_max;
+}
+
+/* With the room's log locked. */
+__attribute__((format(printf, 3, 4))) static void announce(struct connection *c, struct room *room,
+							     const char *format, ...)
+{
+	struct record record = {.time_us = wall_us(), .sender = connection_id(c), .kind = RECORD_NOTICE};
+	char text[256];
+	va_list ap;
+
+	va_start(ap, format);
+	int n = vsnprintf(text, sizeof(text), format, ap);
+	va_end(ap);
+	logring_put(room->log, &record, "* ", 2, text, (size_t)n);
+}
+
+/* --- coming and going --- */
+
+/* The last messages of a room, as many of the wanted as fit; announcements are left out. The log is locked. */
+static void write_history(struct connection *c, struct room *room)
+{
+	unsigned wanted = room->history;
+	size_t space = connection_space(c), bytes = 0;
+	struct logring_view v;
+
+	logring_peek(room->log, &v);
+	uint64_t seq = v.count;
+	while (seq > v.first && wanted > 0) {
+		const struct record *r = logring_record(room->log, seq - 1);
+		uint64_t len = r->end - logring_start(room->log, &v, seq - 1);
+		if (r->kind != RECORD_NOTICE) {
+			if (bytes + len + REPLY_MAX > space)
+				break;
+			bytes += len;
+			wanted--;
+		}
+		seq--;
+	}
+	for (; seq < v.count; seq++) {
+		const struct record *r = logring_record(room->log, seq);
+		uint64_t start = logring_start(room->log, &v, seq);
+		if (r->kind != RECORD_NOTICE)
+			connection_write(c, logring_at(&v, start), r->end - start);
+	}
+}
+
+/*
+ * Becomes a member of room (entered already) in a transaction that has begun: history, the announcement to the
+ * others, and the place in the log behind it. Commits.
+ */
+static void enter(struct connection *c, struct client_state *next, struct room *room)
+{
+	logring_lock(room->log);
+	write_history(c, room);
+	if (announces(room))
+		announce(c, room, "%.*s joined %s", next->nick_len, next->nick, room->name);
+	next->room = room->index;
+	next->cursor = logring_pending_head(room->log);
+	next->cursor_seq = logring_pending(room->log);
+	FAULT("join");
+	connection_commit(c, room);
+	connection_set_room(c, room);
+	roster_move(shared_of(c)->roster, *connection_roster(c), room->index);
+}
+
+/* Leaves the room, with what it said before in the outbox. False if that doesn't fit yet and must not be lost. */
+static bool leave(struct connection *c, bool must_settle)
+{
+	struct room *room = connection_room(c);
+
+	if (!room)
+		return true;
+	struct client_state *next = connection_begin(c);
+	logring_lock(room->log);
+	if (!connection_settle(c, REPLY_MAX) && must_settle) {
+		logring_unlock(room->log);
+		connection_abandon(c);
+		return false;
+	}
+	if (announces(room) && !connection_is_ending(c))
+		announce(c, room, "%.*s left %s", next->nick_len, next->nick, room->name);
+	next->room = ROOM_NONE;
+	FAULT("leave");
+	connection_commit(c, room);
+	connection_set_room(c, NULL);
+	roster_move(shared_of(c)->roster, *connection_roster(c), ROOM_NONE);
+	return true;
+}
+
+static void chat_opened(struct connection *c, const char *room_name)
+{
+	struct shared *shared = shared_of(c);
+	struct room *room = NULL;
+	char nick[TEXT_NICK_MAX + 1];
+
+	int n = snprintf(nick, sizeof(nick), "guest%" PRIu64, connection_id(c));
+	int r = roster_claim(shared->roster, nick, (size_t)n, connection_id(c), connection_index(c), ROOM_NONE,
+			     connection_roster(c));
+	if (r == 0)
+		r = rooms_enter(shared->rooms, room_name, worker_index(connection_worker(c)), &room);
+	struct client_state *next = connection_begin(c);
+	if (r < 0) {
+		log_warning("client %" PRIu64 " can't enter room %s: %s", connection_id(c), room_name, strerror(-r));
+		next->flags |= CLIENT_GREETED | CLIENT_CLOSING;
+		connection_printf(c, "* Sorry, room %s can't be entered now.\n", room_name);
+		connection_commit(c, NULL);
+		return;
+	}
+	next->flags |= CLIENT_GREETED;
+	next->nick_len = (uint8_t)n;
+	memcpy(next->nick, nick, (size_t)n);
+	connection_printf(c, "* Welcome, %s. You are in %s; /help lists the commands.\n", nick, room->name);
+	FAULT("greet");
+	enter(c, next, room);
+}
+
+static void chat_restored(struct connection *c)
+{
+	struct shared *shared = shared_of(c);
+	const struct client_state *st = connection_state(c);
+
+	if (!(st->flags & CLIENT_GREETED) || (st->flags & CLIENT_CLOSING && st->room == ROOM_NONE))
+		return;
+	if (roster_claim(shared->roster, st->nick, st->nick_len, connection_id(c), connection_index(c), st->room,
+			 connection_roster(c)) < 0)
+		log_warning("client %" PRIu64 ": its nick is lost", connection_id(c));
+	if (st->room != ROOM_NONE)
+		connection_set_room(c, rooms_enter_index(shared->rooms, st->room,
+							 worker_index(connection_worker(c))));
+}
+
+/* --- commands --- */
+
+struct command {
+	const char *name;
+	/* args: without the space before them. consumed: the line's length. False: the output has to drain first. */
+	bool (*run)(struct connection *c, const char *args, size_t len, size_t consumed);
+};
+
+/* Begins a reply that comes after what the client said before. */
+static void begin_reply(struct connection *c, size_t consumed)
+{
+	struct room *room = connection_room(c);
+
+	connection_begin(c);
+	if (room) {
+		logring_lock(room->log);
+		/* If it is far behind it gets the reply before the room's news. */
+		connection_settle(c, REPLY_MAX);
+		logring_unlock(room->log);
+	}
+	connection_consume(c, consumed);
+}
+
+__attribute__((format(printf, 3, 4))) static void reply(struct connection *c, size_t consumed, const char *format,
+							 ...)
+{
+	char text[1024];
+	va_list ap;
+
+	va_start(ap, format);
+	int n = vsnprintf(text, sizeof(text), format, ap);
+	va_end(ap);
+	begin_reply(c, consumed);
+	connection_write(c, text, (size_t)n < sizeof(text) ? (size_t)n : sizeof(text) - 1);
+	connection_commit(c, NULL);
+}
+
+static bool command_help(struct connection *c, const char *args, size_t len, size_t consumed)
+{
+	(void)args;
+	(void)len;
+	begin_reply(c, consumed);
+	connection_write(c, help, sizeof(help) - 1);
+	connection_commit(c, NULL);
+	return true;
+}
+
+static bool command_nick(struct connection *c, const char *args, size_t len, size_t consumed)
+{
+	struct shared *shared = shared_of(c);
+	const struct client_state *st = connection_state(c);
+	struct roster_entry *entry;
+	struct room *room = connection_room(c);
+
+	if (!text_nick_valid(args, len)) {
+		reply(c, consumed,
+		      "* A name has 1 to %d bytes without space and doesn't begin with : / * or #.\n", TEXT_NICK_MAX);
+		return true;
+	}
+	if (st->nick_len == len && memcmp(st->nick, args, len) == 0) {
+		reply(c, consumed, "* That is your name already.\n");
+		return true;
+	}
+	int r = roster_claim(shared->roster, args, len, connection_id(c), connection_index(c),
+			     room ? room->index : ROOM_NONE, &entry);
+	if (r < 0) {
+		reply(c, consumed, "* %.*s is %s.\n", (int)len, args,
+		      r == -EEXIST ? "taken" : r == -EPERM ? "reserved" : "not possible now");
+		return true;
+	}
+	begin_reply(c, consumed);
+	struct client_state *next = connection_draft(c);
+	const char *old = st->nick;
+	int old_len = st->nick_len;
+	bool told = room && announces(room);
+	if (told) {
+		logring_lock(room->log);
+		announce(c, room, "%.*s is now %.*s", old_len, old, (int)len, args);
+	} else {
+		connection_printf(c, "* You are now %.*s.\n", (int)len, args);
+	}
+	next->nick_len = (uint8_t)len;
+	memset(next->nick, 0, sizeof(next->nick));
+	memcpy(next->nick, args, len);
+	FAULT("nick");
+	connection_commit(c, told ? room : NULL);
+	roster_release(shared->roster, *connection_roster(c));
+	*connection_roster(c) = entry;
+	return true;
+}
+
+static bool command_join(struct connection *c, const char *args, size_t len, size_t consumed)
+{
+	struct shared *shared = shared_of(c);
+	struct room *room, *old = connection_room(c);
+
+	if (!text_room_valid(args, len)) {
+		reply(c, consumed, "* A room's name has 1 to %d of the characters A-Z a-z 0-9 _ . and -.\n",
+		      TEXT_ROOM_MAX);
+		return true;
+	}
+	char name[TEXT_ROOM_MAX + 1];
+	memcpy(name, args, len);
+	name[len] = '\0';
+	if (old && strcmp(old->name, name) == 0) {
+		reply(c, consumed, "* You are in %s already.\n", name);
+		return true;
+	}
+	unsigned slot = worker_index(connection_worker(c));
+	int r = rooms_enter(shared->rooms, name, slot, &room);
+	if (r < 0) {
+		reply(c, consumed, "* Room %s can't be opened: there are too many rooms.\n", name);
+		return true;
+	}
+	/* Two steps: a crash between them finds a client without a room whose /join is still to be done. */
+	if (!leave(c, true)) {
+		rooms_leave(shared->rooms, room, slot);
+		return false;
+	}
+	struct client_state *next = connection_begin(c);
+	connection_consume(c, consumed);
+	connection_printf(c, "* You are in %s.\n", room->name);
+	enter(c, next, room);
+	return true;
+}
+
+struct room_line {
+	char name[TEXT_ROOM_MAX + 1];
+	uint32_t members;
+};
+
+struct room_list {
+	struct room_line at[100];
+	size_t n, all;
+};
+
+static bool collect_room(struct room *r, void *arg)
+{
+	struct room_list *l = arg;
+
+	if (l->n < sizeof(l->at) / sizeof(*l->at)) {
+		memcpy(l->at[l->n].name, r->name, sizeof(r->name));
+		l->at[l->n++].members = room_members(r);
+	}
+	l->all++;
+	return true;
+}
+
+static bool command_rooms(struct connection *c, const char *args, size_t len, size_t consumed)
+{
+	struct room_list l = {.n = 0};
+	size_t bytes = 0;
+
+	(void)args;
+	(void)len;
+	rooms_each(shared_of(c)->rooms, collect_room, &l);
+	begin_reply(c, consumed);
+	size_t i = 0;
+	for (; i < l.n && bytes < LIST_MAX; i++) {
+		connection_printf(c, "* %s (%" PRIu32 ")\n", l.at[i].name, l.at[i].members);
+		bytes += strlen(l.at[i].name) + 16;
+	}
+	if (i < l.all)
+		connection_printf(c, "* ... and %zu more\n", l.all - i);
+	connection_commit(c, NULL);
+	return true;
+}
+
+static bool command_who(struct connection *c, const char *args, size_t len, size_t consumed)
+{
+	struct room *room = connection_room(c);
+	char list[LIST_MAX];
+	size_t shown = 0, n = 0;
+
+	(void)args;
+	(void)len;
+	if (room)
+		n = roster_list(shared_of(c)->roster, room->index, list, sizeof(list), &shown);
+	begin_reply(c, consumed);
+	connection_printf(c, "* %zu in %s: ", n, room ? room->name : "no room");
+	if (room)
+		connection_write(c, list, strlen(list));
+	if (shown < n)
+		connection_printf(c, " and %zu more", n - shown);
+	connection_write(c, "\n", 1);
+	connection_commit(c, NULL);
+	return true;
+}
+
+/* The text as a named room has it; buf is free()d by the caller if it is set. NULL without memory. */
+static const char *clean(const char *text, size_t *len, char **buf)
+{
+	*buf = NULL;
+	if (text_is_clean(text, *len))
+		return text;
+	*buf = malloc(*len * TEXT_SANITISE_GROWTH);
+	if (*buf)
+		*len = text_sanitise(*buf, text, *len);
+	return *buf;
+}
+
+static bool command_me(struct connection *c, const char *args, size_t len, size_t consumed)
+{
+	const struct client_state *st = connection_state(c);
+	struct room *room = connection_room(c);
+	_cleanup_free_ char *buf = NULL;
+	char head[TEXT_NICK_MAX + 4];
+
+	if (len == 0 || !room) {
+		reply(c, consumed, "* What do you do? /me TEXT\n");
+		return true;
+	}
+	const char *text = clean(args, &len, &buf);
+	int n = snprintf(head, sizeof(head), "* %.*s ", st->nick_len, st->nick);
+	struct record record = {.time_us = wall_us(),
+				.sender = connection_id(c),
+				.kind = RECORD_ACTION,
+				.text = (uint16_t)n};
+	connection_begin(c);
+	connection_consume(c, consumed);
+	logring_lock(room->log);
+	if (text)
+		logring_put(room->log, &record, head, (size_t)n, text, len);
+	connection_commit(c, room);
+	return true;
+}
+
+static bool command_msg(struct connection *c, const char *args, size_t len, size_t consumed)
+{
+	struct shared *shared = shared_of(c);
+	const struct client_state *st = connection_state(c);
+	struct room *private = rooms_private(shared->rooms);
+	_cleanup_free_ char *buf = NULL;
+	const char *space = memchr(args, ' ', len);
+	size_t nick_len = space ? (size_t)(space - args) : len;
+	char head[TEXT_NICK_MAX + 32];
+	struct record record = {.time_us = wall_us(), .sender = connection_id(c), .kind = RECORD_MESSAGE};
+
+	size_t text_len = space ? len - nick_len - 1 : 0;
+	if (text_len == 0) {
+		reply(c, consumed, "* Whom, and what? /msg NICK TEXT\n");
+		return true;
+	}
+	if (!text_nick_valid(args, nick_len) ||
+	    !roster_find(shared->roster, args, nick_len, &record.target, &record.target_index)) {
+		reply(c, consumed, "* There is nobody of that name here.\n");
+		return true;
+	}
+	const char *text = clean(space + 1, &text_len, &buf);
+	if (!text) {
+		reply(c, consumed, "* Not possible now.\n");
+		return true;
+	}
+	int n = snprintf(head, sizeof(head), "* [%.*s -> you] ", st->nick_len, st->nick);
+	record.text = (uint16_t)n;
+	begin_reply(c, consumed);
+	connection_printf(c, "* [you -> %.*s] ", (int)nick_len, args);
+	connection_write(c, text, text_len);
+	connection_write(c, "\n", 1);
+	logring_lock(private->log);
+	logring_put(private->log, &record, head, (size_t)n, text, text_len);
+	FAULT("msg");
+	connection_commit(c, private);
+	count(counters_of(c), COUNT_PRIVATE_MESSAGES, 1);
+	return true;
+}
+
+static bool command_quit(struct connection *c, const char *args, size_t len, size_t consumed)
+{
+	(void)args;
+	(void)len;
+	if (!leave(c, true))
+		return false;
+	struct client_state *next = connection_begin(c);
+	next->flags |= CLIENT_CLOSING;
+	connection_consume(c, consumed);
+	FAULT("quit");
+	connection_commit(c, NULL);
+	return true;
+}
+
+static const struct command commands[] = {
+	{"nick", command_nick}, {"join", command_join}, {"rooms", command_rooms}, {"who", command_who},
+	{"me", command_me},	{"msg", command_msg},	{"help", command_help},	  {"quit", command_quit},
+};
+
+static bool run_command(struct connection *c, const char *line, size_t len, size_t consumed)
+{
+	size_t name = 1;
+
+	while (name < len && line[name] != ' ')
+		name++;
+	const char *args = line + name;
+	while (args < line + len && *args == ' ')
+		args++;
+	count(counters_of(c), COUNT_COMMANDS, 1);
+	for (size_t i = 0; i < sizeof(commands) / sizeof(*commands); i++)
+		if (strlen(commands[i].name) == name - 1 && strncasecmp(commands[i].name, line + 1, name - 1) == 0)
+			return commands[i].run(c, args, (size_t)(line + len - args), consumed);
+	reply(c, consumed, "* There is no such command; /help lists them.\n");
+	return true;
+}
+
+/* --- lines --- */
+
+/* A run of plain lines, put into the log under one lock and committed as one step. */
+struct run {
+	struct room *room; /* locked; NULL: there is no run */
+	size_t consumed;
+	char head[TEXT_NICK_MAX + 2];
+	size_t head_len;
+	struct record record;
+};
+
+/* False if the room has to be delivered first. */
+static bool run_begin(struct run *run, struct connection *c)
+{
+	struct room *room = connection_room(c);
+	const struct client_state *st = connection_state(c);
+
+	/* Under the lock, so that many workers can't overrun a reader by one run each. */
+	logring_lock(room->log);
+	if (room_crowded(shared_of(c)->rooms, room)) {
+		logring_unlock(room->log);
+		return false;
+	}
+	connection_begin(c);
+	run->room = room;
+	run->consumed = 0;
+	run->head_len = 0;
+	if (!room->raw) {
+		memcpy(run->head, st->nick, st->nick_len);
+		memcpy(run->head + st->nick_len, ": ", 2);
+		run->head_len = st->nick_len + 2u;
+	}
+	run->record = (struct record){.time_us = wall_us(),
+				      .sender = connection_id(c),
+				      .kind = RECORD_MESSAGE,
+				      .text = (uint16_t)run->head_len};
+	return true;
+}
+
+static void run_end(struct run *run, struct connection *c)
+{
+	if (!run->room)
+		return;
+	connection_consume(c, run->consumed);
+	connection_commit(c, run->room);
+	run->room = NULL;
+}
+
+/* Adds a line to the run, whose lock is held. False if the run has to be committed first. */
+static bool say(struct run *run, const char *text, size_t len, size_t consumed)
+{
+	_cleanup_free_ char *buf = NULL;
+	bool raw = run->head_len == 0;
+
+	if (raw || len > 0) { /* an empty line in a named room is a person pressing Enter */
+		const char *cleaned = raw ? text : clean(text, &len, &buf);
+		if (cleaned && !logring_put(run->room->log, &run->record, run->head, run->head_len, cleaned, len))
+			return false;
+	}
+	run->consumed += consumed;
+	return true;
+}
+
+static bool is_quit(const char *line, size_t len)
+{
+	return len == 4 && memcmp(line, "quit", 4) == 0;
+}
+
+static void refuse_long(struct connection *c, size_t consumed, bool discard, unsigned max)
+{
+	count(counters_of(c), COUNT_LINES_REFUSED, 1);
+	begin_reply(c, consumed);
+	connection_printf(c, "* That message was longer than %u bytes and has been refused.\n", max);
+	if (discard)
+		connection_draft(c)->flags |= CLIENT_DISCARD;
+	FAULT("discard");
+	connection_commit(c, NULL);
+}
+
+static enum verdict chat_received(struct connection *c, const char *data, size_t len, bool eof)
+{
+	const struct shared *shared = shared_of(c);
+	unsigned max = worker_config(connection_worker(c))->max_message;
+	struct run run = {.room = NULL};
+	enum verdict verdict = HANDLER_MORE;
+	bool charged = false; /* the line at hand is paid for */
+	size_t at = 0;
+
+	while (at < len || eof) {
+		if (connection_state(c)->flags & CLIENT_CLOSING) {
+			verdict = HANDLER_CLOSE;
+			break;
+		}
+		const char *line = data + at, *newline = at < len ? memchr(line, '\n', len - at) : NULL;
+		size_t n = newline ? (size_t)(newline - line) : len - at, consumed = n + (newline ? 1 : 0);
+
+		if (connection_state(c)->flags & CLIENT_DISCARD) {
+			if (consumed > 0) {
+				struct client_state *next = connection_begin(c);
+				if (newline)
+					next->flags &= (uint16_t)~CLIENT_DISCARD;
+				connection_consume(c, consumed);
+				connection_commit(c, NULL);
+				at += consumed;
+			}
+			if (newline)
+				continue;
+			if (!eof)
+				break;
+			n = consumed = 0;
+		}
+		if (!newline && !eof) {
+			/* One byte more may be the '\r' of a line that is just not too long. */
+			if (n <= max + 1u)
+				break;
+			run_end(&run, c);
+			if (connection_space(c) < REPLY_MAX) {
+				verdict = HANDLER_BLOCKED;
+				break;
+			}
+			refuse_long(c, n, true, max);
+			at += n;
+			continue;
+		}
+		if (n > 0 && line[n - 1] == '\r')
+			n--;
+		if (consumed == 0) { /* the end of the input: an unfinished line before it was a line */
+			run_end(&run, c);
+			verdict = leave(c, true) ? HANDLER_CLOSE : HANDLER_BLOCKED;
+			break;
+		}
+
+		bool special = n > max || (n > 0 && line[0] == '/' && !(n > 1 && line[1] == '/')) || is_quit(line, n);
+		struct room *room = connection_room(c);
+		if (special) {
+			run_end(&run, c);
+			if (connection_space(c) < REPLY_MAX) {
+				verdict = HANDLER_BLOCKED;
+				break;
+			}
+		}
+		if (!charged && !connection_may_talk(c)) {
+			verdict = HANDLER_LIMITED;
+			break;
+		}
+		charged = true;
+		if (special && room && room_crowded(shared->rooms, room)) {
+			verdict = HANDLER_CROWDED;
+			break;
+		}
+		if (n > max) {
+			refuse_long(c, consumed, false, max);
+		} else if (special) {
+			bool done = is_quit(line, n) ? run_command(c, "/quit", 5, consumed)
+						     : run_command(c, line, n, consumed);
+			if (!done) {
+				verdict = HANDLER_BLOCKED;
+				break;
+			}
+		} else if (!room) {
+			reply(c, consumed, "* You are in no room; /join one.\n");
+		} else {
+			bool slashes = n > 1 && line[0] == '/';
+			if (!run.room && !run_begin(&run, c)) {
+				verdict = HANDLER_CROWDED;
+				break;
+			}
+			if (!say(&run, line + slashes, n - slashes, consumed)) {
+				run_end(&run, c);
+				continue;
+			}
+		}
+		charged = false;
+		at += consumed;
+	}
+	run_end(&run, c);
+	return verdict;
+}
+
+static void chat_ending(struct connection *c, const char *text)
+{
+	connection_begin(c);
+	if (connection_space(c) >= strlen(text))
+		connection_write(c, text, strlen(text));
+	connection_commit(c, NULL);
+}
+
+static void chat_lost(struct shared *shared, const struct client *client)
+{
+	const struct client_state *st = client_live(client);
+	struct room *room = st->room == ROOM_NONE ? NULL : rooms_at(shared->rooms, st->room);
+	struct record record = {.time_us = wall_us(), .sender = client->id, .kind = RECORD_NOTICE};
+	char text[256];
+
+	if (!room || !(st->flags & CLIENT_GREETED) || room->raw || room_members(room) >= room->announce_max)
+		return;
+	int n = snprintf(text, sizeof(text), "%.*s left %s", st->nick_len, st->nick, room->name);
+	logring_lock(room->log);
+	logring_put(room->log, &record, "* ", 2, text, (size_t)n);
+	logring_commit(room->log);
+	logring_unlock(room->log);
+}
+
+static void chat_closed(struct connection *c)
+{
+	leave(c, false);
+	roster_release(shared_of(c)->roster, *connection_roster(c));
+	*connection_roster(c) = NULL;
+}
+
+const struct handler handler_tcp_chat = {
+	.type = "tcp",
+	.mode = "chat",
+	.transport = TRANSPORT_TCP,
+	.uses_room = true,
+	.opened = chat_opened,
+	.restored = chat_restored,
+	.received = chat_received,
+	.ending = chat_ending,
+	.lost = chat_lost,
+	.closed = chat_closed,
+};

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/limits.h"
+
+#include "common/cleanup.h"
+
+#include <pthread.h>
+#include <string.h>
+
+#define BUCKETS 4096
+
+struct source_count {
+	struct source_count *next;
+	uint8_t key[16];
+	unsigned n;
+};
+
+struct limits {
+	pthread_mutex_t lock;
+	unsigned total;
+	struct source_count *buckets[BUCKETS];
+};
+
+int limits_new(struct limits **ret)
+{
+	struct limits *l = calloc(1, sizeof(*l));
+
+	if (!l)
+		return -ENOMEM;
+	pthread_mutex_init(&l->lock, NULL);
+	*ret = l;
+	return 0;
+}
+
+void limits_free(struct limits *l)
+{
+	if (!l)
+		return;
+	for (unsigned i = 0; i < BUCKETS; i++)
+		for (struct source_count *s = l->buckets[i], *next; s; s = next) {
+			next = s->next;
+			free(s);
+		}
+	pthread_mutex_destroy(&l->lock);
+	free(l);
+}
+
+/* An IPv6 host owns a whole /64, so that is what counts as one address there. */
+static struct source_count **find(struct limits *l, const union address *a, uint8_t key[static 16])
+{
+	uint32_t h = 2166136261u;
+
+	address_key(a, key);
+	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+	if (memcmp(key, mapped, 12) != 0)
+		memset(key + 8, 0, 8);
+	for (unsigned i = 0; i < 16; i++)
+		h = (h ^ key[i]) * 16777619u;
+	struct source_count **p = &l->buckets[h % BUCKETS];
+	while (*p && memcmp((*p)->key, key, 16) != 0)
+		p = &(*p)->next;
+	return p;
+}
+
+int limits_take(struct limits *l, const union address *a, unsigned max, unsigned max_per_address)
+{
+	uint8_t key[16];
+	int r = 0;
+
+	pthread_mutex_lock(&l->lock);
+	struct source_count **p = find(l, a, key);
+	if (l->total >= max) {
+		r = -EUSERS;
+	} else if (*p && max_per_address && (*p)->n >= max_per_address) {
+		r = -EDQUOT;
+	} else {
+		if (!*p) {
+			*p = calloc(1, sizeof(**p));
+			if (*p)
+				memcpy((*p)->key, key, 16);
+		}
+		if (*p) {
+			(*p)->n++;
+			l->total++;
+		} else {
+			r = -ENOMEM;
+		}
+	}
+	pthread_mutex_unlock(&l->lock);
+	return r;
+}
+
+void limits_give(struct limits *l, const union address *a)
+{
+	uint8_t key[16];
+
+	pthread_mutex_lock(&l->lock);
+	struct source_count **p = find(l, a, key), *s = *p;
+	if (s && --s->n == 0) {
+		*p = s->next;
+		free(s);
+	}
+	l->total--;
+	pthread_mutex_unlock(&l->lock);
+}
+
+unsigned limits_total(struct limits *l)
+{
+	pthread_mutex_lock(&l->lock);
+	unsigned n = l->total;
+	pthread_mutex_unlock(&l->lock);
+	return n;
+}

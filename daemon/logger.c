@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/logger.h"
+
+#include "common/text.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define SD_JOURNAL_SUPPRESS_LOCATION
+#include <systemd/sd-journal.h>
+
+static atomic_int max_level = LOG_INFO;
+static bool to_journal;
+
+/* JOURNAL_STREAM is DEVICE:INODE of the stream that the service manager connected (systemd.exec(5)). */
+static bool stderr_is_journal(void)
+{
+	const char *e = getenv("JOURNAL_STREAM");
+	char text[64];
+	struct stat st;
+
+	if (!e || fstat(STDERR_FILENO, &st) < 0)
+		return false;
+	snprintf(text, sizeof(text), "%ju:%ju", (uintmax_t)st.st_dev, (uintmax_t)st.st_ino);
+	return strcmp(e, text) == 0;
+}
+
+void log_open(int level)
+{
+	log_set_level(level);
+	to_journal = stderr_is_journal();
+}
+
+void log_set_level(int level)
+{
+	atomic_store(&max_level, level);
+}
+
+int log_level_parse(const char *s)
+{
+	static const struct {
+		const char *name;
+		int level;
+	} levels[] = {
+		{"error", LOG_ERR},   {"warning", LOG_WARNING}, {"notice", LOG_NOTICE},
+		{"info", LOG_INFO}, {"debug", LOG_DEBUG},
+	};
+
+	for (size_t i = 0; i < sizeof(levels) / sizeof(*levels); i++)
+		if (strcmp(s, levels[i].name) == 0)
+			return levels[i].level;
+	return -EINVAL;
+}
+
+static void send_to_journal(int level, const struct log_fields *f, const char *text)
+{
+	char fields[6][192];
+	struct iovec iov[6];
+	int n = 0;
+
+	/* MESSAGE is longer than the other fields, so it has its own buffer. */
+	char message[1200];
+	snprintf(message, sizeof(message), "MESSAGE=%s", text);
+	iov[n++] = (struct iovec){message, strlen(message)};
+
+#define ADD(...)                                                                                             \
+	do {                                                                                                 \
+		snprintf(fields[n], sizeof(fields[n]), __VA_ARGS__);                                         \
+		iov[n] = (struct iovec){fields[n], strlen(fields[n])};                                       \
+		n++;                                                                                         \
+	} while (0)
+	ADD("PRIORITY=%d", level);
+	if (f && f->message_id)
+		ADD("MESSAGE_ID=%s", f->message_id);
+	if (f && f->client)
+		ADD("CHATD_CLIENT=%" PRIu64, f->client);
+	if (f && f->room)
+		ADD("CHATD_ROOM=%s", f->room);
+	if (f && f->listener)
+		ADD("CHATD_LISTENER=%s", f->listener);
+#undef ADD
+	sd_journal_sendv(iov, n);
+}
+
+void log_event(int level, const struct log_fields *fields, const char *format, ...)
+{
+	char raw[1024], text[1100];
+	int saved = errno;
+	va_list ap;
+
+	if (level > atomic_load_explicit(&max_level, memory_order_relaxed))
+		return;
+	va_start(ap, format);
+	int n = vsnprintf(raw, sizeof(raw), format, ap);
+	va_end(ap);
+	if (n < 0)
+		return;
+	text_escape(text, sizeof(text), raw, (size_t)n < sizeof(raw) ? (size_t)n : sizeof(raw) - 1);
+	if (to_journal) {
+		send_to_journal(level, fields, text);
+	} else {
+		char line[1200];
+		int len = snprintf(line, sizeof(line), "<%d>%s\n", level, text);
+		/* One write per line keeps lines of different threads whole. */
+		if (write(STDERR_FILENO, line, (size_t)len) < 0)
+			(void)0; /* nowhere to report it */
+	}
+	errno = saved;
+}

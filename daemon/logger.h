@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The log: journald fields when stderr is the journal, `<N>`-prefixed lines (sd-daemon(3)) elsewhere. The one global.
+ * Safe from every thread. Whatever could act on a terminal is escaped here, so callers may pass text of clients.
+ */
+#ifndef DAEMON_LOGGER_H
+#define DAEMON_LOGGER_H
+
+#include <stdint.h>
+#include <syslog.h>
+
+/* Kinds of events that admins search for: `journalctl MESSAGE_ID=...`, listed in chatd(8). */
+#define EVENT_STARTED "5f2d9a3b6c1e4d1c9b1f0a7d3c5e8f01"
+#define EVENT_STOPPED "5f2d9a3b6c1e4d1c9b1f0a7d3c5e8f02"
+#define EVENT_RELOADED "5f2d9a3b6c1e4d1c9b1f0a7d3c5e8f03"
+#define EVENT_CONFIG_ERROR "5f2d9a3b6c1e4d1c9b1f0a7d3c5e8f04"
+#define EVENT_CLIENT_OPENED "5f2d9a3b6c1e4d1c9b1f0a7d3c5e8f05"
+#define EVENT_CLIENT_CLOSED "5f2d9a3b6c1e4d1c9b1f0a7d3c5e8f06"
+#define EVENT_CLIENT_KICKED "5f2d9a3b6c1e4d1c9b1f0a7d3c5e8f07"
+#define EVENT_CLIENT_REFUSED "5f2d9a3b6c1e4d1c9b1f0a7d3c5e8f08"
+#define EVENT_LISTENER "5f2d9a3b6c1e4d1c9b1f0a7d3c5e8f09"
+#define EVENT_WORKER "5f2d9a3b6c1e4d1c9b1f0a7d3c5e8f0a"
+#define EVENT_CONTROL "5f2d9a3b6c1e4d1c9b1f0a7d3c5e8f0b"
+#define EVENT_TAKEOVER "5f2d9a3b6c1e4d1c9b1f0a7d3c5e8f0c"
+#define EVENT_STATE_REFUSED "5f2d9a3b6c1e4d1c9b1f0a7d3c5e8f0d"
+
+/* All fields may be left 0. */
+struct log_fields {
+	const char *message_id;
+	uint64_t client;
+	const char *room;
+	const char *listener;
+};
+
+/* Decides where the log goes; call it before the first thread is started. level is LOG_ERR..LOG_DEBUG. */
+void log_open(int level);
+void log_set_level(int level);
+
+/* "error", "warning", "notice", "info", "debug" to LOG_*; -EINVAL for anything else. */
+int log_level_parse(const char *s);
+
+void log_event(int level, const struct log_fields *fields, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+#define log_error(...) log_event(LOG_ERR, NULL, __VA_ARGS__)
+#define log_warning(...) log_event(LOG_WARNING, NULL, __VA_ARGS__)
+#define log_notice(...) log_event(LOG_NOTICE, NULL, __VA_ARGS__)
+#define log_info(...) log_event(LOG_INFO, NULL, __VA_ARGS__)
+#define log_debug(...) log_event(LOG_DEBUG, NULL, __VA_ARGS__)
+
+#endif

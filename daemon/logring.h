@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A room's log: a ring of bytes in wire format beside a ring of records, in a memory file.
+ *
+ *	extent: [ header page | records | log ]    and behind it, in memory only, the log once more
+ *
+ * Positions are counted in bytes from the log's beginning and never wrap; a message is the bytes between the end of
+ * the record before it and its own. Every message ends in '\n' and holds no other. A message is visible from the store
+ * of the header's count on; bytes below the header's tail may be overwritten. Writers and the slow readers (history,
+ * tail) take the lock; the fast path, sending from the log, holds a pin instead, which no writer overtakes.
+ */
+#ifndef DAEMON_LOGRING_H
+#define DAEMON_LOGRING_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define LOGRING_SIZE_MIN (64ULL << 10)
+#define LOGRING_SIZE_MAX (1ULL << 30)
+
+/* How many threads can hold a pin: the workers and the main thread. */
+#define LOGRING_READERS 65
+
+enum record_kind {
+	RECORD_MESSAGE,
+	RECORD_ACTION, /* "/me": a message that looks like a notice */
+	RECORD_NOTICE, /* "* alice joined lobby" */
+	RECORD_KINDS,
+};
+
+struct record {
+	uint64_t end;	  /* position after the message's newline */
+	uint64_t time_us; /* CLOCK_REALTIME */
+	uint64_t sender;  /* client id, 0: chatd itself or an admin */
+	uint64_t target;  /* private messages: the receiver's client id */
+	uint16_t text;	  /* where the text begins in the message, after "NICK: " */
+	uint8_t kind;
+	uint8_t reserved;
+	uint32_t target_index; /* and its place in the table */
+	uint64_t reserved2;
+};
+
+struct logring;
+
+/* What a reader may send while it holds its pin: [floor, head), the messages first .. count - 1. */
+struct logring_view {
+	const char *log; /* position p is at log[p & mask], contiguous up to head */
+	uint64_t mask;
+	uint64_t floor, head;
+	uint64_t first, count;
+};
+
+static inline const char *logring_at(const struct logring_view *v, uint64_t pos)
+{
+	return v->log + (pos & v->mask);
+}
+
+/* The bytes a log of that size (rounded up to a power of two) needs in the file. */
+uint64_t logring_extent(uint64_t log_size);
+uint64_t logring_round(uint64_t log_size);
+
+/*
+ * Opens the log at off of the memory file; a fresh one is initialised, another one is checked in full. Returns 0,
+ * -EBADMSG when it can't be trusted, or -errno. logring_close() keeps what is in the file.
+ */
+int logring_open(int fd, uint64_t off, uint64_t log_size, bool fresh, struct logring **ret);
+void logring_close(struct logring *r);
+
+/* The bytes of the log that take part in memory accounting. */
+uint64_t logring_size(const struct logring *r);
+uint64_t logring_count(struct logring *r);
+
+void logring_lock(struct logring *r);
+void logring_unlock(struct logring *r);
+
+/*
+ * With the lock held: writes a message made of two parts behind the last one, invisible until logring_commit().
+ * record->end is filled in. False when so much is uncommitted that it has to be committed first.
+ */
+bool logring_put(struct logring *r, struct record *record, const char *a, size_t a_len, const char *b, size_t b_len);
+/* The count that logring_commit() will store. */
+uint64_t logring_pending(const struct logring *r);
+void logring_commit(struct logring *r);
+/* Where the log will end with that commit, and its count. */
+uint64_t logring_pending_head(const struct logring *r);
+/* Forgets what was put since the last commit. */
+void logring_abandon(struct logring *r);
+
+/* Takes reader's pin; what lies below ret->floor is lost to it. No lock may be taken before logring_unpin(). */
+void logring_pin(struct logring *r, unsigned reader, struct logring_view *ret);
+/* The number of the message that begins at pos or that contains it; pos in [floor, head]. Needs the pin or the lock. */
+uint64_t logring_seek(const struct logring *r, const struct logring_view *v, uint64_t pos);
+/* Where message number seq begins (first <= seq <= count). Needs the pin or the lock. */
+uint64_t logring_start(const struct logring *r, const struct logring_view *v, uint64_t seq);
+/* Where a reader who was overtaken goes on: the first message of the newer three quarters. Needs the pin. */
+uint64_t logring_resume(const struct logring *r, const struct logring_view *v, uint64_t *ret_seq);
+void logring_unpin(struct logring *r, unsigned reader);
+
+/* With the lock held: what is there now, from the oldest whole message on. */
+void logring_peek(struct logring *r, struct logring_view *ret);
+/* With the lock or a pin held: message number seq, first <= seq < count. */
+const struct record *logring_record(const struct logring *r, uint64_t seq);
+
+/*
+ * Progress of the readers, so that writers wait for a reader that has not run yet, never for a slow client:
+ * logring_flushed() says how far the reader has gone; logring_reader_behind() tells whether it is three eighths of
+ * the ring behind.
+ */
+void logring_flushed(struct logring *r, unsigned reader, const struct logring_view *v);
+void logring_caught_up(struct logring *r, unsigned reader);
+bool logring_reader_behind(struct logring *r, unsigned reader);
+
+#endif

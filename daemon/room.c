@@ -1,0 +1,473 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/room.h"
+
+#include "common/cleanup.h"
+#include "daemon/config.h"
+#include "daemon/fault.h"
+#include "daemon/logger.h"
+#include "daemon/memfd.h"
+
+#include <pthread.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+
+#define ROOMS_MAGIC 0x6d6f6f7264746863ULL
+#define ROOMS_LAYOUT 1
+#define PRIVATE_LOG_SIZE (4ULL << 20)
+
+/* The directory's entry in the file. A free one keeps its extent for the next room of that size. */
+struct slot {
+	char name[TEXT_ROOM_MAX + 1];
+	uint8_t raw;
+	uint8_t reserved[6];
+	uint64_t off, log_size;
+	_Atomic uint64_t used; /* stored last */
+	uint8_t reserved2[32];
+};
+
+struct directory {
+	uint64_t magic;
+	uint32_t layout, capacity;
+	uint64_t file_size;
+	uint8_t reserved[104];
+	struct slot slots[ROOMS_CAPACITY];
+};
+
+_Static_assert(sizeof(struct slot) == 128, "part of the state's layout");
+
+struct rooms {
+	int fd;
+	struct directory *dir;
+	pthread_mutex_t lock;
+	struct room *at[ROOMS_CAPACITY];
+	uint32_t by_name[ROOMS_CAPACITY * 2]; /* open hash of index + 1, rebuilt when rooms are removed */
+	uint32_t high;			      /* slots below may be used */
+	unsigned n_rooms;		      /* without the private one */
+	struct room_settings defaults;
+	unsigned max_rooms;
+	int64_t linger_us;
+	struct wakeup *const *slots;
+	unsigned n_slots;
+};
+
+static int64_t now_us(void)
+{
+	struct timespec ts;
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+}
+
+uint64_t rooms_file_size(void)
+{
+	return 1ULL << 43; /* a sparse file; pages exist only where something was written */
+}
+
+static uint32_t hash(const char *name)
+{
+	uint32_t h = 2166136261u;
+
+	for (; *name; name++)
+		h = (h ^ (unsigned char)*name) * 16777619u;
+	return h % (ROOMS_CAPACITY * 2);
+}
+
+static struct room *find(struct rooms *rs, const char *name)
+{
+	for (uint32_t i = hash(name); rs->by_name[i]; i = (i + 1) % (ROOMS_CAPACITY * 2)) {
+		struct room *r = rs->at[rs->by_name[i] - 1];
+		if (strcmp(r->name, name) == 0)
+			return r;
+	}
+	return NULL;
+}
+
+static void index_name(struct rooms *rs, const struct room *r)
+{
+	uint32_t i = hash(r->name);
+
+	while (rs->by_name[i])
+		i = (i + 1) % (ROOMS_CAPACITY * 2);
+	rs->by_name[i] = r->index + 1;
+}
+
+static void rebuild_index(struct rooms *rs)
+{
+	memset(rs->by_name, 0, sizeof(rs->by_name));
+	for (uint32_t i = 1; i < rs->high; i++)
+		if (rs->at[i])
+			index_name(rs, rs->at[i]);
+}
+
+/* The process's side of the room in slot index. */
+static int attach(struct rooms *rs, uint32_t index, bool fresh)
+{
+	const struct slot *s = &rs->dir->slots[index];
+	_cleanup_free_ struct room *r = calloc(1, sizeof(*r));
+	int e;
+
+	if (!r)
+		return -ENOMEM;
+	e = logring_open(rs->fd, s->off, s->log_size, fresh, &r->log);
+	if (e < 0)
+		return e;
+	r->index = index;
+	memcpy(r->name, s->name, sizeof(r->name));
+	r->raw = s->raw;
+	r->history = rs->defaults.history;
+	r->announce_max = rs->defaults.announce_max;
+	r->empty_since = now_us();
+	rs->at[index] = r;
+	if (index >= rs->high)
+		rs->high = index + 1;
+	if (index != ROOM_PRIVATE) {
+		rs->n_rooms++;
+		index_name(rs, r);
+	}
+	take_ptr(r);
+	return 0;
+}
+
+static void detach(struct rooms *rs, struct room *r)
+{
+	rs->at[r->index] = NULL;
+	if (r->index != ROOM_PRIVATE)
+		rs->n_rooms--;
+	logring_close(r->log);
+	free(r);
+}
+
+/* Empties the room's slot; its extent waits for the next room of that size. */
+static void remove_room(struct rooms *rs, struct room *r)
+{
+	struct slot *s = &rs->dir->slots[r->index];
+	uint64_t off = s->off, extent = logring_extent(s->log_size);
+	void *p;
+
+	atomic_store(&s->used, 0);
+	detach(rs, r);
+	rebuild_index(rs);
+	if (memfd_map(rs->fd, off, extent, &p) == 0) {
+		memfd_release(p, extent);
+		munmap(p, extent);
+	}
+}
+
+/* Makes a room in a free slot of that size or in a new one. Index 0 is the private log's. */
+static int create(struct rooms *rs, const char *name, const struct room_settings *set, struct room **ret)
+{
+	uint64_t size = logring_round(set->log_size), off = memfd_align(sizeof(struct directory));
+	uint32_t index = ROOM_NONE, virgin = ROOM_NONE;
+
+	for (uint32_t i = 0; i < ROOMS_CAPACITY; i++) {
+		const struct slot *s = &rs->dir->slots[i];
+		if (s->off == 0) {
+			virgin = i;
+			break; /* slots are taken in order */
+		}
+		if (!rs->at[i] && s->log_size == size && index == ROOM_NONE)
+			index = i;
+		if (s->off + logring_extent(s->log_size) > off)
+			off = s->off + logring_extent(s->log_size);
+	}
+	if (index == ROOM_NONE)
+		index = virgin;
+	if (index == ROOM_NONE || (index == virgin && off + logring_extent(size) > rs->dir->file_size))
+		return -ENOSPC;
+
+	struct slot *s = &rs->dir->slots[index];
+	if (index == virgin) {
+		s->log_size = size;
+		s->off = off;
+	}
+	memset(s->name, 0, sizeof(s->name));
+	memcpy(s->name, name, strlen(name));
+	s->raw = set->raw;
+	int e = attach(rs, index, true);
+	if (e < 0)
+		return e;
+	FAULT("room-create");
+	atomic_store(&s->used, 1);
+	if (ret)
+		*ret = rs->at[index];
+	return 0;
+}
+
+/* Takes the rooms of a predecessor back; what doesn't add up is left out. */
+static int take_back(struct rooms *rs)
+{
+	for (uint32_t i = 0; i < ROOMS_CAPACITY && rs->dir->slots[i].off; i++) {
+		struct slot *s = &rs->dir->slots[i];
+		uint64_t extent;
+		size_t n = strnlen(s->name, sizeof(s->name));
+		int e = -EBADMSG;
+
+		if (s->log_size < LOGRING_SIZE_MIN || s->log_size > LOGRING_SIZE_MAX || s->log_size & (s->log_size - 1))
+			return -EBADMSG;
+		extent = logring_extent(s->log_size);
+		if (s->off % MEMFD_ALIGN || s->off < sizeof(struct directory) || s->off > rs->dir->file_size ||
+		    extent > rs->dir->file_size - s->off)
+			return -EBADMSG;
+		/* Extents are handed out upwards, so one that begins inside another is damage. */
+		if (i > 0 && s->off < rs->dir->slots[i - 1].off + logring_extent(rs->dir->slots[i - 1].log_size))
+			return -EBADMSG;
+		if (!atomic_load(&s->used))
+			continue;
+		if (s->raw <= 1 && (i == ROOM_PRIVATE || (text_room_valid(s->name, n) && !find(rs, s->name))))
+			e = attach(rs, i, false);
+		if (e == -EBADMSG) {
+			log_event(LOG_ERR, &(struct log_fields){.message_id = EVENT_STATE_REFUSED},
+				  "room %u (%.*s): its log can't be trusted, it starts anew", i, (int)n, s->name);
+			atomic_store(&s->used, 0);
+		} else if (e < 0) {
+			return e;
+		}
+	}
+	return 0;
+}
+
+int rooms_open(int fd, bool fresh, struct wakeup *const *slots, unsigned n_slots, struct rooms **ret)
+{
+	struct rooms *rs = calloc(1, sizeof(*rs));
+	int64_t size;
+	int e;
+
+	if (!rs)
+		return -ENOMEM;
+	pthread_mutex_init(&rs->lock, NULL);
+	rs->fd = fd;
+	rs->slots = slots;
+	rs->n_slots = n_slots;
+	rs->max_rooms = ROOMS_CAPACITY - 1;
+	size = memfd_check(fd, sizeof(struct directory));
+	e = size < 0 ? (int)size : memfd_map(fd, 0, memfd_align(sizeof(struct directory)), (void **)&rs->dir);
+	if (e < 0)
+		goto fail;
+	if (fresh) {
+		rs->dir->magic = ROOMS_MAGIC;
+		rs->dir->layout = ROOMS_LAYOUT;
+		rs->dir->capacity = ROOMS_CAPACITY;
+		rs->dir->file_size = (uint64_t)size;
+	} else if (rs->dir->magic != ROOMS_MAGIC || rs->dir->layout != ROOMS_LAYOUT ||
+		   rs->dir->capacity != ROOMS_CAPACITY || rs->dir->file_size != (uint64_t)size) {
+		e = -EBADMSG;
+		goto fail;
+	} else {
+		e = take_back(rs);
+		if (e < 0)
+			goto fail;
+	}
+	if (!rs->at[ROOM_PRIVATE]) {
+		e = create(rs, "", &(struct room_settings){.log_size = PRIVATE_LOG_SIZE}, NULL);
+		if (e == 0 && !rs->at[ROOM_PRIVATE])
+			e = -EBADMSG;
+		if (e < 0)
+			goto fail;
+	}
+	for (unsigned i = 0; i + 1 < n_slots; i++)
+		rs->at[ROOM_PRIVATE]->members[i] = 1; /* every worker looks for its clients' messages */
+	*ret = rs;
+	return 0;
+fail:
+	rooms_close(rs);
+	return e;
+}
+
+void rooms_close(struct rooms *rs)
+{
+	if (!rs)
+		return;
+	for (uint32_t i = 0; i < rs->high; i++)
+		if (rs->at[i])
+			detach(rs, rs->at[i]);
+	if (rs->dir)
+		munmap(rs->dir, memfd_align(sizeof(struct directory)));
+	pthread_mutex_destroy(&rs->lock);
+	free(rs);
+}
+
+static bool is_empty(const struct room *r)
+{
+	return !r->configured && room_members(r) == 0;
+}
+
+int rooms_configure(struct rooms *rs, const struct room_config *configured, size_t n,
+		    const struct room_settings *defaults, unsigned max_rooms, int64_t linger_us)
+{
+	int e = 0;
+
+	pthread_mutex_lock(&rs->lock);
+	rs->defaults = *defaults;
+	rs->max_rooms = max_rooms;
+	rs->linger_us = linger_us;
+	for (uint32_t i = 1; i < rs->high; i++)
+		if (rs->at[i]) {
+			rs->at[i]->configured = false;
+			rs->at[i]->history = defaults->history;
+			rs->at[i]->announce_max = defaults->announce_max;
+		}
+	for (size_t i = 0; i < n; i++) {
+		const struct room_config *c = &configured[i];
+		struct room *r = find(rs, c->name);
+
+		/* A log can't change its size under its readers; an empty room just starts anew. */
+		if (r && logring_size(r->log) != logring_round(c->settings.log_size)) {
+			if (room_members(r) == 0 && logring_count(r->log) == 0) {
+				remove_room(rs, r);
+				r = NULL;
+			} else {
+				log_notice("room %s keeps its log_size of %llu until chatd is stopped and started", c->name,
+					   (unsigned long long)logring_size(r->log));
+			}
+		}
+		if (!r)
+			e = create(rs, c->name, &c->settings, &r);
+		if (e < 0)
+			break;
+		r->configured = true;
+		r->history = c->settings.history;
+		r->announce_max = c->settings.announce_max;
+		r->raw = c->settings.raw;
+		rs->dir->slots[r->index].raw = c->settings.raw;
+	}
+	pthread_mutex_unlock(&rs->lock);
+	return e;
+}
+
+/* With max_rooms reached, the room that has been empty for the longest time makes way. */
+static bool evict(struct rooms *rs)
+{
+	struct room *oldest = NULL;
+
+	for (uint32_t i = 1; i < rs->high; i++)
+		if (rs->at[i] && is_empty(rs->at[i]) && (!oldest || rs->at[i]->empty_since < oldest->empty_since))
+			oldest = rs->at[i];
+	if (oldest)
+		remove_room(rs, oldest);
+	return oldest;
+}
+
+static void add_member(struct room *r, unsigned slot)
+{
+	if (atomic_fetch_add(&r->members[slot], 1) == 0)
+		logring_caught_up(r->log, slot); /* it has missed nothing yet */
+}
+
+int rooms_enter(struct rooms *rs, const char *name, unsigned slot, struct room **ret)
+{
+	struct room *r;
+	int e = 0;
+
+	pthread_mutex_lock(&rs->lock);
+	r = find(rs, name);
+	if (!r) {
+		if (rs->n_rooms >= rs->max_rooms && !evict(rs))
+			e = -ENOSPC;
+		else
+			e = create(rs, name, &rs->defaults, &r);
+	}
+	if (e == 0) {
+		add_member(r, slot);
+		*ret = r;
+	}
+	pthread_mutex_unlock(&rs->lock);
+	return e;
+}
+
+int rooms_enter_existing(struct rooms *rs, const char *name, unsigned slot, struct room **ret)
+{
+	pthread_mutex_lock(&rs->lock);
+	struct room *r = find(rs, name);
+	if (r)
+		add_member(r, slot);
+	pthread_mutex_unlock(&rs->lock);
+	*ret = r;
+	return r ? 0 : -ENOENT;
+}
+
+struct room *rooms_enter_index(struct rooms *rs, uint32_t index, unsigned slot)
+{
+	if (index == ROOM_PRIVATE || index >= ROOMS_CAPACITY)
+		return NULL;
+	pthread_mutex_lock(&rs->lock);
+	struct room *r = rs->at[index];
+	if (r)
+		add_member(r, slot);
+	pthread_mutex_unlock(&rs->lock);
+	return r;
+}
+
+void rooms_leave(struct rooms *rs, struct room *r, unsigned slot)
+{
+	pthread_mutex_lock(&rs->lock);
+	atomic_fetch_sub(&r->members[slot], 1);
+	if (room_members(r) == 0)
+		r->empty_since = now_us();
+	pthread_mutex_unlock(&rs->lock);
+}
+
+struct room *rooms_private(struct rooms *rs)
+{
+	return rs->at[ROOM_PRIVATE];
+}
+
+struct room *rooms_at(struct rooms *rs, uint32_t index)
+{
+	return index < ROOMS_CAPACITY ? rs->at[index] : NULL;
+}
+
+uint32_t room_members(const struct room *r)
+{
+	uint32_t n = 0;
+
+	for (unsigned i = 0; i < LOGRING_READERS; i++)
+		n += atomic_load_explicit(&r->members[i], memory_order_relaxed);
+	return n;
+}
+
+void rooms_expire(struct rooms *rs, int64_t now)
+{
+	pthread_mutex_lock(&rs->lock);
+	for (uint32_t i = 1; i < rs->high; i++)
+		if (rs->at[i] && is_empty(rs->at[i]) && now - rs->at[i]->empty_since > rs->linger_us)
+			remove_room(rs, rs->at[i]);
+	pthread_mutex_unlock(&rs->lock);
+}
+
+void rooms_each(struct rooms *rs, bool (*fn)(struct room *r, void *arg), void *arg)
+{
+	pthread_mutex_lock(&rs->lock);
+	for (uint32_t i = 1; i < rs->high; i++)
+		if (rs->at[i] && !fn(rs->at[i], arg))
+			break;
+	pthread_mutex_unlock(&rs->lock);
+}
+
+void rooms_mark(struct rooms *rs, struct room *r, struct slot_set *kick)
+{
+	for (unsigned i = 0; i < rs->n_slots; i++)
+		if (atomic_load(&r->members[i]) > 0 && wakeup_mark(rs->slots[i], r->index))
+			kick->bits[i / 64] |= 1ULL << (i % 64);
+}
+
+void rooms_kick(struct rooms *rs, struct slot_set *kick, unsigned self)
+{
+	for (unsigned w = 0; w < 2; w++) {
+		uint64_t bits = kick->bits[w];
+		kick->bits[w] = 0;
+		while (bits) {
+			unsigned i = w * 64 + (unsigned)__builtin_ctzll(bits);
+			bits &= bits - 1;
+			if (i != self)
+				wakeup_kick(rs->slots[i]);
+		}
+	}
+}
+
+bool room_crowded(const struct rooms *rs, const struct room *r)
+{
+	for (unsigned i = 0; i < rs->n_slots; i++)
+		if (atomic_load_explicit(&r->members[i], memory_order_relaxed) > 0 && logring_reader_behind(r->log, i))
+			return true;
+	return false;
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+/* The main thread: configuration, signals, start, reload and end. It touches no client bytes. */
+#ifndef DAEMON_SERVER_H
+#define DAEMON_SERVER_H
+
+#include "daemon/config.h"
+#include "daemon/tcp_listener.h"
+#include "daemon/worker.h"
+
+struct server;
+
+/* Serves until it is told to end. argv: for `chatctl restart`. Returns the exit status. */
+int server_run(const char *config_path, char **argv);
+
+/* --- for the control socket's methods --- */
+
+struct shared *server_shared(struct server *s);
+const struct config *server_config(const struct server *s);
+const char *server_config_path(const struct server *s);
+int64_t server_started_us(const struct server *s); /* CLOCK_REALTIME */
+/* The main thread's slot among the readers of rooms. */
+unsigned server_slot(const struct server *s);
+struct counters *server_counters(struct server *s);
+
+/* The listener number i, or NULL behind the last. */
+struct server_listener {
+	struct listener_config config;
+	struct tcp_listener *tcp;
+	bool passed; /* by systemd */
+};
+const struct server_listener *server_listener(const struct server *s, size_t i);
+
+/* Reads the configuration again. Returns 0, or -errno with *ret_errors (free()d by the caller) saying why. */
+int server_reload(struct server *s, char **ret_errors);
+
+/* Seconds without service at the last start, clients taken over and so on are in clients_history(). */
+
+#endif
