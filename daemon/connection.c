@@ -11,9 +11,11 @@
 #include "daemon/worker.h"
 
 #include <inttypes.h>
+#include <linux/sockios.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <time.h>
 
@@ -307,6 +309,8 @@ static void close_now(struct connection *c)
 	if (c->next)
 		c->next->prev = c->prev;
 	worker_count_connection(c->w, -1);
+	if (!c->covered)
+		worker_count_uncovered(c->w, -1);
 	*worker_by_index(c->w, connection_index(c)) = NULL;
 	worker_unwatch(c->w, c->fd);
 	/* The keeper may hold the socket, too: it ends here for all of them. */
@@ -783,6 +787,8 @@ good:
 	*worker_all(w) = c;
 	*worker_by_index(w, connection_index(c)) = c;
 	worker_count_connection(w, 1);
+	if (!covered)
+		worker_count_uncovered(w, 1);
 	return c;
 }
 
@@ -854,6 +860,22 @@ int connection_restore(struct worker *w, int fd, const union address *address, s
 	return 0;
 }
 
+void connection_cover(struct connection *c)
+{
+	if (c->covered || c->dead || keeper_add(worker_shared(c->w)->keeper, c->fd) < 0)
+		return;
+	c->covered = true;
+	worker_count_uncovered(c->w, -1);
+}
+
+/* All that was sent has arrived, the FIN included. */
+static bool is_acknowledged(const struct connection *c)
+{
+	int out = 0;
+
+	return ioctl(c->fd, SIOCOUTQ, &out) == 0 && out == 0;
+}
+
 void connection_tick(struct connection *c)
 {
 	struct clients *clients = worker_shared(c->w)->clients;
@@ -862,12 +884,11 @@ void connection_tick(struct connection *c)
 	if (c->dead)
 		return;
 	if (c->lingering || (c->pause & PAUSE_CLOSING)) {
-		if (now >= c->deadline)
+		if (now >= c->deadline || (c->ending && c->lingering && is_acknowledged(c)))
 			close_now(c);
 		return;
 	}
-	if (!c->covered)
-		c->covered = keeper_add(worker_shared(c->w)->keeper, c->fd) == 0;
+	connection_cover(c);
 	if (c->out_touched && !output_pending(c)) {
 		memfd_release(clients_outbox(clients, c->client), CLIENT_OUT_SIZE);
 		c->out_touched = false;
@@ -908,6 +929,11 @@ void connection_end(struct connection *c, const char *text)
 	c->end_text = text;
 	if (!c->dead)
 		output(c);
+}
+
+void connection_hang_up(struct connection *c)
+{
+	shutdown(c->fd, SHUT_RDWR);
 }
 
 void connection_free(struct connection *c)

@@ -85,12 +85,16 @@ int connection_restore(struct worker *w, int fd, const union address *address, s
 /* Sends the room's news to this worker's members. */
 void connection_deliver(struct worker *w, uint32_t room);
 void connection_again(struct connection *c);
+/* Tries again to put the socket into the keeper, if it is not there. */
+void connection_cover(struct connection *c);
 /* Once a second. */
 void connection_tick(struct connection *c);
 /* Says why (or nothing) and closes, leaving the room. */
 void connection_kick(struct connection *c, const char *text);
 /* The server ends: what is outstanding and text (which must stay) are sent, then it closes. */
 void connection_end(struct connection *c, const char *text);
+/* Cuts the connection without a word; the worker's thread has ended. */
+void connection_hang_up(struct connection *c);
 /* No more input is read. */
 void connection_freeze(struct connection *c);
 /* Releases the process's side; the entry and the socket's other references live on. */

@@ -9,6 +9,8 @@
 #include "daemon/server.h"
 
 #include <inttypes.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -58,7 +60,6 @@ static void method_status(struct control_client *c, const json_t *parameters, bo
 {
 	struct server *s = control_server(c);
 	struct shared *shared = server_shared(s);
-	const struct client_history *h = clients_history(shared->clients);
 	unsigned rooms = 0, listeners = 0, connections = 0;
 
 	(void)parameters;
@@ -83,7 +84,6 @@ static void method_status(struct control_client *c, const json_t *parameters, bo
 		(json_int_t)total(s, COUNT_MESSAGES), "received_bytes", (json_int_t)total(s, COUNT_BYTES_IN),
 		"sent_bytes", (json_int_t)total(s, COUNT_BYTES_OUT), "workers", workers);
 	json_object_set_new(reply, "takeover", server_takeover_json(s));
-	(void)h;
 	control_reply(c, reply, false);
 }
 
@@ -227,6 +227,7 @@ static void method_list(struct control_client *c, const json_t *parameters, bool
 static bool wait_for_room(struct server *s, struct room *room)
 {
 	for (unsigned i = 0; i < 500; i++) {
+		logring_caught_up(room->log, server_slot(s));
 		if (!room_crowded(server_shared(s)->rooms, room))
 			return true;
 		nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
@@ -348,6 +349,8 @@ static void tail_follow(struct control_client *c, void *data)
 	struct tail *t = data;
 	bool more = true;
 
+	/* The room need not wait for this reader, who is told what it missed. */
+	logring_caught_up(t->room->log, server_slot(control_server(c)));
 	while (more && !control_is_full(c)) {
 		json_t *array = json_array();
 		uint64_t skipped;
@@ -472,7 +475,7 @@ static void method_kick(struct control_client *c, const json_t *parameters, bool
 	kick_unref(k);
 }
 
-/* --- Reload, Metrics --- */
+/* --- Reload, Restart, Metrics --- */
 
 static void method_reload(struct control_client *c, const json_t *parameters, bool more)
 {
@@ -485,6 +488,20 @@ static void method_reload(struct control_client *c, const json_t *parameters, bo
 	if (server_reload(control_server(c), &errors) < 0)
 		control_error(c, VARLINK_INTERFACE ".ConfigInvalid",
 			      json_pack("{s:s}", "reason", errors ? errors : "unknown"));
+	else
+		control_reply(c, NULL, false);
+}
+
+static void method_restart(struct control_client *c, const json_t *parameters, bool more)
+{
+	_cleanup_free_ char *why = NULL;
+
+	(void)parameters;
+	(void)more;
+	log_event(LOG_INFO, &(struct log_fields){.message_id = EVENT_CONTROL}, "control: %s asks for a restart",
+		  control_peer(c));
+	if (server_restart(control_server(c), &why) < 0)
+		control_refuse(c, "%s", why ? why : "out of memory");
 	else
 		control_reply(c, NULL, false);
 }
@@ -543,7 +560,7 @@ static void method_metrics(struct control_client *c, const json_t *parameters, b
 const struct control_method control_methods[] = {
 	{"Status", method_status}, {"List", method_list},	{"Send", method_send},
 	{"Tail", method_tail},	   {"Kick", method_kick},	{"Reload", method_reload},
-	{"Metrics", method_metrics}, {NULL, NULL},
+	{"Restart", method_restart}, {"Metrics", method_metrics}, {NULL, NULL},
 };
 
 const char control_interface[] =
@@ -553,7 +570,7 @@ const char control_interface[] =
 	"type Worker (name: string, connections: int, sender: string)\n"
 	"# How often the clients were taken over from a process before, and how that went the last time.\n"
 	"type Takeover (count: int, time: ?float, clients: ?int, closed: ?int, gap: ?float, covered: int, uncovered: "
-	"int)\n"
+	"int, store: bool)\n"
 	"type Client (id: int, nick: string, room: string, listener: string, mode: string, address: string, age: "
 	"float, idle: float, received: int, sent: int, behind: int, covered: bool)\n"
 	"type Room (name: string, members: int, format: string, messages: int, log_size: int, history: int, "
@@ -571,6 +588,8 @@ const char control_interface[] =
 	"method Tail(room: string, lines: ?int, follow: ?bool) -> (messages: []Message, skipped: int)\n"
 	"method Kick(id: int, reason: ?string) -> ()\n"
 	"method Reload() -> ()\n"
+	"# Replies before the new program takes over; Status tells when it has.\n"
+	"method Restart() -> ()\n"
 	"# In the Prometheus text format.\n"
 	"method Metrics() -> (text: string)\n"
 	"\n"

@@ -1,11 +1,16 @@
 /* SPDX-License-Identifier: MIT */
-/* The main thread: configuration, signals, start, reload and end. It touches no client bytes. */
+/*
+ * The main thread: start, signals, timers, watchdog, reload, the handover to a successor, and the end. It touches no
+ * client's bytes.
+ */
 #ifndef DAEMON_SERVER_H
 #define DAEMON_SERVER_H
 
 #include "daemon/config.h"
 #include "daemon/tcp_listener.h"
 #include "daemon/worker.h"
+
+#include <jansson.h>
 
 struct server;
 
@@ -21,18 +26,21 @@ int64_t server_started_us(const struct server *s); /* CLOCK_REALTIME */
 /* The main thread's slot among the readers of rooms. */
 unsigned server_slot(const struct server *s);
 struct counters *server_counters(struct server *s);
+/* How the clients were taken over; the interface's type Takeover. */
+json_t *server_takeover_json(struct server *s);
 
-/* The listener number i, or NULL behind the last. */
 struct server_listener {
 	struct listener_config config;
 	struct tcp_listener *tcp;
 	bool passed; /* by systemd */
 };
+/* The listener number i, or NULL behind the last. */
 const struct server_listener *server_listener(const struct server *s, size_t i);
 
 /* Reads the configuration again. Returns 0, or -errno with *ret_errors (free()d by the caller) saying why. */
 int server_reload(struct server *s, char **ret_errors);
 
-/* Seconds without service at the last start, clients taken over and so on are in clients_history(). */
+/* Checks the program on disk and has it take over in a moment. Returns 0, or -errno with *ret_why as above. */
+int server_restart(struct server *s, char **ret_why);
 
 #endif

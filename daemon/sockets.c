@@ -2,6 +2,7 @@
 #include "daemon/sockets.h"
 
 #include "common/cleanup.h"
+#include "daemon/handover.h"
 #include "daemon/logger.h"
 
 #include <fcntl.h>
@@ -20,24 +21,61 @@ struct sockets {
 	size_t n;
 };
 
+static int add(struct sockets *s, int fd, char *name)
+{
+	struct passed *at = reallocarray(s->at, s->n + 1, sizeof(*at));
+
+	if (!at || !name)
+		return -ENOMEM;
+	s->at = at;
+	s->at[s->n++] = (struct passed){fd, name};
+	return 0;
+}
+
+/* From a process before that became this one by exec: see handover.h. */
+static int take_handover(struct sockets *s)
+{
+	const char *value = getenv(HANDOVER_VARIABLE);
+	_cleanup_free_ char *text = value ? strdup(value) : NULL;
+	char *rest = text;
+	int r = 0;
+
+	unsetenv(HANDOVER_VARIABLE);
+	const char *pid = text ? strsep(&rest, ":") : NULL;
+	if (!pid || atoi(pid) != getpid())
+		return 0; /* meant for somebody else */
+	while (rest && r == 0) {
+		char *name = strsep(&rest, ":"), *number = strsep(&name, "=");
+		int fd = name ? atoi(number) : -1;
+		if (fd < SD_LISTEN_FDS_START || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
+			log_error("the file descriptor \"%s\" was not handed over", number);
+		else
+			r = add(s, fd, strdup(name));
+	}
+	return r;
+}
+
 int sockets_take(struct sockets **ret)
 {
 	struct sockets *s = calloc(1, sizeof(*s));
 	char **names = NULL;
+	int r = 0;
 
 	if (!s)
 		return -ENOMEM;
 	int n = sd_listen_fds_with_names(true, &names);
-	if (n > 0)
-		s->at = calloc((size_t)n, sizeof(*s->at));
-	for (int i = 0; s->at && i < n; i++) {
-		int fd = SD_LISTEN_FDS_START + i;
-		fcntl(fd, F_SETFD, FD_CLOEXEC);
-		s->at[s->n++] = (struct passed){fd, names[i]};
+	for (int i = 0; r == 0 && i < n; i++) {
+		fcntl(SD_LISTEN_FDS_START + i, F_SETFD, FD_CLOEXEC);
+		r = add(s, SD_LISTEN_FDS_START + i, names[i]);
 	}
 	free(names);
-	*ret = s;
-	return 0;
+	if (r == 0)
+		r = take_handover(s);
+	if (r < 0)
+		sockets_close(s);
+	else
+		*ret = s;
+	return r;
 }
 
 void sockets_close(struct sockets *s)
@@ -45,18 +83,47 @@ void sockets_close(struct sockets *s)
 	if (!s)
 		return;
 	for (size_t i = 0; i < s->n; i++) {
-		if (s->at[i].fd >= 0) {
-			log_warning("passed file descriptor \"%s\" belongs to no listener; it is closed",
-				    s->at[i].name ? s->at[i].name : "");
-			/* What came out of the fd store would come back at every start. */
-			if (s->at[i].name)
-				sockets_unstore(s->at[i].name);
+		if (s->at[i].fd >= 0)
 			close(s->at[i].fd);
-		}
 		free(s->at[i].name);
 	}
 	free(s->at);
 	free(s);
+}
+
+void sockets_settle(struct sockets *s)
+{
+	for (size_t i = 0; i < s->n; i++) {
+		struct passed *p = &s->at[i];
+		if (p->fd < 0)
+			continue;
+		if (p->name && strncmp(p->name, "chatd-", 6) == 0) {
+			/* What came out of the fd store would come back at every start. */
+			sockets_unstore(p->name);
+			close(take_fd(&p->fd));
+		} else {
+			log_warning("the passed socket \"%s\" belongs to no listener", p->name ? p->name : "");
+		}
+	}
+}
+
+void sockets_give_back(struct sockets *s, int fd, const char *name)
+{
+	if (add(s, fd, strdup(name)) < 0)
+		close(fd);
+}
+
+void sockets_each(const struct sockets *s, void (*fn)(const char *name, int fd, void *arg), void *arg)
+{
+	for (size_t i = 0; i < s->n; i++)
+		if (s->at[i].fd >= 0 && s->at[i].name)
+			fn(s->at[i].name, s->at[i].fd, arg);
+}
+
+char *sockets_own_name(const char *listener, char dst[static SOCKETS_OWN_NAME_MAX])
+{
+	snprintf(dst, SOCKETS_OWN_NAME_MAX, "chatd-own-%s", listener);
+	return dst;
 }
 
 int sockets_claim(struct sockets *s, const char *name)
@@ -103,19 +170,29 @@ static bool fits(int fd, const union address *wanted, bool by_address)
 	return !by_address || same_place(&a, wanted);
 }
 
-static int find_passed(struct sockets *s, const struct listener_config *l)
+/* By name, else by address; chatd's own is only good for the address it was bound to. */
+static int find_passed(struct sockets *s, const struct listener_config *l, bool *ret_passed)
 {
-	for (int by_address = 0; by_address <= 1; by_address++)
-		for (size_t i = 0; i < s->n; i++) {
-			struct passed *p = &s->at[i];
-			if (p->fd < 0 || (!by_address && (!p->name || strcmp(p->name, l->name) != 0)))
-				continue;
-			if (fits(p->fd, &l->listen, by_address))
-				return take_fd(&p->fd);
-			if (!by_address)
-				log_error("passed file descriptor \"%s\" is no listening TCP socket; it is not used",
-					  p->name);
-		}
+	char own[SOCKETS_OWN_NAME_MAX];
+
+	sockets_own_name(l->name, own);
+	for (size_t i = 0; i < s->n; i++) {
+		struct passed *p = &s->at[i];
+		if (p->fd < 0 || !p->name || strcmp(p->name, l->name) != 0)
+			continue;
+		*ret_passed = true;
+		if (fits(p->fd, &l->listen, false))
+			return take_fd(&p->fd);
+		log_error("the passed file descriptor \"%s\" is no listening TCP socket; it is not used", p->name);
+	}
+	for (size_t i = 0; i < s->n; i++) {
+		struct passed *p = &s->at[i];
+		bool is_own = p->name && strncmp(p->name, "chatd-", 6) == 0;
+		if (p->fd < 0 || (is_own && strcmp(p->name, own) != 0) || !fits(p->fd, &l->listen, true))
+			continue;
+		*ret_passed = !is_own;
+		return take_fd(&p->fd);
+	}
 	return -ENOENT;
 }
 
@@ -139,10 +216,10 @@ static int open_socket(const struct listener_config *l)
 int sockets_listen(struct sockets *s, const struct listener_config *l, bool *ret_passed)
 {
 	const int one = 1;
-	_cleanup_close_ int fd = s ? find_passed(s, l) : -ENOENT;
+	_cleanup_close_ int fd = find_passed(s, l, ret_passed);
 
-	*ret_passed = fd >= 0;
 	if (fd < 0) {
+		*ret_passed = false;
 		fd = open_socket(l);
 		if (fd < 0)
 			return take_fd(&fd);

@@ -14,8 +14,9 @@ struct sockets;
 
 /* Takes all passed fds. Returns 0 or -ENOMEM. */
 int sockets_take(struct sockets **ret);
-/* Closes what nobody asked for, with a log line for each. */
 void sockets_close(struct sockets *s);
+/* After the start: closes leftovers of a process before, and warns of sockets that no listener wants (they are kept). */
+void sockets_settle(struct sockets *s);
 
 /* The first passed fd of that name, which the caller owns then; -ENOENT. */
 int sockets_claim(struct sockets *s, const char *name);
@@ -24,9 +25,17 @@ int sockets_claim(struct sockets *s, const char *name);
 int sockets_claim_prefix(struct sockets *s, const char *prefix, char *name, size_t size);
 
 /*
- * A listening socket for the listener: a passed one, or a new one. Returns the fd or -errno; *ret_passed tells which.
+ * A listening socket for the listener: a passed one, or a new one. Returns the fd or -errno; *ret_passed tells whether
+ * the service manager passed it. Sockets that chatd bound itself come back from a process before, too.
  */
 int sockets_listen(struct sockets *s, const struct listener_config *l, bool *ret_passed);
+/* Takes a passed socket back that no listener wants any more: another may want it after a reload. Owns fd. */
+void sockets_give_back(struct sockets *s, int fd, const char *name);
+/* Calls fn for every fd that nobody has claimed. */
+void sockets_each(const struct sockets *s, void (*fn)(const char *name, int fd, void *arg), void *arg);
+/* What a socket that chatd bound for a listener is called where it is kept. */
+#define SOCKETS_OWN_NAME_MAX 96
+char *sockets_own_name(const char *listener, char dst[static SOCKETS_OWN_NAME_MAX]);
 
 /* Keeps fd in the service manager's fd store under that name, or takes it out; harmless without systemd. */
 void sockets_store(int fd, const char *name);

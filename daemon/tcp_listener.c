@@ -55,6 +55,11 @@ void tcp_listener_free(struct tcp_listener *l)
 	free(l);
 }
 
+int tcp_listener_fd(const struct tcp_listener *l)
+{
+	return l->fd;
+}
+
 const char *tcp_listener_name(const struct tcp_listener *l)
 {
 	return l->name;

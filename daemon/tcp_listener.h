@@ -17,6 +17,7 @@ struct worker;
 int tcp_listener_new(int fd, const struct listener_config *config, unsigned origin, struct tcp_listener **ret);
 void tcp_listener_free(struct tcp_listener *l);
 
+int tcp_listener_fd(const struct tcp_listener *l);
 const char *tcp_listener_name(const struct tcp_listener *l);
 uint64_t tcp_listener_accepted(const struct tcp_listener *l);
 

@@ -34,9 +34,9 @@ struct worker {
 	int epoll;
 	pthread_t thread;
 	bool started;
-	atomic_bool quit, ended;
+	atomic_bool quit;
 	_Atomic int64_t beat;
-	atomic_uint connections;
+	atomic_uint connections, uncovered;
 
 	int64_t now, ticked, later_at;
 	unsigned retries; /* turns in a row with somebody to retry */
@@ -235,14 +235,13 @@ static void *run(void *arg)
 	pthread_setname_np(pthread_self(), name);
 	while (!atomic_load(&w->quit))
 		turn(w);
-	atomic_store(&w->ended, true);
 	return NULL;
 }
 
 int worker_start(struct worker *w)
 {
+	atomic_store(&w->quit, false);
 	int r = pthread_create(&w->thread, NULL, run, w);
-
 	w->started = r == 0;
 	return -r;
 }
@@ -276,6 +275,11 @@ int64_t worker_beat(const struct worker *w)
 unsigned worker_connections(const struct worker *w)
 {
 	return atomic_load_explicit(&w->connections, memory_order_relaxed);
+}
+
+unsigned worker_uncovered(const struct worker *w)
+{
+	return atomic_load_explicit(&w->uncovered, memory_order_relaxed);
 }
 
 const struct counters *worker_counters_of(const struct worker *w)
@@ -465,6 +469,11 @@ struct connection **worker_members(struct worker *w, uint32_t room)
 void worker_count_connection(struct worker *w, int change)
 {
 	atomic_fetch_add(&w->connections, (unsigned)change);
+}
+
+void worker_count_uncovered(struct worker *w, int change)
+{
+	atomic_fetch_add(&w->uncovered, (unsigned)change);
 }
 
 struct connection **worker_by_index(struct worker *w, uint32_t index)

@@ -37,7 +37,10 @@ struct shared {
 /* --- for the main thread --- */
 
 int worker_new(struct shared *shared, unsigned index, const struct config *config, struct worker **ret);
-/* Before the start the main thread may use the worker as if it was its own, to hand connections over. */
+/*
+ * Before the start the main thread may use the worker as if it was its own, to hand connections over. After quit and
+ * join it may be started again. Returns 0 or -errno.
+ */
 int worker_start(struct worker *w);
 /* Asks the thread to end after its turn: it leaves its connections as they are. */
 void worker_quit(struct worker *w);
@@ -48,6 +51,8 @@ void worker_free(struct worker *w);
 /* CLOCK_MONOTONIC in us of the last turn. */
 int64_t worker_beat(const struct worker *w);
 unsigned worker_connections(const struct worker *w);
+/* Of them, those whose sockets the keeper does not hold. */
+unsigned worker_uncovered(const struct worker *w);
 const struct counters *worker_counters_of(const struct worker *w);
 /* "io_uring" or "send". */
 const char *worker_sender_name(const struct worker *w);
@@ -93,6 +98,7 @@ void worker_unwatch(struct worker *w, int fd);
 struct connection **worker_all(struct worker *w);
 struct connection **worker_members(struct worker *w, uint32_t room);
 void worker_count_connection(struct worker *w, int change);
+void worker_count_uncovered(struct worker *w, int change);
 /* The connection with that place in the table, if it is this worker's. */
 struct connection **worker_by_index(struct worker *w, uint32_t index);
 

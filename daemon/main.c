@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: MIT */
+/* chatd's command line: see chatd(8). */
+#include "daemon/clients.h"
+#include "daemon/config.h"
+#include "daemon/server.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static const char help[] = "Usage: chatd [-c FILE]\n"
+			   "       chatd --check [FILE]\n"
+			   "\n"
+			   "Serves chat and relays messages in the foreground, as the configuration says.\n"
+			   "\n"
+			   "  -c, --config FILE  the configuration (" SYSCONFDIR "/chatd.conf)\n"
+			   "      --check [FILE] check the configuration and exit: 0 good, 1 bad\n"
+			   "  -h, --help         show this help\n"
+			   "  -V, --version      show the version\n"
+			   "\n"
+			   "Signals: TERM ends, HUP reloads, USR2 restarts without dropping anyone.\n"
+			   "See chatd(8), chatd.conf(5), chatctl(1).\n";
+
+enum { OPTION_CHECK = 256, OPTION_PROBE };
+
+static int check(const char *path)
+{
+	struct config *c;
+	int r = config_load(path, stderr, &c);
+
+	if (r < 0)
+		return EXIT_FAILURE;
+	config_free(c);
+	return EXIT_SUCCESS;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{"config", required_argument, NULL, 'c'},
+		{"check", no_argument, NULL, OPTION_CHECK},
+		{"probe", no_argument, NULL, OPTION_PROBE},
+		{"help", no_argument, NULL, 'h'},
+		{"version", no_argument, NULL, 'V'},
+		{NULL, 0, NULL, 0},
+	};
+	const char *path = SYSCONFDIR "/chatd.conf";
+	enum { RUN, CHECK, PROBE } action = RUN;
+	int o;
+
+	while ((o = getopt_long(argc, argv, "c:hV", options, NULL)) >= 0)
+		switch (o) {
+		case 'c':
+			path = optarg;
+			break;
+		case OPTION_CHECK:
+			action = CHECK;
+			break;
+		case OPTION_PROBE: /* what a running chatd asks a new one before it hands over */
+			action = PROBE;
+			break;
+		case 'h':
+			fputs(help, stdout);
+			return EXIT_SUCCESS;
+		case 'V':
+			printf("chatd %s (state layout %u)\n", PACKAGE_VERSION, clients_layout());
+			return EXIT_SUCCESS;
+		default:
+			fputs("Try chatd --help.\n", stderr);
+			return 2;
+		}
+	if (action == CHECK && optind < argc)
+		path = argv[optind++];
+	if (optind < argc) {
+		fprintf(stderr, "chatd: what is \"%s\"? Try chatd --help.\n", argv[optind]);
+		return 2;
+	}
+	switch (action) {
+	case CHECK:
+		return check(path);
+	case PROBE:
+		if (check(path) != EXIT_SUCCESS)
+			return EXIT_FAILURE;
+		printf("chatd %s layout %u\n", PACKAGE_VERSION, clients_layout());
+		return EXIT_SUCCESS;
+	case RUN:
+		break;
+	}
+	return server_run(path, argv);
+}

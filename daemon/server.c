@@ -1,0 +1,1104 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/server.h"
+
+#include "common/cleanup.h"
+#include "daemon/connection.h"
+#include "daemon/control.h"
+#include "daemon/handover.h"
+#include "daemon/keeper.h"
+#include "daemon/limits.h"
+#include "daemon/logger.h"
+#include "daemon/memfd.h"
+#include "daemon/recovery.h"
+#include "daemon/sockets.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <systemd/sd-daemon.h>
+#include <systemd/sd-event.h>
+#include <time.h>
+
+#define ROOMS_FD_NAME "chatd-rooms"
+#define CLIENTS_FD_NAME "chatd-clients"
+#define SECOND_US 1000000
+/* How long workers may take over a change of what they do. */
+#define CALL_TIMEOUT_US (5 * SECOND_US)
+#define JOIN_TIMEOUT_US (10 * SECOND_US)
+#define PROBE_TIMEOUT_MS 5000
+/* A merge of the keeper's sockets is done in steps, with a pause for the main thread's other work. */
+#define MERGE_PAUSE_US 2000
+
+/* What comes after the event loop. */
+enum ending {
+	END_STOP,	/* clients are told, and closed */
+	END_HANDOVER,	/* everything is left for the successor that the service manager starts */
+	END_BROKEN,	/* a restart failed half-way */
+};
+
+struct server {
+	sd_event *event;
+	const char *config_path;
+	char **argv;
+	char *program; /* the binary's path when it was started: an upgrade puts the new one there */
+	struct config *config;
+	struct sockets *sockets;
+	int rooms_fd, clients_fd;
+	struct shared shared;
+	unsigned n_slots; /* the workers' and, the last, the main thread's */
+	struct server_listener *listeners;
+	size_t n_listeners;
+	struct control *control;
+	struct counters counters;
+	int64_t started_us;
+	uint64_t watchdog_us; /* 0: no watchdog */
+	sd_event_source *merge_timer;
+	char status[160];
+	enum ending ending;
+};
+
+static int64_t clock_us(clockid_t clock)
+{
+	struct timespec ts;
+	clock_gettime(clock, &ts);
+	return (int64_t)ts.tv_sec * SECOND_US + ts.tv_nsec / 1000;
+}
+
+/* --- for the control socket's methods --- */
+
+struct shared *server_shared(struct server *s)
+{
+	return &s->shared;
+}
+
+const struct config *server_config(const struct server *s)
+{
+	return s->config;
+}
+
+const char *server_config_path(const struct server *s)
+{
+	return s->config_path;
+}
+
+int64_t server_started_us(const struct server *s)
+{
+	return s->started_us;
+}
+
+unsigned server_slot(const struct server *s)
+{
+	return s->n_slots - 1;
+}
+
+struct counters *server_counters(struct server *s)
+{
+	return &s->counters;
+}
+
+const struct server_listener *server_listener(const struct server *s, size_t i)
+{
+	return i < s->n_listeners ? &s->listeners[i] : NULL;
+}
+
+json_t *server_takeover_json(struct server *s)
+{
+	const struct client_history *h = clients_history(s->shared.clients);
+	unsigned connections = 0, uncovered = 0;
+
+	for (unsigned i = 0; i < s->shared.n_workers; i++) {
+		connections += worker_connections(s->shared.workers[i]);
+		uncovered += worker_uncovered(s->shared.workers[i]);
+	}
+	if (!sockets_have_store())
+		uncovered = connections;
+	json_t *o = json_pack("{s:I,s:i,s:i,s:b}", "count", (json_int_t)h->takeovers, "covered",
+			      (int)(connections - uncovered), "uncovered", (int)uncovered, "store",
+			      sockets_have_store());
+	if (h->takeovers > 0)
+		json_object_update_new(o, json_pack("{s:f,s:I,s:I,s:f}", "time", (double)h->last_us / 1e6, "clients",
+						    (json_int_t)h->last_clients, "closed",
+						    (json_int_t)h->last_closed, "gap", (double)h->last_gap_us / 1e6));
+	return o;
+}
+
+/* --- listeners --- */
+
+static bool same_listener(const struct listener_config *a, const struct listener_config *b)
+{
+	return a->handler == b->handler && a->backlog == b->backlog && strcmp(a->name, b->name) == 0 &&
+	       strcmp(a->room, b->room) == 0 && address_equal(&a->listen, &b->listen);
+}
+
+static void listener_free(struct server_listener *l)
+{
+	tcp_listener_free(l->tcp);
+	l->tcp = NULL;
+}
+
+/* A listener that was there before, under whatever name, lends its socket to one at the same address. */
+static int borrow_socket(const struct server *s, const struct listener_config *config, bool *ret_passed)
+{
+	for (size_t i = 0; i < s->n_listeners; i++) {
+		const struct server_listener *l = &s->listeners[i];
+		if (!address_equal(&l->config.listen, &config->listen))
+			continue;
+		*ret_passed = l->passed;
+		int fd = fcntl(tcp_listener_fd(l->tcp), F_DUPFD_CLOEXEC, 3);
+		if (fd >= 0 && listen(fd, config->backlog) < 0)
+			log_warning("listener %s: backlog: %s", config->name, strerror(errno));
+		return fd < 0 ? -errno : fd;
+	}
+	return -ENOENT;
+}
+
+static int open_listener(struct server *s, const struct listener_config *config, struct server_listener *ret)
+{
+	struct client_origin origin = {.listener = ""};
+	int fd, origin_number, r;
+
+	*ret = (struct server_listener){.config = *config};
+	fd = borrow_socket(s, config, &ret->passed);
+	if (fd == -ENOENT)
+		fd = sockets_listen(s->sockets, config, &ret->passed);
+	if (fd < 0)
+		return fd;
+	snprintf(origin.listener, sizeof(origin.listener), "%s", config->name);
+	snprintf(origin.type, sizeof(origin.type), "%s", config->handler->type);
+	snprintf(origin.mode, sizeof(origin.mode), "%s", config->handler->mode);
+	snprintf(origin.room, sizeof(origin.room), "%s", config->room);
+	origin_number = clients_intern(s->shared.clients, &origin);
+	r = origin_number < 0 ? origin_number : tcp_listener_new(fd, config, (unsigned)origin_number, &ret->tcp);
+	if (r < 0)
+		close(fd);
+	return r;
+}
+
+/* Connections that wait in the backlog of a socket outlive us, too, if it was chatd that bound it. */
+static void store_listener(const struct server_listener *l)
+{
+	char name[SOCKETS_OWN_NAME_MAX];
+
+	if (!l->passed)
+		sockets_store(tcp_listener_fd(l->tcp), sockets_own_name(l->config.name, name));
+}
+
+static void unstore_listener(const struct server_listener *l)
+{
+	char name[SOCKETS_OWN_NAME_MAX];
+
+	if (!l->passed)
+		sockets_unstore(sockets_own_name(l->config.name, name));
+}
+
+static void log_listener(const struct server_listener *l)
+{
+	char address[ADDRESS_TEXT_MAX];
+
+	log_event(LOG_INFO, &(struct log_fields){EVENT_LISTENER, 0, NULL, l->config.name},
+		  "listener %s: %s %s on %s%s%s%s", l->config.name, l->config.handler->type, l->config.handler->mode,
+		  address_format(&l->config.listen, address), l->config.room[0] ? ", room " : "", l->config.room,
+		  l->passed ? " (socket from systemd)" : "");
+}
+
+static int open_listeners(struct server *s)
+{
+	s->listeners = calloc(s->config->n_listeners + 1, sizeof(*s->listeners));
+	if (!s->listeners)
+		return -ENOMEM;
+	for (size_t i = 0; i < s->config->n_listeners; i++) {
+		const struct listener_config *config = &s->config->listeners[i];
+		struct server_listener *l = &s->listeners[s->n_listeners];
+		int r = open_listener(s, config, l);
+		char address[ADDRESS_TEXT_MAX];
+		if (r < 0) {
+			log_event(LOG_ERR, &(struct log_fields){EVENT_LISTENER, 0, NULL, config->name},
+				  "listener %s: %s: %s", config->name, address_format(&config->listen, address),
+				  strerror(-r));
+			return r;
+		}
+		s->n_listeners++;
+		r = tcp_listener_start(l->tcp, s->shared.workers[i % s->shared.n_workers]);
+		if (r < 0)
+			return r;
+		store_listener(l);
+		log_listener(l);
+	}
+	return 0;
+}
+
+/* --- reload --- */
+
+/* What a reload changes in the workers; it owns what is no longer needed when all have made the change. */
+struct change {
+	const struct config *config;
+	struct tcp_listener **stop;
+	struct {
+		struct tcp_listener *tcp;
+		unsigned worker;
+	} *start;
+	size_t n_stop, n_start;
+	struct config *old;
+};
+
+static void change_free(void *arg)
+{
+	struct change *c = arg;
+
+	for (size_t i = 0; i < c->n_stop; i++)
+		tcp_listener_free(c->stop[i]);
+	config_free(c->old);
+	free(c->stop);
+	free(c->start);
+	free(c);
+}
+
+static void apply_change(struct worker *w, void *arg)
+{
+	const struct change *c = arg;
+
+	worker_set_config(w, c->config);
+	for (size_t i = 0; i < c->n_stop; i++)
+		if (tcp_listener_worker(c->stop[i]) == w)
+			tcp_listener_stop(c->stop[i]);
+	for (size_t i = 0; i < c->n_start; i++)
+		if (c->start[i].worker == worker_index(w)) {
+			int r = tcp_listener_start(c->start[i].tcp, w);
+			if (r < 0)
+				log_error("listener %s: %s", tcp_listener_name(c->start[i].tcp), strerror(-r));
+		}
+}
+
+static void note_what_waits(const struct config *old, const struct config *new)
+{
+	if (old->workers != new->workers)
+		log_notice("the number of workers changes at the next restart");
+	if (strcmp(old->control_socket, new->control_socket) != 0 ||
+	    strcmp(old->control_group, new->control_group) != 0)
+		log_notice("the control socket changes at the next restart");
+}
+
+/* Opens what the new configuration has and the old one has not: all of it, or nothing. */
+static int open_new_listeners(struct server *s, const struct config *new, struct server_listener *listeners,
+			      FILE *errors)
+{
+	int result = 0;
+
+	for (size_t i = 0; i < new->n_listeners; i++) {
+		const struct listener_config *config = &new->listeners[i];
+		bool kept = false;
+		for (size_t k = 0; k < s->n_listeners; k++)
+			if (same_listener(&s->listeners[k].config, config)) {
+				listeners[i] = s->listeners[k];
+				kept = true;
+			}
+		if (kept)
+			continue;
+		int r = open_listener(s, config, &listeners[i]);
+		if (r < 0) {
+			char address[ADDRESS_TEXT_MAX];
+			fprintf(errors, "listener %s: %s: %s\n", config->name,
+				address_format(&config->listen, address), strerror(-r));
+			result = r;
+		}
+	}
+	return result;
+}
+
+static bool holds(const struct server_listener *list, size_t n, const struct tcp_listener *tcp)
+{
+	for (size_t i = 0; i < n; i++)
+		if (list[i].tcp == tcp)
+			return true;
+	return false;
+}
+
+/* A passed socket that no listener has any more waits for the next reload; systemd holds it anyway. */
+static void give_back_passed(struct server *s, const struct server_listener *l, const struct server_listener *now,
+			     size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (address_equal(&now[i].config.listen, &l->config.listen))
+			return;
+	int fd = fcntl(tcp_listener_fd(l->tcp), F_DUPFD_CLOEXEC, 3);
+	if (fd >= 0)
+		sockets_give_back(s->sockets, fd, l->config.name);
+}
+
+static int apply_config(struct server *s, struct config *new, FILE *errors)
+{
+	struct server_listener *listeners = calloc(new->n_listeners + 1, sizeof(*listeners));
+	struct change *change = calloc(1, sizeof(*change));
+
+	if (listeners && change) {
+		change->stop = calloc(s->n_listeners + 1, sizeof(struct tcp_listener *));
+		change->start = calloc(new->n_listeners + 1, sizeof(*change->start));
+	}
+	int r = !listeners || !change || !change->stop || !change->start
+			? -ENOMEM
+			: open_new_listeners(s, new, listeners, errors);
+	if (r == 0) {
+		r = rooms_configure(s->shared.rooms, new->rooms, new->n_rooms, &new->room_defaults, new->max_rooms,
+				    new->room_linger_us);
+		if (r < 0)
+			fprintf(errors, "the rooms can't be made: %s\n", strerror(-r));
+	}
+	if (r < 0) {
+		for (size_t i = 0; listeners && i < new->n_listeners; i++)
+			if (!holds(s->listeners, s->n_listeners, listeners[i].tcp))
+				listener_free(&listeners[i]);
+		free(listeners);
+		if (change)
+			change_free(change);
+		return r;
+	}
+
+	for (size_t i = 0; i < s->n_listeners; i++) {
+		const struct server_listener *l = &s->listeners[i];
+		if (holds(listeners, new->n_listeners, l->tcp))
+			continue;
+		change->stop[change->n_stop++] = l->tcp;
+		unstore_listener(l);
+		if (l->passed)
+			give_back_passed(s, l, listeners, new->n_listeners);
+		log_event(LOG_INFO, &(struct log_fields){EVENT_LISTENER, 0, NULL, l->config.name},
+			  "listener %s ends", l->config.name);
+	}
+	for (size_t i = 0; i < new->n_listeners; i++) {
+		const struct server_listener *l = &listeners[i];
+		if (holds(s->listeners, s->n_listeners, l->tcp))
+			continue;
+		change->start[change->n_start].tcp = l->tcp;
+		change->start[change->n_start++].worker = (unsigned)(i % s->shared.n_workers);
+		store_listener(l);
+		log_listener(l);
+	}
+	note_what_waits(s->config, new);
+	change->config = new;
+	change->old = s->config;
+	free(s->listeners);
+	s->listeners = listeners;
+	s->n_listeners = new->n_listeners;
+	s->config = new;
+	log_set_level(new->log_level);
+	if (workers_call(&s->shared, NULL, apply_change, change, change_free, CALL_TIMEOUT_US) < 0)
+		log_error("a worker does not answer; it will follow the reload when it does");
+	return 0;
+}
+
+static void log_config_errors(const char *text)
+{
+	for (const char *line = text; *line;) {
+		size_t n = strcspn(line, "\n");
+		log_event(LOG_ERR, &(struct log_fields){.message_id = EVENT_CONFIG_ERROR}, "%.*s", (int)n, line);
+		line += n + (line[n] == '\n');
+	}
+}
+
+int server_reload(struct server *s, char **ret_errors)
+{
+	struct config *new = NULL;
+	size_t size;
+	int r;
+
+	*ret_errors = NULL;
+	FILE *errors = open_memstream(ret_errors, &size);
+	if (!errors)
+		return -ENOMEM;
+	sd_notifyf(false, "RELOADING=1\nMONOTONIC_USEC=%" PRId64, clock_us(CLOCK_MONOTONIC));
+	r = config_load(s->config_path, errors, &new);
+	if (r == 0) {
+		r = apply_config(s, new, errors);
+		if (r < 0)
+			config_free(new);
+	}
+	fclose(errors);
+	sd_notify(false, "READY=1");
+	if (r < 0) {
+		log_config_errors(*ret_errors);
+		log_event(LOG_ERR, &(struct log_fields){.message_id = EVENT_CONFIG_ERROR},
+			  "%s is not used; nothing has changed", s->config_path);
+	} else {
+		log_event(LOG_INFO, &(struct log_fields){.message_id = EVENT_RELOADED}, "%s is in use",
+			  s->config_path);
+	}
+	return r;
+}
+
+/* --- the end of the workers --- */
+
+static void quit_workers(struct server *s)
+{
+	for (unsigned i = 0; i < s->shared.n_workers; i++)
+		worker_quit(s->shared.workers[i]);
+}
+
+/* False if one does not end. */
+static bool join_workers(struct server *s)
+{
+	int64_t until = clock_us(CLOCK_MONOTONIC) + JOIN_TIMEOUT_US;
+	bool all = true;
+
+	for (unsigned i = 0; i < s->shared.n_workers; i++) {
+		int64_t left = until - clock_us(CLOCK_MONOTONIC);
+		if (worker_join(s->shared.workers[i], left > 0 ? left : 0)) {
+			log_event(LOG_DEBUG, &(struct log_fields){.message_id = EVENT_WORKER}, "worker chatd/%u ended",
+				  i);
+			continue;
+		}
+		log_event(LOG_ERR, &(struct log_fields){.message_id = EVENT_WORKER},
+			  "worker chatd/%u does not end", i);
+		all = false;
+	}
+	return all;
+}
+
+static void freeze(struct worker *w, void *arg)
+{
+	(void)arg;
+	for (struct tcp_listener *l = *worker_listeners(w), *next; l; l = next) {
+		next = tcp_listener_next(l);
+		tcp_listener_stop(l);
+	}
+	for (struct connection *c = *worker_all(w); c; c = connection_next(c))
+		connection_freeze(c);
+}
+
+static void say_goodbye(struct worker *w, void *arg)
+{
+	(void)arg;
+	for (struct connection *c = *worker_all(w), *next; c; c = next) {
+		next = connection_next(c);
+		connection_end(c, "* chatd is going down\n");
+	}
+}
+
+static void tick_all(struct worker *w, void *arg)
+{
+	(void)arg;
+	for (struct connection *c = *worker_all(w), *next; c; c = next) {
+		next = connection_next(c);
+		connection_tick(c);
+	}
+}
+
+static unsigned count_connections(const struct server *s)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < s->shared.n_workers; i++)
+		n += worker_connections(s->shared.workers[i]);
+	return n;
+}
+
+/* What has been said is sent to whoever reads, then the connections end; all that within the time allowed. */
+static void drain(struct server *s)
+{
+	int64_t until = clock_us(CLOCK_MONOTONIC) + s->config->drain_timeout_us;
+
+	/* Everybody stops talking before the first is sent away, so that all get all. */
+	if (workers_call(&s->shared, NULL, freeze, NULL, NULL, s->config->drain_timeout_us) < 0)
+		return;
+	workers_call(&s->shared, NULL, say_goodbye, NULL, NULL, s->config->drain_timeout_us);
+	while (count_connections(s) > 0 && clock_us(CLOCK_MONOTONIC) < until) {
+		nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
+		workers_call(&s->shared, NULL, tick_all, NULL, NULL, s->config->drain_timeout_us);
+	}
+	unsigned left = count_connections(s);
+	if (left > 0)
+		log_notice("%u clients had not read everything after drain_timeout", left);
+}
+
+static void close_all(struct worker *w)
+{
+	for (struct connection *c = *worker_all(w); c; c = connection_next(c))
+		connection_hang_up(c);
+}
+
+static void unstore(const char *name, int fd, void *arg)
+{
+	(void)fd;
+	(void)arg;
+	sockets_unstore(name);
+}
+
+/* A real end: whoever is still there is disconnected, and nothing is left for a successor. */
+static void forget_state(struct server *s)
+{
+	for (unsigned i = 0; i < s->shared.n_workers; i++)
+		close_all(s->shared.workers[i]);
+	for (size_t i = 0; i < s->n_listeners; i++)
+		unstore_listener(&s->listeners[i]);
+	keeper_pairs(s->shared.keeper, unstore, NULL);
+	sockets_unstore(CLIENTS_FD_NAME);
+	sockets_unstore(ROOMS_FD_NAME);
+}
+
+/* --- the handover to the program on disk --- */
+
+static void cover_all(struct worker *w, void *arg)
+{
+	(void)arg;
+	for (struct connection *c = *worker_all(w); c; c = connection_next(c))
+		connection_cover(c);
+}
+
+static int restart_workers(struct server *s)
+{
+	for (unsigned i = 0; i < s->shared.n_workers; i++) {
+		int r = worker_start(s->shared.workers[i]);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static void exec_successor(struct server *s)
+{
+	struct handover *h;
+	int r = handover_new(&h);
+
+	if (r < 0)
+		return;
+	log_event(LOG_NOTICE, &(struct log_fields){.message_id = EVENT_TAKEOVER}, "handing over to %s", s->program);
+	workers_call(&s->shared, NULL, cover_all, NULL, NULL, CALL_TIMEOUT_US);
+	quit_workers(s);
+	join_workers(s); /* one that is stuck ends with the exec */
+	handover_add(ROOMS_FD_NAME, s->rooms_fd, h);
+	handover_add(CLIENTS_FD_NAME, s->clients_fd, h);
+	keeper_pairs(s->shared.keeper, handover_add, h);
+	sockets_each(s->sockets, handover_add, h);
+	for (size_t i = 0; i < s->n_listeners; i++) {
+		const struct server_listener *l = &s->listeners[i];
+		char own[SOCKETS_OWN_NAME_MAX];
+		handover_add(l->passed ? l->config.name : sockets_own_name(l->config.name, own),
+			     tcp_listener_fd(l->tcp), h);
+	}
+	control_free(s->control);
+	s->control = NULL;
+	r = handover_exec(h, s->program, s->argv);
+	handover_free(h);
+	log_event(LOG_ERR, &(struct log_fields){.message_id = EVENT_TAKEOVER}, "%s can't be run: %s", s->program,
+		  strerror(-r));
+	if (control_new(s, s->event, s->config->control_socket, s->config->control_group, &s->control) < 0 ||
+	    restart_workers(s) < 0) {
+		s->ending = END_BROKEN;
+		sd_event_exit(s->event, 0);
+	}
+}
+
+static int on_restart(sd_event_source *source, uint64_t now, void *arg)
+{
+	(void)now;
+	sd_event_source_disable_unref(source);
+	exec_successor(arg);
+	return 0;
+}
+
+int server_restart(struct server *s, char **ret_why)
+{
+	sd_event_source *source;
+	int r = handover_probe(s->program, s->config_path, PROBE_TIMEOUT_MS, ret_why);
+
+	if (r < 0) {
+		log_event(LOG_ERR, &(struct log_fields){.message_id = EVENT_TAKEOVER}, "no restart: %s",
+			  *ret_why ? *ret_why : strerror(-r));
+		return r;
+	}
+	/* In a moment, so that the answer gets out. */
+	return sd_event_add_time_relative(s->event, &source, CLOCK_MONOTONIC, 20000, 1000, on_restart, s);
+}
+
+/* --- events --- */
+
+static int on_end_signal(sd_event_source *source, const struct signalfd_siginfo *si, void *arg)
+{
+	struct server *s = arg;
+
+	(void)source;
+	/* RestartKillSignal=: the service manager keeps the state for the process that it starts next. */
+	s->ending = si->ssi_signo == SIGUSR1 && sockets_have_store() ? END_HANDOVER : END_STOP;
+	return sd_event_exit(s->event, 0);
+}
+
+static int on_reload_signal(sd_event_source *source, const struct signalfd_siginfo *si, void *arg)
+{
+	_cleanup_free_ char *errors = NULL;
+
+	(void)source;
+	(void)si;
+	server_reload(arg, &errors);
+	return 0;
+}
+
+static int on_restart_signal(sd_event_source *source, const struct signalfd_siginfo *si, void *arg)
+{
+	_cleanup_free_ char *why = NULL;
+
+	(void)source;
+	(void)si;
+	server_restart(arg, &why);
+	return 0;
+}
+
+/* The marks need not be looked at one by one: whoever follows a room looks for itself. */
+static void ignore_mark(uint32_t room, void *arg)
+{
+	(void)room;
+	(void)arg;
+}
+
+static int on_news(sd_event_source *source, int fd, uint32_t events, void *arg)
+{
+	struct server *s = arg;
+	struct wakeup *w = s->shared.slots[server_slot(s)];
+
+	(void)source;
+	(void)fd;
+	(void)events;
+	wakeup_clear(w);
+	wakeup_take(w, ignore_mark, NULL);
+	if (s->control)
+		control_news(s->control);
+	return 0;
+}
+
+static bool count_room(struct room *r, void *arg)
+{
+	(void)r;
+	++*(unsigned *)arg;
+	return true;
+}
+
+static void tell_status(struct server *s)
+{
+	unsigned rooms = 0, clients = limits_total(s->shared.limits);
+	char status[sizeof(s->status)];
+
+	rooms_each(s->shared.rooms, count_room, &rooms);
+	snprintf(status, sizeof(status), "%u client%s in %u room%s, %zu listener%s, %u worker%s", clients,
+		 clients == 1 ? "" : "s", rooms, rooms == 1 ? "" : "s", s->n_listeners, s->n_listeners == 1 ? "" : "s",
+		 s->shared.n_workers, s->shared.n_workers == 1 ? "" : "s");
+	if (strcmp(status, s->status) == 0)
+		return;
+	memcpy(s->status, status, sizeof(status));
+	sd_notifyf(false, "STATUS=%s", status);
+}
+
+static int on_second(sd_event_source *source, uint64_t now, void *arg)
+{
+	struct server *s = arg;
+
+	rooms_expire(s->shared.rooms, clock_us(CLOCK_MONOTONIC));
+	if (sd_event_source_get_enabled(s->merge_timer, NULL) == 0)
+		sd_event_source_set_enabled(s->merge_timer, SD_EVENT_ON);
+	tell_status(s);
+	return sd_event_source_set_time(source, now + SECOND_US);
+}
+
+static int on_merge(sd_event_source *source, uint64_t now, void *arg)
+{
+	struct server *s = arg;
+
+	if (keeper_merge(s->shared.keeper, limits_total(s->shared.limits)))
+		return sd_event_source_set_time(source, now + MERGE_PAUSE_US);
+	return sd_event_source_set_enabled(source, SD_EVENT_OFF);
+}
+
+/* A worker that makes no progress starves the watchdog, so that the service manager restarts the service. */
+static bool workers_are_alive(const struct server *s)
+{
+	int64_t now = clock_us(CLOCK_MONOTONIC), limit = (int64_t)s->watchdog_us / 2;
+
+	if (limit < SECOND_US + SECOND_US / 2)
+		limit = SECOND_US + SECOND_US / 2; /* an idle worker beats once a second */
+	for (unsigned i = 0; i < s->shared.n_workers; i++)
+		if (now - worker_beat(s->shared.workers[i]) > limit) {
+			log_event(LOG_WARNING, &(struct log_fields){.message_id = EVENT_WORKER},
+				  "worker chatd/%u makes no progress; the watchdog is not fed", i);
+			return false;
+		}
+	return true;
+}
+
+static int on_watchdog(sd_event_source *source, uint64_t now, void *arg)
+{
+	const struct server *s = arg;
+
+	if (workers_are_alive(s))
+		sd_notify(false, "WATCHDOG=1");
+	return sd_event_source_set_time(source, now + s->watchdog_us / 4);
+}
+
+static int add_timer(struct server *s, uint64_t in_us, sd_event_time_handler_t handler, sd_event_source **ret)
+{
+	sd_event_source *source;
+	int r = sd_event_add_time_relative(s->event, &source, CLOCK_MONOTONIC, in_us, 1000, handler, s);
+
+	if (r < 0)
+		return r;
+	/* A handler that fails must not stay off without a word. */
+	sd_event_source_set_enabled(source, SD_EVENT_ON);
+	sd_event_source_set_exit_on_failure(source, true);
+	if (ret)
+		*ret = source;
+	else
+		r = sd_event_source_set_floating(source, true), sd_event_source_unref(source);
+	return r;
+}
+
+static int add_events(struct server *s)
+{
+	const struct {
+		int number;
+		sd_event_signal_handler_t handler;
+	} signals[] = {
+		{SIGTERM, on_end_signal},     {SIGINT, on_end_signal},	      {SIGUSR1, on_end_signal},
+		{SIGUSR2, on_restart_signal}, {SIGHUP, on_reload_signal},
+	};
+	int r = 0;
+
+	for (size_t i = 0; r >= 0 && i < sizeof(signals) / sizeof(*signals); i++)
+		r = sd_event_add_signal(s->event, NULL, signals[i].number, signals[i].handler, s);
+	if (r >= 0)
+		r = sd_event_add_io(s->event, NULL, wakeup_fd(s->shared.slots[server_slot(s)]), EPOLLIN, on_news, s);
+	if (r >= 0)
+		r = add_timer(s, SECOND_US, on_second, NULL);
+	if (r >= 0)
+		r = add_timer(s, SECOND_US, on_merge, &s->merge_timer);
+	if (r >= 0 && sd_watchdog_enabled(false, &s->watchdog_us) > 0)
+		r = add_timer(s, s->watchdog_us / 4, on_watchdog, NULL);
+	return r < 0 ? r : 0;
+}
+
+/* --- start --- */
+
+/* Signals are for the main thread's event loop; the workers are made with them blocked. */
+static void block_signals(void)
+{
+	static const int numbers[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2};
+	sigset_t set;
+
+	sigemptyset(&set);
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++)
+		sigaddset(&set, numbers[i]);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+}
+
+static void raise_nofile(const struct config *config)
+{
+	struct rlimit l;
+
+	if (getrlimit(RLIMIT_NOFILE, &l) < 0)
+		return;
+	l.rlim_cur = l.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &l) < 0)
+		return;
+	if (l.rlim_cur < config->max_clients)
+		log_info("at most %llu file descriptors are allowed, less than max_clients: LimitNOFILE= (or ulimit -n) "
+			 "raises that",
+			 (unsigned long long)l.rlim_cur);
+}
+
+static unsigned count_cpus(void)
+{
+	cpu_set_t set;
+	int n = sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : 1;
+
+	return n < CONFIG_MAX_WORKERS ? (unsigned)n : CONFIG_MAX_WORKERS;
+}
+
+static int make_slots(struct server *s)
+{
+	s->n_slots = (s->config->workers ? s->config->workers : count_cpus()) + 1;
+	s->shared.slots = calloc(s->n_slots, sizeof(struct wakeup *));
+	if (!s->shared.slots)
+		return -ENOMEM;
+	for (unsigned i = 0; i < s->n_slots; i++) {
+		int r = wakeup_new(&s->shared.slots[i]);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int open_rooms(struct server *s, int fd, bool fresh)
+{
+	return rooms_open(fd, fresh, s->shared.slots, s->n_slots, &s->shared.rooms);
+}
+
+static int open_clients(struct server *s, int fd, bool fresh)
+{
+	return clients_open(fd, fresh, &s->shared.clients);
+}
+
+/* A state file of the process before, if it can be trusted, else a new one, which the service manager keeps. */
+static int open_state(struct server *s, const char *name, uint64_t size,
+		      int (*open_file)(struct server *s, int fd, bool fresh), int *ret_fd, bool *ret_refused)
+{
+	_cleanup_close_ int fd = sockets_claim(s->sockets, name);
+	int r;
+
+	*ret_refused = false;
+	if (fd >= 0) {
+		r = open_file(s, fd, false);
+		if (r == 0) {
+			*ret_fd = take_fd(&fd);
+			return 0;
+		}
+		log_event(LOG_ERR, &(struct log_fields){.message_id = EVENT_STATE_REFUSED},
+			  "the state in %s can't be used: %s", name,
+			  r == -EBADMSG ? "it is damaged or of another version's layout" : strerror(-r));
+		*ret_refused = true;
+		sockets_unstore(name);
+		close(take_fd(&fd));
+	}
+	fd = memfd_new(name, size);
+	if (fd < 0)
+		return take_fd(&fd);
+	r = open_file(s, fd, true);
+	if (r < 0)
+		return r;
+	sockets_store(fd, name);
+	*ret_fd = take_fd(&fd);
+	return 0;
+}
+
+static void end_client(int fd, void *arg)
+{
+	++*(unsigned *)arg;
+	shutdown(fd, SHUT_RDWR);
+	close(fd);
+}
+
+static int open_shared(struct server *s)
+{
+	bool rooms_refused, clients_refused;
+	int r = make_slots(s);
+
+	if (r == 0)
+		r = open_state(s, ROOMS_FD_NAME, rooms_file_size(), open_rooms, &s->rooms_fd, &rooms_refused);
+	if (r == 0)
+		r = open_state(s, CLIENTS_FD_NAME, clients_file_size(), open_clients, &s->clients_fd,
+			       &clients_refused);
+	if (r == 0)
+		r = roster_new(&s->shared.roster);
+	if (r == 0)
+		r = limits_new(&s->shared.limits);
+	if (r == 0)
+		r = keeper_new(s->sockets, &s->shared.keeper);
+	if (r == 0 && clients_refused) {
+		unsigned n = 0;
+		keeper_each(s->shared.keeper, end_client, &n);
+		keeper_forget(s->shared.keeper);
+		log_event(LOG_ERR, &(struct log_fields){.message_id = EVENT_STATE_REFUSED},
+			  "%u connections could not be taken over and are closed", n);
+	}
+	if (r == 0)
+		r = rooms_configure(s->shared.rooms, s->config->rooms, s->config->n_rooms, &s->config->room_defaults,
+				    s->config->max_rooms, s->config->room_linger_us);
+	return r;
+}
+
+static int make_workers(struct server *s)
+{
+	unsigned n = s->n_slots - 1;
+
+	s->shared.workers = calloc(n, sizeof(struct worker *));
+	if (!s->shared.workers)
+		return -ENOMEM;
+	for (; s->shared.n_workers < n; s->shared.n_workers++) {
+		unsigned i = s->shared.n_workers;
+		int r = worker_new(&s->shared, i, s->config, &s->shared.workers[i]);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* When a worker of the process before last finished a turn; 0 if there was none. */
+static uint64_t last_beat(const struct server *s)
+{
+	uint64_t last = 0;
+
+	for (unsigned i = 0; i < CLIENTS_SCRATCHES; i++) {
+		uint64_t beat = atomic_load(&clients_scratch(s->shared.clients, i)->beat_us);
+		if (beat > last)
+			last = beat;
+	}
+	return last;
+}
+
+static void take_over(struct server *s)
+{
+	uint64_t beat = last_beat(s);
+	struct recovery result;
+
+	recovery_run(&s->shared, &result);
+	if (beat == 0)
+		return; /* the first process */
+	struct client_history *h = clients_history(s->shared.clients);
+	uint64_t now = (uint64_t)clock_us(CLOCK_MONOTONIC);
+	h->takeovers++;
+	h->last_us = (uint64_t)clock_us(CLOCK_REALTIME);
+	h->last_clients = result.taken;
+	h->last_closed = result.closed;
+	h->last_gap_us = now > beat ? now - beat : 0;
+	log_event(LOG_NOTICE, &(struct log_fields){.message_id = EVENT_TAKEOVER},
+		  "%u clients taken over, %u closed; nobody was served for %.3f s", result.taken, result.closed,
+		  (double)h->last_gap_us / 1e6);
+}
+
+static int find_program(struct server *s)
+{
+	char path[4096];
+	ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - 1);
+
+	if (n < 0)
+		return -errno;
+	path[n] = '\0';
+	s->program = strdup(path);
+	return s->program ? 0 : -ENOMEM;
+}
+
+static int load_config(struct server *s)
+{
+	_cleanup_free_ char *text = NULL;
+	size_t size;
+	FILE *errors = open_memstream(&text, &size);
+
+	if (!errors)
+		return -ENOMEM;
+	int r = config_load(s->config_path, errors, &s->config);
+	fclose(errors);
+	if (r < 0)
+		log_config_errors(text);
+	return r;
+}
+
+static int start(struct server *s)
+{
+	int r;
+
+	log_open(LOG_INFO);
+	block_signals();
+	r = find_program(s);
+	if (r == 0)
+		r = load_config(s);
+	if (r < 0)
+		return r;
+	log_set_level(s->config->log_level);
+	raise_nofile(s->config);
+	r = sd_event_new(&s->event);
+	if (r >= 0)
+		r = sockets_take(&s->sockets);
+	if (r == 0)
+		r = open_shared(s);
+	if (r == 0)
+		r = make_workers(s);
+	if (r < 0)
+		return r;
+	take_over(s);
+	r = open_listeners(s);
+	if (r == 0)
+		r = add_events(s);
+	if (r == 0)
+		r = restart_workers(s);
+	if (r < 0)
+		return r;
+	sockets_settle(s->sockets);
+	return control_new(s, s->event, s->config->control_socket, s->config->control_group, &s->control);
+}
+
+static void server_free(struct server *s)
+{
+	control_free(s->control);
+	for (unsigned i = 0; i < s->shared.n_workers; i++)
+		worker_free(s->shared.workers[i]);
+	free(s->shared.workers);
+	for (size_t i = 0; i < s->n_listeners; i++)
+		listener_free(&s->listeners[i]);
+	free(s->listeners);
+	keeper_free(s->shared.keeper);
+	limits_free(s->shared.limits);
+	roster_free(s->shared.roster);
+	clients_close(s->shared.clients);
+	rooms_close(s->shared.rooms);
+	for (unsigned i = 0; i < s->n_slots && s->shared.slots; i++)
+		wakeup_free(s->shared.slots[i]);
+	free(s->shared.slots);
+	if (s->rooms_fd >= 0)
+		close(s->rooms_fd);
+	if (s->clients_fd >= 0)
+		close(s->clients_fd);
+	sockets_close(s->sockets);
+	sd_event_source_unref(s->merge_timer);
+	sd_event_unref(s->event);
+	config_free(s->config);
+	free(s->program);
+	free(s);
+}
+
+/* Workers first, then the rest. Returns the exit status. */
+static int finish(struct server *s)
+{
+	sd_notify(false, s->ending == END_HANDOVER ? "STOPPING=1\nSTATUS=handing over" : "STOPPING=1\nSTATUS=stopping");
+	log_event(LOG_INFO, &(struct log_fields){.message_id = EVENT_STOPPED},
+		  s->ending == END_HANDOVER ? "handing over to the next process" : "stopping");
+	if (s->ending == END_STOP && s->config->drain_timeout_us > 0)
+		drain(s);
+	else if (s->ending == END_HANDOVER)
+		workers_call(&s->shared, NULL, cover_all, NULL, NULL, CALL_TIMEOUT_US);
+	quit_workers(s);
+	bool joined = join_workers(s);
+	log_event(LOG_INFO, &(struct log_fields){.message_id = EVENT_WORKER}, "%u workers ended",
+		  s->shared.n_workers);
+	if (!joined)
+		_exit(EXIT_FAILURE); /* what it uses can't be freed; the state itself is whole */
+	if (s->ending == END_STOP)
+		forget_state(s);
+	log_event(LOG_INFO, &(struct log_fields){.message_id = EVENT_STOPPED}, "stopped");
+	return s->ending == END_BROKEN ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+int server_run(const char *config_path, char **argv)
+{
+	struct server *s = calloc(1, sizeof(*s));
+	int status;
+
+	if (!s)
+		return EXIT_FAILURE;
+	s->config_path = config_path;
+	s->argv = argv;
+	s->rooms_fd = s->clients_fd = -1;
+	s->started_us = clock_us(CLOCK_REALTIME);
+	int r = start(s);
+	if (r < 0) {
+		if (s->config)
+			log_error("chatd can't start: %s", strerror(-r));
+		quit_workers(s);
+		if (!join_workers(s))
+			_exit(EXIT_FAILURE);
+		server_free(s);
+		return EXIT_FAILURE;
+	}
+	log_event(LOG_INFO, &(struct log_fields){.message_id = EVENT_STARTED},
+		  "chatd %s serves %zu listeners with %u workers (%s)", PACKAGE_VERSION, s->n_listeners,
+		  s->shared.n_workers, worker_sender_name(s->shared.workers[0]));
+	tell_status(s);
+	sd_notify(false, "READY=1");
+	r = sd_event_loop(s->event);
+	if (r < 0)
+		log_error("event loop: %s", strerror(-r));
+	status = finish(s);
+	server_free(s);
+	return r < 0 ? EXIT_FAILURE : status;
+}
