@@ -310,7 +310,8 @@ static void method_send(struct control_client *c, const json_t *parameters, bool
 struct tail {
 	struct room *room;
 	uint64_t seq;
-	bool follow;
+	uint64_t live; /* announcements before this one are old news */
+	bool follow, replied;
 };
 
 static const char *const kind_names[RECORD_KINDS] = {"message", "action", "notice"};
@@ -327,6 +328,8 @@ static bool collect_lines(struct tail *t, json_t *array, uint64_t *ret_skipped)
 		const struct record *r = logring_record(t->room->log, t->seq);
 		uint64_t start = logring_start(t->room->log, &v, t->seq);
 		const char *line = logring_at(&v, start);
+		if (r->kind == RECORD_NOTICE && t->seq < t->live)
+			continue;
 		json_array_append_new(array, json_pack("{s:f,s:s,s:I,s:o?,s:o?}", "time", seconds((int64_t)r->time_us),
 						       "kind", kind_names[r->kind], "client", (json_int_t)r->sender,
 						       "line", clean_string(line, r->end - start - 1), "text",
@@ -358,11 +361,13 @@ static void tail_follow(struct control_client *c, void *data)
 		more = collect_lines(t, array, &skipped);
 		logring_unlock(t->room->log);
 		bool last = !more && !t->follow;
-		if (json_array_size(array) > 0 || skipped > 0 || last)
-			control_reply(c, json_pack("{s:o,s:I}", "messages", array, "skipped", (json_int_t)skipped),
+		if (json_array_size(array) > 0 || skipped > 0 || last || !t->replied)
+			control_reply(c, json_pack("{s:o,s:I,s:I}", "messages", array, "skipped", (json_int_t)skipped,
+						"next", (json_int_t)t->seq),
 				      !last);
 		else
 			json_decref(array);
+		t->replied = true;
 		if (last) {
 			control_stream_end(c);
 			return;
@@ -377,11 +382,16 @@ static void method_tail(struct control_client *c, const json_t *parameters, bool
 	struct shared *shared = server_shared(s);
 	const char *name = json_string_value(json_object_get(parameters, "room"));
 	const json_t *lines = json_object_get(parameters, "lines"), *follow = json_object_get(parameters, "follow");
+	const json_t *from = json_object_get(parameters, "from");
 	json_int_t n = lines && !json_is_null(lines) ? json_integer_value(lines) : 10;
 	struct logring_view v;
 
 	if (!name || n < 0 || (lines && !json_is_integer(lines) && !json_is_null(lines))) {
 		control_invalid(c, !name ? "room" : "lines");
+		return;
+	}
+	if (from && !json_is_null(from) && (!json_is_integer(from) || json_integer_value(from) < 0)) {
+		control_invalid(c, "from");
 		return;
 	}
 	if (!more) {
@@ -397,7 +407,11 @@ static void method_tail(struct control_client *c, const json_t *parameters, bool
 	t->follow = json_is_true(follow);
 	logring_lock(t->room->log);
 	logring_peek(t->room->log, &v);
-	t->seq = v.count;
+	t->seq = t->live = v.count;
+	if (json_is_integer(from) && (uint64_t)json_integer_value(from) < v.count) {
+		t->seq = t->live = (uint64_t)json_integer_value(from);
+		n = 0;
+	}
 	for (json_int_t left = n; t->seq > v.first && left > 0; t->seq--)
 		if (logring_record(t->room->log, t->seq - 1)->kind != RECORD_NOTICE)
 			left--;
@@ -584,8 +598,10 @@ const char control_interface[] =
 	"# what: clients, rooms or listeners; only that member is in the reply.\n"
 	"method List(what: string) -> (clients: ?[]Client, rooms: ?[]Room, listeners: ?[]Listener)\n"
 	"method Send(room: string, text: string, as: ?string) -> ()\n"
-	"# Call it with more; with follow it goes on until the next call or the end of the connection.\n"
-	"method Tail(room: string, lines: ?int, follow: ?bool) -> (messages: []Message, skipped: int)\n"
+	"# Call it with more; with follow it goes on until the next call or the end of the connection. from: the number\n"
+	"# of the first message wanted, as next was.\n"
+	"method Tail(room: string, lines: ?int, from: ?int, follow: ?bool) -> (messages: []Message, skipped: int, "
+	"next: int)\n"
 	"method Kick(id: int, reason: ?string) -> ()\n"
 	"method Reload() -> ()\n"
 	"# Replies before the new program takes over; Status tells when it has.\n"

@@ -747,10 +747,12 @@ static int add_timer(struct server *s, uint64_t in_us, sd_event_time_handler_t h
 	/* A handler that fails must not stay off without a word. */
 	sd_event_source_set_enabled(source, SD_EVENT_ON);
 	sd_event_source_set_exit_on_failure(source, true);
-	if (ret)
+	if (ret) {
 		*ret = source;
-	else
-		r = sd_event_source_set_floating(source, true), sd_event_source_unref(source);
+		return 0;
+	}
+	r = sd_event_source_set_floating(source, true);
+	sd_event_source_unref(source);
 	return r;
 }
 

@@ -196,7 +196,7 @@ static int timeout_ms(const struct worker *w)
 	return TICK_US / 1000;
 }
 
-static void turn(struct worker *w)
+void worker_turn(struct worker *w)
 {
 	struct epoll_event events[EVENTS];
 	int timeout = wakeup_pending(w->wakeup) ? 0 : timeout_ms(w);
@@ -234,7 +234,7 @@ static void *run(void *arg)
 	snprintf(name, sizeof(name), "chatd/%u", w->index);
 	pthread_setname_np(pthread_self(), name);
 	while (!atomic_load(&w->quit))
-		turn(w);
+		worker_turn(w);
 	return NULL;
 }
 

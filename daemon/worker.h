@@ -42,6 +42,8 @@ int worker_new(struct shared *shared, unsigned index, const struct config *confi
  * join it may be started again. Returns 0 or -errno.
  */
 int worker_start(struct worker *w);
+/* One turn of the loop: what the thread does over and over. */
+void worker_turn(struct worker *w);
 /* Asks the thread to end after its turn: it leaves its connections as they are. */
 void worker_quit(struct worker *w);
 /* True if the thread ended within the time (us). */

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: MIT */
+/* chatctl kick, reload, restart, check: what changes something. */
+#include "cli/client.h"
+#include "cli/command.h"
+#include "common/cleanup.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+/* How long a restart may take. */
+#define RETRIES 300
+#define RETRY_NS 100000000
+
+/* A call whose reply says no more than that it is done. */
+static int simple_call(const struct options *o, const char *method, json_t *parameters)
+{
+	json_t *reply;
+	int status = call(o, method, parameters, &reply);
+
+	if (status == EXIT_DONE)
+		json_decref(reply);
+	return status;
+}
+
+int command_kick(const struct options *o, int argc, char **argv)
+{
+	char *end;
+
+	if (argc < 2 || argc > 3)
+		return usage(argv[0]);
+	errno = 0;
+	long long id = strtoll(argv[1], &end, 10);
+	if (errno || *end || end == argv[1] || id <= 0)
+		return fail(EXIT_USAGE, "ID is a number that `chatctl list` shows, not \"%s\"", argv[1]);
+	json_t *parameters = json_pack("{s:I}", "id", (json_int_t)id);
+	if (argc > 2)
+		json_object_set_new(parameters, "reason", json_string(argv[2]));
+	return simple_call(o, "Kick", parameters);
+}
+
+int command_reload(const struct options *o, int argc, char **argv)
+{
+	return argc > 1 ? usage(argv[0]) : simple_call(o, "Reload", NULL);
+}
+
+static json_int_t takeovers(const json_t *status)
+{
+	return json_integer_value(json_object_get(json_object_get(status, "takeover"), "count"));
+}
+
+/* Status, without a word when chatd is away for the moment. */
+static json_t *quiet_status(const struct options *o)
+{
+	_cleanup_free_ char *error = NULL;
+	json_t *reply = NULL;
+	struct client *c;
+
+	if (client_open(o->socket, &c) < 0)
+		return NULL;
+	if (client_send(c, "Status", NULL, false) == 0 && client_receive(c, &reply, &error) < 0)
+		reply = NULL;
+	client_close(c);
+	return reply;
+}
+
+int command_restart(const struct options *o, int argc, char **argv)
+{
+	json_t *before, *now;
+
+	if (argc > 1)
+		return usage(argv[0]);
+	int status = call(o, "Status", NULL, &before);
+	if (status != EXIT_DONE)
+		return status;
+	json_int_t count = takeovers(before);
+	json_decref(before);
+	status = simple_call(o, "Restart", NULL);
+	for (unsigned i = 0; status == EXIT_DONE && i < RETRIES; i++) {
+		nanosleep(&(struct timespec){.tv_nsec = RETRY_NS}, NULL);
+		now = quiet_status(o);
+		const json_t *t = json_object_get(now, "takeover");
+		if (takeovers(now) > count && o->json) {
+			print_json(t);
+		} else if (takeovers(now) > count) {
+			printf("chatd %s took over: %" JSON_INTEGER_FORMAT " clients came across, %" JSON_INTEGER_FORMAT
+			       " closed, nobody was served for %.3f s\n",
+			       json_string_value(json_object_get(now, "version")),
+			       json_integer_value(json_object_get(t, "clients")),
+			       json_integer_value(json_object_get(t, "closed")),
+			       json_number_value(json_object_get(t, "gap")));
+		}
+		bool done = takeovers(now) > count;
+		json_decref(now);
+		if (done)
+			return EXIT_DONE;
+	}
+	return status != EXIT_DONE ? status : fail(EXIT_UNREACHABLE, "chatd does not come back");
+}
+
+/* The daemon beside this program, else the installed one. */
+static void find_chatd(char path[static PATH_MAX])
+{
+	ssize_t n = readlink("/proc/self/exe", path, PATH_MAX - 16);
+	char *slash;
+
+	path[n > 0 ? n : 0] = '\0';
+	slash = strrchr(path, '/');
+	if (slash) {
+		strcpy(slash + 1, "chatd");
+		if (access(path, X_OK) == 0)
+			return;
+	}
+	snprintf(path, PATH_MAX, "%s", SBINDIR "/chatd");
+}
+
+int command_check(const struct options *o, int argc, char **argv)
+{
+	const char *file = argc > 1 ? argv[1] : o->config;
+	char path[PATH_MAX];
+
+	if (argc > 2)
+		return usage(argv[0]);
+	find_chatd(path);
+	execl(path, "chatd", "--check", file, (char *)NULL);
+	return fail(EXIT_REFUSED, "%s can't be run: %s", path, strerror(errno));
+}

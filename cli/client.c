@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: MIT */
+#include "cli/client.h"
+
+#include "common/cleanup.h"
+#include "common/varlink.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+/* A list of 100,000 clients is one message. */
+#define MAX_REPLY (256U << 20)
+
+struct client {
+	int fd;
+	struct varlink_input in;
+};
+
+int client_open(const char *path, struct client **ret)
+{
+	struct sockaddr_un un = {.sun_family = AF_UNIX};
+	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return -errno;
+	if (strlen(path) >= sizeof(un.sun_path))
+		return -ENAMETOOLONG;
+	memcpy(un.sun_path, path, strlen(path) + 1);
+	if (connect(fd, (struct sockaddr *)&un, sizeof(un)) < 0)
+		return -errno;
+	struct client *c = calloc(1, sizeof(*c));
+	if (!c)
+		return -ENOMEM;
+	c->fd = take_fd(&fd);
+	c->in.max = MAX_REPLY;
+	*ret = c;
+	return 0;
+}
+
+void client_close(struct client *c)
+{
+	if (!c)
+		return;
+	close(c->fd);
+	varlink_input_clear(&c->in);
+	free(c);
+}
+
+int client_send(struct client *c, const char *method, json_t *parameters, bool more)
+{
+	char name[64];
+	size_t len, done = 0;
+
+	snprintf(name, sizeof(name), VARLINK_INTERFACE ".%s", method);
+	json_t *call = json_pack("{s:s,s:o}", "method", name, "parameters", parameters ? parameters : json_object());
+	if (more)
+		json_object_set_new(call, "more", json_true());
+	_cleanup_free_ char *frame = call ? varlink_frame(call, &len) : NULL;
+	json_decref(call);
+	if (!frame)
+		return -EINVAL; /* text that is no UTF-8 is no JSON */
+	while (done < len) {
+		ssize_t n = send(c->fd, frame + done, len - done, MSG_NOSIGNAL);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return errno == EPIPE ? -ECONNRESET : -errno;
+		done += (size_t)n;
+	}
+	return 0;
+}
+
+/* What an error says to people. */
+static char *error_text(const char *error, const json_t *parameters)
+{
+	const char *reason = json_string_value(json_object_get(parameters, "reason"));
+	const char *parameter = json_string_value(json_object_get(parameters, "parameter"));
+	char *text = NULL;
+
+	if (reason)
+		return strdup(reason);
+	if (asprintf(&text, "%s%s%s", error, parameter ? ": " : "", parameter ? parameter : "") < 0)
+		return NULL;
+	return text;
+}
+
+int client_receive(struct client *c, json_t **ret_parameters, char **ret_error)
+{
+	char buf[65536];
+	json_t *message;
+	int r;
+
+	*ret_error = NULL;
+	while ((r = varlink_next(&c->in, &message)) == 0) {
+		ssize_t n = recv(c->fd, buf, sizeof(buf), 0);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n == 0 ? -ECONNRESET : -errno;
+		r = varlink_feed(&c->in, buf, (size_t)n);
+		if (r < 0)
+			return r;
+	}
+	if (r < 0)
+		return r;
+	json_t *parameters = json_object_get(message, "parameters");
+	const char *error = json_string_value(json_object_get(message, "error"));
+	if (error) {
+		*ret_error = error_text(error, parameters);
+		r = -EREMOTEIO;
+	} else {
+		*ret_parameters = json_is_object(parameters) ? json_incref(parameters) : json_object();
+		r = json_is_true(json_object_get(message, "continues"));
+	}
+	json_decref(message);
+	return r;
+}

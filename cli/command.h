@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT */
+/* What the subcommands of chatctl share. */
+#ifndef CLI_COMMAND_H
+#define CLI_COMMAND_H
+
+#include <jansson.h>
+#include <stdbool.h>
+
+enum { EXIT_DONE = 0, EXIT_REFUSED = 1, EXIT_USAGE = 2, EXIT_UNREACHABLE = 3 };
+
+struct client;
+
+struct options {
+	const char *socket;
+	const char *config;
+	bool json;
+};
+
+struct command {
+	const char *name;
+	const char *usage; /* arguments */
+	const char *help;  /* one line */
+	/* argv[0] is the subcommand. Returns the exit status. */
+	int (*run)(const struct options *o, int argc, char **argv);
+};
+
+int command_status(const struct options *o, int argc, char **argv);
+int command_list(const struct options *o, int argc, char **argv);
+int command_send(const struct options *o, int argc, char **argv);
+int command_tail(const struct options *o, int argc, char **argv);
+int command_kick(const struct options *o, int argc, char **argv);
+int command_reload(const struct options *o, int argc, char **argv);
+int command_restart(const struct options *o, int argc, char **argv);
+int command_check(const struct options *o, int argc, char **argv);
+int command_metrics(const struct options *o, int argc, char **argv);
+
+/* One line on stderr; returns the status. */
+int fail(int status, const char *format, ...) __attribute__((format(printf, 2, 3)));
+int usage(const char *command);
+
+/* Connects; says on stderr why it can't. EXIT_DONE or EXIT_UNREACHABLE. */
+int reach(const struct options *o, struct client **ret);
+
+/* After client_send() or client_receive() failed: says so and returns the status. */
+int explain(int r, const char *error);
+
+/* One call with one reply (owned by the caller), with all that can go wrong said on stderr. Returns the exit status. */
+int call(const struct options *o, const char *method, json_t *parameters, json_t **ret);
+
+/* Writes JSON on a line of its own. */
+void print_json(const json_t *j);
+
+#endif

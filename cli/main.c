@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: MIT */
+/* chatctl: steers chatd. One table of subcommands; see chatctl(1). */
+#include "cli/client.h"
+#include "cli/command.h"
+#include "common/cleanup.h"
+
+#include <getopt.h>
+#include <libconfig.h>
+#include <locale.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#define DEFAULT_SOCKET "/run/chatd/control.sock"
+
+static const struct command commands[] = {
+	{"status", "", "how chatd is", command_status},
+	{"list", "[clients|rooms|listeners]", "who and what is there", command_list},
+	{"send", "[--as NICK] ROOM TEXT...|-", "say something in a room (-: each line of stdin)", command_send},
+	{"tail", "[-n N] [-f] [-t] ROOM", "what was said in a room (-f: and goes on)", command_tail},
+	{"kick", "ID [REASON]", "disconnect a client", command_kick},
+	{"reload", "", "apply the configuration", command_reload},
+	{"restart", "", "run the program on disk, keeping everybody connected", command_restart},
+	{"check", "[FILE]", "check a configuration file", command_check},
+	{"metrics", "", "counters for Prometheus", command_metrics},
+};
+
+#define N_COMMANDS (sizeof(commands) / sizeof(*commands))
+
+int fail(int status, const char *format, ...)
+{
+	va_list ap;
+
+	fputs("chatctl: ", stderr);
+	va_start(ap, format);
+	vfprintf(stderr, format, ap);
+	va_end(ap);
+	fputc('\n', stderr);
+	return status;
+}
+
+int usage(const char *command)
+{
+	for (size_t i = 0; i < N_COMMANDS; i++)
+		if (strcmp(commands[i].name, command) == 0)
+			return fail(EXIT_USAGE, "usage: chatctl %s %s", command, commands[i].usage);
+	return EXIT_USAGE;
+}
+
+int reach(const struct options *o, struct client **ret)
+{
+	int r = client_open(o->socket, ret);
+
+	return r < 0 ? fail(EXIT_UNREACHABLE, "chatd can't be reached at %s: %s", o->socket, strerror(-r)) : EXIT_DONE;
+}
+
+int explain(int r, const char *error)
+{
+	if (r == -EREMOTEIO)
+		return fail(EXIT_REFUSED, "%s", error ? error : "refused");
+	if (r == -ECONNRESET)
+		return fail(EXIT_UNREACHABLE, "chatd closed the connection");
+	if (r == -EINVAL)
+		return fail(EXIT_REFUSED, "that is not UTF-8");
+	return fail(EXIT_UNREACHABLE, "%s", strerror(-r));
+}
+
+int call(const struct options *o, const char *method, json_t *parameters, json_t **ret)
+{
+	_cleanup_free_ char *error = NULL;
+	struct client *c;
+	int status = reach(o, &c);
+
+	if (status != EXIT_DONE) {
+		json_decref(parameters);
+		return status;
+	}
+	int r = client_send(c, method, parameters, false);
+	if (r == 0)
+		r = client_receive(c, ret, &error);
+	client_close(c);
+	return r < 0 ? explain(r, error) : EXIT_DONE;
+}
+
+void print_json(const json_t *j)
+{
+	json_dumpf(j, stdout, JSON_COMPACT);
+	putchar('\n');
+}
+
+static void print_help(void)
+{
+	puts("Usage: chatctl [OPTION...] COMMAND [ARGUMENT...]\n");
+	for (size_t i = 0; i < N_COMMANDS; i++) {
+		char left[64];
+		snprintf(left, sizeof(left), "%s %s", commands[i].name, commands[i].usage);
+		printf("  %-36s %s\n", left, commands[i].help);
+	}
+	puts("\n"
+	     "  -s, --socket PATH   the control socket (default: the configuration's, else " DEFAULT_SOCKET ")\n"
+	     "  -c, --config FILE   the configuration (" SYSCONFDIR "/chatd.conf)\n"
+	     "  -j, --json          output for programs\n"
+	     "  -h, --help          show this help\n"
+	     "  -V, --version       show the version\n"
+	     "\n"
+	     "Exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 chatd can't be reached. See chatctl(1).");
+}
+
+/* The configuration's control.socket; the caller free()s it. A configuration that can't be read is none. */
+static char *configured_socket(const char *path)
+{
+	const char *value;
+	char *socket = NULL;
+	config_t lib;
+
+	config_init(&lib);
+	if (config_read_file(&lib, path) && config_lookup_string(&lib, "control.socket", &value))
+		socket = strdup(value);
+	config_destroy(&lib);
+	return socket;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{"socket", required_argument, NULL, 's'}, {"config", required_argument, NULL, 'c'},
+		{"json", no_argument, NULL, 'j'},	  {"help", no_argument, NULL, 'h'},
+		{"version", no_argument, NULL, 'V'},	  {NULL, 0, NULL, 0},
+	};
+	struct options o = {.config = SYSCONFDIR "/chatd.conf"};
+	_cleanup_free_ char *configured = NULL;
+	int opt;
+
+	setlocale(LC_ALL, "");
+	/* "+": what follows the command is the command's. */
+	while ((opt = getopt_long(argc, argv, "+s:c:jhV", options, NULL)) >= 0)
+		switch (opt) {
+		case 's':
+			o.socket = optarg;
+			break;
+		case 'c':
+			o.config = optarg;
+			break;
+		case 'j':
+			o.json = true;
+			break;
+		case 'h':
+			print_help();
+			return EXIT_DONE;
+		case 'V':
+			puts("chatctl " PACKAGE_VERSION);
+			return EXIT_DONE;
+		default:
+			return EXIT_USAGE;
+		}
+	if (optind == argc) {
+		print_help();
+		return EXIT_USAGE;
+	}
+	if (!o.socket) {
+		configured = configured_socket(o.config);
+		o.socket = configured ? configured : DEFAULT_SOCKET;
+	}
+	argc -= optind;
+	argv += optind;
+	optind = 0;
+	if (strcmp(argv[0], "help") == 0) {
+		print_help();
+		return EXIT_DONE;
+	}
+	/* People write --json at the end as well. */
+	for (int i = 1; i < argc; i++)
+		if (strcmp(argv[i], "--json") == 0 && strcmp(argv[0], "send") != 0) {
+			o.json = true;
+			memmove(&argv[i], &argv[i + 1], (size_t)(argc - i) * sizeof(*argv));
+			argc--;
+			i--;
+		}
+	for (size_t i = 0; i < N_COMMANDS; i++)
+		if (strcmp(commands[i].name, argv[0]) == 0) {
+			int status = commands[i].run(&o, argc, argv);
+			if (fflush(stdout) != 0 && status == EXIT_DONE)
+				return fail(EXIT_REFUSED, "can't write: %s", strerror(errno));
+			return status;
+		}
+	return fail(EXIT_USAGE, "there is no command \"%s\"; chatctl --help lists them", argv[0]);
+}

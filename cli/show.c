@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: MIT */
+/* chatctl status, list, metrics: what is there. */
+#include "cli/command.h"
+#include "cli/table.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+static const char *string(const json_t *o, const char *key)
+{
+	const char *s = json_string_value(json_object_get(o, key));
+
+	return s ? s : "";
+}
+
+static json_int_t integer(const json_t *o, const char *key)
+{
+	return json_integer_value(json_object_get(o, key));
+}
+
+static double number(const json_t *o, const char *key)
+{
+	return json_number_value(json_object_get(o, key));
+}
+
+/* A name that isn't there. */
+static const char *or_dash(const char *s)
+{
+	return s[0] ? s : "-";
+}
+
+static void print_survival(const json_t *status, const json_t *takeover)
+{
+	json_int_t clients = integer(status, "clients"), uncovered = integer(takeover, "uncovered");
+
+	printf("clients    %" JSON_INTEGER_FORMAT, clients);
+	if (!json_is_true(json_object_get(takeover, "store")))
+		puts(" (they survive `chatctl restart`; without systemd's fd store not a crash)");
+	else if (uncovered > 0)
+		printf(" (%" JSON_INTEGER_FORMAT " of them would not survive a crash: see chatd(8), SURVIVAL)\n",
+		       uncovered);
+	else
+		puts(" (all of them survive a restart or a crash)");
+}
+
+static void print_takeover(const json_t *takeover)
+{
+	time_t at = (time_t)number(takeover, "time");
+	char when[32];
+	struct tm tm;
+
+	if (integer(takeover, "count") == 0)
+		return;
+	strftime(when, sizeof(when), "%F %T", localtime_r(&at, &tm));
+	printf("takeovers  %" JSON_INTEGER_FORMAT ", the last %s: %" JSON_INTEGER_FORMAT
+	       " clients came across, %" JSON_INTEGER_FORMAT " closed, nobody was served for %.3f s\n",
+	       integer(takeover, "count"), when, integer(takeover, "clients"), integer(takeover, "closed"),
+	       number(takeover, "gap"));
+}
+
+int command_status(const struct options *o, int argc, char **argv)
+{
+	static const char *const titles[] = {"WORKER", ">CLIENTS", "SENDS BY", NULL};
+	char uptime[32], in[32], out[32];
+	json_t *reply, *worker;
+	size_t i;
+
+	if (argc > 1)
+		return usage(argv[0]);
+	int status = call(o, "Status", NULL, &reply);
+	if (status != EXIT_DONE)
+		return status;
+	if (o->json) {
+		print_json(reply);
+		json_decref(reply);
+		return EXIT_DONE;
+	}
+	printf("chatd %s, pid %" JSON_INTEGER_FORMAT ", up %s, configured by %s\n", string(reply, "version"),
+	       integer(reply, "pid"), format_duration(number(reply, "uptime"), uptime), string(reply, "config"));
+	print_survival(reply, json_object_get(reply, "takeover"));
+	printf("rooms      %" JSON_INTEGER_FORMAT "\nlisteners  %" JSON_INTEGER_FORMAT "\n", integer(reply, "rooms"),
+	       integer(reply, "listeners"));
+	printf("messages   %" JSON_INTEGER_FORMAT " since the start (%s received, %s sent)\n",
+	       integer(reply, "messages"), format_bytes(integer(reply, "received_bytes"), in),
+	       format_bytes(integer(reply, "sent_bytes"), out));
+	print_takeover(json_object_get(reply, "takeover"));
+	putchar('\n');
+	struct table *t = table_new(titles);
+	json_array_foreach(json_object_get(reply, "workers"), i, worker)
+	{
+		table_add(t, "%s", string(worker, "name"));
+		table_add(t, "%" JSON_INTEGER_FORMAT, integer(worker, "connections"));
+		table_add(t, "%s", string(worker, "sender"));
+	}
+	table_print(t);
+	json_decref(reply);
+	return EXIT_DONE;
+}
+
+static void print_clients(const json_t *list)
+{
+	static const char *const titles[] = {">ID",  "NICK",  "ROOM",  "LISTENER", "ADDRESS",
+					     "AGE", "IDLE", ">RECEIVED", ">SENT", ">BEHIND", NULL};
+	struct table *t = table_new(titles);
+	const json_t *c;
+	char text[32];
+	size_t i;
+
+	json_array_foreach(list, i, c)
+	{
+		table_add(t, "%" JSON_INTEGER_FORMAT, integer(c, "id"));
+		table_add(t, "%s", or_dash(string(c, "nick")));
+		table_add(t, "%s", or_dash(string(c, "room")));
+		table_add(t, "%s", string(c, "listener"));
+		table_add(t, "%s", string(c, "address"));
+		table_add(t, "%s", format_duration(number(c, "age"), text));
+		table_add(t, "%s", format_duration(number(c, "idle"), text));
+		table_add(t, "%s", format_bytes(integer(c, "received"), text));
+		table_add(t, "%s", format_bytes(integer(c, "sent"), text));
+		table_add(t, "%s", format_bytes(integer(c, "behind"), text));
+	}
+	table_print(t);
+}
+
+static void print_rooms(const json_t *list)
+{
+	static const char *const titles[] = {"ROOM", ">MEMBERS", ">MESSAGES", "FORMAT", ">LOG", "CONFIGURED", NULL};
+	struct table *t = table_new(titles);
+	const json_t *r;
+	char text[32];
+	size_t i;
+
+	json_array_foreach(list, i, r)
+	{
+		table_add(t, "%s", string(r, "name"));
+		table_add(t, "%" JSON_INTEGER_FORMAT, integer(r, "members"));
+		table_add(t, "%" JSON_INTEGER_FORMAT, integer(r, "messages"));
+		table_add(t, "%s", string(r, "format"));
+		table_add(t, "%s", format_bytes(integer(r, "log_size"), text));
+		table_add(t, "%s", json_is_true(json_object_get(r, "configured")) ? "yes" : "no");
+	}
+	table_print(t);
+}
+
+static void print_listeners(const json_t *list)
+{
+	static const char *const titles[] = {"LISTENER", "TYPE", "MODE", "ADDRESS", "ROOM", ">ACCEPTED", "SOCKET", NULL};
+	struct table *t = table_new(titles);
+	const json_t *l;
+	size_t i;
+
+	json_array_foreach(list, i, l)
+	{
+		table_add(t, "%s", string(l, "name"));
+		table_add(t, "%s", string(l, "type"));
+		table_add(t, "%s", string(l, "mode"));
+		table_add(t, "%s", string(l, "address"));
+		table_add(t, "%s", or_dash(string(l, "room")));
+		table_add(t, "%" JSON_INTEGER_FORMAT, integer(l, "accepted"));
+		table_add(t, "%s", string(l, "socket"));
+	}
+	table_print(t);
+}
+
+int command_list(const struct options *o, int argc, char **argv)
+{
+	static const struct {
+		const char *what;
+		void (*print)(const json_t *list);
+	} kinds[] = {{"clients", print_clients}, {"rooms", print_rooms}, {"listeners", print_listeners}};
+	const char *what = argc > 1 ? argv[1] : "clients";
+	json_t *reply;
+
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(*kinds); i++) {
+		if (argc > 2 || strcmp(kinds[i].what, what) != 0)
+			continue;
+		int status = call(o, "List", json_pack("{s:s}", "what", what), &reply);
+		if (status != EXIT_DONE)
+			return status;
+		if (o->json)
+			print_json(json_object_get(reply, what));
+		else
+			kinds[i].print(json_object_get(reply, what));
+		json_decref(reply);
+		return EXIT_DONE;
+	}
+	return usage(argv[0]);
+}
+
+int command_metrics(const struct options *o, int argc, char **argv)
+{
+	json_t *reply;
+
+	if (argc > 1)
+		return usage(argv[0]);
+	int status = call(o, "Metrics", NULL, &reply);
+	if (status != EXIT_DONE)
+		return status;
+	if (o->json)
+		print_json(reply);
+	else
+		fputs(string(reply, "text"), stdout);
+	json_decref(reply);
+	return EXIT_DONE;
+}

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT */
+/* Tables for people: columns as wide as their widest cell, numbers to the right. */
+#ifndef CLI_TABLE_H
+#define CLI_TABLE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct table;
+
+/* Titles end with NULL; one that begins with '>' is a column of numbers. */
+struct table *table_new(const char *const *titles);
+/* The next cell; a row is complete when each column has one. */
+void table_add(struct table *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Writes it to stdout, the titles bold on a terminal unless NO_COLOR is set, and frees it. */
+void table_print(struct table *t);
+
+/* "3 min 20 s", "2 d 4 h"; "12.3 kB". */
+char *format_duration(double seconds, char dst[static 32]);
+char *format_bytes(int64_t bytes, char dst[static 32]);
+
+#endif

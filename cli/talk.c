@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: MIT */
+/* chatctl send, tail: messages. */
+#include "cli/client.h"
+#include "cli/command.h"
+#include "common/cleanup.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+/* How long `tail -f` waits for a chatd that restarts. */
+#define RETRIES 100
+#define RETRY_NS 100000000
+
+static int send_one(struct client *c, const char *room, const char *text, size_t len, const char *as)
+{
+	_cleanup_free_ char *error = NULL;
+	json_t *string = json_stringn(text, len), *reply = NULL;
+
+	if (!string)
+		return explain(-EINVAL, NULL);
+	json_t *parameters = json_pack("{s:s,s:o}", "room", room, "text", string);
+	if (as)
+		json_object_set_new(parameters, "as", json_string(as));
+	int r = client_send(c, "Send", parameters, false);
+	if (r == 0)
+		r = client_receive(c, &reply, &error);
+	json_decref(reply);
+	return r < 0 ? explain(r, error) : EXIT_DONE;
+}
+
+static int send_stdin(struct client *c, const char *room, const char *as)
+{
+	_cleanup_free_ char *line = NULL;
+	size_t size = 0;
+	int worst = EXIT_DONE;
+	ssize_t n;
+
+	while ((n = getline(&line, &size, stdin)) >= 0) {
+		if (n > 0 && line[n - 1] == '\n')
+			n--;
+		int status = send_one(c, room, line, (size_t)n, as);
+		if (status == EXIT_UNREACHABLE)
+			return status;
+		if (status > worst)
+			worst = status; /* one line that is refused doesn't keep the others back */
+	}
+	return worst;
+}
+
+/* The arguments with spaces between them; the caller free()s it. */
+static char *join(int argc, char **argv)
+{
+	char *text = NULL;
+	size_t size;
+	FILE *f = open_memstream(&text, &size);
+
+	if (!f)
+		return NULL;
+	for (int i = 0; i < argc; i++)
+		fprintf(f, "%s%s", i ? " " : "", argv[i]);
+	fclose(f);
+	return text;
+}
+
+int command_send(const struct options *o, int argc, char **argv)
+{
+	static const struct option options[] = {{"as", required_argument, NULL, 'a'}, {NULL, 0, NULL, 0}};
+	const char *as = NULL;
+	struct client *c;
+	int opt;
+
+	while ((opt = getopt_long(argc, argv, "+", options, NULL)) >= 0) {
+		if (opt != 'a')
+			return usage(argv[0]);
+		as = optarg;
+	}
+	if (argc - optind < 2)
+		return usage(argv[0]);
+	const char *room = argv[optind++];
+	int status = reach(o, &c);
+	if (status != EXIT_DONE)
+		return status;
+	if (argc - optind == 1 && strcmp(argv[optind], "-") == 0) {
+		status = send_stdin(c, room, as);
+	} else {
+		_cleanup_free_ char *text = join(argc - optind, argv + optind);
+		status = text ? send_one(c, room, text, strlen(text), as) : EXIT_REFUSED;
+	}
+	client_close(c);
+	return status;
+}
+
+static void print_message(const struct options *o, const json_t *m, bool with_time)
+{
+	const char *line = json_string_value(json_object_get(m, "line"));
+
+	if (o->json) {
+		print_json(m);
+		return;
+	}
+	if (with_time) {
+		time_t at = (time_t)json_number_value(json_object_get(m, "time"));
+		char text[16];
+		struct tm tm;
+		strftime(text, sizeof(text), "%T", localtime_r(&at, &tm));
+		printf("%s  ", text);
+	}
+	puts(line ? line : "");
+}
+
+struct tail {
+	const char *room;
+	long lines;
+	bool follow, with_time;
+	json_int_t next; /* number of the message that comes next; -1: not known yet */
+};
+
+/* Prints what comes. Returns 0 at the end, or as client_receive() does. */
+static int follow(const struct options *o, struct client *c, struct tail *t, char **ret_error)
+{
+	json_t *parameters = json_pack("{s:s,s:b}", "room", t->room, "follow", t->follow);
+	json_t *reply, *m;
+	size_t i;
+
+	if (t->next >= 0)
+		json_object_set_new(parameters, "from", json_integer(t->next));
+	else
+		json_object_set_new(parameters, "lines", json_integer(t->lines));
+	int r = client_send(c, "Tail", parameters, true);
+	if (r < 0)
+		return r;
+	while ((r = client_receive(c, &reply, ret_error)) >= 0) {
+		json_int_t skipped = json_integer_value(json_object_get(reply, "skipped"));
+		if (skipped > 0)
+			fprintf(stderr, "chatctl: %" JSON_INTEGER_FORMAT " messages skipped\n", skipped);
+		json_array_foreach(json_object_get(reply, "messages"), i, m)
+			print_message(o, m, t->with_time);
+		fflush(stdout);
+		t->next = json_integer_value(json_object_get(reply, "next"));
+		json_decref(reply);
+		if (r == 0)
+			return 0;
+	}
+	return r;
+}
+
+int command_tail(const struct options *o, int argc, char **argv)
+{
+	struct tail t = {.lines = 10, .next = -1, .with_time = isatty(STDOUT_FILENO)};
+	_cleanup_free_ char *error = NULL;
+	struct client *c;
+	char *end;
+	int opt;
+
+	while ((opt = getopt(argc, argv, "n:ft")) >= 0)
+		switch (opt) {
+		case 'n':
+			t.lines = strtol(optarg, &end, 10);
+			if (*end || end == optarg || t.lines < 0)
+				return fail(EXIT_USAGE, "-n takes a number, not \"%s\"", optarg);
+			break;
+		case 'f':
+			t.follow = true;
+			break;
+		case 't':
+			t.with_time = true;
+			break;
+		default:
+			return usage(argv[0]);
+		}
+	if (argc - optind != 1)
+		return usage(argv[0]);
+	t.room = argv[optind];
+	int status = reach(o, &c);
+	if (status != EXIT_DONE)
+		return status;
+	int r = follow(o, c, &t, &error);
+	client_close(c);
+	/* A restart is no reason to stop following. */
+	for (unsigned i = 0; r == -ECONNRESET && t.follow && t.next >= 0 && i < RETRIES; i++) {
+		nanosleep(&(struct timespec){.tv_nsec = RETRY_NS}, NULL);
+		if (client_open(o->socket, &c) < 0)
+			continue;
+		r = follow(o, c, &t, &error);
+		client_close(c);
+		i = 0;
+	}
+	return r < 0 ? explain(r, error) : EXIT_DONE;
+}

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: MIT */
+#include "tests/unit/unit.h"
+
+#include "common/address.h"
+
+#include <errno.h>
+#include <string.h>
+
+static void round_trip(const char *s, const char *expected)
+{
+	char text[ADDRESS_TEXT_MAX];
+	union address a;
+
+	assert_int_equal(address_parse(s, &a), 0);
+	assert_string_equal(address_format(&a, text), expected);
+}
+
+static void parses(void **state)
+{
+	(void)state;
+	round_trip("127.0.0.1:5050", "127.0.0.1:5050");
+	round_trip("0.0.0.0:1", "0.0.0.0:1");
+	round_trip("[::]:5050", "[::]:5050");
+	round_trip("[2001:db8::1]:65535", "[2001:db8::1]:65535");
+	round_trip("[::ffff:10.0.0.1]:80", "10.0.0.1:80");
+}
+
+static void refuses(void **state)
+{
+	static const char *const bad[] = {
+		"",	       "5050",	     ":5050",	     "localhost:5050",	"127.0.0.1",	 "127.0.0.1:",
+		"127.0.0.1:0", "1.2.3.4:65536", "1.2.3.4:-1", "1.2.3.4:5050x", "[::]", "[::]5050",
+		"::1:5050",    "[::1:5050",  "[1.2.3.4]:50", "256.0.0.1:5050",	"1.2.3.4:99999999999999999999",
+		"[1111:2222:3333:4444:5555:6666:7777:8888:9999:aaaa:bbbb:cccc]:1",
+	};
+	union address a;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
+		assert_int_equal(address_parse(bad[i], &a), -EINVAL);
+}
+
+static bool within(const char *prefix, const char *address)
+{
+	struct prefix p;
+	union address a;
+
+	assert_int_equal(prefix_parse(prefix, &p), 0);
+	assert_int_equal(address_parse(address, &a), 0);
+	return prefix_contains(&p, &a);
+}
+
+static void prefixes(void **state)
+{
+	struct prefix p;
+
+	(void)state;
+	assert_true(within("127.0.0.0/8", "127.255.0.1:1"));
+	assert_false(within("127.0.0.0/8", "128.0.0.1:1"));
+	assert_true(within("10.1.2.3", "10.1.2.3:1"));
+	assert_false(within("10.1.2.3", "10.1.2.4:1"));
+	assert_true(within("0.0.0.0/0", "8.8.8.8:1"));
+	assert_false(within("0.0.0.0/0", "[2001:db8::1]:1"));
+	assert_true(within("10.0.0.0/9", "10.127.0.1:1"));
+	assert_false(within("10.0.0.0/9", "10.128.0.1:1"));
+	assert_true(within("127.0.0.0/8", "[::ffff:127.0.0.1]:1"));
+	assert_true(within("2001:db8::/33", "[2001:db8:7fff::1]:1"));
+	assert_false(within("2001:db8::/33", "[2001:db8:8000::1]:1"));
+	assert_int_equal(prefix_parse("10.0.0.0/33", &p), -EINVAL);
+	assert_int_equal(prefix_parse("10.0.0.0/", &p), -EINVAL);
+	assert_int_equal(prefix_parse("::/129", &p), -EINVAL);
+	assert_int_equal(prefix_parse("ten", &p), -EINVAL);
+}
+
+static void keys(void **state)
+{
+	union address a, b;
+	uint8_t ka[16], kb[16];
+
+	(void)state;
+	assert_int_equal(address_parse("10.0.0.1:1", &a), 0);
+	assert_int_equal(address_parse("[::ffff:10.0.0.1]:2", &b), 0);
+	address_key(&a, ka);
+	address_key(&b, kb);
+	assert_memory_equal(ka, kb, 16);
+	assert_false(address_equal(&a, &b));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(parses),
+		cmocka_unit_test(refuses),
+		cmocka_unit_test(prefixes),
+		cmocka_unit_test(keys),
+	};
+
+	return cmocka_run_group_tests_name("address", tests, NULL, NULL);
+}

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: MIT */
+#include "tests/unit/unit.h"
+
+#include "daemon/config.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <syslog.h>
+
+/* Parses; the errors are in errors[] afterwards. */
+static char errors[4096];
+
+static int parse(const char *text, struct config **ret)
+{
+	FILE *f = fmemopen(errors, sizeof(errors), "w");
+
+	memset(errors, 0, sizeof(errors));
+	int r = config_parse(text, "f", f, ret);
+	fclose(f);
+	return r;
+}
+
+static void defaults(void **state)
+{
+	struct config *c;
+
+	(void)state;
+	assert_int_equal(parse("", &c), 0);
+	assert_int_equal(c->workers, 0);
+	assert_int_equal(c->max_message, 4096);
+	assert_int_equal(c->drain_timeout_us, 5000000);
+	assert_int_equal(c->slow, SLOW_SKIP);
+	assert_int_equal(c->max_clients, 100000);
+	assert_int_equal(c->max_clients_per_address, 1000);
+	assert_int_equal(c->n_listeners, 0);
+	assert_string_equal(c->control_socket, "/run/chatd/control.sock");
+	assert_string_equal(c->control_group, "chatd");
+	config_free(c);
+}
+
+static void everything(void **state)
+{
+	struct config *c;
+
+	(void)state;
+	assert_int_equal(parse("workers = 3; max_message = 1000; drain_timeout = 2; slow = \"disconnect\";"
+			       "log_level = \"debug\";"
+			       "rooms = ( { name = \"lobby\"; history = 5; log_size = \"1M\"; announce_max = 7; },"
+			       "          { name = \"raw\"; format = \"raw\"; log_size = 100000; } );"
+			       "room_defaults: { history = 1; log_size = \"128K\"; announce_max = 2; };"
+			       "listeners = ("
+			       " { name = \"a\"; type = \"tcp\"; mode = \"chat\"; listen = \"[::]:5050\"; room = \"x\"; },"
+			       " { name = \"b\"; type = \"tcp\"; mode = \"echo\"; listen = \"127.0.0.1:7\"; backlog = 9; } );"
+			       "limits: { max_clients = 5; max_clients_per_address = 2; max_rooms = 9;"
+			       " lines_per_second = 3; idle_timeout = 1.5; room_linger = 60; };"
+			       "control: { socket = \"/tmp/x\"; group = \"g\"; };",
+			       &c),
+			 0);
+	assert_string_equal(errors, "");
+	assert_int_equal(c->workers, 3);
+	assert_int_equal(c->drain_timeout_us, 2000000);
+	assert_int_equal(c->slow, SLOW_DISCONNECT);
+	assert_int_equal(c->log_level, LOG_DEBUG);
+	assert_int_equal(c->n_rooms, 2);
+	assert_int_equal(c->rooms[0].settings.log_size, 1 << 20);
+	assert_true(c->rooms[1].settings.raw);
+	assert_int_equal(c->room_defaults.history, 1);
+	assert_int_equal(c->n_listeners, 2);
+	assert_string_equal(c->listeners[0].room, "x");
+	assert_ptr_equal(c->listeners[1].handler, &handler_tcp_echo);
+	assert_int_equal(c->listeners[1].backlog, 9);
+	assert_int_equal(c->idle_timeout_us, 1500000);
+	assert_int_equal(c->room_linger_us, 60000000);
+	assert_string_equal(c->control_socket, "/tmp/x");
+	config_free(c);
+}
+
+static void assert_error(const char *text, const char *expected)
+{
+	struct config *c = NULL;
+
+	assert_int_equal(parse(text, &c), -EINVAL);
+	if (!strstr(errors, expected))
+		fail_msg("\"%s\" said \"%s\", not \"%s\"", text, errors, expected);
+}
+
+#define LISTENER(rest) "listeners = ( { name = \"a\"; type = \"tcp\"; mode = \"chat\"; " rest " } );"
+
+static void mistakes(void **state)
+{
+	(void)state;
+	assert_error("\n\nworkerz = 1;", "f:3: ");
+	assert_error("workers = -1;", "workers");
+	assert_error("workers = \"many\";", "f:1: workers");
+	assert_error("max_message = 1;", "max_message");
+	assert_error("drain_timeout = \"x\";", "drain_timeout");
+	assert_error("slow = \"stop\";", "\"skip\" or \"disconnect\", not \"stop\"");
+	assert_error("log_level = \"loud\";", "not \"loud\"");
+	assert_error("rooms = 1;", "rooms must be a list");
+	assert_error("rooms = ( 1 );", "rooms must be a list of groups");
+	assert_error("rooms = ( { } );", "a room needs a name");
+	assert_error("rooms = ( { name = \"a b\"; } );", "name");
+	assert_error("rooms = ( { name = \"a\"; }, { name = \"a\"; } );", "two rooms named \"a\"");
+	assert_error("rooms = ( { name = \"a\"; log_size = \"1K\"; } );", "log_size");
+	assert_error("rooms = ( { name = \"a\"; format = \"xml\"; } );", "\"named\" or \"raw\", not \"xml\"");
+	assert_error("max_message = 8192; rooms = ( { name = \"a\"; log_size = \"64K\"; } );", "too small");
+	assert_error(LISTENER("listen = \"5050\";"), "listen must be an address");
+	assert_error(LISTENER(""), "a listener needs an address");
+	assert_error(LISTENER("listen = \"1.2.3.4:5\"; colour = 1;"), "colour");
+	assert_error("listeners = ( { type = \"tcp\"; mode = \"chat\"; listen = \"1.2.3.4:5\"; } );", "needs a name");
+	assert_error("listeners = ( { name = \"a\"; type = \"tcp\"; mode = \"quake\"; listen = \"1.2.3.4:5\"; } );",
+		     "no mode \"quake\" of type \"tcp\"; allowed are tcp chat, tcp echo");
+	assert_error("listeners = ( { name = \"a\"; type = \"tcp\"; mode = \"echo\"; listen = \"1.2.3.4:5\"; room = \"x\"; } );",
+		     "has no room");
+	assert_error("listeners = ( { name = \"a\"; type = \"tcp\"; mode = \"echo\"; listen = \"1.2.3.4:5\"; },"
+		     "{ name = \"b\"; type = \"tcp\"; mode = \"echo\"; listen = \"1.2.3.4:5\"; } );",
+		     "1.2.3.4:5 is taken by listener \"a\"");
+	assert_error("limits: { max_clients = 0; };", "max_clients");
+	assert_error("limits = 5;", "limits must be a group");
+	assert_error("control: { socket = \"here\"; };", "absolute path");
+	assert_error("workers = ;", "f:1: syntax error");
+}
+
+/* All of them in one go. */
+static void all_mistakes_at_once(void **state)
+{
+	struct config *c;
+
+	(void)state;
+	assert_int_equal(parse("workers = -1;\nslow = 3;\nfoo = 1;\nlimits: { bar = 1; };\n", &c), -EINVAL);
+	assert_non_null(strstr(errors, "f:1: "));
+	assert_non_null(strstr(errors, "f:2: "));
+	assert_non_null(strstr(errors, "f:3: "));
+	assert_non_null(strstr(errors, "f:4: "));
+}
+
+static void files(void **state)
+{
+	struct config *c;
+	char *text = NULL;
+	size_t size;
+	FILE *f = open_memstream(&text, &size);
+
+	(void)state;
+	assert_int_equal(config_load("/nonexistent/file", f, &c), -EINVAL);
+	assert_int_equal(config_load("/", f, &c), -EINVAL);
+	fclose(f);
+	assert_non_null(strstr(text, "/nonexistent/file:0: can't be read: No such file or directory"));
+	assert_non_null(strstr(text, "/:0: can't be read: Is a directory"));
+	free(text);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(defaults),		cmocka_unit_test(everything), cmocka_unit_test(mistakes),
+		cmocka_unit_test(all_mistakes_at_once), cmocka_unit_test(files),
+	};
+
+	return cmocka_run_group_tests_name("config", tests, NULL, NULL);
+}

@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: MIT */
+#include "tests/unit/unit.h"
+
+#include "daemon/config.h"
+#include "daemon/memfd.h"
+#include "daemon/room.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct fixture {
+	int fd;
+	struct wakeup *slots[3];
+	struct rooms *rooms;
+};
+
+static const struct room_settings defaults = {.log_size = 65536, .history = 5, .announce_max = 10};
+
+static int setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+
+	f->fd = memfd_new("rooms", rooms_file_size());
+	for (unsigned i = 0; i < 3; i++)
+		wakeup_new(&f->slots[i]);
+	*state = f;
+	return rooms_open(f->fd, true, f->slots, 3, &f->rooms);
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	rooms_close(f->rooms);
+	for (unsigned i = 0; i < 3; i++)
+		wakeup_free(f->slots[i]);
+	close(f->fd);
+	free(f);
+	return 0;
+}
+
+static void configure(struct fixture *f, const char *name, unsigned max_rooms, int64_t linger)
+{
+	struct room_config c = {.settings = {.log_size = 131072, .history = 7, .announce_max = 3}};
+
+	snprintf(c.name, sizeof(c.name), "%s", name);
+	assert_int_equal(rooms_configure(f->rooms, &c, 1, &defaults, max_rooms, linger), 0);
+}
+
+static void say(struct room *r, const char *text)
+{
+	struct record record = {0};
+
+	logring_lock(r->log);
+	assert_true(logring_put(r->log, &record, "", 0, text, strlen(text)));
+	logring_commit(r->log);
+	logring_unlock(r->log);
+}
+
+static void configured_and_made(void **state)
+{
+	struct fixture *f = *state;
+	struct room *r;
+
+	configure(f, "lobby", 10, 0);
+	assert_int_equal(rooms_enter_existing(f->rooms, "lobby", 0, &r), 0);
+	assert_true(r->configured);
+	assert_int_equal(r->history, 7);
+	assert_int_equal(logring_size(r->log), 131072);
+	assert_int_equal(room_members(r), 1);
+	assert_int_equal(rooms_enter_existing(f->rooms, "den", 0, &r), -ENOENT);
+	assert_int_equal(rooms_enter(f->rooms, "den", 1, &r), 0);
+	assert_int_equal(r->history, 5);
+	assert_ptr_equal(rooms_enter_index(f->rooms, r->index, 0), r);
+	assert_int_equal(room_members(r), 2);
+	assert_null(rooms_enter_index(f->rooms, ROOM_PRIVATE, 0));
+	assert_null(rooms_enter_index(f->rooms, 999, 0));
+	assert_null(rooms_enter_index(f->rooms, UINT32_MAX, 0));
+}
+
+static void empty_rooms_go(void **state)
+{
+	struct fixture *f = *state;
+	struct room *r;
+
+	configure(f, "lobby", 10, 1000000);
+	assert_int_equal(rooms_enter(f->rooms, "den", 0, &r), 0);
+	say(r, "old");
+	rooms_expire(f->rooms, INT64_MAX / 2);
+	assert_int_equal(rooms_enter_existing(f->rooms, "den", 0, &r), 0); /* it has a member */
+	rooms_leave(f->rooms, r, 0);
+	rooms_leave(f->rooms, r, 0);
+	rooms_expire(f->rooms, r->empty_since + 500000);
+	assert_int_equal(rooms_enter_existing(f->rooms, "den", 0, &r), 0);
+	rooms_leave(f->rooms, r, 0);
+	rooms_expire(f->rooms, r->empty_since + 1500000);
+	assert_int_equal(rooms_enter_existing(f->rooms, "den", 0, &r), -ENOENT);
+	assert_int_equal(rooms_enter_existing(f->rooms, "lobby", 0, &r), 0); /* configured ones stay */
+	/* Its place is used again, and nothing of it is left. */
+	assert_int_equal(rooms_enter(f->rooms, "new", 0, &r), 0);
+	assert_int_equal(logring_count(r->log), 0);
+}
+
+static void too_many_rooms(void **state)
+{
+	struct fixture *f = *state;
+	struct room *a, *b, *c;
+
+	configure(f, "lobby", 3, INT64_MAX / 2);
+	assert_int_equal(rooms_enter(f->rooms, "a", 0, &a), 0);
+	assert_int_equal(rooms_enter(f->rooms, "b", 0, &b), 0);
+	assert_int_equal(rooms_enter(f->rooms, "c", 0, &c), -ENOSPC);
+	rooms_leave(f->rooms, a, 0);
+	assert_int_equal(rooms_enter(f->rooms, "c", 0, &c), 0); /* the empty one makes way */
+	assert_int_equal(rooms_enter_existing(f->rooms, "a", 0, &a), -ENOENT);
+}
+
+static void survive(void **state)
+{
+	struct fixture *f = *state;
+	struct room *r;
+	char name[16];
+
+	configure(f, "lobby", 1000, 0);
+	for (unsigned i = 0; i < 50; i++) {
+		snprintf(name, sizeof(name), "room%u", i);
+		assert_int_equal(rooms_enter(f->rooms, name, 0, &r), 0);
+		say(r, name);
+	}
+	uint32_t index = r->index;
+	rooms_close(f->rooms);
+	assert_int_equal(rooms_open(f->fd, false, f->slots, 3, &f->rooms), 0);
+	for (unsigned i = 0; i < 50; i++) {
+		struct logring_view v;
+		snprintf(name, sizeof(name), "room%u", i);
+		assert_int_equal(rooms_enter_existing(f->rooms, name, 0, &r), 0);
+		logring_lock(r->log);
+		logring_peek(r->log, &v);
+		assert_int_equal(v.count, 1);
+		assert_memory_equal(logring_at(&v, 0), name, strlen(name));
+		logring_unlock(r->log);
+	}
+	assert_int_equal(r->index, index);
+}
+
+static void wakes_who_listens(void **state)
+{
+	struct fixture *f = *state;
+	struct slot_set kick = {{0}};
+	struct room *r;
+
+	configure(f, "lobby", 10, 0);
+	assert_int_equal(rooms_enter_existing(f->rooms, "lobby", 1, &r), 0);
+	rooms_mark(f->rooms, r, &kick);
+	assert_int_equal(kick.bits[0], 1 << 1);
+	assert_true(wakeup_pending(f->slots[1]));
+	assert_false(wakeup_pending(f->slots[0]));
+	rooms_kick(f->rooms, &kick, 0);
+	assert_int_equal(kick.bits[0], 0);
+	rooms_mark(f->rooms, r, &kick);
+	assert_int_equal(kick.bits[0], 0); /* it knows already */
+}
+
+static void refuses_other_files(void **state)
+{
+	struct fixture *f = *state;
+	struct rooms *rs;
+	int fd = memfd_new("zeroes", rooms_file_size()), small = memfd_new("small", 4096);
+
+	assert_int_equal(rooms_open(fd, false, f->slots, 3, &rs), -EBADMSG);
+	assert_int_equal(rooms_open(small, false, f->slots, 3, &rs), -EINVAL);
+	assert_int_equal(rooms_open(STDIN_FILENO, false, f->slots, 3, &rs), -EBADF);
+	close(fd);
+	close(small);
+}
+
+#define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		CASE(configured_and_made), CASE(empty_rooms_go),    CASE(too_many_rooms),
+		CASE(survive),		   CASE(wakes_who_listens), CASE(refuses_other_files),
+	};
+
+	return cmocka_run_group_tests_name("room", tests, NULL, NULL);
+}

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: MIT */
+/* What every unit test begins with. */
+#ifndef TESTS_UNIT_H
+#define TESTS_UNIT_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#endif
