@@ -903,10 +903,10 @@ void connection_tick(struct connection *c)
 	}
 }
 
-void connection_kick(struct connection *c, const char *text)
+bool connection_kick(struct connection *c, const char *text)
 {
 	if (c->dead || (c->pause & PAUSE_CLOSING))
-		return;
+		return false;
 	retire(c);
 	connection_begin(c)->flags |= CLIENT_CLOSING;
 	if (text && connection_space(c) >= strlen(text))
@@ -915,6 +915,7 @@ void connection_kick(struct connection *c, const char *text)
 	c->pause |= PAUSE_CLOSING;
 	c->deadline = worker_now(c->w) + FLUSH_US;
 	output(c);
+	return true;
 }
 
 void connection_freeze(struct connection *c)

@@ -89,8 +89,8 @@ void connection_again(struct connection *c);
 void connection_cover(struct connection *c);
 /* Once a second. */
 void connection_tick(struct connection *c);
-/* Says why (or nothing) and closes, leaving the room. */
-void connection_kick(struct connection *c, const char *text);
+/* Says why (or nothing) and closes, leaving the room. False if it is closing already. */
+bool connection_kick(struct connection *c, const char *text);
 /* The server ends: what is outstanding and text (which must stay) are sent, then it closes. */
 void connection_end(struct connection *c, const char *text);
 /* Cuts the connection without a word; the worker's thread has ended. */

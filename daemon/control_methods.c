@@ -442,9 +442,10 @@ static void kick_client(struct worker *w, void *arg)
 
 	for (struct connection *c = *worker_all(w); c; c = connection_next(c))
 		if (connection_id(c) == k->id) {
-			atomic_store(&k->found, true);
-			count(worker_counters(w), COUNT_CLIENTS_KICKED, 1);
-			connection_kick(c, k->text);
+			if (connection_kick(c, k->text)) {
+				atomic_store(&k->found, true);
+				count(worker_counters(w), COUNT_CLIENTS_KICKED, 1);
+			}
 			return;
 		}
 }

@@ -120,10 +120,9 @@ static int check(const struct logring *r)
 	uint64_t usable = capacity / 8 * 7, first = count >= usable ? count - usable : 0, above = head;
 	for (uint64_t seq = count; seq-- > first;) {
 		uint64_t end = record_end(r, seq);
-		if (end <= tail && seq + 1 < count)
-			break; /* records below belong to bytes that are gone */
 		if (end > above || (seq + 1 < count && end == above) || r->records[seq & r->record_mask].kind >= RECORD_KINDS)
 			return -EBADMSG;
+		/* Below the tail only the records are left. */
 		if (end > tail && r->log[(end - 1) & r->mask] != '\n')
 			return -EBADMSG;
 		if (seq > first && record_end(r, seq - 1) < end &&

@@ -1,0 +1,423 @@
+# SPDX-License-Identifier: MIT
+"""What the system tests share: a chatd of their own, clients, a stand-in for systemd's fd store, and TAP output."""
+
+import array
+import atexit
+import fcntl
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import traceback
+
+BUILD = os.environ.get("BUILD_DIR", os.path.join(os.path.dirname(__file__), "..", "..", "build"))
+SOURCE = os.environ.get("SOURCE_DIR", os.path.join(os.path.dirname(__file__), "..", ".."))
+CHATD = os.path.abspath(os.path.join(BUILD, "chatd"))
+CHATCTL = os.path.abspath(os.path.join(BUILD, "chatctl"))
+# Sanitizers make everything slower; CHATD_TEST_SCALE < 1 makes the big tests smaller.
+SCALE = float(os.environ.get("CHATD_TEST_SCALE", "1"))
+WELCOME = re.compile(rb"\* Welcome, (\S+)\. You are in (\S+); /help lists the commands\.\n")
+
+
+class Skip(Exception):
+    pass
+
+
+class Failure(AssertionError):
+    pass
+
+
+tests = []
+
+
+def test(function):
+    tests.append(function)
+    return function
+
+
+def note(text):
+    print("# " + text, flush=True)
+
+
+def main():
+    """Runs the tests of the calling file (or those named as arguments) and prints TAP."""
+    chosen = [t for t in tests if len(sys.argv) < 2 or t.__name__ in sys.argv[1:]]
+    print("1..%d" % len(chosen), flush=True)
+    failed = False
+    for number, t in enumerate(chosen, 1):
+        started = time.monotonic()
+        try:
+            t()
+            print("ok %d - %s # %.1f s" % (number, t.__name__, time.monotonic() - started), flush=True)
+        except Skip as e:
+            print("ok %d - %s # SKIP %s" % (number, t.__name__, e), flush=True)
+        except Exception:
+            failed = True
+            print("not ok %d - %s" % (number, t.__name__), flush=True)
+            for line in traceback.format_exc().splitlines():
+                note(line)
+            for d in Daemon.running:
+                for line in d.log().splitlines()[-60:]:
+                    note("log: " + line)
+        finally:
+            for d in list(Daemon.running):
+                d.clean_up()
+    sys.exit(1 if failed else 0)
+
+
+def check(condition, *what):
+    if not condition:
+        raise Failure(" ".join(str(w) for w in what) or "check failed")
+
+
+def equal(got, expected):
+    if got != expected:
+        raise Failure("got %r, expected %r" % (got, expected))
+
+
+def wait_for(condition, timeout=20.0, what="condition"):
+    until = time.monotonic() + timeout
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > until:
+            raise Failure("timed out waiting for " + what)
+        time.sleep(0.02)
+
+
+used_ports = set()
+
+
+def free_port(kind=socket.SOCK_STREAM):
+    while True:
+        with socket.socket(socket.AF_INET6, kind) as s:
+            s.bind(("::", 0))
+            port = s.getsockname()[1]
+        # Ports that clients get from the kernel come from the same range, so take one below it.
+        port = 10000 + port % 20000
+        if port in used_ports:
+            continue
+        with socket.socket(socket.AF_INET6, kind) as s:
+            try:
+                s.bind(("::", port))
+            except OSError:
+                continue
+        used_ports.add(port)
+        return port
+
+
+def children_exit(pid):
+    try:
+        return os.waitpid(pid, os.WNOHANG)
+    except ChildProcessError:
+        return (pid, 0)
+
+
+class Daemon:
+    """A chatd with its own directory, ports and control socket. store=True: this class keeps its fds as systemd would."""
+
+    running = []
+
+    def __init__(self, rooms="", listeners=None, extra="", store=False, env=None, workers=2, start=True, binary=CHATD):
+        self.dir = tempfile.mkdtemp(prefix="chatd-test-")
+        self.socket = os.path.join(self.dir, "control.sock")
+        self.config = os.path.join(self.dir, "chatd.conf")
+        self.log_path = os.path.join(self.dir, "log")
+        self.binary = binary
+        self.env = dict(env or {})
+        self.pid = None
+        self.status = None
+        self.ready = False
+        self.notify = None
+        self.status_text = ""
+        self.stored = {}  # name -> list of fds
+        self.passed = []  # sockets from "systemd": (fd, name)
+        self.store = store
+        self.port = free_port()
+        self.echo_port = free_port()
+        self.workers = workers
+        self.clients = []
+        self.write_config(rooms, listeners, extra)
+        Daemon.running.append(self)
+        if start:
+            self.start()
+
+    def write_config(self, rooms="", listeners=None, extra=""):
+        if listeners is None:
+            listeners = """
+              { name = "chat"; type = "tcp"; mode = "chat"; listen = "[::]:%d"; room = "lobby"; },
+              { name = "echo"; type = "tcp"; mode = "echo"; listen = "127.0.0.1:%d"; } """ % (self.port, self.echo_port)
+        if "limits" not in extra:
+            extra += " limits: { max_clients_per_address = 0; };"
+        with open(self.config, "w") as f:
+            f.write("""
+workers = %d;
+log_level = "debug";
+rooms = ( %s );
+listeners = ( %s );
+%s
+control: { socket = "%s"; group = "chatd"; };
+""" % (self.workers, rooms or '{ name = "lobby"; }', listeners, extra, self.socket))
+
+    # --- the service manager's part ---
+
+    def drain_notify(self):
+        while self.notify:
+            try:
+                data, anc, flags, _ = self.notify.recvmsg(8192, socket.CMSG_SPACE(64 * 4),
+                                                          socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC)
+            except BlockingIOError:
+                return
+            fds = []
+            for level, kind, payload in anc:
+                if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                    a = array.array("i")
+                    a.frombytes(payload[:len(payload) - len(payload) % 4])
+                    fds += list(a)
+            fields = dict(l.split("=", 1) for l in data.decode().split("\n") if "=" in l)
+            if fields.get("READY") == "1":
+                self.ready = True
+            if "STATUS" in fields:
+                self.status_text = fields["STATUS"]
+            name = fields.get("FDNAME", "stored")
+            if fields.get("FDSTORE") == "1" and self.store:
+                self.stored.setdefault(name, []).extend(fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 300) for fd in fds)
+            if fields.get("FDSTOREREMOVE") == "1":
+                for fd in self.stored.pop(name, []):
+                    os.close(fd)
+            for fd in fds:
+                os.close(fd)
+
+    def forget_store(self):
+        self.drain_notify()
+        for fds in self.stored.values():
+            for fd in fds:
+                os.close(fd)
+        self.stored = {}
+
+    def spawn(self):
+        if not self.notify:
+            self.notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+            self.notify.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
+            self.notify.bind(os.path.join(self.dir, "notify"))
+        self.drain_notify()
+        self.ready = False
+        env = dict(os.environ, **self.env)
+        if self.store:
+            env["NOTIFY_SOCKET"] = os.path.join(self.dir, "notify")
+        pairs = list(self.passed) + [(fd, name) for name, fds in self.stored.items() for fd in fds]
+        actions = [(os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
+                   (os.POSIX_SPAWN_OPEN, 1, self.log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
+                   (os.POSIX_SPAWN_DUP2, 1, 2)]
+        high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 1000) for fd, _ in pairs]
+        for i, fd in enumerate(high):
+            actions.append((os.POSIX_SPAWN_DUP2, fd, 3 + i))
+        if pairs:
+            env["LISTEN_FDS"] = str(len(pairs))
+            env["LISTEN_FDNAMES"] = ":".join(name for _, name in pairs)
+        self.pid = os.posix_spawn("/bin/sh", ["sh", "-c", 'LISTEN_PID=$$ exec "$0" -c "$1"', self.binary, self.config],
+                                  env, file_actions=actions)
+        self.status = None
+        for fd in high:
+            os.close(fd)
+
+    def alive(self):
+        if self.pid is None:
+            return False
+        pid, status = os.waitpid(self.pid, os.WNOHANG)
+        if pid == 0:
+            return True
+        self.pid = None
+        self.status = status
+        return False
+
+    def start(self, timeout=20.0):
+        self.spawn()
+        self.wait_ready(timeout)
+
+    def wait_ready(self, timeout=20.0):
+        until = time.monotonic() + timeout
+        while time.monotonic() < until:
+            if not self.alive():
+                raise Failure("chatd ended with status %r:\n%s" % (self.status, self.log()[-3000:]))
+            if self.store:
+                self.drain_notify()
+                if self.ready:
+                    return
+            elif os.path.exists(self.socket) and self.ctl("status")[0] == 0:
+                return
+            time.sleep(0.005)
+        raise Failure("chatd is not ready:\n" + self.log()[-3000:])
+
+    def signal(self, number):
+        os.kill(self.pid, number)
+
+    def wait(self, timeout=30.0):
+        wait_for(lambda: not self.alive(), timeout, "chatd's end")
+        return self.status
+
+    def stop(self):
+        self.signal(signal.SIGTERM)
+        status = self.wait()
+        self.drain_notify()
+        equal(status, 0)
+
+    def kill(self):
+        """As a crash; start() afterwards is the service manager's restart."""
+        if self.alive():
+            self.signal(signal.SIGKILL)
+            self.wait()
+
+    def clean_up(self):
+        if self.alive():
+            self.signal(signal.SIGKILL)
+            self.wait()
+        for c in self.clients:
+            c.close()
+        self.forget_store()
+        if self.notify:
+            self.notify.close()
+        for fd, _ in self.passed:
+            os.close(fd)
+        shutil.rmtree(self.dir, ignore_errors=True)
+        Daemon.running.remove(self)
+
+    # --- looking at it ---
+
+    def log(self):
+        try:
+            with open(self.log_path, errors="backslashreplace") as f:
+                return f.read()
+        except FileNotFoundError:
+            return ""
+
+    def ctl(self, *args, stdin=b"", timeout=30):
+        p = subprocess.run([CHATCTL, "-s", self.socket, *args], input=stdin, capture_output=True, timeout=timeout)
+        return p.returncode, p.stdout.decode(), p.stderr.decode()
+
+    def json(self, *args):
+        code, out, err = self.ctl("--json", *args)
+        equal((code, err), (0, ""))
+        return json.loads(out)
+
+    def metric(self, name):
+        code, out, _ = self.ctl("metrics")
+        equal(code, 0)
+        return int(re.search(r"^chatd_%s (\d+)$" % name, out, re.M).group(1))
+
+    def threads(self):
+        names = []
+        for t in os.listdir("/proc/%d/task" % self.pid):
+            with open("/proc/%d/task/%s/comm" % (self.pid, t)) as f:
+                names.append(f.read().strip())
+        return sorted(names)
+
+    def fds(self):
+        return len(os.listdir("/proc/%d/fd" % self.pid))
+
+    def cpu(self):
+        """Seconds of CPU used so far."""
+        with open("/proc/%d/stat" % self.pid) as f:
+            fields = f.read().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    # --- clients ---
+
+    def connect(self, port=None, host="127.0.0.1", rcvbuf=None):
+        s = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+        if rcvbuf:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)
+        s.settimeout(20)
+        s.connect((host, port or self.port))
+        c = Client(s)
+        self.clients.append(c)  # or it would be closed with its last reference
+        return c
+
+    def join(self, room=None, nick=None, **kwargs):
+        """A client that has been greeted, and is in that room under that nick."""
+        c = self.connect(**kwargs)
+        c.expect(WELCOME)
+        if room:
+            c.send("/join %s\n" % room)
+            c.expect(("* You are in %s.\n" % room).encode())
+        if nick:
+            c.send("/nick %s\n" % nick)
+            c.expect(re.compile(rb"\* (You are now %b\.|\S+ is now %b)\n" % (nick.encode(), nick.encode())))
+        return c
+
+
+class Client:
+    def __init__(self, sock):
+        self.sock = sock
+        self.buf = b""
+
+    def send(self, data):
+        self.sock.sendall(data if isinstance(data, bytes) else data.encode())
+
+    def receive(self):
+        data = self.sock.recv(1 << 16)
+        self.buf += data
+        return data
+
+    def expect(self, what, timeout=20.0):
+        """Reads until what (text, bytes or a compiled pattern) has come; returns it with what came before."""
+        if isinstance(what, str):
+            what = what.encode()
+        until = time.monotonic() + timeout
+        while True:
+            if isinstance(what, bytes):
+                at = self.buf.find(what)
+                end = at + len(what) if at >= 0 else -1
+            else:
+                m = what.search(self.buf)
+                end = m.end() if m else -1
+            if end >= 0:
+                taken, self.buf = self.buf[:end], self.buf[end:]
+                return taken
+            left = until - time.monotonic()
+            if left <= 0:
+                raise Failure("expected %r, got %r" % (what, self.buf[-2000:]))
+            self.sock.settimeout(left)
+            try:
+                if not self.receive():
+                    raise Failure("closed; expected %r, got %r" % (what, self.buf[-2000:]))
+            except socket.timeout:
+                pass
+
+    def nothing(self, seconds=0.3):
+        """Nothing may come for so long."""
+        self.sock.settimeout(seconds)
+        try:
+            self.receive()
+        except socket.timeout:
+            pass
+        equal(self.buf, b"")
+
+    def rest(self, timeout=20.0):
+        """Everything up to the end of the connection."""
+        self.sock.settimeout(timeout)
+        while self.receive():
+            pass
+        data, self.buf = self.buf, b""
+        return data
+
+    def close(self):
+        self.sock.close()
+
+
+def run(*args, stdin=b"", timeout=20):
+    return subprocess.run(args, input=stdin, capture_output=True, timeout=timeout)
+
+
+def need(*programs):
+    for p in programs:
+        if not shutil.which(p):
+            raise Skip(p + " is not installed")

@@ -1,0 +1,402 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""chatctl, the control socket, the configuration and its reload."""
+
+import signal
+import socket
+import stat
+import time
+
+from testing import *
+
+
+@test
+def status_and_lists():
+    d = Daemon(rooms='{ name = "lobby"; }, { name = "sensors"; format = "raw"; }')
+    d.join(nick="alice")
+    code, out, err = d.ctl("status")
+    equal((code, err), (0, ""))
+    check(re.match(r"chatd \S+, pid %d, up \d+ s, configured by %s\n" % (d.pid, d.config), out), out)
+    check("clients    1 (they survive `chatctl restart`; without systemd's fd store not a crash)\n" in out, out)
+    check(re.search(r"^WORKER   CLIENTS  SENDS BY\nchatd/0        \d  ", out, re.M), out)
+    code, out, err = d.ctl("list")
+    check(re.search(r"^ *ID  NICK   ROOM   LISTENER  ADDRESS ", out, re.M), out)
+    check(re.search(r"^ *1  alice  lobby  chat      127\.0\.0\.1:\d+ ", out, re.M), out)
+    code, out, err = d.ctl("list", "rooms")
+    check(re.search(r"^lobby          1 +\d+  named  4\.2 MB  yes$", out, re.M), out)
+    check(re.search(r"^sensors        0 +0  raw    4\.2 MB  yes$", out, re.M), out)
+    code, out, err = d.ctl("list", "listeners")
+    check(re.search(r"^chat      tcp   chat  \[::\]:%d +lobby         1  own$" % d.port, out, re.M), out)
+    rooms = d.json("list", "rooms")
+    equal([(r["name"], r["members"], r["format"]) for r in rooms], [("lobby", 1, "named"), ("sensors", 0, "raw")])
+
+
+@test
+def sending():
+    d = Daemon(rooms='{ name = "lobby"; }, { name = "sensors"; format = "raw"; }')
+    a = d.join(nick="alice")
+    equal(d.ctl("send", "lobby", "back", "in", "5 min"), (0, "", ""))
+    a.expect("admin: back in 5 min\n")
+    equal(d.ctl("send", "--as", "cron", "lobby", "done"), (0, "", ""))
+    a.expect("cron: done\n")
+    equal(d.ctl("send", "lobby", "-", stdin="one\ntwo\n\033[1mthree".encode()), (0, "", ""))
+    a.expect("admin: one\nadmin: two\nadmin: \ufffd[1mthree\n")
+    s = d.join(room="sensors")
+    equal(d.ctl("send", "sensors", "t=1"), (0, "", ""))
+    s.expect("t=1\n")
+    equal(d.ctl("send", "nowhere", "x"), (1, "", "chatctl: there is no room nowhere\n"))
+    equal(d.ctl("send", "--as", "alice", "lobby", "x"), (1, "", "chatctl: nick alice is in use\n"))
+    equal(d.ctl("send", "--as", "a b", "lobby", "x"), (1, "", "chatctl: a b is no valid nick\n"))
+    equal(d.ctl("send", "lobby", "x" * 5000)[0], 1)
+    # One line that is refused does not keep the others back.
+    code, _, err = d.ctl("send", "lobby", "-", stdin=b"four\n" + b"x" * 5000 + b"\nfive\n")
+    check(code == 1 and "longer than max_message" in err)
+    a.expect("admin: four\nadmin: five\n")
+    equal(d.ctl("send", "lobby")[0], 2)
+
+
+@test
+def a_million_bytes_through_stdin():
+    d = Daemon(rooms='{ name = "lobby"; history = 0; log_size = "64K"; }', extra="max_message = 1024;")
+    a = d.join(nick="alice")
+    lines = ["%05d %s" % (i, "." * 100) for i in range(10000)]
+    got = []
+
+    def read():
+        data = b""
+        while b"09999" not in data:
+            data += a.sock.recv(1 << 16)
+        got.extend(re.findall(rb"^admin: (.*)$", data, re.M))
+
+    t = threading.Thread(target=read)
+    t.start()
+    equal(d.ctl("send", "lobby", "-", stdin="\n".join(lines).encode()), (0, "", ""))
+    t.join(20)
+    equal([g.decode() for g in got], lines)
+
+
+@test
+def tail():
+    d = Daemon()
+    a = d.join(nick="alice")
+    a.send("one\ntwo\n/me waves\n")
+    a.expect("* alice waves\n")
+    equal(d.ctl("tail", "lobby"), (0, "alice: one\nalice: two\n* alice waves\n", ""))
+    equal(d.ctl("tail", "-n", "1", "lobby"), (0, "* alice waves\n", ""))
+    equal(d.ctl("tail", "lobby", "-n", "0"), (0, "", ""))
+    check(re.fullmatch(r"\d\d:\d\d:\d\d  \* alice waves\n", d.ctl("tail", "-t", "-n1", "lobby")[1]))
+    message = json.loads(d.ctl("--json", "tail", "-n", "1", "lobby")[1])
+    equal((message["kind"], message["line"], message["text"]), ("action", "* alice waves", "waves"))
+    equal(d.ctl("tail", "nowhere"), (1, "", "chatctl: there is no room nowhere\n"))
+    equal(d.ctl("tail", "-n", "x", "lobby")[0], 2)
+
+
+@test
+def tail_follows_also_across_a_restart():
+    d = Daemon()
+    a = d.join(nick="alice")
+    a.send("before\n")
+    a.expect("alice: before\n")
+    p = subprocess.Popen([CHATCTL, "-s", d.socket, "tail", "-f", "lobby"], stdout=subprocess.PIPE)
+    try:
+        equal(p.stdout.readline(), b"alice: before\n")
+        a.send("live\n")
+        equal(p.stdout.readline(), b"alice: live\n")
+        equal(d.ctl("restart")[0], 0)
+        a.send("after\n")
+        equal(p.stdout.readline(), b"alice: after\n")
+        d.join(nick="bob")
+        equal(p.stdout.readline(), b"* guest2 joined lobby\n")
+    finally:
+        p.kill()
+        p.wait()
+
+
+@test
+def a_follower_that_does_not_read_delays_nobody():
+    d = Daemon(rooms='{ name = "lobby"; history = 0; log_size = "64K"; }', extra="max_message = 1024;")
+    a = d.join(nick="alice")
+    s = socket.socket(socket.AF_UNIX)
+    s.connect(d.socket)
+    s.sendall(b'{"method":"io.chatd.Control.Tail","parameters":{"room":"lobby","follow":true},"more":true}\0')
+    reader = threading.Thread(target=lambda: a.rest(60), daemon=True)
+    reader.start()
+    a.send(("x" * 900 + "\n") * 5000)
+    wait_for(lambda: d.metric("messages_total") >= 5000)
+    s.close()
+
+
+@test
+def kicking():
+    d = Daemon()
+    a, b = d.join(nick="alice"), d.join(nick="bob")
+    equal(d.ctl("kick", "2", "too loud"), (0, "", ""))
+    check(b.rest().endswith(b"* You have been removed: too loud\n"))
+    a.expect("* bob left lobby\n")
+    equal(d.ctl("kick", "2"), (1, "", "chatctl: there is no client 2\n"))
+    equal(d.ctl("kick", "bob")[0], 2)
+    check("client 2 removed by uid %d" % os.getuid() in d.log())
+
+
+@test
+def exit_codes():
+    d = Daemon()
+    equal(d.ctl()[0], 2)
+    equal(d.ctl("dance")[0], 2)
+    equal(d.ctl("list", "cows")[0], 2)
+    equal(d.ctl("status", "now")[0], 2)
+    equal(d.ctl("--help")[0], 0)
+    check(d.ctl("--version")[1].startswith("chatctl "))
+    p = run(CHATCTL, "-s", "/nonexistent.sock", "status")
+    equal(p.returncode, 3)
+    equal(p.stderr, b"chatctl: chatd can't be reached at /nonexistent.sock: No such file or directory\n")
+    # The socket is the configuration's, if not said otherwise.
+    equal(run(CHATCTL, "-c", d.config, "status").returncode, 0)
+
+
+@test
+def metrics():
+    d = Daemon()
+    d.join()
+    code, out, err = d.ctl("metrics")
+    equal((code, err), (0, ""))
+    for line in out.splitlines():
+        check(re.fullmatch(r"# (HELP|TYPE) chatd_\w+ .*|chatd_\w+(\{\w+=\"[^\"]*\"\})? \d+", line), line)
+    equal(d.metric("clients_accepted_total"), 1)
+    equal(d.metric("clients"), 1)
+
+
+def talk(path, data, timeout=5):
+    """Sends bytes to the control socket and returns what comes back until it ends or is silent."""
+    s = socket.socket(socket.AF_UNIX)
+    s.settimeout(timeout)
+    s.connect(path)
+    s.sendall(data)
+    s.shutdown(socket.SHUT_WR)
+    out = b""
+    try:
+        while True:
+            part = s.recv(65536)
+            if not part:
+                break
+            out += part
+    except socket.timeout:
+        pass
+    except ConnectionResetError:
+        pass
+    s.close()
+    return [json.loads(m) for m in out.split(b"\0")[:-1]]
+
+
+@test
+def varlink():
+    d = Daemon()
+    info = talk(d.socket, b'{"method":"org.varlink.service.GetInfo"}\0')[0]["parameters"]
+    equal(info["interfaces"], ["org.varlink.service", "io.chatd.Control"])
+    description = talk(d.socket, b'{"method":"org.varlink.service.GetInterfaceDescription",'
+                       b'"parameters":{"interface":"io.chatd.Control"}}\0')[0]["parameters"]["description"]
+    check(description.startswith("# Steers chatd.\ninterface io.chatd.Control\n"))
+    for method in ("Status", "List", "Send", "Tail", "Kick", "Reload", "Restart", "Metrics"):
+        check("method %s(" % method in description, method)
+    equal(talk(d.socket, b'{"method":"io.chatd.Control.Dance"}\0')[0]["error"], "org.varlink.service.MethodNotFound")
+    equal(talk(d.socket, b'{"method":"io.chatd.Control.List","parameters":{"what":1}}\0')[0]["error"],
+          "org.varlink.service.InvalidParameter")
+    equal(talk(d.socket, b'{"method":"io.chatd.Control.Tail","parameters":{"room":"lobby"}}\0')[0]["error"],
+          "io.chatd.Control.Refused")
+    # Several calls at once are answered in order.
+    replies = talk(d.socket, b'{"method":"io.chatd.Control.Status"}\0' * 3)
+    equal([r["parameters"]["pid"] for r in replies], [d.pid] * 3)
+    equal(talk(d.socket, b'{"method":"io.chatd.Control.Status","oneway":true}\0'), [])
+
+
+@test
+def garbage_on_the_control_socket():
+    d = Daemon()
+    talk(d.socket, b"GET / HTTP/1.0\r\n\r\n\0", 1)
+    talk(d.socket, b"[]\0", 1)
+    talk(d.socket, b"\0" * 1000, 1)
+    talk(d.socket, b"{" * 1000 + b"\0", 1)
+    # Half a request, and waiting.
+    waiting = socket.socket(socket.AF_UNIX)
+    waiting.connect(d.socket)
+    waiting.sendall(b'{"method":')
+    # Too long a request is cut off.
+    s = socket.socket(socket.AF_UNIX)
+    s.settimeout(5)
+    s.connect(d.socket)
+    try:
+        for _ in range(100):
+            s.sendall(b"x" * 65536)
+        raise Failure("it takes everything")
+    except (BrokenPipeError, ConnectionResetError):
+        pass
+    equal(d.ctl("status")[0], 0)
+    waiting.close()
+    many = []
+    for _ in range(100):
+        k = socket.socket(socket.AF_UNIX)
+        k.connect(d.socket)
+        many.append(k)
+    for k in many:
+        k.close()
+    wait_for(lambda: d.ctl("status")[0] == 0, what="the control socket")
+
+
+@test
+def the_socket_is_protected():
+    d = Daemon()
+    mode = os.stat(d.socket).st_mode
+    check(stat.S_ISSOCK(mode) and stat.S_IMODE(mode) == 0o660, oct(mode))
+    path = d.socket
+    d.stop()
+    check(not os.path.exists(path))
+    # A leftover of a crash makes way; a living daemon's socket doesn't.
+    d.start()
+    d.kill()
+    check(os.path.exists(path))
+    d.start()
+    other = Daemon(start=False)
+    other.socket = d.socket
+    other.write_config()
+    other.spawn()
+    check(other.wait() != 0)
+    check("Address already in use" in other.log(), other.log())
+    equal(d.ctl("status")[0], 0)
+
+
+LISTENER = '{ name = "%s"; type = "tcp"; mode = "%s"; listen = "127.0.0.1:%d"; }'
+
+
+def refused(port):
+    try:
+        socket.create_connection(("127.0.0.1", port), 2).close()
+        return False
+    except ConnectionRefusedError:
+        return True
+
+
+@test
+def reload_adds_and_removes_listeners():
+    d = Daemon()
+    a = d.join(nick="alice")
+    e = d.connect(port=d.echo_port)
+    new = free_port()
+    chat = LISTENER % ("chat", "chat", d.port)
+    chat = chat.replace("127.0.0.1", "[::]")
+    d.write_config(listeners=chat + "," + LISTENER % ("extra", "chat", new), extra='max_message = 50;')
+    equal(d.ctl("reload"), (0, "", ""))
+    b = d.join(port=new, nick="bob")
+    a.expect("is now bob\n")
+    b.send("y" * 51 + "\n")
+    b.expect("* That message was longer than 50 bytes")
+    check(refused(d.echo_port))
+    e.send("still echoed\n")
+    e.expect("still echoed\n")
+    equal(sorted(l["name"] for l in d.json("list", "listeners")), ["chat", "extra"])
+    # Another name at the same address, and a room of its own.
+    d.write_config(rooms='{ name = "den"; history = 0; }', listeners='{ name = "other"; type = "tcp"; mode = "chat"; '
+                   'listen = "[::]:%d"; room = "den"; }' % d.port)
+    d.signal(signal.SIGHUP)
+    wait_for(lambda: [l["name"] for l in d.json("list", "listeners")] == ["other"])
+    d.connect().expect("You are in den;")
+    a.send("alice is still here\n")
+    b.expect("alice: alice is still here\n")
+    check(refused(new))
+    equal(d.log().count(" closed"), 0)
+
+
+@test
+def reload_changes_limits_and_log_level():
+    d = Daemon()
+    a = d.join(nick="alice")
+    d.write_config(extra='limits: { max_clients = 1; };')
+    with open(d.config) as f:
+        text = f.read()
+    with open(d.config, "w") as f:
+        f.write(text.replace('log_level = "debug"', 'log_level = "error"'))
+    equal(d.ctl("reload"), (0, "", ""))
+    equal(d.connect().rest(), b"* Sorry: the server is full.\n")
+    check("refused" not in d.log().split("is in use")[-1])
+    a.send("x\n")
+    a.expect("alice: x\n")
+
+
+@test
+def a_bad_file_changes_nothing():
+    d = Daemon()
+    a = d.join(nick="alice")
+    with open(d.config) as f:
+        good = f.read()
+    with open(d.config, "w") as f:
+        f.write(good + "\nworkerz = 1;\nslow = \"never\";\n")
+    line = good.count("\n") + 2
+    code, out, err = d.ctl("reload")
+    equal(code, 1)
+    for what in ("%s:%d: " % (d.config, line), "workerz", "%s:%d: slow must be" % (d.config, line + 1)):
+        check(what in err, err)
+        check(what in d.log())
+    check("nothing has changed" in d.log())
+    # A listener whose address is taken: nothing of the new configuration is used.
+    taken = socket.socket()
+    taken.bind(("127.0.0.1", 0))
+    taken.listen()
+    d.write_config(listeners=LISTENER % ("a", "echo", taken.getsockname()[1]) + "," + LISTENER % ("b", "chat", free_port()))
+    code, out, err = d.ctl("reload")
+    equal(code, 1)
+    check("Address already in use" in err, err)
+    equal(sorted(l["name"] for l in d.json("list", "listeners")), ["chat", "echo"])
+    a.send("fine\n")
+    a.expect("alice: fine\n")
+    d.join(host="::1")
+    with open(d.config, "w") as f:
+        f.write(good)
+    equal(d.ctl("reload")[0], 0)
+
+
+@test
+def reloads_under_load_drop_nobody():
+    d = Daemon(workers=3)
+    clients = [d.join() for _ in range(30)]
+    for i in range(20):
+        d.write_config(extra="max_message = %d;" % (1000 + i))
+        equal(d.ctl("reload")[0], 0)
+        clients[i].send("round %d\n" % i)
+        for c in clients:
+            c.expect(re.compile(rb"guest\d+: round %d\n" % i))
+    equal(d.json("status")["clients"], 30)
+
+
+@test
+def checking():
+    d = Daemon()
+    equal(run(CHATD, "--check", d.config).returncode, 0)
+    equal(d.ctl("check", d.config), (0, "", ""))
+    equal(run(CHATD, "--check", os.path.join(SOURCE, "etc", "chatd.conf")).returncode, 0)
+    with open(d.config, "a") as f:
+        f.write("\nlisteners2 = 1;\nmax_message = \"big\";\n")
+    p = run(CHATD, "--check", d.config)
+    equal(p.returncode, 1)
+    check(re.fullmatch(rb"\S+chatd.conf:\d+: .*listeners2.*\n\S+chatd.conf:\d+: max_message .*\n", p.stderr), p.stderr)
+    equal(d.ctl("check", d.config), (1, "", p.stderr.decode()))
+    equal(run(CHATD, "--check", "/nonexistent").returncode, 1)
+    equal(run(CHATD, "--frobnicate").returncode, 2)
+    equal(run(CHATD, "surprise").returncode, 2)
+    equal(run(CHATD, "--help").returncode, 0)
+    check(run(CHATD, "--version").stdout.startswith(b"chatd "))
+
+
+@test
+def nothing_of_clients_reaches_the_log_unescaped():
+    d = Daemon()
+    c = d.join()
+    c.send(b"/nick \033[31mevil\n/join \033]0;x\007\n\033[2J\n/msg \xff\xfe x\n")
+    c.expect("* There is nobody of that name here.\n")
+    d.ctl("kick", "1", "\033[31mreason")
+    d.ctl("send", "lob\nby", "x")
+    c.rest()
+    with open(d.log_path, "rb") as f:
+        log = f.read()
+    check(re.fullmatch(rb"[\x20-\x7e\n]*", log), log)
+
+
+main()
