@@ -400,6 +400,7 @@ static void lapped(struct connection *c, const struct logring_view *v)
 	connection_printf(c, "* %" PRIu64 " message%s skipped\n", skipped, skipped == 1 ? "" : "s");
 	count(worker_counters(c->w), COUNT_MESSAGES_SKIPPED, skipped);
 	connection_commit(c, NULL);
+	c->skipped = true;
 }
 
 /* After a send from the log; n as in struct send_op. Holds the pin. */
@@ -533,7 +534,7 @@ void connection_deliver(struct worker *w, uint32_t index)
 			} else if (c->pos < v.floor) {
 				lapped(c, &v);
 				if (!c->retrying) {
-					c->retrying = c->skipped = true;
+					c->retrying = true;
 					worker_retry(w, c);
 				}
 			} else if (c->pos < v.head) {

@@ -22,12 +22,12 @@
 /* Single sockets looked at in one step, so that the main loop goes on. */
 #define MERGE_STEP 128
 #define BUFFER (64 << 20)
-#define MAX_PAIRS 16
+#define MAX_PAIRS 64
 
 struct pair {
 	int write, read;
 	unsigned number;
-	unsigned messages, sockets; /* as far as is known */
+	unsigned messages, singles, sockets; /* as far as is known; singles are messages of one socket */
 };
 
 struct keeper {
@@ -170,6 +170,8 @@ static void take_pairs(struct keeper *k, struct sockets *passed)
 			same = &k->frozen[k->n_frozen++];
 			*same = p;
 		}
+		if (!same)
+			log_error("keeper: %s is one pair too many", name);
 		int *slot = same ? (end == 'w' ? &same->write : &same->read) : NULL;
 		if (slot && *slot < 0)
 			*slot = fd;
@@ -192,6 +194,21 @@ static void take_pairs(struct keeper *k, struct sockets *passed)
 	}
 }
 
+/* The newest pair goes on being filled, so that many restarts in a row don't make many pairs. */
+static int choose_current(struct keeper *k)
+{
+	unsigned newest = 0;
+
+	if (k->n_frozen == 0)
+		return pair_open(k, &k->current);
+	for (unsigned i = 1; i < k->n_frozen; i++)
+		if (k->frozen[i].number > k->frozen[newest].number)
+			newest = i;
+	k->current = k->frozen[newest];
+	k->frozen[newest] = k->frozen[--k->n_frozen];
+	return 0;
+}
+
 int keeper_new(struct sockets *passed, struct keeper **ret)
 {
 	struct keeper *k = calloc(1, sizeof(*k));
@@ -204,7 +221,7 @@ int keeper_new(struct sockets *passed, struct keeper **ret)
 	k->base.read = k->base.write = k->current.read = k->current.write = -1;
 	if (passed)
 		take_pairs(k, passed);
-	r = pair_open(k, &k->current);
+	r = choose_current(k);
 	if (r < 0) {
 		keeper_free(k);
 		return r;
@@ -248,19 +265,38 @@ int keeper_add(struct keeper *k, int fd)
 	return r;
 }
 
-void keeper_each(struct keeper *k, void (*fn)(int fd, void *arg), void *arg)
+static void pair_each(struct pair *p, void (*fn)(int fd, void *arg), void *arg)
 {
 	int fds[FULL_MESSAGE], n;
 
-	for (unsigned i = 0; i < k->n_frozen; i++) {
-		peek_from_start(&k->frozen[i]);
-		while ((n = pair_peek(&k->frozen[i], fds)) >= 0) {
-			k->frozen[i].messages++;
-			k->frozen[i].sockets += (unsigned)n;
-			for (int j = 0; j < n; j++)
-				fn(fds[j], arg);
+	peek_from_start(p);
+	while ((n = pair_peek(p, fds)) >= 0) {
+		p->messages++;
+		p->singles += n == 1;
+		p->sockets += (unsigned)n;
+		for (int j = 0; j < n; j++)
+			fn(fds[j], arg);
+	}
+	peek_from_start(p);
+}
+
+void keeper_each(struct keeper *k, void (*fn)(int fd, void *arg), void *arg)
+{
+	pair_each(&k->current, fn, arg);
+	atomic_store(&k->singles, k->current.singles);
+	for (unsigned i = 0; i < k->n_frozen;) {
+		struct pair *p = &k->frozen[i];
+		pair_each(p, fn, arg);
+		if (p->messages > 0 && (k->base.read >= 0 || p->singles > p->messages / 2)) {
+			i++;
+			continue;
 		}
-		peek_from_start(&k->frozen[i]);
+		/* An empty one goes; one of full messages need not be merged again. */
+		if (p->messages == 0)
+			pair_drop(p);
+		else
+			k->base = *p;
+		*p = k->frozen[--k->n_frozen];
 	}
 }
 
@@ -369,10 +405,14 @@ bool keeper_merge(struct keeper *k, unsigned live)
 	return true;
 }
 
-void keeper_forget(struct keeper *k)
+int keeper_forget(struct keeper *k)
 {
 	while (k->n_frozen > 0)
 		pair_drop(&k->frozen[--k->n_frozen]);
+	pair_drop(&k->base);
+	pair_drop(&k->current);
+	atomic_store(&k->singles, 0);
+	return pair_open(k, &k->current);
 }
 
 void keeper_pairs(struct keeper *k, void (*fn)(const char *name, int fd, void *arg), void *arg)

@@ -32,8 +32,8 @@ void keeper_each(struct keeper *k, void (*fn)(int fd, void *arg), void *arg);
 /* One step of the merging, if it is due; live is how many clients there are. True if there is more to do. */
 bool keeper_merge(struct keeper *k, unsigned live);
 
-/* Drops every pair that was taken over: their clients have been dealt with otherwise. */
-void keeper_forget(struct keeper *k);
+/* Begins anew: the clients of the process before have been dealt with otherwise. Returns 0 or -errno. */
+int keeper_forget(struct keeper *k);
 
 /* The fds and names of all pairs, for exec(): calls fn(name, fd). */
 void keeper_pairs(struct keeper *k, void (*fn)(const char *name, int fd, void *arg), void *arg);

@@ -900,7 +900,7 @@ static int open_shared(struct server *s)
 	if (r == 0 && clients_refused) {
 		unsigned n = 0;
 		keeper_each(s->shared.keeper, end_client, &n);
-		keeper_forget(s->shared.keeper);
+		r = keeper_forget(s->shared.keeper);
 		log_event(LOG_ERR, &(struct log_fields){.message_id = EVENT_STATE_REFUSED},
 			  "%u connections could not be taken over and are closed", n);
 	}

@@ -132,8 +132,7 @@ def a_slow_reader_is_skipped_and_delays_nobody():
     t = threading.Thread(target=read)
     t.start()
     pad = "." * 80
-    talker_reader = threading.Thread(target=lambda: talker.rest(60), daemon=True)
-    talker_reader.start()
+    drain(talker)
     for i in range(0, total, 100):
         talker.send("".join("%06d %s\n" % (k, pad) for k in range(i, i + 100)))
     t.join(60)
@@ -165,7 +164,7 @@ def a_slow_reader_is_disconnected_if_so_configured():
     d = Daemon(rooms='{ name = "lobby"; log_size = "128K"; history = 0; }', extra='slow = "disconnect";')
     slow = d.join(rcvbuf=4096, nick="slow")
     talker = d.join(nick="talker")
-    threading.Thread(target=lambda: talker.rest(60), daemon=True).start()
+    drain(talker)
     line = "y" * 1000 + "\n"
     for _ in range(20000):
         talker.send(line)
@@ -402,7 +401,7 @@ def runs_without_systemd():
 def stopping_flushes_to_those_who_read():
     d = Daemon(rooms='{ name = "lobby"; log_size = "16M"; history = 0; }')
     reader, talker = d.join(nick="reader", rcvbuf=8192), d.join(nick="talker")
-    threading.Thread(target=lambda: talker.rest(60), daemon=True).start()
+    drain(talker)
     total = 20000
     talker.send("".join("%06d %s\n" % (i, "." * 90) for i in range(total)))
     wait_for(lambda: d.metric("messages_total") >= total)
@@ -418,7 +417,7 @@ def stopping_flushes_to_those_who_read():
 def stopping_waits_no_longer_than_drain_timeout():
     d = Daemon(extra="drain_timeout = 1.0;", rooms='{ name = "lobby"; log_size = "16M"; history = 0; }')
     stuck, talker = d.join(nick="stuck", rcvbuf=4096), d.join(nick="talker")
-    threading.Thread(target=lambda: talker.rest(60), daemon=True).start()
+    drain(talker)
     talker.send(("x" * 1000 + "\n") * 9000)
     wait_for(lambda: d.metric("messages_total") >= 9000)
     started = time.monotonic()

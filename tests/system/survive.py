@@ -1,0 +1,395 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Nobody notices a restart: crashes, restarts and upgrades, with a stand-in for systemd's fd store."""
+
+import random
+import signal
+import socket
+import struct
+import time
+
+from load import Load
+from testing import *
+
+ROOMS = '{ name = "lobby"; announce_max = 0; history = 0; }'
+DEFAULTS = "room_defaults: { history = 0; log_size = \"8M\"; announce_max = 0; };"
+
+
+def report(load):
+    result = load.finish()
+    note("%(lines)d lines, %(deliveries)d deliveries compared, longest silence %(longest_silence).3f s" % result)
+    for p in result["problems"]:
+        note(p)
+    equal(result["n_problems"], 0)
+    check(result["deliveries"] > 0)
+    load.close()
+
+
+def during(load, steps):
+    """Runs the load while steps() (a generator) goes from one wait (seconds) to the next."""
+    state = {"at": time.monotonic()}
+
+    def done():
+        while time.monotonic() >= state["at"]:
+            try:
+                state["at"] = time.monotonic() + next(steps)
+            except StopIteration:
+                return True
+        return False
+
+    load.run(done)
+
+
+@test
+def kills_at_random_instants():
+    """SIGKILL under load, also several within 100 ms and during the start."""
+    rounds = int(os.environ.get("CHATD_KILLS", "100" if SCALE >= 1 else "15"))
+    d = Daemon(rooms=ROOMS, extra=DEFAULTS, store=True, workers=4)
+    load = Load("127.0.0.1", d.port, 200 if SCALE >= 1 else 60, 10)
+    rng = random.Random(3)
+
+    def steps():
+        for i in range(rounds):
+            yield rng.random() * 0.25
+            d.kill()
+            d.spawn()
+            if i % 5 == 4:  # and again while it starts
+                for _ in range(rng.randrange(1, 4)):
+                    yield rng.random() * 0.03
+                    d.kill()
+                    d.spawn()
+            while not d.ready:
+                d.drain_notify()
+                check(d.alive(), d.log()[-2000:])
+                yield 0.002
+        yield 0.3
+
+    during(load, steps())
+    status = d.json("status")
+    note("%d takeovers" % status["takeover"]["count"])
+    equal(status["takeover"]["closed"], 0)
+    equal(status["takeover"]["clients"], len(load.members))
+    check("can't be" not in d.log(), [l for l in d.log().splitlines() if "can't be" in l][:5])
+    report(load)
+
+
+@test
+def restarts_by_the_service_manager():
+    d = Daemon(rooms=ROOMS, extra=DEFAULTS, store=True, workers=4)
+    load = Load("127.0.0.1", d.port, 100, 5)
+
+    def steps():
+        for _ in range(20 if SCALE >= 1 else 6):
+            yield 0.2
+            d.signal(signal.SIGUSR1)
+            while d.alive():
+                yield 0.001
+            equal(d.status, 0)
+            d.spawn()
+            while not d.ready:
+                d.drain_notify()
+                yield 0.001
+        yield 0.2
+
+    during(load, steps())
+    report(load)
+
+
+@test
+def restarts_without_a_service_manager():
+    """`chatctl restart` and SIGUSR2, under load, with the other binary every second time."""
+    d = Daemon(rooms=ROOMS, extra=DEFAULTS, workers=4, start=False)
+    d.binary = os.path.join(d.dir, "chatd")
+    shutil.copy(CHATD, d.binary)
+    d.start()
+    pid = d.pid
+    load = Load("127.0.0.1", d.port, 200 if SCALE >= 1 else 60, 10)
+    count = 20 if SCALE >= 1 else 6
+
+    def steps():
+        for i in range(count):
+            yield 0.2
+            if i % 2:
+                # As a package manager does it: the new file takes the old one's name.
+                shutil.copy(CHATD, d.binary + ".new")
+                os.rename(d.binary + ".new", d.binary)
+                p = subprocess.Popen([CHATCTL, "-s", d.socket, "restart"], stdout=subprocess.PIPE)
+                while p.poll() is None:
+                    yield 0.005
+                equal(p.returncode, 0)
+                check(b" closed, nobody was served for " in p.stdout.read())
+                p.stdout.close()
+            else:
+                d.signal(signal.SIGUSR2)
+                yield 0.3
+        yield 0.2
+
+    during(load, steps())
+    t = d.json("status")["takeover"]
+    equal((t["count"], t["closed"], t["clients"]), (count, 0, len(load.members)))
+    equal(d.pid, pid)
+    check(d.alive())
+    report(load)
+
+
+@test
+def everything_comes_back():
+    """Nick, room, listener, half a line, unread replies, history; who was not greeted is greeted once."""
+    other = free_port()
+    d = Daemon(store=True, start=False)
+    d.write_config(rooms='{ name = "lobby"; }, { name = "den"; }', listeners="""
+      { name = "chat"; type = "tcp"; mode = "chat"; listen = "[::]:%d"; room = "lobby"; },
+      { name = "echo"; type = "tcp"; mode = "echo"; listen = "127.0.0.1:%d"; },
+      { name = "other"; type = "tcp"; mode = "chat"; listen = "127.0.0.1:%d"; room = "den"; }
+      """ % (d.port, d.echo_port, other))
+    d.start()
+    alice, bob = d.join(nick="alice"), d.join(nick="bob")
+    den = d.connect(port=other)
+    den.expect(WELCOME)
+    echo = d.connect(port=d.echo_port)
+    echo.send("half")
+    echo.expect("half")
+    bob.send("/join secret\n")
+    bob.expect("* You are in secret.\n")
+    bob.send("in the secret room\n")
+    bob.expect("bob: in the secret room\n")
+    alice.expect("* bob left lobby\n")
+    alice.send("half a li")
+    time.sleep(0.1)
+    before = {c["id"]: (c["nick"], c["room"], c["listener"], c["address"]) for c in d.json("list", "clients")}
+    d.kill()
+    # These wait in the backlog while nobody is there.
+    late = [d.connect() for _ in range(3)]
+    late[0].send("/nick late\nhi\n")
+    alice.send("ne, continued")
+    d.start()
+    after = {c["id"]: (c["nick"], c["room"], c["listener"], c["address"]) for c in d.json("list", "clients")}
+    for i, c in before.items():
+        equal(after.get(i), c)
+    for c in late:
+        c.expect(WELCOME)
+    late[0].expect("late: hi\n")
+    alice.send(" here\n")
+    alice.expect("alice: half a line, continued here\n")
+    echo.send(" and half")
+    echo.expect(" and half")
+    den.send("den\n")
+    den.expect("den\n")
+    bob.nothing()
+    bob.send("/nick bobby\n")
+    bob.expect("* bob is now bobby\n")
+    late[1].send("/nick Alice\n")
+    late[1].expect("* Alice is taken.\n")
+    c = d.join()
+    c.send("/join secret\n")
+    c.expect("bob: in the secret room\n")
+    equal(alice.buf.count(b"Welcome"), 0)
+    status = d.json("status")
+    equal((status["takeover"]["count"], status["takeover"]["clients"], status["takeover"]["closed"]), (1, 4, 0))
+    check(0 < status["takeover"]["gap"] < 10)
+    out = d.ctl("status")[1]
+    check(re.search(r"^clients    8 \(all of them survive a restart or a crash\)$", out, re.M), out)
+    check(re.search(r"^takeovers  1, the last .*: 4 clients came across, 0 closed, nobody was served for", out, re.M), out)
+
+
+@test
+def unread_output_comes_back():
+    """A client that does not read while chatd dies several times gets all of it, once."""
+    d = Daemon(store=True, rooms='{ name = "lobby"; history = 0; log_size = "16M"; }')
+    reader, talker = d.join(nick="reader", rcvbuf=4096), d.join(nick="talker")
+    drain(talker)
+    echo = d.connect(port=d.echo_port, rcvbuf=4096)
+    blob = random.Random(5).randbytes(100_000)
+    echo.send(blob)
+    total = 60000
+    for i in range(0, total, 1000):
+        talker.send("".join("%06d %s\n" % (k, "." * 90) for k in range(i, i + 1000)))
+        if i in (10000, 30000, 50000):
+            d.kill()
+            d.start()
+    wait_for(lambda: "%06d" % (total - 1) in d.ctl("tail", "-n", "1", "lobby")[1], what="the last message")
+    d.kill()
+    d.start()
+    data = reader.expect(re.compile(rb"talker: %06d \.{90}\n" % (total - 1)), 60)
+    equal(re.findall(rb"^talker: (\d+) \.{90}$", data, re.M), [b"%06d" % i for i in range(total)])
+    got = b""
+    echo.sock.settimeout(10)
+    while len(got) < len(blob):
+        got += echo.sock.recv(1 << 16)
+    check(got == blob)
+
+
+@test
+def those_who_leave_while_chatd_is_away():
+    d = Daemon(store=True)
+    a, b, c = d.join(nick="a"), d.join(nick="b"), d.join(nick="c")
+    a.expect("is now c\n")
+    d.kill()
+    b.send("my last words\n")
+    b.close()
+    c.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    c.close()
+    d.start()
+    text = a.expect(re.compile(rb"(?s)(?=.*b: my last words\n)(?=.*\* b left lobby\n)(?=.*\* c left lobby\n).*"))
+    check(text.index(b"b: my last words\n") < text.index(b"* b left lobby\n"))
+    wait_for(lambda: d.json("status")["clients"] == 1)
+
+
+@test
+def a_stop_is_an_end():
+    d = Daemon(store=True)
+    a = d.join(nick="alice")
+    d.stop()
+    check(a.rest().endswith(b"* chatd is going down\n"))
+    equal(d.stored, {})
+    d.start()
+    equal(d.json("status")["takeover"]["count"], 0)
+
+
+@test
+def a_successor_that_fails_leaves_the_old_one_serving():
+    d = Daemon(start=False)
+    d.binary = os.path.join(d.dir, "chatd")
+    shutil.copy(CHATD, d.binary)
+    d.start()
+    a = d.join(nick="alice")
+
+    def replace(text):
+        with open(d.binary + ".new", "w") as f:
+            f.write(text)
+        os.chmod(d.binary + ".new", 0o755)
+        os.rename(d.binary + ".new", d.binary)
+
+    for text, why in (("#!/bin/sh\necho no such library >&2; exit 127\n", "no such library"),
+                      ("#!/bin/sh\nsleep 60\n", "does not end"),
+                      ("#!/bin/sh\necho something else\n", "is no chatd"),
+                      ("not a program", "")):
+        replace(text)
+        code, out, err = d.ctl("restart")
+        check(code == 1 and why in err, code, err)
+        a.send("served\n")
+        a.expect("alice: served\n")
+    os.unlink(d.binary)
+    code, out, err = d.ctl("restart")
+    check(code == 1 and "No such file" in err, err)
+    shutil.copy(CHATD, d.binary)
+    with open(d.config, "a") as f:
+        f.write("nonsense = 1;\n")
+    code, out, err = d.ctl("restart")
+    check(code == 1 and "nonsense" in err, err)
+    d.write_config()
+    equal(d.ctl("restart")[0], 0)
+    a.send("still served\n")
+    a.expect("alice: still served\n")
+
+
+@test
+def an_abort_is_survived():
+    d = Daemon(store=True)
+    a = d.join(nick="alice")
+    d.signal(signal.SIGABRT)
+    d.wait()
+    d.start()
+    a.send("here\n")
+    a.expect("alice: here\n")
+
+
+@test
+def state_that_can_not_be_trusted_is_refused():
+    """Damaged and foreign state: those clients are closed, and chatd serves all the same."""
+    for damage in ("clients-magic", "clients-other", "rooms-magic", "rooms-type", "keeper-type", "entry"):
+        d = Daemon(store=True)
+        a = d.join(nick="alice")
+        d.kill()
+        d.drain_notify()
+        clients, rooms = d.stored["chatd-clients"][0], d.stored["chatd-rooms"][0]
+        if damage == "clients-magic":
+            os.pwrite(clients, b"garbage!", 0)
+        elif damage == "clients-other":
+            os.pwrite(clients, struct.pack("I", 99), 8)  # another layout's version
+        elif damage == "rooms-magic":
+            os.pwrite(rooms, b"garbage!", 0)
+        elif damage == "rooms-type":
+            os.dup2(os.open("/dev/null", os.O_RDWR), rooms)
+        elif damage == "keeper-type":
+            for name in [n for n in d.stored if n.startswith("chatd-keeper")]:
+                os.dup2(os.open("/dev/null", os.O_RDWR), d.stored[name][0])
+        elif damage == "entry":
+            # The entry's flags, wherever they are: overwrite the nick with what no nick can be.
+            data = os.pread(clients, 64 << 20, 0)
+            at = data.find(b"alice")
+            while at >= 0:
+                os.pwrite(clients, b"\033\033\033\033\033", at)
+                at = data.find(b"alice", at + 1)
+        d.start()
+        b = d.join(nick="bob")
+        b.send("served\n")
+        b.expect("bob: served\n")
+        if damage != "keeper-type":
+            check("can't be" in d.log(), damage, d.log())
+        # The connection may take an orderly end only.
+        if damage != "keeper-type":
+            data = a.rest()
+            note("%s: %r" % (damage, data))
+        d.kill()
+        d.start()
+        b.send("and after the next crash\n")
+        b.expect("bob: and after the next crash\n")
+        d.clean_up()
+
+
+@test
+def the_keeper_is_merged():
+    """Thousands of clients come and go; what the keeper holds stays bounded, and a crash loses nobody."""
+    d = Daemon(store=True, rooms=ROOMS)
+    clients = [d.join() for _ in range(1500 if SCALE >= 1 else 300)]
+    for i in range(0, len(clients), 2):
+        clients[i].close()
+    rest = clients[1::2]
+    wait_for(lambda: d.json("status")["clients"] == len(rest))
+    time.sleep(2.5)
+    d.drain_notify()
+    pairs = [n for n in d.stored if n.startswith("chatd-keeper")]
+    check(len(pairs) <= 6, pairs)
+    equal(d.json("status")["takeover"]["uncovered"], 0)
+    for _ in range(3):
+        d.kill()
+        d.start()
+        equal(d.json("status")["takeover"]["clients"], len(rest))
+    rest[0].send("all here\n")
+    for c in rest:
+        c.expect("all here\n")
+
+
+@test
+def ten_thousand_idle_and_a_hundred_talking():
+    import resource
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    idle = min(10000, hard - 2000) if SCALE >= 1 else 500
+    d = Daemon(rooms=ROOMS, extra=DEFAULTS, store=True, workers=2)
+    load = Load("127.0.0.1", d.port, 100, 5, idle=idle)
+    wait_for(lambda: d.json("status")["takeover"]["uncovered"] == 0, 60, "the keeper")
+    gaps = []
+
+    def steps():
+        for i in range(6):
+            yield 1.5
+            d.signal(signal.SIGUSR1 if i % 2 else signal.SIGKILL)
+            while d.alive():
+                yield 0.001
+            d.spawn()
+            while not d.ready:
+                d.drain_notify()
+                yield 0.002
+            gaps.append(d.json("status")["takeover"]["gap"])
+        yield 1.0
+
+    during(load, steps())
+    t = d.json("status")["takeover"]
+    equal((t["closed"], t["clients"]), (0, idle + 100))
+    note("%d idle and 100 talking clients: nobody was served for %s s" % (idle, ", ".join("%.2f" % g for g in gaps)))
+    report(load)
+
+
+main()
