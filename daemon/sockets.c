@@ -11,6 +11,8 @@
 #include <sys/socket.h>
 #include <systemd/sd-daemon.h>
 
+#define OWN_PREFIX "chatd-own-"
+
 struct passed {
 	int fd;
 	char *name;
@@ -20,6 +22,18 @@ struct sockets {
 	struct passed *at;
 	size_t n;
 };
+
+static bool has_prefix(const char *name, const char *prefix)
+{
+	return strncmp(name, prefix, strlen(prefix)) == 0;
+}
+
+/* Rather than something an admin named: "chatd-extra.socket" is a fine name for a unit. */
+static bool is_kept_by_us(const char *name)
+{
+	return has_prefix(name, OWN_PREFIX) || has_prefix(name, "chatd-keeper-") || strcmp(name, "chatd-rooms") == 0 ||
+	       strcmp(name, "chatd-clients") == 0;
+}
 
 static int add(struct sockets *s, int fd, char *name)
 {
@@ -97,7 +111,7 @@ void sockets_settle(struct sockets *s)
 		struct passed *p = &s->at[i];
 		if (p->fd < 0)
 			continue;
-		if (p->name && strncmp(p->name, "chatd-", 6) == 0) {
+		if (p->name && is_kept_by_us(p->name)) {
 			/* What came out of the fd store would come back at every start. */
 			sockets_unstore(p->name);
 			close(take_fd(&p->fd));
@@ -122,7 +136,7 @@ void sockets_each(const struct sockets *s, void (*fn)(const char *name, int fd, 
 
 char *sockets_own_name(const char *listener, char dst[static SOCKETS_OWN_NAME_MAX])
 {
-	snprintf(dst, SOCKETS_OWN_NAME_MAX, "chatd-own-%s", listener);
+	snprintf(dst, SOCKETS_OWN_NAME_MAX, OWN_PREFIX "%s", listener);
 	return dst;
 }
 
@@ -137,7 +151,7 @@ int sockets_claim(struct sockets *s, const char *name)
 int sockets_claim_prefix(struct sockets *s, const char *prefix, char *name, size_t size)
 {
 	for (size_t i = 0; i < s->n; i++)
-		if (s->at[i].fd >= 0 && s->at[i].name && strncmp(s->at[i].name, prefix, strlen(prefix)) == 0) {
+		if (s->at[i].fd >= 0 && s->at[i].name && has_prefix(s->at[i].name, prefix)) {
 			snprintf(name, size, "%s", s->at[i].name);
 			return take_fd(&s->at[i].fd);
 		}
@@ -187,7 +201,7 @@ static int find_passed(struct sockets *s, const struct listener_config *l, bool 
 	}
 	for (size_t i = 0; i < s->n; i++) {
 		struct passed *p = &s->at[i];
-		bool is_own = p->name && strncmp(p->name, "chatd-", 6) == 0;
+		bool is_own = p->name && has_prefix(p->name, OWN_PREFIX);
 		if (p->fd < 0 || (is_own && strcmp(p->name, own) != 0) || !fits(p->fd, &l->listen, true))
 			continue;
 		*ret_passed = !is_own;

@@ -1,0 +1,384 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""The installed chatd under a real systemd, booted in a container of its own (systemd-nspawn over an overlay)."""
+
+import ctypes
+import glob
+import json
+import random
+import signal
+import time
+
+from testing import *
+
+
+class Container:
+    def __init__(self):
+        need("systemd-nspawn", "nsenter", "mount", "make")
+        if os.geteuid() != 0:
+            raise Skip("only root can boot a container")
+        if not os.path.exists("/lib/systemd/systemd"):
+            raise Skip("systemd is not installed")
+        self.dir = tempfile.mkdtemp(prefix="chatd-container-")
+        self.nspawn = None
+        self.mounts = []
+        atexit.register(self.destroy)
+        self.mount("-t", "tmpfs", "-o", "size=1g", "tmpfs", self.dir)
+        self.root = os.path.join(self.dir, "root")
+        for name in ("upper", "work", "root"):
+            os.mkdir(os.path.join(self.dir, name))
+        self.mount("-t", "overlay", "-o", "lowerdir=/,upperdir=%s/upper,workdir=%s/work" % (self.dir, self.dir),
+                   "overlay", self.root)
+        for link in glob.glob(self.root + "/etc/systemd/system/*.wants/*"):
+            os.unlink(link)
+        self.install(BUILD)
+        with open(self.root + "/etc/machine-id", "w") as f:
+            f.write("0123456789abcdef0123456789abcdef\n")
+        self.run_on_host("systemd-sysusers", "--root=" + self.root)
+        env = dict(os.environ, SYSTEMD_NSPAWN_UNIFIED_HIERARCHY="1")
+        self.nspawn = subprocess.Popen(
+            ["systemd-nspawn", "--directory=" + self.root, "--boot", "--register=no", "--keep-unit",
+             "--private-network", "--console=pipe", "--quiet"],
+            stdin=subprocess.DEVNULL, stdout=open(os.path.join(self.dir, "console"), "wb"),
+            stderr=subprocess.STDOUT, env=env)
+        self.pid = wait_for(self.find_systemd, 30, "the container's systemd")
+        wait_for(lambda: self.try_run("systemctl", "is-system-running")[1].strip() in ("running", "degraded"), 60,
+                 "the container's boot")
+        self.sh("ip link set lo up || true")
+
+    def mount(self, *args):
+        p = run("mount", *args)
+        if p.returncode:
+            raise Skip("can't mount: %s" % p.stderr.decode().strip())
+        self.mounts.append(args[-1])
+
+    def run_on_host(self, *args):
+        p = run(*args, timeout=120)
+        check(p.returncode == 0, args, p.stdout.decode(), p.stderr.decode())
+        return p.stdout.decode()
+
+    def install(self, build):
+        self.run_on_host("make", "-s", "-C", build, "install", "DESTDIR=" + self.root)
+        with open(os.path.join(build, "Makefile")) as f:
+            self.prefix = re.search(r"^prefix = (.*)$", f.read(), re.M).group(1)
+        self.config = glob.glob(self.root + "/etc/chatd.conf") + glob.glob(self.root + self.prefix + "/etc/chatd.conf")
+        self.config = self.config[0]
+
+    def find_systemd(self):
+        check(self.nspawn.poll() is None, "systemd-nspawn ended:", open(os.path.join(self.dir, "console")).read()[-2000:])
+        for path in glob.glob("/proc/[0-9]*/stat"):
+            try:
+                with open(path) as f:
+                    text = f.read()
+            except OSError:
+                continue
+            fields = text.rsplit(")", 1)[1].split()
+            if int(fields[1]) == self.nspawn.pid and "(systemd)" in text:
+                return int(path.split("/")[2])
+        return None
+
+    def try_run(self, *args, stdin=b"", timeout=60):
+        p = subprocess.run(["nsenter", "-t", str(self.pid), "-a", "--", *args], input=stdin, capture_output=True,
+                           timeout=timeout)
+        return p.returncode, p.stdout.decode(errors="replace"), p.stderr.decode(errors="replace")
+
+    def run(self, *args, **kwargs):
+        code, out, err = self.try_run(*args, **kwargs)
+        check(code == 0, args, "gave", code, out, err)
+        return out
+
+    def sh(self, text):
+        return self.run("sh", "-c", text)
+
+    def systemctl(self, *args):
+        return self.run("systemctl", *args)
+
+    def show(self, what, unit="chatd.service"):
+        return self.run("systemctl", "show", "-P", what, unit).strip()
+
+    def journal(self, *args):
+        return [json.loads(l) for l in self.run("journalctl", "-o", "json", "--all", *args).splitlines()]
+
+    def popen(self, *args, **kwargs):
+        """Python inside the container's network, with the host's files."""
+        return subprocess.Popen(["nsenter", "-t", str(self.pid), "-n", "--", *args], **kwargs)
+
+    def nc(self, script, port=5050, timeout=15):
+        """A person with nc: the shell script's output goes to it."""
+        return self.run("sh", "-c", "(%s) | timeout %d nc 127.0.0.1 %d" % (script, timeout, port))
+
+    def write_config(self, text):
+        with open(self.config, "w") as f:
+            f.write(text)
+
+    def chatd_pid(self):
+        """As the host sees it."""
+        inside = self.show("MainPID")
+        for path in glob.glob("/proc/[0-9]*/status"):
+            try:
+                with open(path) as f:
+                    text = f.read()
+            except OSError:
+                continue
+            found = re.search(r"^NSpid:\s+(\d+)\s+(\d+)$", text, re.M)
+            if found and found.group(2) == inside and "Name:\tchatd" in text:
+                return int(found.group(1))
+        raise Failure("no chatd with pid %s in the container" % inside)
+
+    def destroy(self):
+        if self.nspawn and self.nspawn.poll() is None:
+            if getattr(self, "pid", None):
+                os.kill(self.pid, signal.SIGRTMIN + 4)  # poweroff
+            try:
+                self.nspawn.wait(20)
+            except subprocess.TimeoutExpired:
+                self.nspawn.kill()
+                self.nspawn.wait()
+        for m in reversed(self.mounts):
+            run("umount", "-l", m)
+        self.mounts = []
+        try:
+            os.rmdir(self.dir)
+        except OSError:
+            pass
+
+
+shared = {}
+
+
+def container():
+    if "skip" in shared:
+        raise Skip(shared["skip"])
+    if "it" not in shared:
+        try:
+            if os.environ.get("CHATD_NO_CONTAINER"):
+                raise Skip("the container tests run with the plain build only")
+            shared["it"] = Container()
+            with open(shared["it"].config) as f:
+                shared["config"] = f.read()
+        except Skip as e:
+            shared["skip"] = str(e)
+            raise
+    c = shared["it"]
+    c.try_run("systemctl", "stop", "chatd.socket", "chatd.service")
+    c.try_run("systemctl", "reset-failed")
+    c.sh("rm -rf /run/systemd/system/chatd.service.d; systemctl daemon-reload")
+    c.write_config(shared["config"])
+    return c
+
+
+def drop_in(c, text):
+    c.sh("mkdir -p /run/systemd/system/chatd.service.d && printf '%%b' '%s' >/run/systemd/system/chatd.service.d/t.conf"
+         " && systemctl daemon-reload" % text.replace("\n", "\\n"))
+
+
+@test
+def starts_and_tells_so():
+    c = container()
+    c.systemctl("start", "chatd")
+    equal(c.show("ActiveState"), "active")
+    equal(c.show("User"), "chatd")
+    check(re.fullmatch(r"0 clients in 1 room, 2 listeners, \d+ workers?", c.show("StatusText")), c.show("StatusText"))
+    out = c.nc("printf 'hello\\n'; sleep 1.5; systemctl show -P StatusText chatd >/tmp/status; printf 'quit\\n'")
+    check("guest1: hello\n" in out, out)
+    check("1 client in 1 room" in c.sh("cat /tmp/status"))
+    out = c.run("chatctl", "status")
+    check("all of them survive" in out, out)
+    mode = c.sh("stat -c '%A %U %G' /run/chatd/control.sock").strip()
+    equal(mode, "srw-rw---- chatd chatd")
+    # Of the group one may, others may not.
+    c.sh("useradd -r -G chatd friend 2>/dev/null; useradd -r stranger 2>/dev/null; true")
+    c.sh("setpriv --reuid friend --regid nogroup --init-groups chatctl send lobby hi")
+    code, _, err = c.try_run("setpriv", "--reuid", "stranger", "--regid", "nogroup", "--clear-groups", "chatctl", "status")
+    check(code == 3 and "Permission denied" in err, err)
+
+
+@test
+def stops_in_order():
+    c = container()
+    c.systemctl("start", "chatd")
+    since = c.sh("date +%s.%N").strip()
+    out = c.nc("printf 'hello\\n'; sleep 0.5; systemctl stop chatd; sleep 0.5")
+    check(out.endswith("guest1: hello\n* chatd is going down\n"), out)
+    equal(c.show("Result"), "success")
+    messages = [m["MESSAGE"] for m in c.journal("-u", "chatd", "--since", "@" + since)]
+    order = [next(i for i, m in enumerate(messages) if re.search(p, m))
+             for p in ("^stopping$", r"^\d+ workers ended$", "^stopped$")]
+    equal(order, sorted(order))
+    # Nothing is left for the next start.
+    c.systemctl("start", "chatd")
+    equal(json.loads(c.run("chatctl", "--json", "status"))["takeover"]["count"], 0)
+
+
+@test
+def socket_activation_by_name():
+    c = container()
+    c.systemctl("start", "chatd.socket")
+    equal(c.show("ActiveState"), "inactive")
+    out = c.nc("printf 'hello\\n'; sleep 1; printf 'quit\\n'")
+    check("guest1: hello\n" in out, out)
+    equal(c.show("ActiveState"), "active")
+    listeners = json.loads(c.run("chatctl", "--json", "list", "listeners"))
+    equal({l["name"]: l["socket"] for l in listeners}, {"chat": "systemd", "echo": "own"})
+
+
+@test
+def socket_activation_by_address():
+    c = container()
+    c.sh("""cat >/run/systemd/system/chatd-echo.socket <<E
+[Socket]
+ListenStream=127.0.0.1:5007
+Service=chatd.service
+E
+systemctl daemon-reload""")
+    try:
+        c.systemctl("start", "chatd-echo.socket")
+        equal(c.sh("printf 'abc\\n' | timeout 5 nc -N 127.0.0.1 5007"), "abc\n")
+        listeners = json.loads(c.run("chatctl", "--json", "list", "listeners"))
+        equal({l["name"]: l["socket"] for l in listeners}, {"chat": "own", "echo": "systemd"})
+    finally:
+        c.sh("systemctl stop chatd-echo.socket; rm /run/systemd/system/chatd-echo.socket; systemctl daemon-reload")
+
+
+@test
+def reloads():
+    c = container()
+    c.systemctl("start", "chatd")
+    text = shared["config"].replace("max_message = 4096", "max_message = 20")
+    check(text != shared["config"])
+    c.write_config(text)
+    c.systemctl("reload", "chatd")
+    out = c.nc("printf 'this is longer than that\\n'; sleep 0.3; printf 'quit\\n'")
+    check("longer than 20 bytes" in out, out)
+    c.write_config(text + "\nmistake = 1;\n")
+    code, _, err = c.try_run("systemctl", "reload", "chatd")
+    check(code != 0)
+    log = "\n".join(m["MESSAGE"] for m in c.journal("-u", "chatd"))
+    check("mistake" in log and "nothing has changed" in log, log)
+    equal(c.show("ActiveState"), "active")
+
+
+@test
+def logs_with_fields():
+    c = container()
+    c.systemctl("start", "chatd")
+    c.sh("(sleep 2) | timeout 5 nc 127.0.0.1 5050 >/dev/null & sleep 0.5; "
+         "chatctl kick $(chatctl --json list clients | grep -o '\"id\":[0-9]*' | cut -d: -f2) 'bye'")
+    kicked = c.journal("-u", "chatd", "MESSAGE_ID=5f2d9a3b6c1e4d1c9b1f0a7d3c5e8f07")[-1]
+    check(kicked["CHATD_CLIENT"].isdigit() and kicked["PRIORITY"] == "5", kicked)
+    listener = c.journal("-u", "chatd", "CHATD_LISTENER=chat")[-1]
+    check(listener["MESSAGE"].startswith("listener chat: tcp chat on [::]:5050, room lobby"), listener)
+
+
+PTRACE_SEIZE, PTRACE_INTERRUPT, WALL = 0x4206, 0x4207, 0x40000000
+
+
+def traced_has_ended(thread):
+    try:
+        pid, status = os.waitpid(thread, os.WNOHANG | WALL)
+    except ChildProcessError:
+        return True
+    return pid and not os.WIFSTOPPED(status)
+
+
+@test
+def the_watchdog_notices_a_stuck_worker():
+    c = container()
+    drop_in(c, "[Service]\nWatchdogSec=4\n")
+    c.systemctl("start", "chatd")
+    p = c.popen("nc", "127.0.0.1", "5050", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        check(b"Welcome" in p.stdout.readline())
+        pid = c.chatd_pid()
+        worker = next(int(t) for t in os.listdir("/proc/%d/task" % pid)
+                      if open("/proc/%d/task/%s/comm" % (pid, t)).read().strip() == "chatd/0")
+        libc = ctypes.CDLL(None, use_errno=True)
+        libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+        check(libc.ptrace(PTRACE_SEIZE, worker, None, None) == 0, "ptrace:", os.strerror(ctypes.get_errno()))
+        check(libc.ptrace(PTRACE_INTERRUPT, worker, None, None) == 0)
+        # The process can end only when its tracer, too, has seen this thread's end.
+        wait_for(lambda: traced_has_ended(worker), 30, "the watchdog")
+        wait_for(lambda: c.show("NRestarts") == "1", 30, "the restart")
+        log = "\n".join(m["MESSAGE"] for m in c.journal("-u", "chatd"))
+        check("worker chatd/0 makes no progress" in log, log)
+        wait_for(lambda: c.show("ActiveState") == "active", 10, "the service")
+        p.stdin.write(b"I noticed nothing\n")
+        p.stdin.flush()
+        check(b"guest1: I noticed nothing" in p.stdout.readline())
+    finally:
+        p.kill()
+        p.wait()
+
+
+@test
+def kills_restarts_and_upgrades_under_load():
+    """200 clients in 10 rooms, 4 workers: SIGKILLs at random instants, restarts, upgrades to another version."""
+    c = container()
+    kills = int(os.environ.get("CHATD_KILLS", "100"))
+    c.write_config(shared["config"].replace("workers = 0", "workers = 4").replace(
+        "max_clients_per_address = 1000", "max_clients_per_address = 0").replace(
+        'room_defaults: { history = 20; log_size = "1M"; announce_max = 100; }',
+        'room_defaults: { history = 0; log_size = "8M"; announce_max = 0; }'))
+    c.systemctl("start", "chatd")
+    p = c.popen("python3", os.path.join(os.path.dirname(os.path.abspath(__file__)), "load.py"), "127.0.0.1", "5050",
+                "200", "10", stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    rng = random.Random(11)
+    try:
+        equal(p.stdout.readline(), "ready\n")
+        for i in range(kills):
+            time.sleep(rng.random() * 0.3)
+            for _ in range(rng.randrange(1, 5) if i % 10 == 9 else 1):
+                c.try_run("systemctl", "kill", "-s", "KILL", "chatd")
+                time.sleep(rng.random() * 0.03)
+        wait_for(lambda: c.show("ActiveState") == "active", 20, "the service")
+        for i in range(20):
+            time.sleep(rng.random() * 0.3)
+            c.systemctl("restart", "chatd")
+        for i in range(5):
+            version = "0.1.0-upgrade%d" % i
+            upgrade(c, version)
+            c.systemctl("restart", "chatd")
+            status = json.loads(c.run("chatctl", "--json", "status"))
+            equal(status["version"], version)
+        time.sleep(0.5)
+        status = json.loads(c.run("chatctl", "--json", "status"))
+        p.stdin.close()
+        result = json.loads(p.stdout.read())
+        note("%d takeovers, the last without service for %.3f s" % (status["takeover"]["count"],
+                                                                    status["takeover"]["gap"]))
+        note("%(lines)d lines, %(deliveries)d deliveries compared, longest silence %(longest_silence).3f s" % result)
+        for problem in result["problems"]:
+            note(problem)
+        equal(result["n_problems"], 0)
+        equal((status["takeover"]["closed"], status["takeover"]["clients"]), (0, 200))
+        note("NRestarts=%s" % c.show("NRestarts"))
+    finally:
+        p.kill()
+        p.wait()
+
+
+def upgrade(c, version):
+    """A build whose version string differs, put in place as a package manager does."""
+    path = c.root + c.prefix + "/sbin/chatd"
+    build = os.path.join(c.dir, "build-" + version)
+    os.makedirs(build)
+    run_make = subprocess.run(
+        ["sh", "-ec", "cd '%s' && '%s/configure' -q --prefix='%s' --sysconfdir=/etc && "
+         "make -s -j2 chatd CPPFLAGS='-UPACKAGE_VERSION -DPACKAGE_VERSION=\\\"%s\\\"'" % (
+             build, os.path.abspath(SOURCE), c.prefix, version)], capture_output=True, timeout=300)
+    check(run_make.returncode == 0, run_make.stderr.decode()[-2000:])
+    shutil.copy(os.path.join(build, "chatd"), path + ".new")
+    os.rename(path + ".new", path)
+    shutil.rmtree(build)
+
+
+@test
+def security_score():
+    c = container()
+    out = c.run("systemd-analyze", "security", "chatd.service", "--no-pager")
+    score = float(re.search(r"Overall exposure level for chatd.service: ([\d.]+)", out).group(1))
+    note("systemd-analyze security: %.1f" % score)
+    check(score <= 1.5, out)
+
+
+main()
