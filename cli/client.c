@@ -53,7 +53,8 @@ int client_send(struct client *c, const char *method, json_t *parameters, bool m
 	size_t len, done = 0;
 
 	snprintf(name, sizeof(name), VARLINK_INTERFACE ".%s", method);
-	json_t *call = json_pack("{s:s,s:o}", "method", name, "parameters", parameters ? parameters : json_object());
+	json_t *call =
+	    json_pack("{s:s,s:o}", "method", name, "parameters", parameters ? parameters : json_object());
 	if (more)
 		json_object_set_new(call, "more", json_true());
 	_cleanup_free_ char *frame = call ? varlink_frame(call, &len) : NULL;

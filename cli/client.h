@@ -16,8 +16,9 @@ void client_close(struct client *c);
 int client_send(struct client *c, const char *method, json_t *parameters, bool more);
 
 /*
- * Waits for a reply. Returns 1 if more follow, 0 if it is the last, with *ret_parameters owned by the caller; -ECONNRESET
- * when the server has gone, -EREMOTEIO after an error, whose text is in *ret_error (free()d by the caller), or -errno.
+ * Waits for a reply. Returns 1 if more follow, 0 if it is the last, with *ret_parameters owned by the caller;
+ * -ECONNRESET when the server has gone, -EREMOTEIO after an error, whose text is in *ret_error (free()d by
+ * the caller), or -errno.
  */
 int client_receive(struct client *c, json_t **ret_parameters, char **ret_error);
 

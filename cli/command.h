@@ -44,7 +44,8 @@ int reach(const struct options *o, struct client **ret);
 /* After client_send() or client_receive() failed: says so and returns the status. */
 int explain(int r, const char *error);
 
-/* One call with one reply (owned by the caller), with all that can go wrong said on stderr. Returns the exit status. */
+/* One call with one reply (owned by the caller), with all that can go wrong said on stderr. Returns the exit
+ * status. */
 int call(const struct options *o, const char *method, json_t *parameters, json_t **ret);
 
 /* Writes JSON on a line of its own. */

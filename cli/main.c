@@ -14,15 +14,15 @@
 #define DEFAULT_SOCKET "/run/chatd/control.sock"
 
 static const struct command commands[] = {
-	{"status", "", "how chatd is", command_status},
-	{"list", "[clients|rooms|listeners]", "who and what is there", command_list},
-	{"send", "[--as NICK] ROOM TEXT...|-", "say something in a room (-: each line of stdin)", command_send},
-	{"tail", "[-n N] [-f] [-t] ROOM", "what was said in a room (-f: and goes on)", command_tail},
-	{"kick", "ID [REASON]", "disconnect a client", command_kick},
-	{"reload", "", "apply the configuration", command_reload},
-	{"restart", "", "run the program on disk, keeping everybody connected", command_restart},
-	{"check", "[FILE]", "check a configuration file", command_check},
-	{"metrics", "", "counters for Prometheus", command_metrics},
+    {"status", "", "how chatd is", command_status},
+    {"list", "[clients|rooms|listeners]", "who and what is there", command_list},
+    {"send", "[--as NICK] ROOM TEXT...|-", "say something in a room (-: each line of stdin)", command_send},
+    {"tail", "[-n N] [-f] [-t] ROOM", "what was said in a room (-f: and goes on)", command_tail},
+    {"kick", "ID [REASON]", "disconnect a client", command_kick},
+    {"reload", "", "apply the configuration", command_reload},
+    {"restart", "", "run the program on disk, keeping everybody connected", command_restart},
+    {"check", "[FILE]", "check a configuration file", command_check},
+    {"metrics", "", "counters for Prometheus", command_metrics},
 };
 
 #define N_COMMANDS (sizeof(commands) / sizeof(*commands))
@@ -51,7 +51,8 @@ int reach(const struct options *o, struct client **ret)
 {
 	int r = client_open(o->socket, ret);
 
-	return r < 0 ? fail(EXIT_UNREACHABLE, "chatd can't be reached at %s: %s", o->socket, strerror(-r)) : EXIT_DONE;
+	return r < 0 ? fail(EXIT_UNREACHABLE, "chatd can't be reached at %s: %s", o->socket, strerror(-r))
+		     : EXIT_DONE;
 }
 
 int explain(int r, const char *error)
@@ -97,13 +98,15 @@ static void print_help(void)
 		printf("  %-36s %s\n", left, commands[i].help);
 	}
 	puts("\n"
-	     "  -s, --socket PATH   the control socket (default: the configuration's, else " DEFAULT_SOCKET ")\n"
+	     "  -s, --socket PATH   the control socket (default: the configuration's, else " DEFAULT_SOCKET
+	     ")\n"
 	     "  -c, --config FILE   the configuration (" SYSCONFDIR "/chatd.conf)\n"
 	     "  -j, --json          output for programs\n"
 	     "  -h, --help          show this help\n"
 	     "  -V, --version       show the version\n"
 	     "\n"
-	     "Exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 chatd can't be reached. See chatctl(1).");
+	     "Exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 chatd can't be reached. See "
+	     "chatctl(1).");
 }
 
 /* The configuration's control.socket; the caller free()s it. A configuration that can't be read is none. */
@@ -123,9 +126,9 @@ static char *configured_socket(const char *path)
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{"socket", required_argument, NULL, 's'}, {"config", required_argument, NULL, 'c'},
-		{"json", no_argument, NULL, 'j'},	  {"help", no_argument, NULL, 'h'},
-		{"version", no_argument, NULL, 'V'},	  {NULL, 0, NULL, 0},
+	    {"socket", required_argument, NULL, 's'}, {"config", required_argument, NULL, 'c'},
+	    {"json", no_argument, NULL, 'j'},	      {"help", no_argument, NULL, 'h'},
+	    {"version", no_argument, NULL, 'V'},      {NULL, 0, NULL, 0},
 	};
 	struct options o = {.config = SYSCONFDIR "/chatd.conf"};
 	_cleanup_free_ char *configured = NULL;

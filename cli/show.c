@@ -39,7 +39,8 @@ static void print_survival(const json_t *status, const json_t *takeover)
 	if (!json_is_true(json_object_get(takeover, "store")))
 		puts(" (they survive `chatctl restart`; without systemd's fd store not a crash)");
 	else if (uncovered > 0)
-		printf(" (%" JSON_INTEGER_FORMAT " of them would not survive a crash: see chatd(8), SURVIVAL)\n",
+		printf(" (%" JSON_INTEGER_FORMAT
+		       " of them would not survive a crash: see chatd(8), SURVIVAL)\n",
 		       uncovered);
 	else
 		puts(" (all of them survive a restart or a crash)");
@@ -78,10 +79,11 @@ int command_status(const struct options *o, int argc, char **argv)
 		return EXIT_DONE;
 	}
 	printf("chatd %s, pid %" JSON_INTEGER_FORMAT ", up %s, configured by %s\n", string(reply, "version"),
-	       integer(reply, "pid"), format_duration(number(reply, "uptime"), uptime), string(reply, "config"));
+	       integer(reply, "pid"), format_duration(number(reply, "uptime"), uptime),
+	       string(reply, "config"));
 	print_survival(reply, json_object_get(reply, "takeover"));
-	printf("rooms      %" JSON_INTEGER_FORMAT "\nlisteners  %" JSON_INTEGER_FORMAT "\n", integer(reply, "rooms"),
-	       integer(reply, "listeners"));
+	printf("rooms      %" JSON_INTEGER_FORMAT "\nlisteners  %" JSON_INTEGER_FORMAT "\n",
+	       integer(reply, "rooms"), integer(reply, "listeners"));
 	printf("messages   %" JSON_INTEGER_FORMAT " since the start (%s received, %s sent)\n",
 	       integer(reply, "messages"), format_bytes(integer(reply, "received_bytes"), in),
 	       format_bytes(integer(reply, "sent_bytes"), out));
@@ -101,8 +103,8 @@ int command_status(const struct options *o, int argc, char **argv)
 
 static void print_clients(const json_t *list)
 {
-	static const char *const titles[] = {">ID",  "NICK",  "ROOM",  "LISTENER", "ADDRESS",
-					     "AGE", "IDLE", ">RECEIVED", ">SENT", ">BEHIND", NULL};
+	static const char *const titles[] = {">ID",  "NICK",	  "ROOM",  "LISTENER", "ADDRESS", "AGE",
+					     "IDLE", ">RECEIVED", ">SENT", ">BEHIND",  NULL};
 	struct table *t = table_new(titles);
 	const json_t *c;
 	char text[32];
@@ -126,7 +128,8 @@ static void print_clients(const json_t *list)
 
 static void print_rooms(const json_t *list)
 {
-	static const char *const titles[] = {"ROOM", ">MEMBERS", ">MESSAGES", "FORMAT", ">LOG", "CONFIGURED", NULL};
+	static const char *const titles[] = {"ROOM", ">MEMBERS",   ">MESSAGES", "FORMAT",
+					     ">LOG", "CONFIGURED", NULL};
 	struct table *t = table_new(titles);
 	const json_t *r;
 	char text[32];
@@ -146,7 +149,8 @@ static void print_rooms(const json_t *list)
 
 static void print_listeners(const json_t *list)
 {
-	static const char *const titles[] = {"LISTENER", "TYPE", "MODE", "ADDRESS", "ROOM", ">ACCEPTED", "SOCKET", NULL};
+	static const char *const titles[] = {"LISTENER", "TYPE",      "MODE",	"ADDRESS",
+					     "ROOM",	 ">ACCEPTED", "SOCKET", NULL};
 	struct table *t = table_new(titles);
 	const json_t *l;
 	size_t i;

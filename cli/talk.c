@@ -136,7 +136,7 @@ static int follow(const struct options *o, struct client *c, struct tail *t, cha
 		if (skipped > 0)
 			fprintf(stderr, "chatctl: %" JSON_INTEGER_FORMAT " messages skipped\n", skipped);
 		json_array_foreach(json_object_get(reply, "messages"), i, m)
-			print_message(o, m, t->with_time);
+		    print_message(o, m, t->with_time);
 		fflush(stdout);
 		t->next = json_integer_value(json_object_get(reply, "next"));
 		json_decref(reply);

@@ -20,7 +20,7 @@ union address {
 
 struct prefix {
 	uint8_t bytes[16]; /* IPv4 as ::ffff:a.b.c.d */
-	unsigned bits;     /* 0-128 */
+	unsigned bits;	   /* 0-128 */
 };
 
 /* Reads "IPv4:PORT" or "[IPv6]:PORT" (RFC 3986 brackets), port 1-65535. Returns 0 or -EINVAL. */

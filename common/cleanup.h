@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Ownership by scope: a variable marked _cleanup_(f) is released by f when it goes out of scope (as in systemd). */
+/* Ownership by scope: a variable marked _cleanup_(f) is released by f when it goes out of scope (as in
+ * systemd). */
 #ifndef COMMON_CLEANUP_H
 #define COMMON_CLEANUP_H
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Checks on text that comes from outside: names, UTF-8 (RFC 3629), terminal safety. No allocation except where said. */
+/* Checks on text that comes from outside: names, UTF-8 (RFC 3629), terminal safety. No allocation except
+ * where said. */
 #ifndef COMMON_TEXT_H
 #define COMMON_TEXT_H
 
@@ -23,15 +24,15 @@ bool text_room_valid(const char *s, size_t len);
 bool text_is_clean(const char *s, size_t len);
 
 /*
- * Copies text with control characters (C0 but tab, DEL, C1) and ill-formed UTF-8 replaced with U+FFFD, one for each
- * maximal ill-formed part (Unicode 15, 3.9 "Substitution of Maximal Subparts"). dst has room for len *
- * TEXT_SANITISE_GROWTH bytes and doesn't overlap src. Returns the bytes written; no NUL is added.
+ * Copies text with control characters (C0 but tab, DEL, C1) and ill-formed UTF-8 replaced with U+FFFD, one
+ * for each maximal ill-formed part (Unicode 15, 3.9 "Substitution of Maximal Subparts"). dst has room for len
+ * * TEXT_SANITISE_GROWTH bytes and doesn't overlap src. Returns the bytes written; no NUL is added.
  */
 size_t text_sanitise(char *dst, const char *src, size_t len);
 
 /*
- * Copies text for a log or a terminal: whatever text_sanitise() would replace, and the backslash, becomes \xNN. Cuts
- * what doesn't fit. Always ends dst with NUL and returns dst.
+ * Copies text for a log or a terminal: whatever text_sanitise() would replace, and the backslash, becomes
+ * \xNN. Cuts what doesn't fit. Always ends dst with NUL and returns dst.
  */
 char *text_escape(char *dst, size_t size, const char *src, size_t len);
 

@@ -19,13 +19,14 @@ struct varlink_input {
 int varlink_feed(struct varlink_input *in, const char *data, size_t len);
 
 /*
- * Takes the next message out. Returns 1 with an object that the caller owns, 0 if none is whole, -EMSGSIZE if it is
- * too long, or -EBADMSG if it isn't a JSON object.
+ * Takes the next message out. Returns 1 with an object that the caller owns, 0 if none is whole, -EMSGSIZE if
+ * it is too long, or -EBADMSG if it isn't a JSON object.
  */
 int varlink_next(struct varlink_input *in, json_t **ret);
 void varlink_input_clear(struct varlink_input *in);
 
-/* The message with its NUL as bytes, free()d by the caller; the length includes the NUL. NULL without memory. */
+/* The message with its NUL as bytes, free()d by the caller; the length includes the NUL. NULL without memory.
+ */
 char *varlink_frame(const json_t *message, size_t *ret_len);
 
 #endif

@@ -61,9 +61,9 @@ int clients_open(int fd, bool fresh, struct clients **ret)
 		h->layout = CLIENTS_LAYOUT;
 		h->capacity = CLIENTS_CAPACITY;
 		atomic_store(&h->next_id, 1);
-	} else if (h->magic != CLIENTS_MAGIC || h->layout != CLIENTS_LAYOUT || h->capacity != CLIENTS_CAPACITY ||
-		   atomic_load(&h->high) > CLIENTS_CAPACITY || h->n_origins > CLIENTS_ORIGINS ||
-		   atomic_load(&h->next_id) > UINT64_MAX / 2) {
+	} else if (h->magic != CLIENTS_MAGIC || h->layout != CLIENTS_LAYOUT ||
+		   h->capacity != CLIENTS_CAPACITY || atomic_load(&h->high) > CLIENTS_CAPACITY ||
+		   h->n_origins > CLIENTS_ORIGINS || atomic_load(&h->next_id) > UINT64_MAX / 2) {
 		clients_close(cs);
 		return -EBADMSG;
 	}

@@ -2,13 +2,15 @@
 /*
  * The table of clients in a memory file: everything about a connection that has to outlive the process.
  *
- * A client's entry holds its state twice; a change is prepared in the other half and becomes true by the single store
- * of `live`. Where a change and a message in a room belong together, an intent in the worker's scratch joins them.
+ * A client's entry holds its state twice; a change is prepared in the other half and becomes true by the
+ * single store of `live`. Where a change and a message in a room belong together, an intent in the worker's
+ * scratch joins them.
  *
- * Output is one stream of bytes, counted from 0 as the kernel counts them: bytes below out_end lie in the client's
- * outbox (at stream offset % CLIENT_OUT_SIZE), the rest is the room's log from cursor on. Input is counted likewise;
- * bytes from in_parsed on that were received are in a worker's scratch, or in the client's inbox at offset %
- * CLIENT_IN_SIZE. How much was really sent and received the kernel knows, so nothing is stored per send().
+ * Output is one stream of bytes, counted from 0 as the kernel counts them: bytes below out_end lie in the
+ * client's outbox (at stream offset % CLIENT_OUT_SIZE), the rest is the room's log from cursor on. Input is
+ * counted likewise; bytes from in_parsed on that were received are in a worker's scratch, or in the client's
+ * inbox at offset % CLIENT_IN_SIZE. How much was really sent and received the kernel knows, so nothing is
+ * stored per send().
  */
 #ifndef DAEMON_CLIENTS_H
 #define DAEMON_CLIENTS_H
@@ -80,17 +82,18 @@ struct scratch {
 
 /* How the state was handed on, for `chatctl status`. */
 struct client_history {
-	uint64_t takeovers;	 /* by successors of this state */
-	uint64_t last_us;	 /* CLOCK_REALTIME of the last one */
-	uint64_t last_clients;	 /* how many came across */
-	uint64_t last_closed;	 /* how many could not */
-	uint64_t last_gap_us;	 /* how long nobody was served */
+	uint64_t takeovers;    /* by successors of this state */
+	uint64_t last_us;      /* CLOCK_REALTIME of the last one */
+	uint64_t last_clients; /* how many came across */
+	uint64_t last_closed;  /* how many could not */
+	uint64_t last_gap_us;  /* how long nobody was served */
 };
 
 struct clients;
 
 uint64_t clients_file_size(void);
-/* Returns 0, -EBADMSG for a file of another layout, or -errno. Entries are checked by whoever takes them back. */
+/* Returns 0, -EBADMSG for a file of another layout, or -errno. Entries are checked by whoever takes them
+ * back. */
 int clients_open(int fd, bool fresh, struct clients **ret);
 void clients_close(struct clients *cs);
 

@@ -22,7 +22,7 @@ struct reader {
 };
 
 __attribute__((format(printf, 3, 4))) static void complain(struct reader *rd, const config_setting_t *at,
-							    const char *format, ...)
+							   const char *format, ...)
 {
 	const char *file = at ? config_setting_source_file(at) : NULL;
 	va_list ap;
@@ -37,12 +37,14 @@ __attribute__((format(printf, 3, 4))) static void complain(struct reader *rd, co
 
 /* --- values: each reader checks type and range, or complains and leaves *ret as it is --- */
 
-static bool get_unsigned(struct reader *rd, const config_setting_t *s, unsigned min, unsigned max, unsigned *ret)
+static bool get_unsigned(struct reader *rd, const config_setting_t *s, unsigned min, unsigned max,
+			 unsigned *ret)
 {
 	int type = config_setting_type(s);
 	long long v = type == CONFIG_TYPE_INT64 ? config_setting_get_int64(s) : config_setting_get_int(s);
 
-	if ((type != CONFIG_TYPE_INT && type != CONFIG_TYPE_INT64) || v < (long long)min || v > (long long)max) {
+	if ((type != CONFIG_TYPE_INT && type != CONFIG_TYPE_INT64) || v < (long long)min ||
+	    v > (long long)max) {
 		complain(rd, s, "%s must be a whole number from %u to %u", config_setting_name(s), min, max);
 		return false;
 	}
@@ -57,8 +59,8 @@ static bool get_seconds(struct reader *rd, const config_setting_t *s, double max
 		   : type == CONFIG_TYPE_INT64 ? (double)config_setting_get_int64(s)
 					       : (double)config_setting_get_int(s);
 
-	if ((type != CONFIG_TYPE_FLOAT && type != CONFIG_TYPE_INT && type != CONFIG_TYPE_INT64) || !(v >= 0) ||
-	    !(v <= max)) {
+	if ((type != CONFIG_TYPE_FLOAT && type != CONFIG_TYPE_INT && type != CONFIG_TYPE_INT64) ||
+	    !(v >= 0) || !(v <= max)) {
 		complain(rd, s, "%s must be a number of seconds from 0 to %.0f", config_setting_name(s), max);
 		return false;
 	}
@@ -85,7 +87,8 @@ static void get_size(struct reader *rd, const config_setting_t *s, uint64_t min,
 	if (type == CONFIG_TYPE_STRING)
 		ok = text_parse_size(config_setting_get_string(s), &v) == 0;
 	else if (type == CONFIG_TYPE_INT || type == CONFIG_TYPE_INT64) {
-		long long i = type == CONFIG_TYPE_INT ? config_setting_get_int(s) : config_setting_get_int64(s);
+		long long i =
+		    type == CONFIG_TYPE_INT ? config_setting_get_int(s) : config_setting_get_int64(s);
 		ok = i > 0;
 		v = (uint64_t)i;
 	}
@@ -136,7 +139,8 @@ static void read_group(struct reader *rd, const config_setting_t *group, const s
 		char allowed[512] = "";
 		size_t o = 0;
 		for (k = keys; k->name && o < sizeof(allowed); k++)
-			o += (size_t)snprintf(allowed + o, sizeof(allowed) - o, "%s%s", o ? ", " : "", k->name);
+			o += (size_t)snprintf(allowed + o, sizeof(allowed) - o, "%s%s", o ? ", " : "",
+					      k->name);
 		complain(rd, s, "unknown setting %s; allowed are %s", name ? name : "?", allowed);
 	}
 }
@@ -193,19 +197,19 @@ static void room_format(struct reader *rd, const config_setting_t *s, void *to)
 }
 
 static const struct key room_keys[] = {
-	{"name", room_name},
-	{"format", room_format},
-	{"history", room_history},
-	{"log_size", room_log_size},
-	{"announce_max", room_announce_max},
-	{NULL, NULL},
+    {"name", room_name},
+    {"format", room_format},
+    {"history", room_history},
+    {"log_size", room_log_size},
+    {"announce_max", room_announce_max},
+    {NULL, NULL},
 };
 
 static const struct key room_defaults_keys[] = {
-	{"history", room_history},
-	{"log_size", room_log_size},
-	{"announce_max", room_announce_max},
-	{NULL, NULL},
+    {"history", room_history},
+    {"log_size", room_log_size},
+    {"announce_max", room_announce_max},
+    {NULL, NULL},
 };
 
 static void read_room_defaults(struct reader *rd, const config_setting_t *s, void *to)
@@ -240,7 +244,8 @@ static void read_rooms(struct reader *rd, const config_setting_t *s, void *to)
 			complain(rd, e, "a room needs a name");
 		for (size_t k = 0; k < c->n_rooms; k++)
 			if (r->name[0] && strcmp(c->rooms[k].name, r->name) == 0)
-				complain(rd, e, "there are two rooms named \"%s\"; each needs its own name", r->name);
+				complain(rd, e, "there are two rooms named \"%s\"; each needs its own name",
+					 r->name);
 		c->n_rooms++;
 	}
 }
@@ -261,7 +266,8 @@ static void listener_name(struct reader *rd, const config_setting_t *s, void *to
 		return;
 	/* The name is systemd's FileDescriptorName=, too, which allows no colon (systemd.socket(5)). */
 	if (!text_room_valid(v, strlen(v)) || strlen(v) > CONFIG_NAME_MAX)
-		complain(rd, s, "name must have 1 to %d of the characters A-Z a-z 0-9 _ . and -", CONFIG_NAME_MAX);
+		complain(rd, s, "name must have 1 to %d of the characters A-Z a-z 0-9 _ . and -",
+			 CONFIG_NAME_MAX);
 	else
 		memcpy(lr->l->name, v, strlen(v) + 1);
 }
@@ -281,7 +287,9 @@ static void listener_listen(struct reader *rd, const config_setting_t *s, void *
 	const char *v = get_string(rd, s, "an address such as \"127.0.0.1:5050\" or \"[::]:5050\"");
 
 	if (v && address_parse(v, &((struct listener_reader *)to)->l->listen) < 0)
-		complain(rd, s, "listen must be an address such as \"127.0.0.1:5050\" or \"[::]:5050\", not \"%s\"", v);
+		complain(rd, s,
+			 "listen must be an address such as \"127.0.0.1:5050\" or \"[::]:5050\", not \"%s\"",
+			 v);
 }
 
 static void listener_room(struct reader *rd, const config_setting_t *s, void *to)
@@ -298,9 +306,13 @@ static void listener_backlog(struct reader *rd, const config_setting_t *s, void 
 }
 
 static const struct key listener_keys[] = {
-	{"name", listener_name},     {"type", listener_type}, {"mode", listener_mode},
-	{"listen", listener_listen}, {"room", listener_room}, {"backlog", listener_backlog},
-	{NULL, NULL},
+    {"name", listener_name},
+    {"type", listener_type},
+    {"mode", listener_mode},
+    {"listen", listener_listen},
+    {"room", listener_room},
+    {"backlog", listener_backlog},
+    {NULL, NULL},
 };
 
 static void find_handler(struct reader *rd, const config_setting_t *e, struct listener_reader *lr)
@@ -319,7 +331,8 @@ static void find_handler(struct reader *rd, const config_setting_t *e, struct li
 	for (const struct handler *const *h = handlers; *h && o < sizeof(allowed); h++)
 		o += (size_t)snprintf(allowed + o, sizeof(allowed) - o, "%s%s %s", o ? ", " : "", (*h)->type,
 				      (*h)->mode);
-	complain(rd, e, "there is no mode \"%s\" of type \"%s\"; allowed are %s", lr->mode, lr->type, allowed);
+	complain(rd, e, "there is no mode \"%s\" of type \"%s\"; allowed are %s", lr->mode, lr->type,
+		 allowed);
 }
 
 static void check_listener(struct reader *rd, const config_setting_t *e, const struct config *c,
@@ -332,12 +345,14 @@ static void check_listener(struct reader *rd, const config_setting_t *e, const s
 	if (l->handler && l->handler->uses_room && !l->room[0] && !config_setting_get_member(e, "room"))
 		memcpy(l->room, "lobby", 6);
 	if (l->handler && !l->handler->uses_room && config_setting_get_member(e, "room"))
-		complain(rd, config_setting_get_member(e, "room"), "mode \"%s\" has no room", l->handler->mode);
+		complain(rd, config_setting_get_member(e, "room"), "mode \"%s\" has no room",
+			 l->handler->mode);
 	for (size_t k = 0; k < c->n_listeners; k++) {
 		const struct listener_config *o = &c->listeners[k];
 		char text[ADDRESS_TEXT_MAX];
 		if (l->name[0] && strcmp(o->name, l->name) == 0)
-			complain(rd, e, "there are two listeners named \"%s\"; each needs its own name", l->name);
+			complain(rd, e, "there are two listeners named \"%s\"; each needs its own name",
+				 l->name);
 		if (l->handler && o->handler && l->handler->transport == o->handler->transport &&
 		    l->listen.sa.sa_family && address_equal(&o->listen, &l->listen))
 			complain(rd, e, "%s is taken by listener \"%s\"; each needs its own address",
@@ -406,8 +421,10 @@ static void read_log_level(struct reader *rd, const config_setting_t *s, void *t
 		return;
 	int level = log_level_parse(v);
 	if (level < 0)
-		complain(rd, s, "log_level must be \"error\", \"warning\", \"notice\", \"info\" or \"debug\", not \"%s\"",
-			 v);
+		complain(
+		    rd, s,
+		    "log_level must be \"error\", \"warning\", \"notice\", \"info\" or \"debug\", not \"%s\"",
+		    v);
 	else
 		((struct config *)to)->log_level = level;
 }
@@ -443,10 +460,13 @@ static void limit_linger(struct reader *rd, const config_setting_t *s, void *to)
 }
 
 static const struct key limit_keys[] = {
-	{"max_clients", limit_clients}, {"max_clients_per_address", limit_per_address},
-	{"max_rooms", limit_rooms},	{"lines_per_second", limit_lines},
-	{"idle_timeout", limit_idle},	{"room_linger", limit_linger},
-	{NULL, NULL},
+    {"max_clients", limit_clients},
+    {"max_clients_per_address", limit_per_address},
+    {"max_rooms", limit_rooms},
+    {"lines_per_second", limit_lines},
+    {"idle_timeout", limit_idle},
+    {"room_linger", limit_linger},
+    {NULL, NULL},
 };
 
 static void read_limits(struct reader *rd, const config_setting_t *s, void *to)
@@ -466,7 +486,8 @@ static void control_socket(struct reader *rd, const config_setting_t *s, void *t
 	if (!v)
 		return;
 	if (v[0] != '/' || strlen(v) >= sizeof(un.sun_path)) {
-		complain(rd, s, "socket must be an absolute path of at most %zu bytes", sizeof(un.sun_path) - 1);
+		complain(rd, s, "socket must be an absolute path of at most %zu bytes",
+			 sizeof(un.sun_path) - 1);
 		return;
 	}
 	free(c->control_socket);
@@ -485,9 +506,9 @@ static void control_group(struct reader *rd, const config_setting_t *s, void *to
 }
 
 static const struct key control_keys[] = {
-	{"socket", control_socket},
-	{"group", control_group},
-	{NULL, NULL},
+    {"socket", control_socket},
+    {"group", control_group},
+    {NULL, NULL},
 };
 
 static void read_control(struct reader *rd, const config_setting_t *s, void *to)
@@ -499,17 +520,17 @@ static void read_control(struct reader *rd, const config_setting_t *s, void *to)
 }
 
 static const struct key keys[] = {
-	{"workers", read_workers},
-	{"max_message", read_max_message},
-	{"drain_timeout", read_drain_timeout},
-	{"slow", read_slow},
-	{"log_level", read_log_level},
-	{"rooms", read_rooms},
-	{"room_defaults", read_room_defaults},
-	{"listeners", read_listeners},
-	{"limits", read_limits},
-	{"control", read_control},
-	{NULL, NULL},
+    {"workers", read_workers},
+    {"max_message", read_max_message},
+    {"drain_timeout", read_drain_timeout},
+    {"slow", read_slow},
+    {"log_level", read_log_level},
+    {"rooms", read_rooms},
+    {"room_defaults", read_room_defaults},
+    {"listeners", read_listeners},
+    {"limits", read_limits},
+    {"control", read_control},
+    {NULL, NULL},
 };
 
 /* What needs more than one setting to be judged. */
@@ -521,13 +542,15 @@ static void check_whole(struct reader *rd, const config_setting_t *root, const s
 	for (size_t i = 0; i < c->n_rooms; i++)
 		if (c->rooms[i].settings.log_size < min)
 			complain(rd, config_setting_get_elem(rooms, (unsigned)i),
-				 "the log of room \"%s\" is too small: log_size must be at least 16 times max_message",
+				 "the log of room \"%s\" is too small: log_size must be at least 16 times "
+				 "max_message",
 				 c->rooms[i].name);
 	if (c->room_defaults.log_size < min)
 		complain(rd, config_setting_get_member(root, "room_defaults"),
 			 "log_size in room_defaults must be at least 16 times max_message");
 	if (c->n_rooms > c->max_rooms)
-		complain(rd, rooms, "there are %zu rooms; limits.max_rooms allows %u", c->n_rooms, c->max_rooms);
+		complain(rd, rooms, "there are %zu rooms; limits.max_rooms allows %u", c->n_rooms,
+			 c->max_rooms);
 }
 
 static int read_config(config_t *lib, struct reader *rd, struct config **ret)
@@ -537,17 +560,17 @@ static int read_config(config_t *lib, struct reader *rd, struct config **ret)
 	if (!c)
 		return -ENOMEM;
 	*c = (struct config){
-		.max_message = 4096,
-		.drain_timeout_us = 5000000,
-		.slow = SLOW_SKIP,
-		.log_level = LOG_INFO,
-		.room_defaults = {.log_size = 1 << 20, .history = 20, .announce_max = 100},
-		.max_clients = 100000,
-		.max_clients_per_address = 1000,
-		.max_rooms = 1000,
-		.room_linger_us = 300000000,
-		.control_socket = strdup("/run/chatd/control.sock"),
-		.control_group = strdup("chatd"),
+	    .max_message = 4096,
+	    .drain_timeout_us = 5000000,
+	    .slow = SLOW_SKIP,
+	    .log_level = LOG_INFO,
+	    .room_defaults = {.log_size = 1 << 20, .history = 20, .announce_max = 100},
+	    .max_clients = 100000,
+	    .max_clients_per_address = 1000,
+	    .max_rooms = 1000,
+	    .room_linger_us = 300000000,
+	    .control_socket = strdup("/run/chatd/control.sock"),
+	    .control_group = strdup("chatd"),
 	};
 	config_setting_t *root = config_root_setting(lib);
 	read_group(rd, root, keys, c);
@@ -562,8 +585,8 @@ static int read_config(config_t *lib, struct reader *rd, struct config **ret)
 
 static void report_syntax(const config_t *lib, const char *file, FILE *errors)
 {
-	fprintf(errors, "%s:%d: %s\n", config_error_file(lib) ? config_error_file(lib) : file, config_error_line(lib),
-		config_error_text(lib));
+	fprintf(errors, "%s:%d: %s\n", config_error_file(lib) ? config_error_file(lib) : file,
+		config_error_line(lib), config_error_text(lib));
 }
 
 int config_load(const char *path, FILE *errors, struct config **ret)

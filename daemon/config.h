@@ -53,8 +53,9 @@ struct config {
 };
 
 /*
- * Reads and checks a file. Every error is written to errors as "FILE:LINE: what, and what is allowed", one per line.
- * Returns 0, -EINVAL after errors, or -ENOMEM. config_parse() reads a string; name stands for the file in errors.
+ * Reads and checks a file. Every error is written to errors as "FILE:LINE: what, and what is allowed", one
+ * per line. Returns 0, -EINVAL after errors, or -ENOMEM. config_parse() reads a string; name stands for the
+ * file in errors.
  */
 int config_load(const char *path, FILE *errors, struct config **ret);
 int config_parse(const char *text, const char *name, FILE *errors, struct config **ret);

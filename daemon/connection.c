@@ -37,10 +37,10 @@ struct connection {
 	struct source source;
 	int fd;
 	uint8_t pause;
-	bool blocked;	/* the kernel took less than it was given: wait for EPOLLOUT */
-	bool skipped;	/* there may be news in the room that it was not sent */
-	bool doomed;	/* to be closed when no pin is held */
-	bool retrying;	/* on the worker's list */
+	bool blocked;  /* the kernel took less than it was given: wait for EPOLLOUT */
+	bool skipped;  /* there may be news in the room that it was not sent */
+	bool doomed;   /* to be closed when no pin is held */
+	bool retrying; /* on the worker's list */
 	bool dead, eof, retired, lingering, ending, covered;
 	bool out_touched, in_touched; /* pages to give back when idle */
 	uint32_t events;
@@ -342,7 +342,8 @@ static void doom(struct connection *c)
 
 static void want(struct connection *c)
 {
-	uint32_t events = (c->lingering || (!c->pause && !c->eof) ? EPOLLIN : 0) | (c->blocked ? EPOLLOUT : 0);
+	uint32_t events =
+	    (c->lingering || (!c->pause && !c->eof) ? EPOLLIN : 0) | (c->blocked ? EPOLLOUT : 0);
 
 	if (c->dead || events == c->events)
 		return;
@@ -351,7 +352,8 @@ static void want(struct connection *c)
 	c->events = events;
 }
 
-/* Everything is sent: says goodbye, and waits for the peer's, or close() would reset what is still under way. */
+/* Everything is sent: says goodbye, and waits for the peer's, or close() would reset what is still under way.
+ */
 static void finish(struct connection *c)
 {
 	if (c->eof || c->lingering) {
@@ -376,7 +378,8 @@ static void discard_input(struct connection *c)
 
 /* --- output --- */
 
-/* A reader whose next message is gone goes on with the oldest at hand, or ends, as configured. Holds the pin. */
+/* A reader whose next message is gone goes on with the oldest at hand, or ends, as configured. Holds the pin.
+ */
 static void lapped(struct connection *c, const struct logring_view *v)
 {
 	uint64_t seq, pos;
@@ -583,7 +586,8 @@ static void store_leftover(struct connection *c, const char *from, uint64_t base
 	c->in_touched = true;
 }
 
-/* Receives straight into the worker's scratch, where a successor finds it, and lets the handler work on it. */
+/* Receives straight into the worker's scratch, where a successor finds it, and lets the handler work on it.
+ */
 static void input(struct connection *c, bool receive)
 {
 	struct scratch *s = worker_scratch(c->w);
@@ -763,14 +767,14 @@ static struct connection *make(struct worker *w, int fd, const union address *ad
 
 	if (c) {
 		*c = (struct connection){
-			.source.ready = ready,
-			.fd = fd,
-			.client = client,
-			.handler = handler,
-			.w = w,
-			.covered = covered,
-			.active = worker_now(w),
-			.address = *address,
+		    .source.ready = ready,
+		    .fd = fd,
+		    .client = client,
+		    .handler = handler,
+		    .w = w,
+		    .covered = covered,
+		    .active = worker_now(w),
+		    .address = *address,
 		};
 		if (worker_watch(w, fd, 0, &c->source) == 0)
 			goto good;
@@ -803,7 +807,8 @@ int connection_open(struct worker *w, int fd, const union address *address, stru
 	count(worker_counters(w), COUNT_CLIENTS_ACCEPTED, 1);
 	if (!covered)
 		count(worker_counters(w), COUNT_UNCOVERED, 1);
-	log_event(LOG_DEBUG, &(struct log_fields){EVENT_CLIENT_OPENED, client->id, NULL, connection_listener(c)},
+	log_event(LOG_DEBUG,
+		  &(struct log_fields){EVENT_CLIENT_OPENED, client->id, NULL, connection_listener(c)},
 		  "client %" PRIu64 " connected", client->id);
 	const struct client_origin *o = clients_origin(worker_shared(w)->clients, client->origin);
 	handler->opened(c, o ? o->room : "");
@@ -812,7 +817,8 @@ int connection_open(struct worker *w, int fd, const union address *address, stru
 }
 
 int connection_restore(struct worker *w, int fd, const union address *address, struct client *client,
-		       const struct handler *handler, bool covered, const struct connection_progress *progress)
+		       const struct handler *handler, bool covered,
+		       const struct connection_progress *progress)
 {
 	struct connection *c = make(w, fd, address, client, handler, covered);
 	const struct client_state *st = client_live(client);
@@ -963,15 +969,15 @@ void connection_info(const struct connection *c, struct connection_info *ret)
 
 	clock_gettime(CLOCK_REALTIME, &ts);
 	*ret = (struct connection_info){
-		.id = c->client->id,
-		.address = c->address,
-		.mode = c->handler->mode,
-		.age_us = (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000 - (int64_t)c->client->connected_us,
-		.idle_us = worker_now(c->w) - c->active,
-		.received = st->in_parsed + c->leftover,
-		.sent = c->sent,
-		.behind = st->out_end > c->sent ? st->out_end - c->sent : 0,
-		.covered = c->covered,
+	    .id = c->client->id,
+	    .address = c->address,
+	    .mode = c->handler->mode,
+	    .age_us = (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000 - (int64_t)c->client->connected_us,
+	    .idle_us = worker_now(c->w) - c->active,
+	    .received = st->in_parsed + c->leftover,
+	    .sent = c->sent,
+	    .behind = st->out_end > c->sent ? st->out_end - c->sent : 0,
+	    .covered = c->covered,
 	};
 	snprintf(ret->listener, sizeof(ret->listener), "%s", connection_listener(c));
 	memcpy(ret->nick, st->nick, st->nick_len);

@@ -5,7 +5,8 @@
  *	struct client_state *next = connection_begin(c);
  *	connection_printf(c, "* hello\n");	// goes to the outbox
  *	connection_consume(c, n);		// that much input is dealt with
- *	connection_commit(c, room or NULL);	// all of it becomes true, with what was put into the room's log
+ *	connection_commit(c, room or NULL);	// all of it becomes true, with what was put into the room's
+ *log
  *
  * A crash before the commit leaves nothing of it, a crash after it everything.
  */
@@ -49,9 +50,9 @@ void connection_consume(struct connection *c, size_t n);
 void connection_commit(struct connection *c, struct room *locked);
 
 /*
- * Within a transaction, with the lock of the connection's room held: what is still to be sent from the room's log
- * goes to the outbox first, so that what follows comes after it. False if it doesn't fit with reserve bytes left; then
- * nothing is changed.
+ * Within a transaction, with the lock of the connection's room held: what is still to be sent from the room's
+ * log goes to the outbox first, so that what follows comes after it. False if it doesn't fit with reserve
+ * bytes left; then nothing is changed.
  */
 bool connection_settle(struct connection *c, size_t reserve);
 
@@ -67,9 +68,9 @@ bool connection_may_talk(struct connection *c);
 /* --- for the worker and the listeners --- */
 
 /*
- * The socket's way into the worker: a new connection, or one of a process before. Takes fd and the entry over, also
- * when it fails (-errno), which closes the connection. The client is counted in
- * the limits for that address already.
+ * The socket's way into the worker: a new connection, or one of a process before. Takes fd and the entry
+ * over, also when it fails (-errno), which closes the connection. The client is counted in the limits for
+ * that address already.
  */
 int connection_open(struct worker *w, int fd, const union address *address, struct client *client,
 		    const struct handler *handler, bool covered);
@@ -80,7 +81,8 @@ struct connection_progress {
 	uint64_t received; /* input bytes taken from the kernel */
 };
 int connection_restore(struct worker *w, int fd, const union address *address, struct client *client,
-		       const struct handler *handler, bool covered, const struct connection_progress *progress);
+		       const struct handler *handler, bool covered,
+		       const struct connection_progress *progress);
 
 /* Sends the room's news to this worker's members. */
 void connection_deliver(struct worker *w, uint32_t room);

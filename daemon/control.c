@@ -78,7 +78,8 @@ static void client_flush(struct control_client *c)
 		memmove(c->out, c->out + n, c->out_len);
 	}
 	/* Who doesn't read its answers isn't asked for more calls. */
-	sd_event_source_set_io_events(c->source, (c->out_len < FULL ? EPOLLIN : 0) | (c->out_len > 0 ? EPOLLOUT : 0));
+	sd_event_source_set_io_events(c->source,
+				      (c->out_len < FULL ? EPOLLIN : 0) | (c->out_len > 0 ? EPOLLOUT : 0));
 }
 
 static void client_send(struct control_client *c, json_t *message)
@@ -130,7 +131,8 @@ void control_reply(struct control_client *c, json_t *parameters, bool continues)
 
 void control_error(struct control_client *c, const char *error, json_t *parameters)
 {
-	json_t *m = json_pack("{s:s,s:o}", "error", error, "parameters", parameters ? parameters : json_object());
+	json_t *m =
+	    json_pack("{s:s,s:o}", "error", error, "parameters", parameters ? parameters : json_object());
 
 	if (c->oneway)
 		json_decref(m);
@@ -190,20 +192,21 @@ void control_news(struct control *c)
 /* --- org.varlink.service --- */
 
 static const char service_interface[] =
-	"interface org.varlink.service\n"
-	"method GetInfo() -> (vendor: string, product: string, version: string, url: string, interfaces: []string)\n"
-	"method GetInterfaceDescription(interface: string) -> (description: string)\n"
-	"error InterfaceNotFound (interface: string)\n"
-	"error MethodNotFound (method: string)\n"
-	"error MethodNotImplemented (method: string)\n"
-	"error InvalidParameter (parameter: string)\n";
+    "interface org.varlink.service\n"
+    "method GetInfo() -> (vendor: string, product: string, version: string, url: string, interfaces: "
+    "[]string)\n"
+    "method GetInterfaceDescription(interface: string) -> (description: string)\n"
+    "error InterfaceNotFound (interface: string)\n"
+    "error MethodNotFound (method: string)\n"
+    "error MethodNotImplemented (method: string)\n"
+    "error InvalidParameter (parameter: string)\n";
 
 static void get_info(struct control_client *c)
 {
 	control_reply(c,
 		      json_pack("{s:s,s:s,s:s,s:s,s:[s,s]}", "vendor", "chatd", "product", "chatd", "version",
-				PACKAGE_VERSION, "url", "https://chatd.io", "interfaces", "org.varlink.service",
-				VARLINK_INTERFACE),
+				PACKAGE_VERSION, "url", "https://chatd.io", "interfaces",
+				"org.varlink.service", VARLINK_INTERFACE),
 		      false);
 }
 
@@ -218,7 +221,8 @@ static void get_description(struct control_client *c, const json_t *parameters)
 	else if (strcmp(name, "org.varlink.service") == 0)
 		control_reply(c, json_pack("{s:s}", "description", service_interface), false);
 	else
-		control_error(c, "org.varlink.service.InterfaceNotFound", json_pack("{s:s}", "interface", name));
+		control_error(c, "org.varlink.service.InterfaceNotFound",
+			      json_pack("{s:s}", "interface", name));
 }
 
 /* --- calls --- */
@@ -260,7 +264,8 @@ static void call(struct control_client *c, const json_t *message)
 	}
 	dispatch(c, method, parameters, json_is_true(json_object_get(message, "more")));
 	if (!c->replied)
-		control_error(c, VARLINK_INTERFACE ".Refused", json_pack("{s:s}", "reason", "internal error"));
+		control_error(c, VARLINK_INTERFACE ".Refused",
+			      json_pack("{s:s}", "reason", "internal error"));
 }
 
 static int client_ready(sd_event_source *source, int fd, uint32_t events, void *arg)
@@ -327,7 +332,8 @@ static int accept_client(sd_event_source *source, int listen_fd, uint32_t events
 	c->next = control->clients;
 	control->clients = c;
 	control->n_clients++;
-	log_event(LOG_DEBUG, &(struct log_fields){.message_id = EVENT_CONTROL}, "control: %s connected", c->peer);
+	log_event(LOG_DEBUG, &(struct log_fields){.message_id = EVENT_CONTROL}, "control: %s connected",
+		  c->peer);
 	return 0;
 }
 
@@ -358,10 +364,12 @@ static void give_to_group(const char *path, const char *group)
 
 	if (g && chown(path, (uid_t)-1, g->gr_gid) == 0)
 		return;
-	log_debug("control: %s does not belong to group %s: %s", path, group, g ? strerror(errno) : "no such group");
+	log_debug("control: %s does not belong to group %s: %s", path, group,
+		  g ? strerror(errno) : "no such group");
 }
 
-int control_new(struct server *server, sd_event *event, const char *path, const char *group, struct control **ret)
+int control_new(struct server *server, sd_event *event, const char *path, const char *group,
+		struct control **ret)
 {
 	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	struct control *c;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The control socket: Varlink on a Unix socket, served by the main thread. This file is the transport; what can be
- * called is in control_methods.c.
+ * The control socket: Varlink on a Unix socket, served by the main thread. This file is the transport; what
+ * can be called is in control_methods.c.
  */
 #ifndef DAEMON_CONTROL_H
 #define DAEMON_CONTROL_H
@@ -15,7 +15,8 @@ struct control_client;
 struct server;
 
 /* Listens at the path (0660, that group if it exists). Returns 0 or -errno, which is logged. */
-int control_new(struct server *server, sd_event *event, const char *path, const char *group, struct control **ret);
+int control_new(struct server *server, sd_event *event, const char *path, const char *group,
+		struct control **ret);
 void control_free(struct control *c);
 
 /* --- for the methods --- */
@@ -39,7 +40,8 @@ void control_error(struct control_client *c, const char *error, json_t *paramete
 void control_refuse(struct control_client *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void control_invalid(struct control_client *c, const char *parameter);
 
-/* A call that goes on: follow() is called when the room has news or the client has read; forget() at the end. */
+/* A call that goes on: follow() is called when the room has news or the client has read; forget() at the end.
+ */
 struct control_stream {
 	void (*follow)(struct control_client *c, void *data);
 	void (*forget)(struct control_client *c, void *data);

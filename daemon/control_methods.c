@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What chatctl and others can ask for: one function a method, and the interface's description (varlink.org). */
+/* What chatctl and others can ask for: one function a method, and the interface's description (varlink.org).
+ */
 #include "common/cleanup.h"
 #include "common/varlink.h"
 #include "daemon/connection.h"
@@ -43,7 +44,8 @@ static uint64_t total(struct server *s, enum counter which)
 	uint64_t sum = atomic_load_explicit(&server_counters(s)->v[which], memory_order_relaxed);
 
 	for (unsigned i = 0; i < shared->n_workers; i++)
-		sum += atomic_load_explicit(&worker_counters_of(shared->workers[i])->v[which], memory_order_relaxed);
+		sum += atomic_load_explicit(&worker_counters_of(shared->workers[i])->v[which],
+					    memory_order_relaxed);
 	return sum;
 }
 
@@ -73,16 +75,16 @@ static void method_status(struct control_client *c, const json_t *parameters, bo
 		char name[32];
 		snprintf(name, sizeof(name), "chatd/%u", i);
 		connections += worker_connections(w);
-		json_array_append_new(workers, json_pack("{s:s,s:i,s:s}", "name", name, "connections",
-							 (int)worker_connections(w), "sender",
-							 worker_sender_name(w)));
+		json_array_append_new(workers,
+				      json_pack("{s:s,s:i,s:s}", "name", name, "connections",
+						(int)worker_connections(w), "sender", worker_sender_name(w)));
 	}
 	json_t *reply = json_pack(
-		"{s:s,s:i,s:f,s:s,s:i,s:i,s:i,s:I,s:I,s:I,s:o}", "version", PACKAGE_VERSION, "pid", (int)getpid(),
-		"uptime", seconds(wall_us() - server_started_us(s)), "config", server_config_path(s), "clients",
-		(int)connections, "rooms", (int)rooms, "listeners", (int)listeners, "messages",
-		(json_int_t)total(s, COUNT_MESSAGES), "received_bytes", (json_int_t)total(s, COUNT_BYTES_IN),
-		"sent_bytes", (json_int_t)total(s, COUNT_BYTES_OUT), "workers", workers);
+	    "{s:s,s:i,s:f,s:s,s:i,s:i,s:i,s:I,s:I,s:I,s:o}", "version", PACKAGE_VERSION, "pid", (int)getpid(),
+	    "uptime", seconds(wall_us() - server_started_us(s)), "config", server_config_path(s), "clients",
+	    (int)connections, "rooms", (int)rooms, "listeners", (int)listeners, "messages",
+	    (json_int_t)total(s, COUNT_MESSAGES), "received_bytes", (json_int_t)total(s, COUNT_BYTES_IN),
+	    "sent_bytes", (json_int_t)total(s, COUNT_BYTES_OUT), "workers", workers);
 	json_object_set_new(reply, "takeover", server_takeover_json(s));
 	control_reply(c, reply, false);
 }
@@ -148,7 +150,8 @@ static void list_clients(struct control_client *c)
 	}
 	pthread_mutex_init(&l->lock, NULL);
 	l->references = 2;
-	if (workers_call(server_shared(s), NULL, collect_clients, l, client_list_unref, CALL_TIMEOUT_US) < 0) {
+	if (workers_call(server_shared(s), NULL, collect_clients, l, client_list_unref, CALL_TIMEOUT_US) <
+	    0) {
 		client_list_unref(l);
 		control_refuse(c, "a worker does not answer");
 		return;
@@ -159,12 +162,12 @@ static void list_clients(struct control_client *c)
 		const struct connection_info *k = &l->at[i];
 		char address[ADDRESS_TEXT_MAX];
 		json_array_append_new(
-			array, json_pack("{s:I,s:s,s:s,s:s,s:s,s:s,s:f,s:f,s:I,s:I,s:I,s:b}", "id",
-					 (json_int_t)k->id, "nick", k->nick, "room", k->room, "listener", k->listener,
-					 "mode", k->mode, "address", address_format(&k->address, address), "age",
-					 seconds(k->age_us), "idle", seconds(k->idle_us), "received",
-					 (json_int_t)k->received, "sent", (json_int_t)k->sent, "behind",
-					 (json_int_t)k->behind, "covered", k->covered));
+		    array,
+		    json_pack("{s:I,s:s,s:s,s:s,s:s,s:s,s:f,s:f,s:I,s:I,s:I,s:b}", "id", (json_int_t)k->id,
+			      "nick", k->nick, "room", k->room, "listener", k->listener, "mode", k->mode,
+			      "address", address_format(&k->address, address), "age", seconds(k->age_us),
+			      "idle", seconds(k->idle_us), "received", (json_int_t)k->received, "sent",
+			      (json_int_t)k->sent, "behind", (json_int_t)k->behind, "covered", k->covered));
 	}
 	client_list_unref(l);
 	control_reply(c, json_pack("{s:o}", "clients", array), false);
@@ -172,11 +175,12 @@ static void list_clients(struct control_client *c)
 
 static bool add_room(struct room *r, void *arg)
 {
-	json_array_append_new(arg, json_pack("{s:s,s:i,s:s,s:I,s:I,s:i,s:i,s:b}", "name", r->name, "members",
-					     (int)room_members(r), "format", r->raw ? "raw" : "named", "messages",
-					     (json_int_t)logring_count(r->log), "log_size",
-					     (json_int_t)logring_size(r->log), "history", (int)r->history,
-					     "announce_max", (int)r->announce_max, "configured", r->configured));
+	json_array_append_new(arg,
+			      json_pack("{s:s,s:i,s:s,s:I,s:I,s:i,s:i,s:b}", "name", r->name, "members",
+					(int)room_members(r), "format", r->raw ? "raw" : "named", "messages",
+					(json_int_t)logring_count(r->log), "log_size",
+					(json_int_t)logring_size(r->log), "history", (int)r->history,
+					"announce_max", (int)r->announce_max, "configured", r->configured));
 	return true;
 }
 
@@ -197,11 +201,11 @@ static void list_listeners(struct control_client *c)
 	for (size_t i = 0; (l = server_listener(s, i)); i++) {
 		char address[ADDRESS_TEXT_MAX];
 		json_array_append_new(
-			array, json_pack("{s:s,s:s,s:s,s:s,s:s,s:I,s:s}", "name", l->config.name, "type",
-					 l->config.handler->type, "mode", l->config.handler->mode, "address",
-					 address_format(&l->config.listen, address), "room", l->config.room,
-					 "accepted", (json_int_t)tcp_listener_accepted(l->tcp), "socket",
-					 l->passed ? "systemd" : "own"));
+		    array, json_pack("{s:s,s:s,s:s,s:s,s:s,s:I,s:s}", "name", l->config.name, "type",
+				     l->config.handler->type, "mode", l->config.handler->mode, "address",
+				     address_format(&l->config.listen, address), "room", l->config.room,
+				     "accepted", (json_int_t)tcp_listener_accepted(l->tcp), "socket",
+				     l->passed ? "systemd" : "own"));
 	}
 	control_reply(c, json_pack("{s:o}", "listeners", array), false);
 }
@@ -261,7 +265,8 @@ static void method_send(struct control_client *c, const json_t *parameters, bool
 		return;
 	}
 	if (len > server_config(s)->max_message) {
-		control_refuse(c, "the message is longer than max_message (%u bytes)", server_config(s)->max_message);
+		control_refuse(c, "the message is longer than max_message (%u bytes)",
+			       server_config(s)->max_message);
 		return;
 	}
 	if (memchr(json_string_value(text), '\n', len)) {
@@ -283,7 +288,8 @@ static void method_send(struct control_client *c, const json_t *parameters, bool
 	struct slot_set kick = {{0}};
 	if (!room->raw)
 		snprintf(head, sizeof(head), "%s: ", nick);
-	struct record record = {.time_us = (uint64_t)wall_us(), .kind = RECORD_MESSAGE, .text = (uint16_t)strlen(head)};
+	struct record record = {
+	    .time_us = (uint64_t)wall_us(), .kind = RECORD_MESSAGE, .text = (uint16_t)strlen(head)};
 	if (clean) {
 		const char *body = json_string_value(text);
 		if (!room->raw) {
@@ -300,8 +306,8 @@ static void method_send(struct control_client *c, const json_t *parameters, bool
 		count(server_counters(s), COUNT_MESSAGES, 1);
 	}
 	rooms_leave(shared->rooms, room, server_slot(s));
-	log_event(LOG_DEBUG, &(struct log_fields){EVENT_CONTROL, 0, name, NULL}, "control: %s sent to room %s",
-		  control_peer(c), name);
+	log_event(LOG_DEBUG, &(struct log_fields){EVENT_CONTROL, 0, name, NULL},
+		  "control: %s sent to room %s", control_peer(c), name);
 	control_reply(c, NULL, false);
 }
 
@@ -330,10 +336,11 @@ static bool collect_lines(struct tail *t, json_t *array, uint64_t *ret_skipped)
 		const char *line = logring_at(&v, start);
 		if (r->kind == RECORD_NOTICE && t->seq < t->live)
 			continue;
-		json_array_append_new(array, json_pack("{s:f,s:s,s:I,s:o?,s:o?}", "time", seconds((int64_t)r->time_us),
-						       "kind", kind_names[r->kind], "client", (json_int_t)r->sender,
-						       "line", clean_string(line, r->end - start - 1), "text",
-						       clean_string(line + r->text, r->end - start - 1 - r->text)));
+		json_array_append_new(
+		    array, json_pack("{s:f,s:s,s:I,s:o?,s:o?}", "time", seconds((int64_t)r->time_us), "kind",
+				     kind_names[r->kind], "client", (json_int_t)r->sender, "line",
+				     clean_string(line, r->end - start - 1), "text",
+				     clean_string(line + r->text, r->end - start - 1 - r->text)));
 	}
 	return t->seq < v.count;
 }
@@ -362,8 +369,9 @@ static void tail_follow(struct control_client *c, void *data)
 		logring_unlock(t->room->log);
 		bool last = !more && !t->follow;
 		if (json_array_size(array) > 0 || skipped > 0 || last || !t->replied)
-			control_reply(c, json_pack("{s:o,s:I,s:I}", "messages", array, "skipped", (json_int_t)skipped,
-						"next", (json_int_t)t->seq),
+			control_reply(c,
+				      json_pack("{s:o,s:I,s:I}", "messages", array, "skipped",
+						(json_int_t)skipped, "next", (json_int_t)t->seq),
 				      !last);
 		else
 			json_decref(array);
@@ -381,7 +389,8 @@ static void method_tail(struct control_client *c, const json_t *parameters, bool
 	struct server *s = control_server(c);
 	struct shared *shared = server_shared(s);
 	const char *name = json_string_value(json_object_get(parameters, "room"));
-	const json_t *lines = json_object_get(parameters, "lines"), *follow = json_object_get(parameters, "follow");
+	const json_t *lines = json_object_get(parameters, "lines"),
+		     *follow = json_object_get(parameters, "follow");
 	const json_t *from = json_object_get(parameters, "from");
 	json_int_t n = lines && !json_is_null(lines) ? json_integer_value(lines) : 10;
 	struct logring_view v;
@@ -498,8 +507,8 @@ static void method_reload(struct control_client *c, const json_t *parameters, bo
 
 	(void)parameters;
 	(void)more;
-	log_event(LOG_INFO, &(struct log_fields){.message_id = EVENT_CONTROL}, "control: %s asks for a reload",
-		  control_peer(c));
+	log_event(LOG_INFO, &(struct log_fields){.message_id = EVENT_CONTROL},
+		  "control: %s asks for a reload", control_peer(c));
 	if (server_reload(control_server(c), &errors) < 0)
 		control_error(c, VARLINK_INTERFACE ".ConfigInvalid",
 			      json_pack("{s:s}", "reason", errors ? errors : "unknown"));
@@ -513,8 +522,8 @@ static void method_restart(struct control_client *c, const json_t *parameters, b
 
 	(void)parameters;
 	(void)more;
-	log_event(LOG_INFO, &(struct log_fields){.message_id = EVENT_CONTROL}, "control: %s asks for a restart",
-		  control_peer(c));
+	log_event(LOG_INFO, &(struct log_fields){.message_id = EVENT_CONTROL},
+		  "control: %s asks for a restart", control_peer(c));
 	if (server_restart(control_server(c), &why) < 0)
 		control_refuse(c, "%s", why ? why : "out of memory");
 	else
@@ -523,8 +532,8 @@ static void method_restart(struct control_client *c, const json_t *parameters, b
 
 static void metric(FILE *f, const char *name, const char *type, const char *text, uint64_t value)
 {
-	fprintf(f, "# HELP chatd_%s %s.\n# TYPE chatd_%s %s\nchatd_%s %" PRIu64 "\n", name, text, name, type, name,
-		value);
+	fprintf(f, "# HELP chatd_%s %s.\n# TYPE chatd_%s %s\nchatd_%s %" PRIu64 "\n", name, text, name, type,
+		name, value);
 }
 
 /* A room's name needs no escaping in a label: see text_room_valid(). */
@@ -564,7 +573,8 @@ static void method_metrics(struct control_client *c, const json_t *parameters, b
 	fprintf(f, "# HELP chatd_worker_connections Connections of each worker.\n"
 		   "# TYPE chatd_worker_connections gauge\n");
 	for (unsigned i = 0; i < shared->n_workers; i++)
-		fprintf(f, "chatd_worker_connections{worker=\"%u\"} %u\n", i, worker_connections(shared->workers[i]));
+		fprintf(f, "chatd_worker_connections{worker=\"%u\"} %u\n", i,
+			worker_connections(shared->workers[i]));
 	fprintf(f, "# HELP chatd_room_members Members of each configured room.\n"
 		   "# TYPE chatd_room_members gauge\n");
 	rooms_each(shared->rooms, room_metric, f);
@@ -573,42 +583,46 @@ static void method_metrics(struct control_client *c, const json_t *parameters, b
 }
 
 const struct control_method control_methods[] = {
-	{"Status", method_status}, {"List", method_list},	{"Send", method_send},
-	{"Tail", method_tail},	   {"Kick", method_kick},	{"Reload", method_reload},
-	{"Restart", method_restart}, {"Metrics", method_metrics}, {NULL, NULL},
+    {"Status", method_status},	 {"List", method_list},	      {"Send", method_send},
+    {"Tail", method_tail},	 {"Kick", method_kick},	      {"Reload", method_reload},
+    {"Restart", method_restart}, {"Metrics", method_metrics}, {NULL, NULL},
 };
 
 const char control_interface[] =
-	"# Steers chatd.\n"
-	"interface io.chatd.Control\n"
-	"\n"
-	"type Worker (name: string, connections: int, sender: string)\n"
-	"# How often the clients were taken over from a process before, and how that went the last time.\n"
-	"type Takeover (count: int, time: ?float, clients: ?int, closed: ?int, gap: ?float, covered: int, uncovered: "
-	"int, store: bool)\n"
-	"type Client (id: int, nick: string, room: string, listener: string, mode: string, address: string, age: "
-	"float, idle: float, received: int, sent: int, behind: int, covered: bool)\n"
-	"type Room (name: string, members: int, format: string, messages: int, log_size: int, history: int, "
-	"announce_max: int, configured: bool)\n"
-	"type Listener (name: string, type: string, mode: string, address: string, room: string, accepted: int, "
-	"socket: string)\n"
-	"type Message (time: float, kind: string, client: int, line: string, text: string)\n"
-	"\n"
-	"method Status() -> (version: string, pid: int, uptime: float, config: string, clients: int, rooms: int, "
-	"listeners: int, messages: int, received_bytes: int, sent_bytes: int, workers: []Worker, takeover: Takeover)\n"
-	"# what: clients, rooms or listeners; only that member is in the reply.\n"
-	"method List(what: string) -> (clients: ?[]Client, rooms: ?[]Room, listeners: ?[]Listener)\n"
-	"method Send(room: string, text: string, as: ?string) -> ()\n"
-	"# Call it with more; with follow it goes on until the next call or the end of the connection. from: the number\n"
-	"# of the first message wanted, as next was.\n"
-	"method Tail(room: string, lines: ?int, from: ?int, follow: ?bool) -> (messages: []Message, skipped: int, "
-	"next: int)\n"
-	"method Kick(id: int, reason: ?string) -> ()\n"
-	"method Reload() -> ()\n"
-	"# Replies before the new program takes over; Status tells when it has.\n"
-	"method Restart() -> ()\n"
-	"# In the Prometheus text format.\n"
-	"method Metrics() -> (text: string)\n"
-	"\n"
-	"error Refused (reason: string)\n"
-	"error ConfigInvalid (reason: string)\n";
+    "# Steers chatd.\n"
+    "interface io.chatd.Control\n"
+    "\n"
+    "type Worker (name: string, connections: int, sender: string)\n"
+    "# How often the clients were taken over from a process before, and how that went the last time.\n"
+    "type Takeover (count: int, time: ?float, clients: ?int, closed: ?int, gap: ?float, covered: int, "
+    "uncovered: "
+    "int, store: bool)\n"
+    "type Client (id: int, nick: string, room: string, listener: string, mode: string, address: string, age: "
+    "float, idle: float, received: int, sent: int, behind: int, covered: bool)\n"
+    "type Room (name: string, members: int, format: string, messages: int, log_size: int, history: int, "
+    "announce_max: int, configured: bool)\n"
+    "type Listener (name: string, type: string, mode: string, address: string, room: string, accepted: int, "
+    "socket: string)\n"
+    "type Message (time: float, kind: string, client: int, line: string, text: string)\n"
+    "\n"
+    "method Status() -> (version: string, pid: int, uptime: float, config: string, clients: int, rooms: int, "
+    "listeners: int, messages: int, received_bytes: int, sent_bytes: int, workers: []Worker, takeover: "
+    "Takeover)\n"
+    "# what: clients, rooms or listeners; only that member is in the reply.\n"
+    "method List(what: string) -> (clients: ?[]Client, rooms: ?[]Room, listeners: ?[]Listener)\n"
+    "method Send(room: string, text: string, as: ?string) -> ()\n"
+    "# Call it with more; with follow it goes on until the next call or the end of the connection. from: the "
+    "number\n"
+    "# of the first message wanted, as next was.\n"
+    "method Tail(room: string, lines: ?int, from: ?int, follow: ?bool) -> (messages: []Message, skipped: "
+    "int, "
+    "next: int)\n"
+    "method Kick(id: int, reason: ?string) -> ()\n"
+    "method Reload() -> ()\n"
+    "# Replies before the new program takes over; Status tells when it has.\n"
+    "method Restart() -> ()\n"
+    "# In the Prometheus text format.\n"
+    "method Metrics() -> (text: string)\n"
+    "\n"
+    "error Refused (reason: string)\n"
+    "error ConfigInvalid (reason: string)\n";

@@ -5,7 +5,7 @@ static const struct {
 	const char *name, *help;
 } table[] = {
 #define X(id, name, help) {name, help},
-	COUNTERS(X)
+    COUNTERS(X)
 #undef X
 };
 

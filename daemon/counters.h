@@ -20,19 +20,21 @@
 	X(LINES_REFUSED, "lines_refused", "Lines refused because they were too long")                        \
 	X(COMMANDS, "commands", "Commands carried out")                                                      \
 	X(PRIVATE_MESSAGES, "private_messages", "Private messages sent")                                     \
-	X(PRIVATE_DROPPED, "private_messages_dropped", "Private messages dropped: the receiver was gone or did not read")\
+	X(PRIVATE_DROPPED, "private_messages_dropped",                                                       \
+	  "Private messages dropped: the receiver was gone or did not read")                                 \
 	X(RATE_PAUSES, "rate_pauses", "Times a client was slowed down by lines_per_second")                  \
 	X(CROWDED, "crowded", "Times a sender waited for a worker to catch up with the room")                \
 	X(SENDS, "sends", "Send operations on client sockets")                                               \
 	X(BYTES_IN, "received_bytes", "Bytes received from clients")                                         \
 	X(BYTES_OUT, "sent_bytes", "Bytes sent to clients")                                                  \
-	X(UNCOVERED, "clients_uncovered", "Connections that would not survive a crash when they were accepted")
+	X(UNCOVERED, "clients_uncovered",                                                                    \
+	  "Connections that would not survive a crash when they were accepted")
 
 enum counter {
 #define X(id, name, help) COUNT_##id,
 	COUNTERS(X)
 #undef X
-	COUNTERS_N
+	    COUNTERS_N
 };
 
 struct counters {

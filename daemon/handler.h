@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Transport and behaviour apart: a transport owns sockets and bytes, a handler is what happens on a connection. A new
- * behaviour is one file that fills a struct handler and one row in handler.c; the configuration finds it there by
- * `type` and `mode`.
+ * Transport and behaviour apart: a transport owns sockets and bytes, a handler is what happens on a
+ * connection. A new behaviour is one file that fills a struct handler and one row in handler.c; the
+ * configuration finds it there by `type` and `mode`.
  */
 #ifndef DAEMON_HANDLER_H
 #define DAEMON_HANDLER_H
@@ -32,16 +32,18 @@ struct handler {
 
 	/* For a new connection, once, when its socket is safe from a crash. room: the listener's, or "". */
 	void (*opened)(struct connection *c, const char *room);
-	/* The same connection in a new process: its state came back, what lives in the process must be made again. */
+	/* The same connection in a new process: its state came back, what lives in the process must be made
+	 * again. */
 	void (*restored)(struct connection *c);
 	/*
-	 * data[0..len) is all input that connection_consume() has not taken yet. eof: none will follow. Called again with
-	 * the rest, as the verdict says.
+	 * data[0..len) is all input that connection_consume() has not taken yet. eof: none will follow.
+	 * Called again with the rest, as the verdict says.
 	 */
 	enum verdict (*received)(struct connection *c, const char *data, size_t len, bool eof);
 	/* The server ends: a last word may be written (or NULL). */
 	void (*ending)(struct connection *c, const char *text);
-	/* A client whose socket was lost with the process before: its room may be told (or NULL). Main thread. */
+	/* A client whose socket was lost with the process before: its room may be told (or NULL). Main
+	 * thread. */
 	void (*lost)(struct shared *shared, const struct client *client);
 	/* It is over: gives back whatever it holds. Called once. */
 	void (*closed)(struct connection *c);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * TCP mode "chat": lines for people with nc and telnet. A line is a message to the sender's room; "/" begins a command;
- * what the server says begins with "* ". docs/PROTOCOL.md is the users' side of this.
+ * TCP mode "chat": lines for people with nc and telnet. A line is a message to the sender's room; "/" begins
+ * a command; what the server says begins with "* ". docs/PROTOCOL.md is the users' side of this.
  */
 #include "common/cleanup.h"
 #include "daemon/config.h"
@@ -16,7 +16,8 @@
 #include <strings.h>
 #include <time.h>
 
-/* What the longest reply but the history needs in the outbox: a private message of max_message's limit, sanitised. */
+/* What the longest reply but the history needs in the outbox: a private message of max_message's limit,
+ * sanitised. */
 #define REPLY_MAX (8192 + 3 * 16384)
 #define LIST_MAX 4096
 
@@ -55,7 +56,7 @@ static bool announces(const struct room *room)
 
 /* With the room's log locked. */
 __attribute__((format(printf, 3, 4))) static void announce(struct connection *c, struct room *room,
-							     const char *format, ...)
+							   const char *format, ...)
 {
 	struct record record = {.time_us = wall_us(), .sender = connection_id(c), .kind = RECORD_NOTICE};
 	char text[256];
@@ -69,7 +70,8 @@ __attribute__((format(printf, 3, 4))) static void announce(struct connection *c,
 
 /* --- coming and going --- */
 
-/* The last messages of a room, as many of the wanted as fit; announcements are left out. The log is locked. */
+/* The last messages of a room, as many of the wanted as fit; announcements are left out. The log is locked.
+ */
 static void write_history(struct connection *c, struct room *room)
 {
 	unsigned wanted = room->history;
@@ -98,8 +100,8 @@ static void write_history(struct connection *c, struct room *room)
 }
 
 /*
- * Becomes a member of room (entered already) in a transaction that has begun: history, the announcement to the
- * others, and the place in the log behind it. Commits.
+ * Becomes a member of room (entered already) in a transaction that has begun: history, the announcement to
+ * the others, and the place in the log behind it. Commits.
  */
 static void enter(struct connection *c, struct client_state *next, struct room *room)
 {
@@ -116,7 +118,8 @@ static void enter(struct connection *c, struct client_state *next, struct room *
 	roster_move(shared_of(c)->roster, *connection_roster(c), room->index);
 }
 
-/* Leaves the room, with what it said before in the outbox. False if that doesn't fit yet and must not be lost. */
+/* Leaves the room, with what it said before in the outbox. False if that doesn't fit yet and must not be
+ * lost. */
 static bool leave(struct connection *c, bool must_settle)
 {
 	struct room *room = connection_room(c);
@@ -147,13 +150,14 @@ static void chat_opened(struct connection *c, const char *room_name)
 	char nick[TEXT_NICK_MAX + 1];
 
 	int n = snprintf(nick, sizeof(nick), "guest%" PRIu64, connection_id(c));
-	int r = roster_claim(shared->roster, nick, (size_t)n, connection_id(c), connection_index(c), ROOM_NONE,
-			     connection_roster(c));
+	int r = roster_claim(shared->roster, nick, (size_t)n, connection_id(c), connection_index(c),
+			     ROOM_NONE, connection_roster(c));
 	if (r == 0)
 		r = rooms_enter(shared->rooms, room_name, worker_index(connection_worker(c)), &room);
 	struct client_state *next = connection_begin(c);
 	if (r < 0) {
-		log_warning("client %" PRIu64 " can't enter room %s: %s", connection_id(c), room_name, strerror(-r));
+		log_warning("client %" PRIu64 " can't enter room %s: %s", connection_id(c), room_name,
+			    strerror(-r));
 		next->flags |= CLIENT_GREETED | CLIENT_CLOSING;
 		connection_printf(c, "* Sorry, room %s can't be entered now.\n", room_name);
 		connection_commit(c, NULL);
@@ -174,19 +178,20 @@ static void chat_restored(struct connection *c)
 
 	if (!(st->flags & CLIENT_GREETED) || (st->flags & CLIENT_CLOSING && st->room == ROOM_NONE))
 		return;
-	if (roster_claim(shared->roster, st->nick, st->nick_len, connection_id(c), connection_index(c), st->room,
-			 connection_roster(c)) < 0)
+	if (roster_claim(shared->roster, st->nick, st->nick_len, connection_id(c), connection_index(c),
+			 st->room, connection_roster(c)) < 0)
 		log_warning("client %" PRIu64 ": its nick is lost", connection_id(c));
 	if (st->room != ROOM_NONE)
-		connection_set_room(c, rooms_enter_index(shared->rooms, st->room,
-							 worker_index(connection_worker(c))));
+		connection_set_room(
+		    c, rooms_enter_index(shared->rooms, st->room, worker_index(connection_worker(c))));
 }
 
 /* --- commands --- */
 
 struct command {
 	const char *name;
-	/* args: without the space before them. consumed: the line's length. False: the output has to drain first. */
+	/* args: without the space before them. consumed: the line's length. False: the output has to drain
+	 * first. */
 	bool (*run)(struct connection *c, const char *args, size_t len, size_t consumed);
 };
 
@@ -205,8 +210,8 @@ static void begin_reply(struct connection *c, size_t consumed)
 	connection_consume(c, consumed);
 }
 
-__attribute__((format(printf, 3, 4))) static void reply(struct connection *c, size_t consumed, const char *format,
-							 ...)
+__attribute__((format(printf, 3, 4))) static void reply(struct connection *c, size_t consumed,
+							const char *format, ...)
 {
 	char text[1024];
 	va_list ap;
@@ -238,7 +243,8 @@ static bool command_nick(struct connection *c, const char *args, size_t len, siz
 
 	if (!text_nick_valid(args, len)) {
 		reply(c, consumed,
-		      "* A name has 1 to %d bytes without space and doesn't begin with : / * or #.\n", TEXT_NICK_MAX);
+		      "* A name has 1 to %d bytes without space and doesn't begin with : / * or #.\n",
+		      TEXT_NICK_MAX);
 		return true;
 	}
 	if (st->nick_len == len && memcmp(st->nick, args, len) == 0) {
@@ -249,7 +255,9 @@ static bool command_nick(struct connection *c, const char *args, size_t len, siz
 			     room ? room->index : ROOM_NONE, &entry);
 	if (r < 0) {
 		reply(c, consumed, "* %.*s is %s.\n", (int)len, args,
-		      r == -EEXIST ? "taken" : r == -EPERM ? "reserved" : "not possible now");
+		      r == -EEXIST  ? "taken"
+		      : r == -EPERM ? "reserved"
+				    : "not possible now");
 		return true;
 	}
 	begin_reply(c, consumed);
@@ -396,10 +404,8 @@ static bool command_me(struct connection *c, const char *args, size_t len, size_
 	}
 	const char *text = clean(args, &len, &buf);
 	int n = snprintf(head, sizeof(head), "* %.*s ", st->nick_len, st->nick);
-	struct record record = {.time_us = wall_us(),
-				.sender = connection_id(c),
-				.kind = RECORD_ACTION,
-				.text = (uint16_t)n};
+	struct record record = {
+	    .time_us = wall_us(), .sender = connection_id(c), .kind = RECORD_ACTION, .text = (uint16_t)n};
 	connection_begin(c);
 	connection_consume(c, consumed);
 	logring_lock(room->log);
@@ -464,8 +470,8 @@ static bool command_quit(struct connection *c, const char *args, size_t len, siz
 }
 
 static const struct command commands[] = {
-	{"nick", command_nick}, {"join", command_join}, {"rooms", command_rooms}, {"who", command_who},
-	{"me", command_me},	{"msg", command_msg},	{"help", command_help},	  {"quit", command_quit},
+    {"nick", command_nick}, {"join", command_join}, {"rooms", command_rooms}, {"who", command_who},
+    {"me", command_me},	    {"msg", command_msg},   {"help", command_help},   {"quit", command_quit},
 };
 
 static bool run_command(struct connection *c, const char *line, size_t len, size_t consumed)
@@ -479,7 +485,8 @@ static bool run_command(struct connection *c, const char *line, size_t len, size
 		args++;
 	count(counters_of(c), COUNT_COMMANDS, 1);
 	for (size_t i = 0; i < sizeof(commands) / sizeof(*commands); i++)
-		if (strlen(commands[i].name) == name - 1 && strncasecmp(commands[i].name, line + 1, name - 1) == 0)
+		if (strlen(commands[i].name) == name - 1 &&
+		    strncasecmp(commands[i].name, line + 1, name - 1) == 0)
 			return commands[i].run(c, args, (size_t)(line + len - args), consumed);
 	reply(c, consumed, "* There is no such command; /help lists them.\n");
 	return true;
@@ -541,7 +548,8 @@ static bool say(struct run *run, const char *text, size_t len, size_t consumed)
 
 	if (raw || len > 0) { /* an empty line in a named room is a person pressing Enter */
 		const char *cleaned = raw ? text : clean(text, &len, &buf);
-		if (cleaned && !logring_put(run->room->log, &run->record, run->head, run->head_len, cleaned, len))
+		if (cleaned &&
+		    !logring_put(run->room->log, &run->record, run->head, run->head_len, cleaned, len))
 			return false;
 	}
 	run->consumed += consumed;
@@ -617,7 +625,8 @@ static enum verdict chat_received(struct connection *c, const char *data, size_t
 			break;
 		}
 
-		bool special = n > max || (n > 0 && line[0] == '/' && !(n > 1 && line[1] == '/')) || is_quit(line, n);
+		bool special =
+		    n > max || (n > 0 && line[0] == '/' && !(n > 1 && line[1] == '/')) || is_quit(line, n);
 		struct room *room = connection_room(c);
 		if (special) {
 			run_end(&run, c);
@@ -696,14 +705,14 @@ static void chat_closed(struct connection *c)
 }
 
 const struct handler handler_tcp_chat = {
-	.type = "tcp",
-	.mode = "chat",
-	.transport = TRANSPORT_TCP,
-	.uses_room = true,
-	.opened = chat_opened,
-	.restored = chat_restored,
-	.received = chat_received,
-	.ending = chat_ending,
-	.lost = chat_lost,
-	.closed = chat_closed,
+    .type = "tcp",
+    .mode = "chat",
+    .transport = TRANSPORT_TCP,
+    .uses_room = true,
+    .opened = chat_opened,
+    .restored = chat_restored,
+    .received = chat_received,
+    .ending = chat_ending,
+    .lost = chat_lost,
+    .closed = chat_closed,
 };

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* TCP mode "echo" (RFC 862): bytes come back as they came. Who sends without reading is not read from any more. */
+/* TCP mode "echo" (RFC 862): bytes come back as they came. Who sends without reading is not read from any
+ * more. */
 #include "daemon/connection.h"
 
 static void echo_opened(struct connection *c, const char *room)
@@ -36,11 +37,11 @@ static void echo_closed(struct connection *c)
 }
 
 const struct handler handler_tcp_echo = {
-	.type = "tcp",
-	.mode = "echo",
-	.transport = TRANSPORT_TCP,
-	.opened = echo_opened,
-	.restored = echo_restored,
-	.received = echo_received,
-	.closed = echo_closed,
+    .type = "tcp",
+    .mode = "echo",
+    .transport = TRANSPORT_TCP,
+    .opened = echo_opened,
+    .restored = echo_restored,
+    .received = echo_received,
+    .closed = echo_closed,
 };

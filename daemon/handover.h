@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Handing everything on to a successor without a service manager: exec of the program on disk, with inherited fds. */
+/* Handing everything on to a successor without a service manager: exec of the program on disk, with inherited
+ * fds. */
 #ifndef DAEMON_HANDOVER_H
 #define DAEMON_HANDOVER_H
 
@@ -17,8 +18,8 @@ void handover_free(struct handover *h);
 void handover_add(const char *name, int fd, void *handover);
 
 /*
- * Runs `PROGRAM --probe -c CONFIG` and waits for at most timeout_ms. Returns 0 if it says that all is well; else -errno
- * with *ret_why (free()d by the caller).
+ * Runs `PROGRAM --probe -c CONFIG` and waits for at most timeout_ms. Returns 0 if it says that all is well;
+ * else -errno with *ret_why (free()d by the caller).
  */
 int handover_probe(const char *program, const char *config_path, int timeout_ms, char **ret_why);
 

@@ -32,9 +32,9 @@ struct pair {
 
 struct keeper {
 	pthread_mutex_t lock;
-	struct pair current;		 /* new sockets go there; under the lock */
-	struct pair base;		 /* full messages; main thread */
-	struct pair frozen[MAX_PAIRS];	 /* to be merged into base; main thread */
+	struct pair current;	       /* new sockets go there; under the lock */
+	struct pair base;	       /* full messages; main thread */
+	struct pair frozen[MAX_PAIRS]; /* to be merged into base; main thread */
 	unsigned n_frozen;
 	unsigned next_number;
 	bool merging;
@@ -93,8 +93,10 @@ static int pair_put(struct pair *p, const int *fds, unsigned n)
 	} control;
 	char byte = 0;
 	struct iovec iov = {&byte, 1};
-	struct msghdr m = {
-		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = CMSG_SPACE(n * sizeof(int))};
+	struct msghdr m = {.msg_iov = &iov,
+			   .msg_iovlen = 1,
+			   .msg_control = &control,
+			   .msg_controllen = CMSG_SPACE(n * sizeof(int))};
 
 	memset(&control, 0, m.msg_controllen);
 	struct cmsghdr *h = CMSG_FIRSTHDR(&m);
@@ -118,7 +120,8 @@ static int pair_peek(const struct pair *p, int fds[static FULL_MESSAGE])
 	} control;
 	char byte;
 	struct iovec iov = {&byte, 1};
-	struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
+	struct msghdr m = {
+	    .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
 	int n = 0;
 
 	ssize_t r = recvmsg(p->read, &m, MSG_PEEK | MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
@@ -307,7 +310,8 @@ static bool is_open(int fd)
 	struct tcp_info info;
 	socklen_t len = sizeof(info);
 
-	return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 && info.tcpi_state != 7 /* TCP_CLOSE */;
+	return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 &&
+	       info.tcpi_state != 7 /* TCP_CLOSE */;
 }
 
 static bool put_batch(struct keeper *k)

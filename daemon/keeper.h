@@ -2,10 +2,11 @@
 /*
  * The keeper: holds a copy of every client's socket outside of this process, so that connections outlive it.
  *
- * It is an AF_UNIX stream socketpair whose queue holds sockets in flight (SCM_RIGHTS, unix(7)); both ends are in the
- * service manager's fd store, or are passed on by exec. A new socket is one message in the current pair; now and then
- * the main thread merges pairs of single sockets into one of full messages, leaving out what is closed. A successor
- * reads by peeking, so that it may die while it does. Being in two pairs does no harm: SO_COOKIE tells sockets apart.
+ * It is an AF_UNIX stream socketpair whose queue holds sockets in flight (SCM_RIGHTS, unix(7)); both ends are
+ * in the service manager's fd store, or are passed on by exec. A new socket is one message in the current
+ * pair; now and then the main thread merges pairs of single sockets into one of full messages, leaving out
+ * what is closed. A successor reads by peeking, so that it may die while it does. Being in two pairs does no
+ * harm: SO_COOKIE tells sockets apart.
  */
 #ifndef DAEMON_KEEPER_H
 #define DAEMON_KEEPER_H
@@ -16,13 +17,14 @@
 struct keeper;
 struct sockets;
 
-/* A new keeper. Pairs of a process before, found in passed, are taken over; passed may be NULL. Returns 0 or -errno. */
+/* A new keeper. Pairs of a process before, found in passed, are taken over; passed may be NULL. Returns 0 or
+ * -errno. */
 int keeper_new(struct sockets *passed, struct keeper **ret);
 void keeper_free(struct keeper *k);
 
 /*
- * Keeps a copy of the socket; any thread, never waits. Returns 0, -EAGAIN when the queue is full (try again later) or
- * -errno. A socket leaves by being shut down (SHUT_RDWR) before it is closed.
+ * Keeps a copy of the socket; any thread, never waits. Returns 0, -EAGAIN when the queue is full (try again
+ * later) or -errno. A socket leaves by being shut down (SHUT_RDWR) before it is closed.
  */
 int keeper_add(struct keeper *k, int fd);
 

@@ -49,8 +49,8 @@ int log_level_parse(const char *s)
 		const char *name;
 		int level;
 	} levels[] = {
-		{"error", LOG_ERR},   {"warning", LOG_WARNING}, {"notice", LOG_NOTICE},
-		{"info", LOG_INFO}, {"debug", LOG_DEBUG},
+	    {"error", LOG_ERR}, {"warning", LOG_WARNING}, {"notice", LOG_NOTICE},
+	    {"info", LOG_INFO}, {"debug", LOG_DEBUG},
 	};
 
 	for (size_t i = 0; i < sizeof(levels) / sizeof(*levels); i++)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The log: journald fields when stderr is the journal, `<N>`-prefixed lines (sd-daemon(3)) elsewhere. The one global.
- * Safe from every thread. Whatever could act on a terminal is escaped here, so callers may pass text of clients.
+ * The log: journald fields when stderr is the journal, `<N>`-prefixed lines (sd-daemon(3)) elsewhere. The one
+ * global. Safe from every thread. Whatever could act on a terminal is escaped here, so callers may pass text
+ * of clients.
  */
 #ifndef DAEMON_LOGGER_H
 #define DAEMON_LOGGER_H
@@ -40,7 +41,7 @@ void log_set_level(int level);
 int log_level_parse(const char *s);
 
 void log_event(int level, const struct log_fields *fields, const char *format, ...)
-	__attribute__((format(printf, 3, 4)));
+    __attribute__((format(printf, 3, 4)));
 
 #define log_error(...) log_event(LOG_ERR, NULL, __VA_ARGS__)
 #define log_warning(...) log_event(LOG_WARNING, NULL, __VA_ARGS__)

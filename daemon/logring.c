@@ -84,7 +84,8 @@ static uint64_t start_of(const struct logring *r, uint64_t seq)
 	return seq == 0 ? 0 : record_end(r, seq - 1);
 }
 
-/* The oldest message that is still whole: its predecessor's record is there and it begins at the tail or above. */
+/* The oldest message that is still whole: its predecessor's record is there and it begins at the tail or
+ * above. */
 static uint64_t oldest(const struct logring *r, uint64_t count, uint64_t tail)
 {
 	/* An eighth of the records may be overwritten by a batch that is not committed yet, or never was. */
@@ -120,7 +121,8 @@ static int check(const struct logring *r)
 	uint64_t usable = capacity / 8 * 7, first = count >= usable ? count - usable : 0, above = head;
 	for (uint64_t seq = count; seq-- > first;) {
 		uint64_t end = record_end(r, seq);
-		if (end > above || (seq + 1 < count && end == above) || r->records[seq & r->record_mask].kind >= RECORD_KINDS)
+		if (end > above || (seq + 1 < count && end == above) ||
+		    r->records[seq & r->record_mask].kind >= RECORD_KINDS)
 			return -EBADMSG;
 		/* Below the tail only the records are left. */
 		if (end > tail && r->log[(end - 1) & r->mask] != '\n')
@@ -222,7 +224,8 @@ static void wait_for_pins(struct logring *r, uint64_t tail)
 /* What must have moved out of the way before a message that ends at end can be written as number seq. */
 static void make_room(struct logring *r, uint64_t end, uint64_t seq)
 {
-	uint64_t capacity = r->record_mask + 1, tail = atomic_load_explicit(&r->header->tail, memory_order_relaxed);
+	uint64_t capacity = r->record_mask + 1,
+		 tail = atomic_load_explicit(&r->header->tail, memory_order_relaxed);
 	uint64_t need = end > r->size ? end - r->size : 0;
 
 	/* Writing record seq takes away the record that says where message seq - capacity + 1 begins. */
@@ -242,7 +245,8 @@ static void make_room(struct logring *r, uint64_t end, uint64_t seq)
 	FAULT("log-tail");
 }
 
-bool logring_put(struct logring *r, struct record *record, const char *a, size_t a_len, const char *b, size_t b_len)
+bool logring_put(struct logring *r, struct record *record, const char *a, size_t a_len, const char *b,
+		 size_t b_len)
 {
 	size_t len = a_len + b_len + 1;
 	uint64_t end = r->pending_head + len, capacity = r->record_mask + 1;
@@ -302,7 +306,8 @@ void logring_peek(struct logring *r, struct logring_view *ret)
 }
 
 /* The oldest message that is no more than bytes and records old. */
-static uint64_t recent(const struct logring *r, const struct logring_view *v, uint64_t bytes, uint64_t records)
+static uint64_t recent(const struct logring *r, const struct logring_view *v, uint64_t bytes,
+		       uint64_t records)
 {
 	uint64_t tail = atomic_load_explicit(&r->header->tail, memory_order_relaxed);
 	uint64_t pos = v->head > bytes ? v->head - bytes : 0;
@@ -349,7 +354,8 @@ uint64_t logring_start(const struct logring *r, const struct logring_view *v, ui
 uint64_t logring_resume(const struct logring *r, const struct logring_view *v, uint64_t *ret_seq)
 {
 	uint64_t bytes = r->size / 4 * 3, records = (r->record_mask + 1) / 4 * 3;
-	uint64_t seq = logring_seek(r, v, v->head > bytes && v->head - bytes > v->floor ? v->head - bytes : v->floor);
+	uint64_t seq =
+	    logring_seek(r, v, v->head > bytes && v->head - bytes > v->floor ? v->head - bytes : v->floor);
 
 	if (v->count > records && seq < v->count - records)
 		seq = v->count - records;

@@ -4,10 +4,11 @@
  *
  *	extent: [ header page | records | log ]    and behind it, in memory only, the log once more
  *
- * Positions are counted in bytes from the log's beginning and never wrap; a message is the bytes between the end of
- * the record before it and its own. Every message ends in '\n' and holds no other. A message is visible from the store
- * of the header's count on; bytes below the header's tail may be overwritten. Writers and the slow readers (history,
- * tail) take the lock; the fast path, sending from the log, holds a pin instead, which no writer overtakes.
+ * Positions are counted in bytes from the log's beginning and never wrap; a message is the bytes between the
+ *end of the record before it and its own. Every message ends in '\n' and holds no other. A message is visible
+ *from the store of the header's count on; bytes below the header's tail may be overwritten. Writers and the
+ *slow readers (history, tail) take the lock; the fast path, sending from the log, holds a pin instead, which
+ *no writer overtakes.
  */
 #ifndef DAEMON_LOGRING_H
 #define DAEMON_LOGRING_H
@@ -61,8 +62,8 @@ uint64_t logring_extent(uint64_t log_size);
 uint64_t logring_round(uint64_t log_size);
 
 /*
- * Opens the log at off of the memory file; a fresh one is initialised, another one is checked in full. Returns 0,
- * -EBADMSG when it can't be trusted, or -errno. logring_close() keeps what is in the file.
+ * Opens the log at off of the memory file; a fresh one is initialised, another one is checked in full.
+ * Returns 0, -EBADMSG when it can't be trusted, or -errno. logring_close() keeps what is in the file.
  */
 int logring_open(int fd, uint64_t off, uint64_t log_size, bool fresh, struct logring **ret);
 void logring_close(struct logring *r);
@@ -75,10 +76,12 @@ void logring_lock(struct logring *r);
 void logring_unlock(struct logring *r);
 
 /*
- * With the lock held: writes a message made of two parts behind the last one, invisible until logring_commit().
- * record->end is filled in. False when so much is uncommitted that it has to be committed first.
+ * With the lock held: writes a message made of two parts behind the last one, invisible until
+ * logring_commit(). record->end is filled in. False when so much is uncommitted that it has to be committed
+ * first.
  */
-bool logring_put(struct logring *r, struct record *record, const char *a, size_t a_len, const char *b, size_t b_len);
+bool logring_put(struct logring *r, struct record *record, const char *a, size_t a_len, const char *b,
+		 size_t b_len);
 /* The count that logring_commit() will store. */
 uint64_t logring_pending(const struct logring *r);
 void logring_commit(struct logring *r);
@@ -87,9 +90,11 @@ uint64_t logring_pending_head(const struct logring *r);
 /* Forgets what was put since the last commit. */
 void logring_abandon(struct logring *r);
 
-/* Takes reader's pin; what lies below ret->floor is lost to it. No lock may be taken before logring_unpin(). */
+/* Takes reader's pin; what lies below ret->floor is lost to it. No lock may be taken before logring_unpin().
+ */
 void logring_pin(struct logring *r, unsigned reader, struct logring_view *ret);
-/* The number of the message that begins at pos or that contains it; pos in [floor, head]. Needs the pin or the lock. */
+/* The number of the message that begins at pos or that contains it; pos in [floor, head]. Needs the pin or
+ * the lock. */
 uint64_t logring_seek(const struct logring *r, const struct logring_view *v, uint64_t pos);
 /* Where message number seq begins (first <= seq <= count). Needs the pin or the lock. */
 uint64_t logring_start(const struct logring *r, const struct logring_view *v, uint64_t seq);
@@ -104,8 +109,8 @@ const struct record *logring_record(const struct logring *r, uint64_t seq);
 
 /*
  * Progress of the readers, so that writers wait for a reader that has not run yet, never for a slow client:
- * logring_flushed() says how far the reader has gone; logring_reader_behind() tells whether it is three eighths of
- * the ring behind.
+ * logring_flushed() says how far the reader has gone; logring_reader_behind() tells whether it is three
+ * eighths of the ring behind.
  */
 void logring_flushed(struct logring *r, unsigned reader, const struct logring_view *v);
 void logring_caught_up(struct logring *r, unsigned reader);

@@ -37,12 +37,9 @@ static int check(const char *path)
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{"config", required_argument, NULL, 'c'},
-		{"check", no_argument, NULL, OPTION_CHECK},
-		{"probe", no_argument, NULL, OPTION_PROBE},
-		{"help", no_argument, NULL, 'h'},
-		{"version", no_argument, NULL, 'V'},
-		{NULL, 0, NULL, 0},
+	    {"config", required_argument, NULL, 'c'},	{"check", no_argument, NULL, OPTION_CHECK},
+	    {"probe", no_argument, NULL, OPTION_PROBE}, {"help", no_argument, NULL, 'h'},
+	    {"version", no_argument, NULL, 'V'},	{NULL, 0, NULL, 0},
 	};
 	const char *path = SYSCONFDIR "/chatd.conf";
 	enum { RUN, CHECK, PROBE } action = RUN;

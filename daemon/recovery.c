@@ -16,8 +16,16 @@
 #include <sys/socket.h>
 
 /* States of a connection as tcpi_state has them (Linux, net/tcp_states.h). */
-enum { TCP_STATE_ESTABLISHED = 1, TCP_STATE_FIN_WAIT1 = 4, TCP_STATE_FIN_WAIT2 = 5, TCP_STATE_TIME_WAIT = 6,
-       TCP_STATE_CLOSE = 7, TCP_STATE_CLOSE_WAIT = 8, TCP_STATE_LAST_ACK = 9, TCP_STATE_CLOSING = 11 };
+enum {
+	TCP_STATE_ESTABLISHED = 1,
+	TCP_STATE_FIN_WAIT1 = 4,
+	TCP_STATE_FIN_WAIT2 = 5,
+	TCP_STATE_TIME_WAIT = 6,
+	TCP_STATE_CLOSE = 7,
+	TCP_STATE_CLOSE_WAIT = 8,
+	TCP_STATE_LAST_ACK = 9,
+	TCP_STATE_CLOSING = 11
+};
 
 static int read_progress(int fd, struct connection_progress *ret, unsigned *ret_state)
 {
@@ -86,8 +94,9 @@ const char *recovery_check(struct clients *clients, struct rooms *rooms, const s
 	if (p->received < st->in_parsed || p->received - st->in_parsed > CLIENT_IN_SIZE)
 		return "its input doesn't add up";
 	if (st->flags & CLIENT_CLOSING)
-		return st->out_end > p->sent && st->out_end - p->sent > CLIENT_OUT_SIZE ? "its output doesn't add up"
-											 : NULL;
+		return st->out_end > p->sent && st->out_end - p->sent > CLIENT_OUT_SIZE
+			   ? "its output doesn't add up"
+			   : NULL;
 	if (st->out_end > p->sent)
 		return st->out_end - p->sent > CLIENT_OUT_SIZE ? "its output doesn't add up" : NULL;
 	if (!room)
@@ -100,7 +109,8 @@ const char *recovery_check(struct clients *clients, struct rooms *rooms, const s
 	if (st->cursor > v.head || p->sent - st->out_end > v.head - st->cursor || st->cursor_seq > v.count)
 		return "its place in the room doesn't add up";
 	/* A cursor on a message that is still there must stand where a message begins. */
-	if (st->cursor >= v.floor && logring_start(room->log, &v, logring_seek(room->log, &v, st->cursor)) != st->cursor)
+	if (st->cursor >= v.floor &&
+	    logring_start(room->log, &v, logring_seek(room->log, &v, st->cursor)) != st->cursor)
 		return "its cursor is within a message";
 	return NULL;
 }

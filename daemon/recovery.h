@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Takes over what a process before left: the table of clients (mapped already), the rooms, and the sockets in the
- * keeper. How far each connection had got is asked of the kernel. Nothing is believed that doesn't add up.
+ * Takes over what a process before left: the table of clients (mapped already), the rooms, and the sockets in
+ * the keeper. How far each connection had got is asked of the kernel. Nothing is believed that doesn't add
+ * up.
  */
 #ifndef DAEMON_RECOVERY_H
 #define DAEMON_RECOVERY_H
@@ -13,7 +14,8 @@ struct recovery {
 	unsigned taken, closed;
 };
 
-/* Before the workers are started. Hands every client that can be taken over to a worker; closes the others. */
+/* Before the workers are started. Hands every client that can be taken over to a worker; closes the others.
+ */
 void recovery_run(struct shared *shared, struct recovery *ret);
 
 /* Carries out or forgets the steps that a crash cut, in all scratches. Part of recovery_run(). */
@@ -26,7 +28,8 @@ int recovery_progress(int fd, struct connection_progress *ret);
 const char *recovery_check(struct clients *clients, struct rooms *rooms, const struct client *c,
 			   const struct connection_progress *p);
 
-/* Moves input that the client's worker had received but not parsed into the client's inbox. False if it is missing. */
+/* Moves input that the client's worker had received but not parsed into the client's inbox. False if it is
+ * missing. */
 bool recovery_input(struct clients *clients, const struct client *c, const struct connection_progress *p);
 
 #endif

@@ -202,14 +202,16 @@ static int take_back(struct rooms *rs)
 		size_t n = strnlen(s->name, sizeof(s->name));
 		int e = -EBADMSG;
 
-		if (s->log_size < LOGRING_SIZE_MIN || s->log_size > LOGRING_SIZE_MAX || s->log_size & (s->log_size - 1))
+		if (s->log_size < LOGRING_SIZE_MIN || s->log_size > LOGRING_SIZE_MAX ||
+		    s->log_size & (s->log_size - 1))
 			return -EBADMSG;
 		extent = logring_extent(s->log_size);
-		if (s->off % MEMFD_ALIGN || s->off < sizeof(struct directory) || s->off > rs->dir->file_size ||
-		    extent > rs->dir->file_size - s->off)
+		if (s->off % MEMFD_ALIGN || s->off < sizeof(struct directory) ||
+		    s->off > rs->dir->file_size || extent > rs->dir->file_size - s->off)
 			return -EBADMSG;
 		/* Extents are handed out upwards, so one that begins inside another is damage. */
-		if (i > 0 && s->off < rs->dir->slots[i - 1].off + logring_extent(rs->dir->slots[i - 1].log_size))
+		if (i > 0 &&
+		    s->off < rs->dir->slots[i - 1].off + logring_extent(rs->dir->slots[i - 1].log_size))
 			return -EBADMSG;
 		if (!atomic_load(&s->used))
 			continue;
@@ -217,7 +219,8 @@ static int take_back(struct rooms *rs)
 			e = attach(rs, i, false);
 		if (e == -EBADMSG) {
 			log_event(LOG_ERR, &(struct log_fields){.message_id = EVENT_STATE_REFUSED},
-				  "room %u (%.*s): its log can't be trusted, it starts anew", i, (int)n, s->name);
+				  "room %u (%.*s): its log can't be trusted, it starts anew", i, (int)n,
+				  s->name);
 			atomic_store(&s->used, 0);
 		} else if (e < 0) {
 			return e;
@@ -316,8 +319,9 @@ int rooms_configure(struct rooms *rs, const struct room_config *configured, size
 				remove_room(rs, r);
 				r = NULL;
 			} else {
-				log_notice("room %s keeps its log_size of %llu until chatd is stopped and started", c->name,
-					   (unsigned long long)logring_size(r->log));
+				log_notice(
+				    "room %s keeps its log_size of %llu until chatd is stopped and started",
+				    c->name, (unsigned long long)logring_size(r->log));
 			}
 		}
 		if (!r)
@@ -340,7 +344,8 @@ static bool evict(struct rooms *rs)
 	struct room *oldest = NULL;
 
 	for (uint32_t i = 1; i < rs->high; i++)
-		if (rs->at[i] && is_empty(rs->at[i]) && (!oldest || rs->at[i]->empty_since < oldest->empty_since))
+		if (rs->at[i] && is_empty(rs->at[i]) &&
+		    (!oldest || rs->at[i]->empty_since < oldest->empty_since))
 			oldest = rs->at[i];
 	if (oldest)
 		remove_room(rs, oldest);
@@ -467,7 +472,8 @@ void rooms_kick(struct rooms *rs, struct slot_set *kick, unsigned self)
 bool room_crowded(const struct rooms *rs, const struct room *r)
 {
 	for (unsigned i = 0; i < rs->n_slots; i++)
-		if (atomic_load_explicit(&r->members[i], memory_order_relaxed) > 0 && logring_reader_behind(r->log, i))
+		if (atomic_load_explicit(&r->members[i], memory_order_relaxed) > 0 &&
+		    logring_reader_behind(r->log, i))
 			return true;
 	return false;
 }

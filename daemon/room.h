@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The rooms: a directory of logs in one memory file, and for each room who listens to it. Room 0 is the hidden log of
- * private messages. A thread that has members in a room is told of its news through its slot (wakeup.h).
+ * The rooms: a directory of logs in one memory file, and for each room who listens to it. Room 0 is the
+ * hidden log of private messages. A thread that has members in a room is told of its news through its slot
+ * (wakeup.h).
  */
 #ifndef DAEMON_ROOM_H
 #define DAEMON_ROOM_H
@@ -38,22 +39,24 @@ struct room {
 };
 
 /*
- * Opens the rooms in fd (memfd); a fresh file is initialised. Rooms that can't be trusted are dropped with a log
- * line. slots[0..n_slots) are the threads' wake-ups, owned by the caller; the last is the main thread's. -EBADMSG: not a rooms file of this layout.
+ * Opens the rooms in fd (memfd); a fresh file is initialised. Rooms that can't be trusted are dropped with a
+ * log line. slots[0..n_slots) are the threads' wake-ups, owned by the caller; the last is the main thread's.
+ * -EBADMSG: not a rooms file of this layout.
  */
 int rooms_open(int fd, bool fresh, struct wakeup *const *slots, unsigned n_slots, struct rooms **ret);
 void rooms_close(struct rooms *rs);
 /* The size to create the memory file with. */
 uint64_t rooms_file_size(void);
 
-/* Applies a (new) configuration: makes the named rooms, turns others into ones that people opened. 0 or -errno. */
+/* Applies a (new) configuration: makes the named rooms, turns others into ones that people opened. 0 or
+ * -errno. */
 struct room_config;
 int rooms_configure(struct rooms *rs, const struct room_config *configured, size_t n,
 		    const struct room_settings *defaults, unsigned max_rooms, int64_t linger_us);
 
 /*
- * Enters a room as one member on slot; opens it if it isn't there. Returns 0, or -ENOSPC if there are max_rooms
- * already, or -errno. room_leave() must follow.
+ * Enters a room as one member on slot; opens it if it isn't there. Returns 0, or -ENOSPC if there are
+ * max_rooms already, or -errno. room_leave() must follow.
  */
 int rooms_enter(struct rooms *rs, const char *name, unsigned slot, struct room **ret);
 /* The same for a room that exists, by name (-ENOENT) or by index as the state has it (NULL). */
@@ -70,7 +73,8 @@ uint32_t room_members(const struct room *r);
 /* Closes rooms that have been empty for long; now in us of CLOCK_MONOTONIC. */
 void rooms_expire(struct rooms *rs, int64_t now);
 
-/* Calls fn for every room but the private one, in order of their names' making; under the lock, so keep it short. */
+/* Calls fn for every room but the private one, in order of their names' making; under the lock, so keep it
+ * short. */
 void rooms_each(struct rooms *rs, bool (*fn)(struct room *r, void *arg), void *arg);
 
 /* Marks the room dirty for all slots that have members; collects in *kick (one bit a slot) whom to wake. */

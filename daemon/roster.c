@@ -200,7 +200,8 @@ size_t roster_list(struct roster *ro, uint32_t room, char *buf, size_t size, siz
 	pthread_mutex_lock(&ro->lock);
 	if (room < ROOMS_CAPACITY) {
 		n = ro->sizes[room];
-		for (const struct roster_entry *e = ro->rooms[room]; e && o + e->len + 3 <= size; e = e->room_next) {
+		for (const struct roster_entry *e = ro->rooms[room]; e && o + e->len + 3 <= size;
+		     e = e->room_next) {
 			o += (size_t)snprintf(buf + o, size - o, "%s%.*s", o ? ", " : "", e->len, e->nick);
 			shown++;
 		}

@@ -14,8 +14,9 @@ int roster_new(struct roster **ret);
 void roster_free(struct roster *ro);
 
 /*
- * Registers a nick (valid, not NUL-terminated) of a client in a room. Returns 0, -EEXIST if it is taken, -EPERM if it is
- * reserved for chatd itself (admin, chatd; guest and a number, unless that is the client's own), or -ENOMEM.
+ * Registers a nick (valid, not NUL-terminated) of a client in a room. Returns 0, -EEXIST if it is taken,
+ * -EPERM if it is reserved for chatd itself (admin, chatd; guest and a number, unless that is the client's
+ * own), or -ENOMEM.
  */
 int roster_claim(struct roster *ro, const char *nick, size_t len, uint64_t id, uint32_t index, uint32_t room,
 		 struct roster_entry **ret);
@@ -25,7 +26,8 @@ void roster_move(struct roster *ro, struct roster_entry *e, uint32_t room);
 /* Whether somebody has that nick, and who. */
 bool roster_find(struct roster *ro, const char *nick, size_t len, uint64_t *ret_id, uint32_t *ret_index);
 
-/* Writes "alice, bob" of a room to buf, as many as fit, and returns how many there are; *ret_shown is how many fit. */
+/* Writes "alice, bob" of a room to buf, as many as fit, and returns how many there are; *ret_shown is how
+ * many fit. */
 size_t roster_list(struct roster *ro, uint32_t room, char *buf, size_t size, size_t *ret_shown);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The one narrow place that performs a batch of sends: as one io_uring submission where the kernel allows it, by plain
- * send() elsewhere. Both give the same results.
+ * The one narrow place that performs a batch of sends: as one io_uring submission where the kernel allows it,
+ * by plain send() elsewhere. Both give the same results.
  */
 #ifndef DAEMON_SENDER_H
 #define DAEMON_SENDER_H

@@ -38,9 +38,9 @@
 
 /* What comes after the event loop. */
 enum ending {
-	END_STOP,	/* clients are told, and closed */
-	END_HANDOVER,	/* everything is left for the successor that the service manager starts */
-	END_BROKEN,	/* a restart failed half-way */
+	END_STOP,     /* clients are told, and closed */
+	END_HANDOVER, /* everything is left for the successor that the service manager starts */
+	END_BROKEN,   /* a restart failed half-way */
 };
 
 struct server {
@@ -123,9 +123,10 @@ json_t *server_takeover_json(struct server *s)
 			      (int)(connections - uncovered), "uncovered", (int)uncovered, "store",
 			      sockets_have_store());
 	if (h->takeovers > 0)
-		json_object_update_new(o, json_pack("{s:f,s:I,s:I,s:f}", "time", (double)h->last_us / 1e6, "clients",
-						    (json_int_t)h->last_clients, "closed",
-						    (json_int_t)h->last_closed, "gap", (double)h->last_gap_us / 1e6));
+		json_object_update_new(o, json_pack("{s:f,s:I,s:I,s:f}", "time", (double)h->last_us / 1e6,
+						    "clients", (json_int_t)h->last_clients, "closed",
+						    (json_int_t)h->last_closed, "gap",
+						    (double)h->last_gap_us / 1e6));
 	return o;
 }
 
@@ -175,7 +176,8 @@ static int open_listener(struct server *s, const struct listener_config *config,
 	snprintf(origin.mode, sizeof(origin.mode), "%s", config->handler->mode);
 	snprintf(origin.room, sizeof(origin.room), "%s", config->room);
 	origin_number = clients_intern(s->shared.clients, &origin);
-	r = origin_number < 0 ? origin_number : tcp_listener_new(fd, config, (unsigned)origin_number, &ret->tcp);
+	r = origin_number < 0 ? origin_number
+			      : tcp_listener_new(fd, config, (unsigned)origin_number, &ret->tcp);
 	if (r < 0)
 		close(fd);
 	return r;
@@ -203,8 +205,9 @@ static void log_listener(const struct server_listener *l)
 	char address[ADDRESS_TEXT_MAX];
 
 	log_event(LOG_INFO, &(struct log_fields){EVENT_LISTENER, 0, NULL, l->config.name},
-		  "listener %s: %s %s on %s%s%s%s", l->config.name, l->config.handler->type, l->config.handler->mode,
-		  address_format(&l->config.listen, address), l->config.room[0] ? ", room " : "", l->config.room,
+		  "listener %s: %s %s on %s%s%s%s", l->config.name, l->config.handler->type,
+		  l->config.handler->mode, address_format(&l->config.listen, address),
+		  l->config.room[0] ? ", room " : "", l->config.room,
 		  l->passed ? " (socket from systemd)" : "");
 }
 
@@ -220,8 +223,8 @@ static int open_listeners(struct server *s)
 		char address[ADDRESS_TEXT_MAX];
 		if (r < 0) {
 			log_event(LOG_ERR, &(struct log_fields){EVENT_LISTENER, 0, NULL, config->name},
-				  "listener %s: %s: %s", config->name, address_format(&config->listen, address),
-				  strerror(-r));
+				  "listener %s: %s: %s", config->name,
+				  address_format(&config->listen, address), strerror(-r));
 			return r;
 		}
 		s->n_listeners++;
@@ -243,7 +246,7 @@ struct change {
 	struct {
 		struct tcp_listener *tcp;
 		unsigned worker;
-	} *start;
+	} * start;
 	size_t n_stop, n_start;
 	struct config *old;
 };
@@ -272,7 +275,8 @@ static void apply_change(struct worker *w, void *arg)
 		if (c->start[i].worker == worker_index(w)) {
 			int r = tcp_listener_start(c->start[i].tcp, w);
 			if (r < 0)
-				log_error("listener %s: %s", tcp_listener_name(c->start[i].tcp), strerror(-r));
+				log_error("listener %s: %s", tcp_listener_name(c->start[i].tcp),
+					  strerror(-r));
 		}
 }
 
@@ -321,8 +325,8 @@ static bool holds(const struct server_listener *list, size_t n, const struct tcp
 }
 
 /* A passed socket that no listener has any more waits for the next reload; systemd holds it anyway. */
-static void give_back_passed(struct server *s, const struct server_listener *l, const struct server_listener *now,
-			     size_t n)
+static void give_back_passed(struct server *s, const struct server_listener *l,
+			     const struct server_listener *now, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
 		if (address_equal(&now[i].config.listen, &l->config.listen))
@@ -342,11 +346,11 @@ static int apply_config(struct server *s, struct config *new, FILE *errors)
 		change->start = calloc(new->n_listeners + 1, sizeof(*change->start));
 	}
 	int r = !listeners || !change || !change->stop || !change->start
-			? -ENOMEM
-			: open_new_listeners(s, new, listeners, errors);
+		    ? -ENOMEM
+		    : open_new_listeners(s, new, listeners, errors);
 	if (r == 0) {
-		r = rooms_configure(s->shared.rooms, new->rooms, new->n_rooms, &new->room_defaults, new->max_rooms,
-				    new->room_linger_us);
+		r = rooms_configure(s->shared.rooms, new->rooms, new->n_rooms, &new->room_defaults,
+				    new->max_rooms, new->room_linger_us);
 		if (r < 0)
 			fprintf(errors, "the rooms can't be made: %s\n", strerror(-r));
 	}
@@ -397,7 +401,8 @@ static void log_config_errors(const char *text)
 {
 	for (const char *line = text; *line;) {
 		size_t n = strcspn(line, "\n");
-		log_event(LOG_ERR, &(struct log_fields){.message_id = EVENT_CONFIG_ERROR}, "%.*s", (int)n, line);
+		log_event(LOG_ERR, &(struct log_fields){.message_id = EVENT_CONFIG_ERROR}, "%.*s", (int)n,
+			  line);
 		line += n + (line[n] == '\n');
 	}
 }
@@ -449,8 +454,8 @@ static bool join_workers(struct server *s)
 	for (unsigned i = 0; i < s->shared.n_workers; i++) {
 		int64_t left = until - clock_us(CLOCK_MONOTONIC);
 		if (worker_join(s->shared.workers[i], left > 0 ? left : 0)) {
-			log_event(LOG_DEBUG, &(struct log_fields){.message_id = EVENT_WORKER}, "worker chatd/%u ended",
-				  i);
+			log_event(LOG_DEBUG, &(struct log_fields){.message_id = EVENT_WORKER},
+				  "worker chatd/%u ended", i);
 			continue;
 		}
 		log_event(LOG_ERR, &(struct log_fields){.message_id = EVENT_WORKER},
@@ -567,7 +572,8 @@ static void exec_successor(struct server *s)
 
 	if (r < 0)
 		return;
-	log_event(LOG_NOTICE, &(struct log_fields){.message_id = EVENT_TAKEOVER}, "handing over to %s", s->program);
+	log_event(LOG_NOTICE, &(struct log_fields){.message_id = EVENT_TAKEOVER}, "handing over to %s",
+		  s->program);
 	workers_call(&s->shared, NULL, cover_all, NULL, NULL, CALL_TIMEOUT_US);
 	quit_workers(s);
 	join_workers(s); /* one that is stuck ends with the exec */
@@ -585,8 +591,8 @@ static void exec_successor(struct server *s)
 	s->control = NULL;
 	r = handover_exec(h, s->program, s->argv);
 	handover_free(h);
-	log_event(LOG_ERR, &(struct log_fields){.message_id = EVENT_TAKEOVER}, "%s can't be run: %s", s->program,
-		  strerror(-r));
+	log_event(LOG_ERR, &(struct log_fields){.message_id = EVENT_TAKEOVER}, "%s can't be run: %s",
+		  s->program, strerror(-r));
 	if (control_new(s, s->event, s->config->control_socket, s->config->control_group, &s->control) < 0 ||
 	    restart_workers(s) < 0) {
 		s->ending = END_BROKEN;
@@ -684,8 +690,8 @@ static void tell_status(struct server *s)
 
 	rooms_each(s->shared.rooms, count_room, &rooms);
 	snprintf(status, sizeof(status), "%u client%s in %u room%s, %zu listener%s, %u worker%s", clients,
-		 clients == 1 ? "" : "s", rooms, rooms == 1 ? "" : "s", s->n_listeners, s->n_listeners == 1 ? "" : "s",
-		 s->shared.n_workers, s->shared.n_workers == 1 ? "" : "s");
+		 clients == 1 ? "" : "s", rooms, rooms == 1 ? "" : "s", s->n_listeners,
+		 s->n_listeners == 1 ? "" : "s", s->shared.n_workers, s->shared.n_workers == 1 ? "" : "s");
 	if (strcmp(status, s->status) == 0)
 		return;
 	memcpy(s->status, status, sizeof(status));
@@ -762,15 +768,16 @@ static int add_events(struct server *s)
 		int number;
 		sd_event_signal_handler_t handler;
 	} signals[] = {
-		{SIGTERM, on_end_signal},     {SIGINT, on_end_signal},	      {SIGUSR1, on_end_signal},
-		{SIGUSR2, on_restart_signal}, {SIGHUP, on_reload_signal},
+	    {SIGTERM, on_end_signal},	  {SIGINT, on_end_signal},    {SIGUSR1, on_end_signal},
+	    {SIGUSR2, on_restart_signal}, {SIGHUP, on_reload_signal},
 	};
 	int r = 0;
 
 	for (size_t i = 0; r >= 0 && i < sizeof(signals) / sizeof(*signals); i++)
 		r = sd_event_add_signal(s->event, NULL, signals[i].number, signals[i].handler, s);
 	if (r >= 0)
-		r = sd_event_add_io(s->event, NULL, wakeup_fd(s->shared.slots[server_slot(s)]), EPOLLIN, on_news, s);
+		r = sd_event_add_io(s->event, NULL, wakeup_fd(s->shared.slots[server_slot(s)]), EPOLLIN,
+				    on_news, s);
 	if (r >= 0)
 		r = add_timer(s, SECOND_US, on_second, NULL);
 	if (r >= 0)
@@ -805,7 +812,8 @@ static void raise_nofile(const struct config *config)
 	if (setrlimit(RLIMIT_NOFILE, &l) < 0)
 		return;
 	if (l.rlim_cur < config->max_clients)
-		log_info("at most %llu file descriptors are allowed, less than max_clients: LimitNOFILE= (or ulimit -n) "
+		log_info("at most %llu file descriptors are allowed, less than max_clients: LimitNOFILE= (or "
+			 "ulimit -n) "
 			 "raises that",
 			 (unsigned long long)l.rlim_cur);
 }
@@ -842,7 +850,8 @@ static int open_clients(struct server *s, int fd, bool fresh)
 	return clients_open(fd, fresh, &s->shared.clients);
 }
 
-/* A state file of the process before, if it can be trusted, else a new one, which the service manager keeps. */
+/* A state file of the process before, if it can be trusted, else a new one, which the service manager keeps.
+ */
 static int open_state(struct server *s, const char *name, uint64_t size,
 		      int (*open_file)(struct server *s, int fd, bool fresh), int *ret_fd, bool *ret_refused)
 {
@@ -905,8 +914,9 @@ static int open_shared(struct server *s)
 			  "%u connections could not be taken over and are closed", n);
 	}
 	if (r == 0)
-		r = rooms_configure(s->shared.rooms, s->config->rooms, s->config->n_rooms, &s->config->room_defaults,
-				    s->config->max_rooms, s->config->room_linger_us);
+		r = rooms_configure(s->shared.rooms, s->config->rooms, s->config->n_rooms,
+				    &s->config->room_defaults, s->config->max_rooms,
+				    s->config->room_linger_us);
 	return r;
 }
 
@@ -955,8 +965,8 @@ static void take_over(struct server *s)
 	h->last_closed = result.closed;
 	h->last_gap_us = now > beat ? now - beat : 0;
 	log_event(LOG_NOTICE, &(struct log_fields){.message_id = EVENT_TAKEOVER},
-		  "%u clients taken over, %u closed; nobody was served for %.3f s", result.taken, result.closed,
-		  (double)h->last_gap_us / 1e6);
+		  "%u clients taken over, %u closed; nobody was served for %.3f s", result.taken,
+		  result.closed, (double)h->last_gap_us / 1e6);
 }
 
 static int find_program(struct server *s)
@@ -1052,7 +1062,8 @@ static void server_free(struct server *s)
 /* Workers first, then the rest. Returns the exit status. */
 static int finish(struct server *s)
 {
-	sd_notify(false, s->ending == END_HANDOVER ? "STOPPING=1\nSTATUS=handing over" : "STOPPING=1\nSTATUS=stopping");
+	sd_notify(false, s->ending == END_HANDOVER ? "STOPPING=1\nSTATUS=handing over"
+						   : "STOPPING=1\nSTATUS=stopping");
 	log_event(LOG_INFO, &(struct log_fields){.message_id = EVENT_STOPPED},
 		  s->ending == END_HANDOVER ? "handing over to the next process" : "stopping");
 	if (s->ending == END_STOP && s->config->drain_timeout_us > 0)

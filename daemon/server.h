@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The main thread: start, signals, timers, watchdog, reload, the handover to a successor, and the end. It touches no
- * client's bytes.
+ * The main thread: start, signals, timers, watchdog, reload, the handover to a successor, and the end. It
+ * touches no client's bytes.
  */
 #ifndef DAEMON_SERVER_H
 #define DAEMON_SERVER_H
@@ -40,7 +40,8 @@ const struct server_listener *server_listener(const struct server *s, size_t i);
 /* Reads the configuration again. Returns 0, or -errno with *ret_errors (free()d by the caller) saying why. */
 int server_reload(struct server *s, char **ret_errors);
 
-/* Checks the program on disk and has it take over in a moment. Returns 0, or -errno with *ret_why as above. */
+/* Checks the program on disk and has it take over in a moment. Returns 0, or -errno with *ret_why as above.
+ */
 int server_restart(struct server *s, char **ret_why);
 
 #endif

@@ -31,8 +31,8 @@ static bool has_prefix(const char *name, const char *prefix)
 /* Rather than something an admin named: "chatd-extra.socket" is a fine name for a unit. */
 static bool is_kept_by_us(const char *name)
 {
-	return has_prefix(name, OWN_PREFIX) || has_prefix(name, "chatd-keeper-") || strcmp(name, "chatd-rooms") == 0 ||
-	       strcmp(name, "chatd-clients") == 0;
+	return has_prefix(name, OWN_PREFIX) || has_prefix(name, "chatd-keeper-") ||
+	       strcmp(name, "chatd-rooms") == 0 || strcmp(name, "chatd-clients") == 0;
 }
 
 static int add(struct sockets *s, int fd, char *name)
@@ -116,7 +116,8 @@ void sockets_settle(struct sockets *s)
 			sockets_unstore(p->name);
 			close(take_fd(&p->fd));
 		} else {
-			log_warning("the passed socket \"%s\" belongs to no listener", p->name ? p->name : "");
+			log_warning("the passed socket \"%s\" belongs to no listener",
+				    p->name ? p->name : "");
 		}
 	}
 }
@@ -197,7 +198,8 @@ static int find_passed(struct sockets *s, const struct listener_config *l, bool 
 		*ret_passed = true;
 		if (fits(p->fd, &l->listen, false))
 			return take_fd(&p->fd);
-		log_error("the passed file descriptor \"%s\" is no listening TCP socket; it is not used", p->name);
+		log_error("the passed file descriptor \"%s\" is no listening TCP socket; it is not used",
+			  p->name);
 	}
 	for (size_t i = 0; i < s->n; i++) {
 		struct passed *p = &s->at[i];
@@ -214,7 +216,8 @@ static int open_socket(const struct listener_config *l)
 {
 	const int one = 1;
 	int zero = 0;
-	_cleanup_close_ int fd = socket(l->listen.sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	_cleanup_close_ int fd =
+	    socket(l->listen.sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
 	if (fd < 0)
 		return -errno;

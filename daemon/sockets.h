@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * File descriptors that come from outside: sockets and state that the service manager (sd_listen_fds(3)) or a process
- * before this one passed, and sockets made here. A socket is matched to a listener by name, else by address.
+ * File descriptors that come from outside: sockets and state that the service manager (sd_listen_fds(3)) or a
+ * process before this one passed, and sockets made here. A socket is matched to a listener by name, else by
+ * address.
  */
 #ifndef DAEMON_SOCKETS_H
 #define DAEMON_SOCKETS_H
@@ -15,7 +16,8 @@ struct sockets;
 /* Takes all passed fds. Returns 0 or -ENOMEM. */
 int sockets_take(struct sockets **ret);
 void sockets_close(struct sockets *s);
-/* After the start: closes leftovers of a process before, and warns of sockets that no listener wants (they are kept). */
+/* After the start: closes leftovers of a process before, and warns of sockets that no listener wants (they
+ * are kept). */
 void sockets_settle(struct sockets *s);
 
 /* The first passed fd of that name, which the caller owns then; -ENOENT. */
@@ -25,8 +27,9 @@ int sockets_claim(struct sockets *s, const char *name);
 int sockets_claim_prefix(struct sockets *s, const char *prefix, char *name, size_t size);
 
 /*
- * A listening socket for the listener: a passed one, or a new one. Returns the fd or -errno; *ret_passed tells whether
- * the service manager passed it. Sockets that chatd bound itself come back from a process before, too.
+ * A listening socket for the listener: a passed one, or a new one. Returns the fd or -errno; *ret_passed
+ * tells whether the service manager passed it. Sockets that chatd bound itself come back from a process
+ * before, too.
  */
 int sockets_listen(struct sockets *s, const struct listener_config *l, bool *ret_passed);
 /* Takes a passed socket back that no listener wants any more: another may want it after a reload. Owns fd. */

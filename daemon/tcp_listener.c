@@ -168,7 +168,7 @@ static void take(struct tcp_listener *l, int fd, const union address *a)
 	int r = limits_take(shared->limits, a, config->max_clients, config->max_clients_per_address);
 	if (r < 0) {
 		refuse(l, fd, a,
-		       r == -EUSERS    ? "the server is full"
+		       r == -EUSERS   ? "the server is full"
 		       : r == -EDQUOT ? "there are too many connections from your address"
 				      : "the server is out of memory");
 		return;
@@ -208,7 +208,8 @@ static void pause_accepting(struct tcp_listener *l, int error)
 {
 	if (!l->warned)
 		log_event(LOG_WARNING, &(struct log_fields){EVENT_LISTENER, 0, NULL, l->name},
-			  "listener %s: no more connections can be accepted for now: %s", l->name, strerror(error));
+			  "listener %s: no more connections can be accepted for now: %s", l->name,
+			  strerror(error));
 	l->warned = l->paused = true;
 	count(worker_counters(l->w), COUNT_ACCEPT_PAUSES, 1);
 	worker_rewatch(l->w, l->fd, 0, &l->source);

@@ -14,7 +14,8 @@ struct tcp_listener;
 struct worker;
 
 /* Takes fd (listening, non-blocking) over. origin: from clients_intern(). */
-int tcp_listener_new(int fd, const struct listener_config *config, unsigned origin, struct tcp_listener **ret);
+int tcp_listener_new(int fd, const struct listener_config *config, unsigned origin,
+		     struct tcp_listener **ret);
 void tcp_listener_free(struct tcp_listener *l);
 
 int tcp_listener_fd(const struct tcp_listener *l);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * How threads tell each other that a room has news: each thread has a slot with a set of dirty rooms and an eventfd.
- * Marking costs an atomic or; the eventfd is written once a turn, and only when the thread isn't awake already.
+ * How threads tell each other that a room has news: each thread has a slot with a set of dirty rooms and an
+ * eventfd. Marking costs an atomic or; the eventfd is written once a turn, and only when the thread isn't
+ * awake already.
  */
 #ifndef DAEMON_WAKEUP_H
 #define DAEMON_WAKEUP_H
@@ -17,7 +18,8 @@ int wakeup_new(struct wakeup **ret);
 void wakeup_free(struct wakeup *w);
 int wakeup_fd(const struct wakeup *w);
 
-/* Marks a room dirty; returns true if the slot's thread needs wakeup_kick() at the end of the caller's turn. */
+/* Marks a room dirty; returns true if the slot's thread needs wakeup_kick() at the end of the caller's turn.
+ */
 bool wakeup_mark(struct wakeup *w, uint32_t room);
 /* Wakes the thread (async-signal-safe). */
 void wakeup_kick(struct wakeup *w);

@@ -348,8 +348,8 @@ static void run_call(struct worker *w, struct job *job)
 	free(job);
 }
 
-int workers_call(struct shared *shared, struct worker *only, void (*fn)(struct worker *w, void *arg), void *arg,
-		 void (*release)(void *arg), int64_t timeout_us)
+int workers_call(struct shared *shared, struct worker *only, void (*fn)(struct worker *w, void *arg),
+		 void *arg, void (*release)(void *arg), int64_t timeout_us)
 {
 	struct call *c = calloc(1, sizeof(*c));
 	int64_t until = clock_us() + timeout_us;

@@ -2,8 +2,8 @@
 /*
  * A worker: a thread with an epoll loop that owns its connections. The main thread talks to it by jobs only.
  *
- * A turn: events are read and lines appended, other workers with members in those rooms are woken, then every dirty
- * room is delivered. So a turn's messages leave in one send() per member.
+ * A turn: events are read and lines appended, other workers with members in those rooms are woken, then every
+ * dirty room is delivered. So a turn's messages leave in one send() per member.
  */
 #ifndef DAEMON_WORKER_H
 #define DAEMON_WORKER_H
@@ -38,8 +38,8 @@ struct shared {
 
 int worker_new(struct shared *shared, unsigned index, const struct config *config, struct worker **ret);
 /*
- * Before the start the main thread may use the worker as if it was its own, to hand connections over. After quit and
- * join it may be started again. Returns 0 or -errno.
+ * Before the start the main thread may use the worker as if it was its own, to hand connections over. After
+ * quit and join it may be started again. Returns 0 or -errno.
  */
 int worker_start(struct worker *w);
 /* One turn of the loop: what the thread does over and over. */
@@ -60,11 +60,11 @@ const struct counters *worker_counters_of(const struct worker *w);
 const char *worker_sender_name(const struct worker *w);
 
 /*
- * Runs fn on every worker's thread (or on one) and waits. Returns 0, -ETIMEDOUT or -ENOMEM. After a time-out fn may
- * still run, so arg belongs to the call: release(arg) is called when nobody needs it any more.
+ * Runs fn on every worker's thread (or on one) and waits. Returns 0, -ETIMEDOUT or -ENOMEM. After a time-out
+ * fn may still run, so arg belongs to the call: release(arg) is called when nobody needs it any more.
  */
-int workers_call(struct shared *shared, struct worker *only, void (*fn)(struct worker *w, void *arg), void *arg,
-		 void (*release)(void *arg), int64_t timeout_us);
+int workers_call(struct shared *shared, struct worker *only, void (*fn)(struct worker *w, void *arg),
+		 void *arg, void (*release)(void *arg), int64_t timeout_us);
 
 /* --- for the worker's own thread --- */
 

@@ -28,10 +28,24 @@ static void parses(void **state)
 static void refuses(void **state)
 {
 	static const char *const bad[] = {
-		"",	       "5050",	     ":5050",	     "localhost:5050",	"127.0.0.1",	 "127.0.0.1:",
-		"127.0.0.1:0", "1.2.3.4:65536", "1.2.3.4:-1", "1.2.3.4:5050x", "[::]", "[::]5050",
-		"::1:5050",    "[::1:5050",  "[1.2.3.4]:50", "256.0.0.1:5050",	"1.2.3.4:99999999999999999999",
-		"[1111:2222:3333:4444:5555:6666:7777:8888:9999:aaaa:bbbb:cccc]:1",
+	    "",
+	    "5050",
+	    ":5050",
+	    "localhost:5050",
+	    "127.0.0.1",
+	    "127.0.0.1:",
+	    "127.0.0.1:0",
+	    "1.2.3.4:65536",
+	    "1.2.3.4:-1",
+	    "1.2.3.4:5050x",
+	    "[::]",
+	    "[::]5050",
+	    "::1:5050",
+	    "[::1:5050",
+	    "[1.2.3.4]:50",
+	    "256.0.0.1:5050",
+	    "1.2.3.4:99999999999999999999",
+	    "[1111:2222:3333:4444:5555:6666:7777:8888:9999:aaaa:bbbb:cccc]:1",
 	};
 	union address a;
 
@@ -89,10 +103,10 @@ static void keys(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(parses),
-		cmocka_unit_test(refuses),
-		cmocka_unit_test(prefixes),
-		cmocka_unit_test(keys),
+	    cmocka_unit_test(parses),
+	    cmocka_unit_test(refuses),
+	    cmocka_unit_test(prefixes),
+	    cmocka_unit_test(keys),
 	};
 
 	return cmocka_run_group_tests_name("address", tests, NULL, NULL);

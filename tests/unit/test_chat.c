@@ -136,8 +136,9 @@ static void answers_keep_their_place(void **state)
 	int a = join(*state, "lobby");
 
 	harness_read(*state, a);
-	assert_string_equal(harness_say(*state, a, "one\n/who\ntwo\n/join den\nthree\n"),
-			    "guest1: one\n* 1 in lobby: guest1\nguest1: two\n* You are in den.\nguest1: three\n");
+	assert_string_equal(
+	    harness_say(*state, a, "one\n/who\ntwo\n/join den\nthree\n"),
+	    "guest1: one\n* 1 in lobby: guest1\nguest1: two\n* You are in den.\nguest1: three\n");
 	close(a);
 }
 
@@ -151,7 +152,8 @@ static void private_messages(void **state)
 	assert_string_equal(harness_say(*state, a, "/msg guest2 psst\n"), "* [you -> guest2] psst\n");
 	assert_string_equal(harness_read(*state, b), "* [guest1 -> you] psst\n");
 	assert_string_equal(harness_read(*state, c), "");
-	assert_string_equal(harness_say(*state, a, "/msg nobody psst\n"), "* There is nobody of that name here.\n");
+	assert_string_equal(harness_say(*state, a, "/msg nobody psst\n"),
+			    "* There is nobody of that name here.\n");
 	assert_string_equal(harness_say(*state, a, "/msg guest2\n"), "* Whom, and what? /msg NICK TEXT\n");
 	close(a);
 	close(b);
@@ -164,7 +166,8 @@ static void commands(void **state)
 
 	harness_read(*state, a);
 	assert_non_null(strstr(harness_say(*state, a, "/help\n"), "/nick NAME"));
-	assert_string_equal(harness_say(*state, a, "/HELPME\n"), "* There is no such command; /help lists them.\n");
+	assert_string_equal(harness_say(*state, a, "/HELPME\n"),
+			    "* There is no such command; /help lists them.\n");
 	assert_string_equal(harness_say(*state, a, "//x y\n"), "guest1: /x y\n");
 	assert_string_equal(harness_say(*state, a, "/me waves\n"), "* guest1 waves\n");
 	assert_string_equal(harness_say(*state, a, "quit it\n"), "guest1: quit it\n");
@@ -240,9 +243,15 @@ static void text_is_made_safe(void **state)
 
 	harness_read(*state, a);
 	assert_string_equal(harness_say(*state, a, "\033[31mred\n"), "guest1: \xef\xbf\xbd[31mred\n");
-	assert_string_equal(harness_say(*state, a, "a\xff" "b\n"), "guest1: a\xef\xbf\xbd" "b\n");
-	assert_string_equal(harness_say(*state, a, "gr\xc3\xbc\xc3\x9f\tdich\n"), "guest1: gr\xc3\xbc\xc3\x9f\tdich\n");
-	assert_string_equal(harness_say(*state, a, "a\rb\n"), "guest1: a\xef\xbf\xbd" "b\n");
+	assert_string_equal(harness_say(*state, a,
+					"a\xff"
+					"b\n"),
+			    "guest1: a\xef\xbf\xbd"
+			    "b\n");
+	assert_string_equal(harness_say(*state, a, "gr\xc3\xbc\xc3\x9f\tdich\n"),
+			    "guest1: gr\xc3\xbc\xc3\x9f\tdich\n");
+	assert_string_equal(harness_say(*state, a, "a\rb\n"), "guest1: a\xef\xbf\xbd"
+							      "b\n");
 	close(a);
 }
 
@@ -290,22 +299,22 @@ static void echo(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		CASE(greets),
-		CASE(everybody_hears_everybody),
-		CASE(lines_may_come_in_pieces),
-		CASE(history_on_join),
-		CASE(nicks),
-		CASE(rooms),
-		CASE(answers_keep_their_place),
-		CASE(private_messages),
-		CASE(commands),
-		CASE(quitting),
-		CASE(end_of_input),
-		CASE(long_lines),
-		CASE(text_is_made_safe),
-		CASE(raw_rooms),
-		CASE(large_rooms_are_silent),
-		CASE(echo),
+	    CASE(greets),
+	    CASE(everybody_hears_everybody),
+	    CASE(lines_may_come_in_pieces),
+	    CASE(history_on_join),
+	    CASE(nicks),
+	    CASE(rooms),
+	    CASE(answers_keep_their_place),
+	    CASE(private_messages),
+	    CASE(commands),
+	    CASE(quitting),
+	    CASE(end_of_input),
+	    CASE(long_lines),
+	    CASE(text_is_made_safe),
+	    CASE(raw_rooms),
+	    CASE(large_rooms_are_silent),
+	    CASE(echo),
 	};
 
 	return cmocka_run_group_tests_name("chat", tests, NULL, NULL);

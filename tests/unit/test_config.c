@@ -45,19 +45,21 @@ static void everything(void **state)
 	struct config *c;
 
 	(void)state;
-	assert_int_equal(parse("workers = 3; max_message = 1000; drain_timeout = 2; slow = \"disconnect\";"
-			       "log_level = \"debug\";"
-			       "rooms = ( { name = \"lobby\"; history = 5; log_size = \"1M\"; announce_max = 7; },"
-			       "          { name = \"raw\"; format = \"raw\"; log_size = 100000; } );"
-			       "room_defaults: { history = 1; log_size = \"128K\"; announce_max = 2; };"
-			       "listeners = ("
-			       " { name = \"a\"; type = \"tcp\"; mode = \"chat\"; listen = \"[::]:5050\"; room = \"x\"; },"
-			       " { name = \"b\"; type = \"tcp\"; mode = \"echo\"; listen = \"127.0.0.1:7\"; backlog = 9; } );"
-			       "limits: { max_clients = 5; max_clients_per_address = 2; max_rooms = 9;"
-			       " lines_per_second = 3; idle_timeout = 1.5; room_linger = 60; };"
-			       "control: { socket = \"/tmp/x\"; group = \"g\"; };",
-			       &c),
-			 0);
+	assert_int_equal(
+	    parse("workers = 3; max_message = 1000; drain_timeout = 2; slow = \"disconnect\";"
+		  "log_level = \"debug\";"
+		  "rooms = ( { name = \"lobby\"; history = 5; log_size = \"1M\"; announce_max = 7; },"
+		  "          { name = \"raw\"; format = \"raw\"; log_size = 100000; } );"
+		  "room_defaults: { history = 1; log_size = \"128K\"; announce_max = 2; };"
+		  "listeners = ("
+		  " { name = \"a\"; type = \"tcp\"; mode = \"chat\"; listen = \"[::]:5050\"; room = \"x\"; },"
+		  " { name = \"b\"; type = \"tcp\"; mode = \"echo\"; listen = \"127.0.0.1:7\"; backlog = 9; "
+		  "} );"
+		  "limits: { max_clients = 5; max_clients_per_address = 2; max_rooms = 9;"
+		  " lines_per_second = 3; idle_timeout = 1.5; room_linger = 60; };"
+		  "control: { socket = \"/tmp/x\"; group = \"g\"; };",
+		  &c),
+	    0);
 	assert_string_equal(errors, "");
 	assert_int_equal(c->workers, 3);
 	assert_int_equal(c->drain_timeout_us, 2000000);
@@ -109,14 +111,18 @@ static void mistakes(void **state)
 	assert_error(LISTENER("listen = \"5050\";"), "listen must be an address");
 	assert_error(LISTENER(""), "a listener needs an address");
 	assert_error(LISTENER("listen = \"1.2.3.4:5\"; colour = 1;"), "colour");
-	assert_error("listeners = ( { type = \"tcp\"; mode = \"chat\"; listen = \"1.2.3.4:5\"; } );", "needs a name");
-	assert_error("listeners = ( { name = \"a\"; type = \"tcp\"; mode = \"quake\"; listen = \"1.2.3.4:5\"; } );",
-		     "no mode \"quake\" of type \"tcp\"; allowed are tcp chat, tcp echo");
-	assert_error("listeners = ( { name = \"a\"; type = \"tcp\"; mode = \"echo\"; listen = \"1.2.3.4:5\"; room = \"x\"; } );",
+	assert_error("listeners = ( { type = \"tcp\"; mode = \"chat\"; listen = \"1.2.3.4:5\"; } );",
+		     "needs a name");
+	assert_error(
+	    "listeners = ( { name = \"a\"; type = \"tcp\"; mode = \"quake\"; listen = \"1.2.3.4:5\"; } );",
+	    "no mode \"quake\" of type \"tcp\"; allowed are tcp chat, tcp echo");
+	assert_error("listeners = ( { name = \"a\"; type = \"tcp\"; mode = \"echo\"; listen = \"1.2.3.4:5\"; "
+		     "room = \"x\"; } );",
 		     "has no room");
-	assert_error("listeners = ( { name = \"a\"; type = \"tcp\"; mode = \"echo\"; listen = \"1.2.3.4:5\"; },"
-		     "{ name = \"b\"; type = \"tcp\"; mode = \"echo\"; listen = \"1.2.3.4:5\"; } );",
-		     "1.2.3.4:5 is taken by listener \"a\"");
+	assert_error(
+	    "listeners = ( { name = \"a\"; type = \"tcp\"; mode = \"echo\"; listen = \"1.2.3.4:5\"; },"
+	    "{ name = \"b\"; type = \"tcp\"; mode = \"echo\"; listen = \"1.2.3.4:5\"; } );",
+	    "1.2.3.4:5 is taken by listener \"a\"");
 	assert_error("limits: { max_clients = 0; };", "max_clients");
 	assert_error("limits = 5;", "limits must be a group");
 	assert_error("control: { socket = \"here\"; };", "absolute path");
@@ -155,8 +161,9 @@ static void files(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(defaults),		cmocka_unit_test(everything), cmocka_unit_test(mistakes),
-		cmocka_unit_test(all_mistakes_at_once), cmocka_unit_test(files),
+	    cmocka_unit_test(defaults), cmocka_unit_test(everything),
+	    cmocka_unit_test(mistakes), cmocka_unit_test(all_mistakes_at_once),
+	    cmocka_unit_test(files),
 	};
 
 	return cmocka_run_group_tests_name("config", tests, NULL, NULL);

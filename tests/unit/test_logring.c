@@ -101,7 +101,8 @@ static void wraps(void **state)
 	char text[64];
 
 	for (unsigned i = 0; i < 30000; i++) {
-		snprintf(text, sizeof(text), "message %u %.*s", i, (int)(i % 40), "........................................");
+		snprintf(text, sizeof(text), "message %u %.*s", i, (int)(i % 40),
+			 "........................................");
 		put(r, text);
 		if (i % 97)
 			continue;
@@ -113,8 +114,8 @@ static void wraps(void **state)
 		uint64_t start = v.floor;
 		for (uint64_t seq = v.first; seq < v.count; seq++) {
 			char expected[64];
-			int n = snprintf(expected, sizeof(expected), "n:message %u %.*s\n", (unsigned)seq, (int)(seq % 40),
-					 "........................................");
+			int n = snprintf(expected, sizeof(expected), "n:message %u %.*s\n", (unsigned)seq,
+					 (int)(seq % 40), "........................................");
 			assert_int_equal(logring_start(r, &v, seq), start);
 			assert_memory_equal(logring_at(&v, start), expected, (size_t)n);
 			start += (uint64_t)n;
@@ -302,11 +303,15 @@ static void no_torn_reads(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		CASE(puts_and_reads), CASE(a_batch_becomes_visible_at_once),
-		CASE(wraps),	      CASE(wraps_by_records),
-		CASE(batches_are_bounded), CASE(survives),
-		CASE(damage_is_found), CASE(overtaken_readers),
-		CASE(no_torn_reads),
+	    CASE(puts_and_reads),
+	    CASE(a_batch_becomes_visible_at_once),
+	    CASE(wraps),
+	    CASE(wraps_by_records),
+	    CASE(batches_are_bounded),
+	    CASE(survives),
+	    CASE(damage_is_found),
+	    CASE(overtaken_readers),
+	    CASE(no_torn_reads),
 	};
 
 	return cmocka_run_group_tests_name("logring", tests, NULL, NULL);

@@ -182,8 +182,8 @@ static void refuses_other_files(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		CASE(configured_and_made), CASE(empty_rooms_go),    CASE(too_many_rooms),
-		CASE(survive),		   CASE(wakes_who_listens), CASE(refuses_other_files),
+	    CASE(configured_and_made), CASE(empty_rooms_go),	  CASE(too_many_rooms), CASE(survive),
+	    CASE(wakes_who_listens),   CASE(refuses_other_files),
 	};
 
 	return cmocka_run_group_tests_name("room", tests, NULL, NULL);

@@ -24,28 +24,37 @@ static void sanitises(void **state)
 	static const struct {
 		const char *in, *out;
 	} cases[] = {
-		{"", ""},
-		{"plain", "plain"},
-		{"a longer line of plain text, with a tab\there", "a longer line of plain text, with a tab\there"},
-		{"gr\xc3\xbc\xc3\x9f", "gr\xc3\xbc\xc3\x9f"},
-		{"\xe2\x82\xac \xf0\x9f\x98\x80", "\xe2\x82\xac \xf0\x9f\x98\x80"},
-		{"\033[1m", BAD "[1m"},
-		{"a\x7f" "b", "a" BAD "b"},
-		{"12345678\x01", "12345678" BAD},
-		{"1234\x1f" "678", "1234" BAD "678"},
-		{"\xc2\x85", BAD},		   /* C1 */
-		{"\xc2\x9b" "31m", BAD "31m"},	   /* the eight-bit CSI */
-		{"\xc2\xa0", "\xc2\xa0"},	   /* no-break space */
-		{"\xff", BAD},
-		{"\x80", BAD},
-		{"\xc3", BAD},			   /* cut */
-		{"\xc0\xaf", BAD BAD},		   /* overlong */
-		{"\xe0\x80\xaf", BAD BAD BAD},	   /* overlong */
-		{"\xe2\x82", BAD},		   /* cut: one maximal subpart */
-		{"\xe2\x82" "A", BAD "A"},
-		{"\xed\xa0\x80", BAD BAD BAD},	   /* surrogate */
-		{"\xf4\x90\x80\x80", BAD BAD BAD BAD}, /* above U+10FFFF */
-		{"\xf0\x9f\x98", BAD},
+	    {"", ""},
+	    {"plain", "plain"},
+	    {"a longer line of plain text, with a tab\there",
+	     "a longer line of plain text, with a tab\there"},
+	    {"gr\xc3\xbc\xc3\x9f", "gr\xc3\xbc\xc3\x9f"},
+	    {"\xe2\x82\xac \xf0\x9f\x98\x80", "\xe2\x82\xac \xf0\x9f\x98\x80"},
+	    {"\033[1m", BAD "[1m"},
+	    {"a\x7f"
+	     "b",
+	     "a" BAD "b"},
+	    {"12345678\x01", "12345678" BAD},
+	    {"1234\x1f"
+	     "678",
+	     "1234" BAD "678"},
+	    {"\xc2\x85", BAD}, /* C1 */
+	    {"\xc2\x9b"
+	     "31m",
+	     BAD "31m"},	      /* the eight-bit CSI */
+	    {"\xc2\xa0", "\xc2\xa0"}, /* no-break space */
+	    {"\xff", BAD},
+	    {"\x80", BAD},
+	    {"\xc3", BAD},		   /* cut */
+	    {"\xc0\xaf", BAD BAD},	   /* overlong */
+	    {"\xe0\x80\xaf", BAD BAD BAD}, /* overlong */
+	    {"\xe2\x82", BAD},		   /* cut: one maximal subpart */
+	    {"\xe2\x82"
+	     "A",
+	     BAD "A"},
+	    {"\xed\xa0\x80", BAD BAD BAD},	   /* surrogate */
+	    {"\xf4\x90\x80\x80", BAD BAD BAD BAD}, /* above U+10FFFF */
+	    {"\xf0\x9f\x98", BAD},
 	};
 
 	(void)state;
@@ -88,9 +97,12 @@ static void nicks(void **state)
 	assert_false(nick("#a"));
 	assert_false(nick("a b"));
 	assert_false(nick("a\tb"));
-	assert_false(nick("a\xc2\xa0" "b"));
-	assert_false(nick("a\xe2\x80\x8b" "b")); /* zero width space */
-	assert_false(nick("a\xe2\x80\xae" "b")); /* right-to-left override */
+	assert_false(nick("a\xc2\xa0"
+			  "b"));
+	assert_false(nick("a\xe2\x80\x8b"
+			  "b")); /* zero width space */
+	assert_false(nick("a\xe2\x80\xae"
+			  "b")); /* right-to-left override */
 	assert_false(nick("a\x1b"));
 	assert_false(nick("\xff"));
 }
@@ -146,8 +158,9 @@ static void sizes(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(sanitises), cmocka_unit_test(every_byte_at_every_offset), cmocka_unit_test(nicks),
-		cmocka_unit_test(rooms),     cmocka_unit_test(escapes),			   cmocka_unit_test(sizes),
+	    cmocka_unit_test(sanitises), cmocka_unit_test(every_byte_at_every_offset),
+	    cmocka_unit_test(nicks),	 cmocka_unit_test(rooms),
+	    cmocka_unit_test(escapes),	 cmocka_unit_test(sizes),
 	};
 
 	return cmocka_run_group_tests_name("text", tests, NULL, NULL);

@@ -20,7 +20,8 @@ static void takes_whole_messages(void **state)
 		int r = varlink_next(&in, &m);
 		assert_int_equal(r, bytes[i] == '\0');
 		if (r == 1) {
-			assert_string_equal(json_string_value(json_object_get(m, "method")), i < 15 ? "a" : "b");
+			assert_string_equal(json_string_value(json_object_get(m, "method")),
+					    i < 15 ? "a" : "b");
 			json_decref(m);
 		}
 	}
@@ -87,10 +88,10 @@ static void frames(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(takes_whole_messages),
-		cmocka_unit_test(takes_many_at_once),
-		cmocka_unit_test(refuses_garbage),
-		cmocka_unit_test(frames),
+	    cmocka_unit_test(takes_whole_messages),
+	    cmocka_unit_test(takes_many_at_once),
+	    cmocka_unit_test(refuses_garbage),
+	    cmocka_unit_test(frames),
 	};
 
 	return cmocka_run_group_tests_name("varlink", tests, NULL, NULL);
