@@ -48,7 +48,8 @@ static size_t width_of(const char *s)
 {
 	wchar_t wide[256];
 	size_t n = mbstowcs(wide, s, sizeof(wide) / sizeof(*wide));
-	int w = n == (size_t)-1 || n >= sizeof(wide) / sizeof(*wide) ? -1 : wcswidth(wide, n);
+	int w = n < sizeof(wide) / sizeof(*wide) ? wcswidth(wide, n)
+						 : -1; /* too long, or no text of this locale */
 
 	return w < 0 ? strlen(s) : (size_t)w;
 }

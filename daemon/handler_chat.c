@@ -155,7 +155,7 @@ static void chat_opened(struct connection *c, const char *room_name)
 	if (r == 0)
 		r = rooms_enter(shared->rooms, room_name, worker_index(connection_worker(c)), &room);
 	struct client_state *next = connection_begin(c);
-	if (r < 0) {
+	if (!room) {
 		log_warning("client %" PRIu64 " can't enter room %s: %s", connection_id(c), room_name,
 			    strerror(-r));
 		next->flags |= CLIENT_GREETED | CLIENT_CLOSING;

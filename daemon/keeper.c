@@ -270,7 +270,7 @@ int keeper_add(struct keeper *k, int fd)
 
 static void pair_each(struct pair *p, void (*fn)(int fd, void *arg), void *arg)
 {
-	int fds[FULL_MESSAGE], n;
+	int fds[FULL_MESSAGE] = {-1}, n;
 
 	peek_from_start(p);
 	while ((n = pair_peek(p, fds)) >= 0) {
@@ -339,7 +339,7 @@ static void give_up(struct keeper *k)
 
 static bool begin_merge(struct keeper *k, unsigned live)
 {
-	struct pair fresh;
+	struct pair fresh = {.read = -1};
 
 	/* Mostly closed sockets in the base: it is made anew, too. */
 	if (k->base.read >= 0 && k->base.sockets > 2 * live + 1024 && k->n_frozen < MAX_PAIRS - 2) {
@@ -368,7 +368,7 @@ static bool begin_merge(struct keeper *k, unsigned live)
 
 bool keeper_merge(struct keeper *k, unsigned live)
 {
-	int fds[FULL_MESSAGE];
+	int fds[FULL_MESSAGE] = {-1};
 
 	if (!k->merging) {
 		bool due = atomic_load(&k->singles) >= MERGE_FROM || atomic_load(&k->full) || k->n_frozen > 0;

@@ -21,6 +21,12 @@ static const char help[] = "Usage: chatd [-c FILE]\n"
 			   "Signals: TERM ends, HUP reloads, USR2 restarts without dropping anyone.\n"
 			   "See chatd(8), chatd.conf(5), chatctl(1).\n";
 
+#ifdef ENABLE_FAULTS
+#define FAULTS ", fault points"
+#else
+#define FAULTS ""
+#endif
+
 enum { OPTION_CHECK = 256, OPTION_PROBE };
 
 static int check(const char *path)
@@ -60,7 +66,7 @@ int main(int argc, char **argv)
 			fputs(help, stdout);
 			return EXIT_SUCCESS;
 		case 'V':
-			printf("chatd %s (state layout %u)\n", PACKAGE_VERSION, clients_layout());
+			printf("chatd %s (state layout %u%s)\n", PACKAGE_VERSION, clients_layout(), FAULTS);
 			return EXIT_SUCCESS;
 		default:
 			fputs("Try chatd --help.\n", stderr);

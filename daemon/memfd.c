@@ -64,9 +64,8 @@ int memfd_map_ring(int fd, uint64_t off, size_t size, size_t again, void **ret)
 void memfd_release(void *at, size_t size)
 {
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
-	uintptr_t begin = ((uintptr_t)at + page - 1) & ~(page - 1);
-	uintptr_t end = ((uintptr_t)at + size) & ~(page - 1);
+	size_t skip = -(uintptr_t)at & (page - 1);
 
-	if (end > begin)
-		madvise((void *)begin, end - begin, MADV_REMOVE);
+	if (size >= skip + page)
+		madvise((char *)at + skip, (size - skip) & ~(page - 1), MADV_REMOVE);
 }

@@ -54,8 +54,8 @@ static int read_progress(int fd, struct connection_progress *ret, unsigned *ret_
 
 int recovery_progress(int fd, struct connection_progress *ret)
 {
-	struct connection_progress a, b;
-	unsigned state_a, state_b;
+	struct connection_progress a = {0}, b = {0};
+	unsigned state_a = 0, state_b = 0;
 
 	/* The peer goes on sending and acknowledging meanwhile; two readings that agree are one instant's. */
 	for (unsigned tries = 0; tries < 1000; tries++) {

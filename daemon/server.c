@@ -28,7 +28,7 @@
 
 #define ROOMS_FD_NAME "chatd-rooms"
 #define CLIENTS_FD_NAME "chatd-clients"
-#define SECOND_US 1000000
+#define SECOND_US INT64_C(1000000)
 /* How long workers may take over a change of what they do. */
 #define CALL_TIMEOUT_US (5 * SECOND_US)
 #define JOIN_TIMEOUT_US (10 * SECOND_US)
@@ -892,7 +892,7 @@ static void end_client(int fd, void *arg)
 
 static int open_shared(struct server *s)
 {
-	bool rooms_refused, clients_refused;
+	bool rooms_refused = false, clients_refused = false;
 	int r = make_slots(s);
 
 	if (r == 0)
@@ -1005,7 +1005,7 @@ static int start(struct server *s)
 	r = find_program(s);
 	if (r == 0)
 		r = load_config(s);
-	if (r < 0)
+	if (!s->config)
 		return r;
 	log_set_level(s->config->log_level);
 	raise_nofile(s->config);

@@ -39,9 +39,12 @@ static int add(struct sockets *s, int fd, char *name)
 {
 	struct passed *at = reallocarray(s->at, s->n + 1, sizeof(*at));
 
-	if (!at || !name)
+	if (at)
+		s->at = at;
+	if (!at || !name) {
+		free(name);
 		return -ENOMEM;
-	s->at = at;
+	}
 	s->at[s->n++] = (struct passed){fd, name};
 	return 0;
 }

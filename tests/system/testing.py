@@ -55,6 +55,8 @@ def main():
         started = time.monotonic()
         try:
             t()
+            for d in list(Daemon.running):
+                d.finish()
             print("ok %d - %s # %.1f s" % (number, t.__name__, time.monotonic() - started), flush=True)
         except Skip as e:
             print("ok %d - %s # SKIP %s" % (number, t.__name__, e), flush=True)
@@ -145,6 +147,7 @@ class Daemon:
         self.echo_port = free_port()
         self.workers = workers
         self.clients = []
+        self.supervised = False
         self.write_config(rooms, listeners, extra)
         Daemon.running.append(self)
         if start:
@@ -257,6 +260,30 @@ control: { socket = "%s"; group = "chatd"; };
             time.sleep(0.005)
         raise Failure("chatd is not ready:\n" + self.log()[-3000:])
 
+    def supervise(self):
+        """From now on chatd is started again whenever it dies by SIGKILL, as systemd would do it."""
+        self.supervised = True
+        self.deaths = 0
+
+        def watch():
+            while self.supervised:
+                pid, status = os.waitpid(self.pid, os.WNOHANG)
+                if pid == 0:
+                    self.drain_notify()
+                    time.sleep(0.002)
+                elif os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
+                    self.deaths += 1
+                    self.spawn()
+                else:
+                    self.pid, self.status, self.supervised = None, status, False
+
+        self.watcher = threading.Thread(target=watch, daemon=True)
+        self.watcher.start()
+
+    def unsupervise(self):
+        self.supervised = False
+        self.watcher.join()
+
     def signal(self, number):
         os.kill(self.pid, number)
 
@@ -276,7 +303,19 @@ control: { socket = "%s"; group = "chatd"; };
             self.signal(signal.SIGKILL)
             self.wait()
 
+    def finish(self):
+        """Every test ends with a graceful stop, which is where sanitizers report what they found."""
+        for c in self.clients:
+            c.close()
+        if self.alive():
+            self.signal(signal.SIGTERM)
+            self.wait()
+            check(self.status == 0, "chatd ended with status", self.status, self.log()[-3000:])
+        self.clean_up()
+
     def clean_up(self):
+        if self.supervised:
+            self.unsupervise()
         if self.alive():
             self.signal(signal.SIGKILL)
             self.wait()

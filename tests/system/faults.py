@@ -1,0 +1,241 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""
+chatd dies at every step between two stores or system calls, and nobody notices. A fixed scenario is run once without a
+fault; then once for each fault point and passage, where everybody has to receive the very same bytes.
+"""
+
+import glob
+import signal
+import socket
+
+from testing import *
+
+
+def fault_points():
+    names = set()
+    for path in glob.glob(os.path.join(SOURCE, "daemon", "*.c")):
+        with open(path) as f:
+            names.update(re.findall(r'\bFAULT\("([\w-]+)"\)', f.read()))
+    return sorted(names)
+
+
+def has_faults():
+    return run(CHATD, "--version").stdout.find(b"fault points") >= 0
+
+
+class Person(Client):
+    """Remembers everything it got. Whoever is reset before the greeting, in the window of accept(), tries again."""
+
+    def __init__(self, d, nick, port=None, rcvbuf=None):
+        for attempt in range(20):
+            try:
+                c = d.connect(port=port, rcvbuf=rcvbuf)
+                break
+            except ConnectionError:
+                time.sleep(0.02)
+        super().__init__(c.sock)
+        self.all = b""
+        self.d = d
+        self.port = port
+        if nick:
+            try:
+                self.expect(WELCOME)
+            except (Failure, ConnectionError):
+                if self.all:
+                    raise
+                self.__init__(d, nick, port, rcvbuf)
+                return
+            self.send("/nick %s\n" % nick)
+            self.expect("is now %s\n" % nick)
+
+    def receive(self):
+        data = super().receive()
+        self.all += data
+        return data
+
+
+def scenario(d):
+    """Returns what each of the people got. Every step waits for the one before, so that there is one order only."""
+    alice = Person(d, "alice")
+    bob = Person(d, "bob")
+    alice.expect("is now bob\n")
+
+    def both(text, expected):
+        alice.expect(expected)
+        bob.expect(expected)
+
+    alice.send("one\n")
+    both("one", "alice: one\n")
+    bob.send("tw")
+    time.sleep(0.02)
+    bob.send("o\nthree\n")
+    both("three", "bob: two\nbob: three\n")
+    alice.send("/me waves\n")
+    both("waves", "* alice waves\n")
+    alice.send("/msg bob psst\n")
+    alice.expect("* [you -> bob] psst\n")
+    bob.expect("* [alice -> you] psst\n")
+    bob.send("/join den\n")
+    bob.expect("* You are in den.\n")
+    alice.expect("* bob left lobby\n")
+    bob.send("alone\n/who\n")
+    bob.expect("* 1 in den: bob\n")
+    bob.send("/join lobby\n")
+    both("back", re.compile(rb"\* (bob joined lobby|You are in lobby\.)\n"))
+    alice.send("/nick alicia\n")
+    both("nick", "* alice is now alicia\n")
+    # Too long, in pieces, with something behind it.
+    for i in range(6):
+        alice.send("x" * 1000)
+        time.sleep(0.005)
+    alice.send("\nfour\n")
+    alice.expect("* That message was longer than 4096 bytes and has been refused.\n")
+    both("four", "alicia: four\n")
+    # A ring that goes round.
+    for p in (alice, bob):
+        p.send("/join small\n")
+        p.expect("* You are in small.\n")
+    alice.expect("* bob joined small\n")
+    for k in range(30):
+        alice.send("".join("%04d %s\n" % (i, "." * 40) for i in range(k * 100, k * 100 + 100)))
+        both("ring", "alicia: %04d %s\n" % (k * 100 + 99, "." * 40))
+    for p in (bob, alice):
+        p.send("/join lobby\n")
+        p.expect("* You are in lobby.\n")
+    bob.expect("* alicia joined lobby\n")
+    # A reader whose socket is full.
+    slow = Person(d, "slow", rcvbuf=4096)
+    both("slow", "is now slow\n")
+    for k in range(12):
+        bob.send(("%02d" % k + "y" * 998 + "\n") * 500)
+        last = "bob: %02d" % k + "y" * 998 + "\n"
+        for i in range(500):
+            both("y", last)
+    # Several deaths while much is under way.
+    alice.send("half a li")
+    time.sleep(0.03)
+    before = d.deaths
+    d.signal(signal.SIGKILL)
+    wait_for(lambda: d.deaths > before)
+    alice.send("ne\n")
+    both("half", "alicia: half a line\n")
+    slow.expect("alicia: half a line\n", 60)
+    # Echo, with more than fits.
+    echo = Person(d, None, port=d.echo_port, rcvbuf=4096)
+    for attempt in range(20):
+        try:
+            echo.send("?")
+            echo.expect("?")
+            break
+        except (Failure, ConnectionError):
+            echo = Person(d, None, port=d.echo_port, rcvbuf=4096)
+    blob = bytes(i * 7 % 251 for i in range(300_000))
+    sender = threading.Thread(target=lambda: echo.send(blob))
+    sender.start()
+    while len(echo.all) < len(blob) + 1:
+        echo.receive()
+    sender.join()
+    check(echo.all[1:] == blob, "the echo differs")
+    # Leaving, in each of the ways.
+    slow.close()
+    both("left", "* slow left lobby\n")
+    bob.send("last words, without a newline")
+    bob.sock.shutdown(socket.SHUT_WR)
+    alice.expect("bob: last words, without a newline\n* bob left lobby\n")
+    bob.rest()
+    carol = Person(d, "carol")
+    alice.expect("is now carol\n")
+    carol.send("bye\n/quit\n")
+    carol.rest()
+    alice.expect("carol: bye\n* carol left lobby\n")
+    alice.send("quit\n")
+    alice.rest()
+    wait_for(lambda: d.json("status")["clients"] == 0)
+    return {name: normalise(p.all) for name, p in
+            (("alice", alice), ("bob", bob), ("slow", slow), ("carol", carol))}
+
+
+def normalise(data):
+    """Who was reset in the window of accept() has taken a number with it."""
+    return re.sub(rb"guest\d+", b"guestN", data)
+
+
+def launch(fault=None, workers=1):
+    d = Daemon(store=True, start=False, workers=workers)
+    d.write_config(rooms='{ name = "lobby"; history = 3; log_size = "16M"; }, { name = "small"; log_size = "128K"; history = 0; }')
+    once = os.path.join(d.dir, "once")
+    if fault:
+        open(once, "w").close()
+        d.env.update(CHATD_FAULT=fault, CHATD_FAULT_ONCE=once)
+    d.spawn()
+    d.supervise()
+    wait_for(lambda: d.ready, 20, "chatd")
+    return d, once
+
+
+def compare(reference, got, what):
+    for name in reference:
+        a, b = reference[name], got[name]
+        if a == b:
+            continue
+        at = next((i for i in range(min(len(a), len(b))) if a[i] != b[i]), min(len(a), len(b)))
+        raise Failure("%s: %s got %r instead of %r" % (what, name, b[max(0, at - 60):at + 60], a[max(0, at - 60):at + 60]))
+
+
+# Reached by other means than the scenario.
+KEEPER = {"keeper-swap", "keeper-merged"}
+
+
+@test
+def every_fault_point_is_recovered_exactly():
+    if not has_faults():
+        raise Skip("this build has no fault points (--enable-faults)")
+    d, _ = launch()
+    reference = scenario(d)
+    d.unsupervise()
+    d.finish()
+    passages = [1, 2, 7] if SCALE < 1 else [1, 2, 3, 5, 9, 20, 100]
+    reached = 0
+    for name in fault_points():
+        if name in KEEPER:
+            continue
+        for passage in passages:
+            d, once = launch("%s:%d" % (name, passage))
+            try:
+                compare(reference, scenario(d), "%s:%d" % (name, passage))
+            except Failure:
+                note("at fault point %s:%d" % (name, passage))
+                raise
+            hit = not os.path.exists(once)
+            reached += hit
+            d.unsupervise()
+            d.finish()
+            check(hit or passage > 1, "fault point", name, "was never reached")
+            if not hit:
+                break
+    note("%d deaths at %d fault points" % (reached, len(fault_points()) - len(KEEPER)))
+
+
+@test
+def the_keeper_may_be_interrupted_anywhere():
+    if not has_faults():
+        raise Skip("this build has no fault points (--enable-faults)")
+    for fault in ("keeper-swap:1", "keeper-merged:1", "keeper-store:2", "keeper-store:3", "keeper-store:4"):
+        d, once = launch(fault)
+        clients = [d.join() for _ in range(300)]
+        wait_for(lambda: not os.path.exists(once), 20, fault)
+        wait_for(lambda: d.deaths == 1 and d.ready, 20, "the next process")
+        time.sleep(0.2)
+        before = d.deaths
+        d.signal(signal.SIGKILL)
+        wait_for(lambda: d.deaths > before and d.ready)
+        equal(d.json("status")["takeover"]["clients"], 300)
+        clients[0].send("all here\n")
+        for c in clients:
+            c.expect("all here\n")
+        d.unsupervise()
+        d.finish()
+
+
+main()
