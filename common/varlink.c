@@ -7,6 +7,8 @@
 
 int varlink_feed(struct varlink_input *in, const char *data, size_t len)
 {
+	if (len == 0)
+		return 0;
 	if (in->len + len > in->room) {
 		size_t room = in->room ? in->room : 4096;
 		while (room < in->len + len)

@@ -9,7 +9,7 @@
 #include <sys/mman.h>
 
 #define CLIENTS_MAGIC 0x736e6c6364746863ULL
-#define CLIENTS_LAYOUT 1
+#define CLIENTS_LAYOUT 2
 
 struct header {
 	uint64_t magic;
@@ -22,11 +22,19 @@ struct header {
 };
 
 struct file {
-	struct header header;
-	_Alignas(MEMFD_ALIGN) struct scratch scratches[CLIENTS_SCRATCHES];
-	_Alignas(MEMFD_ALIGN) struct client entries[CLIENTS_CAPACITY];
-	_Alignas(MEMFD_ALIGN) char areas[CLIENTS_CAPACITY][CLIENT_IN_SIZE + CLIENT_OUT_SIZE];
+	union {
+		struct header header;
+		char header_space[4 * MEMFD_ALIGN];
+	};
+	struct scratch scratches[CLIENTS_SCRATCHES];
+	struct client entries[CLIENTS_CAPACITY];
+	char areas[CLIENTS_CAPACITY][CLIENT_IN_SIZE + CLIENT_OUT_SIZE];
 };
+
+/* Pages are given back by the area, whatever their size. */
+_Static_assert(offsetof(struct file, scratches) == 4 * MEMFD_ALIGN, "part of the state's layout");
+_Static_assert(offsetof(struct file, entries) % MEMFD_ALIGN == 0, "part of the state's layout");
+_Static_assert(offsetof(struct file, areas) % MEMFD_ALIGN == 0, "part of the state's layout");
 
 struct clients {
 	struct file *file;

@@ -21,6 +21,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #define CLIENTS_CAPACITY 131072
 #define CLIENT_IN_SIZE 65536
@@ -44,7 +45,11 @@ struct client_state {
 	uint16_t flags;
 	uint8_t nick_len; /* 0: none */
 	char nick[TEXT_NICK_MAX];
+	uint8_t reserved;
+	uint64_t seal; /* of the above and of whose it is: see client_seal() */
 };
+
+_Static_assert(sizeof(struct client_state) == 88, "without holes, for the seal");
 
 struct client {
 	_Atomic uint64_t cookie; /* SO_COOKIE; 0: the entry is free. Stored last. */
@@ -54,7 +59,7 @@ struct client {
 	uint16_t origin;
 	uint16_t reserved;
 	struct client_state st[2];
-	uint8_t reserved2[64];
+	uint8_t reserved2[48];
 };
 
 _Static_assert(sizeof(struct client) == 256, "part of the state's layout");
@@ -69,9 +74,11 @@ struct client_origin {
 
 /* A worker's own part: input of one client at a time, and the intent of the change under way. */
 struct scratch {
-	_Atomic uint64_t owner; /* client id whose input from base on lies in data; 0: nobody */
+	_Atomic uint64_t
+	    owner; /* scratch_owner() of the client whose input from base on lies in data; 0: nobody */
 	uint64_t base;
-	_Atomic uint64_t intent; /* 1: the client's live becomes live_after if the room has count messages */
+	_Atomic uint64_t intent; /* scratch_intent(): the client's live becomes live_after if the room has
+				    count messages; 0: none */
 	uint32_t client, live_after, room;
 	uint32_t reserved;
 	uint64_t count;
@@ -118,6 +125,41 @@ const struct client_origin *clients_origin(const struct clients *cs, unsigned nu
 
 /* The layout's version that this build reads and writes. */
 unsigned clients_layout(void);
+
+/*
+ * A state counts only with the seal that belongs to it, so that damage to the memory file is noticed rather
+ * than delivered. Call it when the state is complete, before it goes live.
+ */
+static inline uint64_t client_seal_of(const struct client *c, const struct client_state *st)
+{
+	const unsigned char *p = (const unsigned char *)st;
+	uint64_t h = c->id * 0x9e3779b97f4a7c15ULL + c->origin, word;
+
+	for (size_t i = 0; i < offsetof(struct client_state, seal); i += sizeof(word)) {
+		memcpy(&word, p + i, sizeof(word));
+		h = (h ^ word) * 0xff51afd7ed558ccdULL;
+		h ^= h >> 32;
+	}
+	return h;
+}
+
+static inline void client_seal(const struct client *c, struct client_state *st)
+{
+	st->seal = client_seal_of(c, st);
+}
+
+/* Marks that damage can hardly make. Never 0. */
+static inline uint64_t scratch_owner(const struct scratch *s, uint64_t id)
+{
+	return ((id * 0x9e3779b97f4a7c15ULL ^ s->base) * 0xff51afd7ed558ccdULL) | 1;
+}
+
+static inline uint64_t scratch_intent(const struct scratch *s)
+{
+	uint64_t h = ((uint64_t)s->client << 32 | s->room) * 0x9e3779b97f4a7c15ULL + s->live_after;
+
+	return ((h ^ s->count) * 0xff51afd7ed558ccdULL) | 1;
+}
 
 static inline const struct client_state *client_live(const struct client *c)
 {

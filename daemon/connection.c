@@ -179,6 +179,7 @@ void connection_commit(struct connection *c, struct room *locked)
 	struct shared *shared = worker_shared(c->w);
 	uint32_t after = !(atomic_load_explicit(&c->client->live, memory_order_relaxed) & 1);
 
+	client_seal(c->client, c->draft);
 	if (locked) {
 		uint64_t before = logring_count(locked->log);
 		s->client = clients_index(shared->clients, c->client);
@@ -186,7 +187,7 @@ void connection_commit(struct connection *c, struct room *locked)
 		s->room = locked->index;
 		s->count = logring_pending(locked->log);
 		FAULT("commit-prepared");
-		atomic_store_explicit(&s->intent, 1, memory_order_release);
+		atomic_store_explicit(&s->intent, scratch_intent(s), memory_order_release);
 		FAULT("commit-intent");
 		count(worker_counters(c->w), COUNT_MESSAGES, s->count - before);
 		logring_commit(locked->log);
@@ -597,7 +598,7 @@ static void input(struct connection *c, bool receive)
 	if (have > 0)
 		load_leftover(c, s->data, base);
 	s->base = base;
-	atomic_store_explicit(&s->owner, c->client->id, memory_order_release);
+	atomic_store_explicit(&s->owner, scratch_owner(s, c->client->id), memory_order_release);
 	FAULT("receive-owner");
 	if (receive && !c->eof && have < CLIENT_IN_SIZE) {
 		ssize_t n = recv(c->fd, s->data + have, CLIENT_IN_SIZE - have, MSG_DONTWAIT);

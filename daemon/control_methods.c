@@ -417,8 +417,11 @@ static void method_tail(struct control_client *c, const json_t *parameters, bool
 	logring_lock(t->room->log);
 	logring_peek(t->room->log, &v);
 	t->seq = t->live = v.count;
-	if (json_is_integer(from) && (uint64_t)json_integer_value(from) < v.count) {
-		t->seq = t->live = (uint64_t)json_integer_value(from);
+	if (json_is_integer(from)) {
+		/* A number that isn't there yet is of a log before this one, all of which is news. */
+		t->seq = t->live = (uint64_t)json_integer_value(from) <= v.count
+				       ? (uint64_t)json_integer_value(from)
+				       : v.first;
 		n = 0;
 	}
 	for (json_int_t left = n; t->seq > v.first && left > 0; t->seq--)

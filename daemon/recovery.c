@@ -81,8 +81,9 @@ const char *recovery_check(struct clients *clients, struct rooms *rooms, const s
 
 	if (!origin || !handler_find(origin->type, origin->mode))
 		return "it came from an unknown listener";
-	if (atomic_load(&c->live) > 1 || st->flags & ~(CLIENT_GREETED | CLIENT_CLOSING | CLIENT_DISCARD) ||
-	    st->nick_len > TEXT_NICK_MAX || (st->nick_len > 0 && !text_nick_valid(st->nick, st->nick_len)))
+	if (atomic_load(&c->live) > 1 || st->seal != client_seal_of(c, st) ||
+	    st->flags & ~(CLIENT_GREETED | CLIENT_CLOSING | CLIENT_DISCARD) || st->nick_len > TEXT_NICK_MAX ||
+	    (st->nick_len > 0 && !text_nick_valid(st->nick, st->nick_len)))
 		return "its entry is damaged";
 	if (st->room != ROOM_NONE) {
 		room = st->room == ROOM_PRIVATE ? NULL : rooms_at(rooms, st->room);
@@ -122,7 +123,7 @@ bool recovery_input(struct clients *clients, const struct client *c, const struc
 
 	for (unsigned i = 0; i < CLIENTS_SCRATCHES; i++) {
 		struct scratch *s = clients_scratch(clients, i);
-		if (atomic_load(&s->owner) != c->id)
+		if (atomic_load(&s->owner) != scratch_owner(s, c->id))
 			continue;
 		if (from < s->base || p->received - s->base > CLIENT_IN_SIZE)
 			return false;
@@ -138,12 +139,13 @@ void recovery_intents(struct clients *clients, struct rooms *rooms)
 {
 	for (unsigned i = 0; i < CLIENTS_SCRATCHES; i++) {
 		struct scratch *s = clients_scratch(clients, i);
-		if (atomic_load(&s->intent) != 1)
+		if (atomic_load(&s->intent) == 0)
 			continue;
+		bool whole = atomic_load(&s->intent) == scratch_intent(s);
 		struct client *c = clients_at(clients, s->client);
 		const struct room *room = rooms_at(rooms, s->room);
 		/* The message was committed, so what belongs to it became true as well. */
-		if (c && room && s->live_after <= 1 && logring_count(room->log) >= s->count)
+		if (whole && c && room && s->live_after <= 1 && logring_count(room->log) >= s->count)
 			atomic_store(&c->live, s->live_after);
 		FAULT("recover-intent");
 		atomic_store(&s->intent, 0);

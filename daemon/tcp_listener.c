@@ -188,6 +188,7 @@ static void take(struct tcp_listener *l, int fd, const union address *a)
 	client->origin = (uint16_t)l->origin;
 	client->st[0].room = ROOM_NONE;
 	client->st[0].private_seq = logring_count(rooms_private(shared->rooms)->log);
+	client_seal(client, &client->st[0]);
 	FAULT("accept-entry");
 	/* The entry comes before the socket's copy, so that a socket without an entry is nobody's. */
 	atomic_store_explicit(&client->cookie, cookie, memory_order_release);

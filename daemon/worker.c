@@ -16,6 +16,8 @@
 
 #define EVENTS 512
 #define TICK_US 1000000
+/* A timed join would know the wall clock only, which may jump. */
+#define JOIN_POLL_NS 200000
 
 struct list {
 	struct connection **at;
@@ -254,16 +256,16 @@ void worker_quit(struct worker *w)
 
 bool worker_join(struct worker *w, int64_t timeout_us)
 {
-	struct timespec ts;
+	int64_t until = clock_us() + timeout_us;
 
-	if (!w->started)
-		return true;
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	int64_t at = (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000 + timeout_us;
-	ts = (struct timespec){at / 1000000, at % 1000000 * 1000};
-	if (pthread_clockjoin_np(w->thread, NULL, CLOCK_MONOTONIC, &ts) != 0)
-		return false;
-	w->started = false;
+	while (w->started) {
+		if (pthread_tryjoin_np(w->thread, NULL) == 0)
+			w->started = false;
+		else if (clock_us() >= until)
+			return false;
+		else
+			nanosleep(&(struct timespec){.tv_nsec = JOIN_POLL_NS}, NULL);
+	}
 	return true;
 }
 

@@ -7,7 +7,10 @@
 #include "daemon/limits.h"
 #include "daemon/logger.h"
 #include "daemon/memfd.h"
+#include "daemon/sockets.h"
 
+#include <fcntl.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -17,17 +20,60 @@ struct harness {
 	struct shared shared;
 	struct wakeup *slots[2];
 	struct worker *workers[1];
-	int rooms_fd, clients_fd;
-	uint64_t next_cookie;
+	int rooms_fd, clients_fd, listen_fd;
+	union address listen_address;
 	char buf[1 << 20];
 };
+
+/* The process's side of everything, over state that is fresh or a predecessor's. */
+static int begin(struct harness *h, bool fresh, struct sockets *passed)
+{
+	int r = 0;
+
+	h->shared = (struct shared){.slots = h->slots, .workers = h->workers};
+	if (wakeup_new(&h->slots[0]) < 0 || wakeup_new(&h->slots[1]) < 0)
+		abort();
+	r = rooms_open(h->rooms_fd, fresh, h->slots, 2, &h->shared.rooms);
+	if (r == 0)
+		r = clients_open(h->clients_fd, fresh, &h->shared.clients);
+	if (r == 0)
+		r = roster_new(&h->shared.roster);
+	if (r == 0)
+		r = limits_new(&h->shared.limits);
+	if (r == 0)
+		r = keeper_new(passed, &h->shared.keeper);
+	if (r == 0)
+		r = rooms_configure(h->shared.rooms, h->config->rooms, h->config->n_rooms,
+				    &h->config->room_defaults, h->config->max_rooms,
+				    h->config->room_linger_us);
+	if (r == 0)
+		r = worker_new(&h->shared, 0, h->config, &h->workers[0]);
+	if (r == 0)
+		h->shared.n_workers = 1;
+	return r;
+}
+
+/* As if the process had died: nothing is said to anybody. */
+static void end(struct harness *h)
+{
+	if (h->shared.n_workers)
+		worker_free(h->workers[0]);
+	keeper_free(h->shared.keeper);
+	limits_free(h->shared.limits);
+	roster_free(h->shared.roster);
+	clients_close(h->shared.clients);
+	rooms_close(h->shared.rooms);
+	wakeup_free(h->slots[0]);
+	wakeup_free(h->slots[1]);
+}
 
 struct harness *harness_new(const char *text)
 {
 	struct harness *h = calloc(1, sizeof(*h));
 	FILE *errors = fopen("/dev/null", "w");
+	socklen_t len = sizeof(union address);
 
-	log_open(LOG_ERR);
+	log_open(LOG_CRIT);
 	if (!h || !errors || config_parse(text, "test", errors, &h->config) < 0) {
 		fclose(errors);
 		free(h);
@@ -36,32 +82,24 @@ struct harness *harness_new(const char *text)
 	fclose(errors);
 	h->rooms_fd = memfd_new("rooms", rooms_file_size());
 	h->clients_fd = memfd_new("clients", clients_file_size());
-	h->shared.slots = h->slots;
-	h->shared.workers = h->workers;
-	if (wakeup_new(&h->slots[0]) < 0 || wakeup_new(&h->slots[1]) < 0 ||
-	    rooms_open(h->rooms_fd, true, h->slots, 2, &h->shared.rooms) < 0 ||
-	    clients_open(h->clients_fd, true, &h->shared.clients) < 0 || roster_new(&h->shared.roster) < 0 ||
-	    limits_new(&h->shared.limits) < 0 || keeper_new(NULL, &h->shared.keeper) < 0 ||
-	    rooms_configure(h->shared.rooms, h->config->rooms, h->config->n_rooms, &h->config->room_defaults,
-			    h->config->max_rooms, h->config->room_linger_us) < 0 ||
-	    worker_new(&h->shared, 0, h->config, &h->workers[0]) < 0)
+	h->listen_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	h->listen_address.in =
+	    (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	/* As the real listeners have it: what is sent is there when the turn is over. */
+	setsockopt(h->listen_fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
+	if (bind(h->listen_fd, &h->listen_address.sa, sizeof(h->listen_address.in)) < 0 ||
+	    listen(h->listen_fd, 16) < 0 || getsockname(h->listen_fd, &h->listen_address.sa, &len) < 0 ||
+	    begin(h, true, NULL) < 0)
 		abort();
-	h->shared.n_workers = 1;
 	return h;
 }
 
 void harness_free(struct harness *h)
 {
-	worker_free(h->workers[0]);
-	keeper_free(h->shared.keeper);
-	limits_free(h->shared.limits);
-	roster_free(h->shared.roster);
-	clients_close(h->shared.clients);
-	rooms_close(h->shared.rooms);
-	wakeup_free(h->slots[0]);
-	wakeup_free(h->slots[1]);
+	end(h);
 	close(h->rooms_fd);
 	close(h->clients_fd);
+	close(h->listen_fd);
 	config_free(h->config);
 	free(h);
 }
@@ -71,26 +109,58 @@ struct shared *harness_shared(struct harness *h)
 	return &h->shared;
 }
 
+static void pass(const char *name, int fd, void *arg)
+{
+	sockets_give_back(arg, fcntl(fd, F_DUPFD_CLOEXEC, 3), name);
+}
+
+int harness_crash(struct harness *h, void (*meddle)(int rooms_fd, int clients_fd, void *arg), void *arg,
+		  struct recovery *ret)
+{
+	struct sockets *passed;
+
+	if (sockets_take(&passed) < 0)
+		abort();
+	keeper_pairs(h->shared.keeper, pass, passed);
+	end(h);
+	if (meddle)
+		meddle(h->rooms_fd, h->clients_fd, arg);
+	int r = begin(h, false, passed);
+	if (r == 0)
+		recovery_run(&h->shared, ret);
+	sockets_close(passed);
+	return r;
+}
+
 int harness_connect(struct harness *h, const char *type, const char *mode, const char *room)
 {
 	struct client_origin origin = {.listener = "test"};
 	union address a = {.in = {.sin_family = AF_INET, .sin_port = 1}};
-	int fds[2];
+	uint64_t cookie = 0;
+	socklen_t len = sizeof(cookie);
 
 	snprintf(origin.type, sizeof(origin.type), "%s", type);
 	snprintf(origin.mode, sizeof(origin.mode), "%s", mode);
 	snprintf(origin.room, sizeof(origin.room), "%s", room);
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds) < 0 ||
+	int ours = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (connect(ours, &h->listen_address.sa, sizeof(h->listen_address.in)) < 0)
+		abort();
+	setsockopt(ours, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
+	int fd = accept4(h->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	if (fd < 0 || fcntl(ours, F_SETFL, O_NONBLOCK) < 0 ||
+	    getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &len) < 0 ||
 	    limits_take(h->shared.limits, &a, 1000, 0) < 0)
 		abort();
 	struct client *c = clients_allocate(h->shared.clients);
 	c->origin = (uint16_t)clients_intern(h->shared.clients, &origin);
 	c->st[0].room = ROOM_NONE;
 	c->st[0].private_seq = logring_count(rooms_private(h->shared.rooms)->log);
-	atomic_store(&c->cookie, ++h->next_cookie);
-	if (connection_open(h->workers[0], fds[0], &a, c, handler_find(type, mode), true) < 0)
+	client_seal(c, &c->st[0]);
+	atomic_store(&c->cookie, cookie);
+	if (keeper_add(h->shared.keeper, fd) < 0 ||
+	    connection_open(h->workers[0], fd, &a, c, handler_find(type, mode), true) < 0)
 		abort();
-	return fds[1];
+	return ours;
 }
 
 void harness_settle(struct harness *h)

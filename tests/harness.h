@@ -3,6 +3,7 @@
 #ifndef TESTS_HARNESS_H
 #define TESTS_HARNESS_H
 
+#include "daemon/recovery.h"
 #include "daemon/worker.h"
 
 #include <stddef.h>
@@ -14,8 +15,16 @@ struct harness *harness_new(const char *config);
 void harness_free(struct harness *h);
 struct shared *harness_shared(struct harness *h);
 
-/* Connects a client of that type and mode to room; returns its end of the connection, non-blocking. */
+/* Connects a client (over TCP on loopback) of that type and mode to room; returns its end, non-blocking. */
 int harness_connect(struct harness *h, const char *type, const char *mode, const char *room);
+
+/*
+ * The process dies and another one takes its state over, after meddle (or NULL) had a go at it. Returns 0
+ * with what came across, or -errno when the state was refused as a whole; then only harness_free() may
+ * follow.
+ */
+int harness_crash(struct harness *h, void (*meddle)(int rooms_fd, int clients_fd, void *arg), void *arg,
+		  struct recovery *ret);
 
 /* Turns the worker until nothing happens any more. */
 void harness_settle(struct harness *h);
