@@ -2,12 +2,14 @@
 #include "daemon/connection.h"
 
 #include "common/cleanup.h"
+#include "daemon/clock.h"
 #include "daemon/fault.h"
 #include "daemon/keeper.h"
 #include "daemon/limits.h"
 #include "daemon/logger.h"
 #include "daemon/memfd.h"
 #include "daemon/sender.h"
+#include "daemon/transaction.h"
 #include "daemon/worker.h"
 
 #include <inttypes.h>
@@ -112,10 +114,8 @@ bool connection_is_ending(const struct connection *c)
 
 struct client_state *connection_begin(struct connection *c)
 {
-	uint32_t live = atomic_load_explicit(&c->client->live, memory_order_relaxed) & 1;
-	struct client_state *next = &c->client->st[!live];
+	struct client_state *next = transaction_begin(c->client);
 
-	*next = c->client->st[live];
 	if (c->sent >= next->out_end) {
 		/* The outbox is empty, so the stream's next byte is the log's at pos. */
 		next->out_end = c->sent;
@@ -175,30 +175,7 @@ void connection_consume(struct connection *c, size_t n)
 
 void connection_commit(struct connection *c, struct room *locked)
 {
-	struct scratch *s = worker_scratch(c->w);
-	struct shared *shared = worker_shared(c->w);
-	uint32_t after = !(atomic_load_explicit(&c->client->live, memory_order_relaxed) & 1);
-
-	client_seal(c->client, c->draft);
-	if (locked) {
-		uint64_t before = logring_count(locked->log);
-		s->client = clients_index(shared->clients, c->client);
-		s->live_after = after;
-		s->room = locked->index;
-		s->count = logring_pending(locked->log);
-		FAULT("commit-prepared");
-		atomic_store_explicit(&s->intent, scratch_intent(s), memory_order_release);
-		FAULT("commit-intent");
-		count(worker_counters(c->w), COUNT_MESSAGES, s->count - before);
-		logring_commit(locked->log);
-		logring_unlock(locked->log);
-		FAULT("commit-log");
-		rooms_mark(shared->rooms, locked, worker_kick(c->w));
-	}
-	atomic_store_explicit(&c->client->live, after, memory_order_release);
-	FAULT("commit-live");
-	if (locked)
-		atomic_store_explicit(&s->intent, 0, memory_order_release);
+	transaction_commit(c->w, c->client, locked);
 	c->pos = c->draft->cursor;
 	c->seq = c->draft->cursor_seq;
 	c->draft = NULL;
@@ -966,14 +943,12 @@ struct connection *connection_next(const struct connection *c)
 void connection_info(const struct connection *c, struct connection_info *ret)
 {
 	const struct client_state *st = connection_state(c);
-	struct timespec ts;
 
-	clock_gettime(CLOCK_REALTIME, &ts);
 	*ret = (struct connection_info){
 	    .id = c->client->id,
 	    .address = c->address,
 	    .mode = c->handler->mode,
-	    .age_us = (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000 - (int64_t)c->client->connected_us,
+	    .age_us = clock_us(CLOCK_REALTIME) - (int64_t)c->client->connected_us,
 	    .idle_us = worker_now(c->w) - c->active,
 	    .received = st->in_parsed + c->leftover,
 	    .sent = c->sent,

@@ -3,6 +3,7 @@
  */
 #include "common/cleanup.h"
 #include "common/varlink.h"
+#include "daemon/clock.h"
 #include "daemon/connection.h"
 #include "daemon/control.h"
 #include "daemon/limits.h"
@@ -17,13 +18,6 @@
 #include <time.h>
 
 #define CALL_TIMEOUT_US 5000000
-
-static int64_t wall_us(void)
-{
-	struct timespec ts;
-	clock_gettime(CLOCK_REALTIME, &ts);
-	return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
-}
 
 static double seconds(int64_t us)
 {
@@ -81,7 +75,7 @@ static void method_status(struct control_client *c, const json_t *parameters, bo
 	}
 	json_t *reply = json_pack(
 	    "{s:s,s:i,s:f,s:s,s:i,s:i,s:i,s:I,s:I,s:I,s:o}", "version", PACKAGE_VERSION, "pid", (int)getpid(),
-	    "uptime", seconds(wall_us() - server_started_us(s)), "config", server_config_path(s), "clients",
+	    "uptime", seconds(clock_us(CLOCK_REALTIME) - server_started_us(s)), "config", server_config_path(s), "clients",
 	    (int)connections, "rooms", (int)rooms, "listeners", (int)listeners, "messages",
 	    (json_int_t)total(s, COUNT_MESSAGES), "received_bytes", (json_int_t)total(s, COUNT_BYTES_IN),
 	    "sent_bytes", (json_int_t)total(s, COUNT_BYTES_OUT), "workers", workers);
@@ -289,7 +283,7 @@ static void method_send(struct control_client *c, const json_t *parameters, bool
 	if (!room->raw)
 		snprintf(head, sizeof(head), "%s: ", nick);
 	struct record record = {
-	    .time_us = (uint64_t)wall_us(), .kind = RECORD_MESSAGE, .text = (uint16_t)strlen(head)};
+	    .time_us = (uint64_t)clock_us(CLOCK_REALTIME), .kind = RECORD_MESSAGE, .text = (uint16_t)strlen(head)};
 	if (clean) {
 		const char *body = json_string_value(text);
 		if (!room->raw) {

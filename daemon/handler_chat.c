@@ -4,6 +4,7 @@
  * a command; what the server says begins with "* ". docs/PROTOCOL.md is the users' side of this.
  */
 #include "common/cleanup.h"
+#include "daemon/clock.h"
 #include "daemon/config.h"
 #include "daemon/connection.h"
 #include "daemon/fault.h"
@@ -38,34 +39,6 @@ static struct shared *shared_of(struct connection *c)
 static struct counters *counters_of(struct connection *c)
 {
 	return worker_counters(connection_worker(c));
-}
-
-static uint64_t wall_us(void)
-{
-	struct timespec ts;
-	clock_gettime(CLOCK_REALTIME, &ts);
-	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
-}
-
-/* --- announcements --- */
-
-static bool announces(const struct room *room)
-{
-	return !room->raw && room_members(room) <= room->announce_max;
-}
-
-/* With the room's log locked. */
-__attribute__((format(printf, 3, 4))) static void announce(struct connection *c, struct room *room,
-							   const char *format, ...)
-{
-	struct record record = {.time_us = wall_us(), .sender = connection_id(c), .kind = RECORD_NOTICE};
-	char text[256];
-	va_list ap;
-
-	va_start(ap, format);
-	int n = vsnprintf(text, sizeof(text), format, ap);
-	va_end(ap);
-	logring_put(room->log, &record, "* ", 2, text, (size_t)n);
 }
 
 /* --- coming and going --- */
@@ -107,8 +80,8 @@ static void enter(struct connection *c, struct client_state *next, struct room *
 {
 	logring_lock(room->log);
 	write_history(c, room);
-	if (announces(room))
-		announce(c, room, "%.*s joined %s", next->nick_len, next->nick, room->name);
+	if (room_announces(room))
+		room_put_notice(room, connection_id(c), "%.*s joined %s", next->nick_len, next->nick, room->name);
 	next->room = room->index;
 	next->cursor = logring_pending_head(room->log);
 	next->cursor_seq = logring_pending(room->log);
@@ -133,8 +106,8 @@ static bool leave(struct connection *c, bool must_settle)
 		connection_abandon(c);
 		return false;
 	}
-	if (announces(room) && !connection_is_ending(c))
-		announce(c, room, "%.*s left %s", next->nick_len, next->nick, room->name);
+	if (room_announces(room) && !connection_is_ending(c))
+		room_put_notice(room, connection_id(c), "%.*s left %s", next->nick_len, next->nick, room->name);
 	next->room = ROOM_NONE;
 	FAULT("leave");
 	connection_commit(c, room);
@@ -264,10 +237,10 @@ static bool command_nick(struct connection *c, const char *args, size_t len, siz
 	struct client_state *next = connection_draft(c);
 	const char *old = st->nick;
 	int old_len = st->nick_len;
-	bool told = room && announces(room);
+	bool told = room && room_announces(room);
 	if (told) {
 		logring_lock(room->log);
-		announce(c, room, "%.*s is now %.*s", old_len, old, (int)len, args);
+		room_put_notice(room, connection_id(c), "%.*s is now %.*s", old_len, old, (int)len, args);
 	} else {
 		connection_printf(c, "* You are now %.*s.\n", (int)len, args);
 	}
@@ -405,7 +378,7 @@ static bool command_me(struct connection *c, const char *args, size_t len, size_
 	const char *text = clean(args, &len, &buf);
 	int n = snprintf(head, sizeof(head), "* %.*s ", st->nick_len, st->nick);
 	struct record record = {
-	    .time_us = wall_us(), .sender = connection_id(c), .kind = RECORD_ACTION, .text = (uint16_t)n};
+	    .time_us = (uint64_t)clock_us(CLOCK_REALTIME), .sender = connection_id(c), .kind = RECORD_ACTION, .text = (uint16_t)n};
 	connection_begin(c);
 	connection_consume(c, consumed);
 	logring_lock(room->log);
@@ -424,7 +397,7 @@ static bool command_msg(struct connection *c, const char *args, size_t len, size
 	const char *space = memchr(args, ' ', len);
 	size_t nick_len = space ? (size_t)(space - args) : len;
 	char head[TEXT_NICK_MAX + 32];
-	struct record record = {.time_us = wall_us(), .sender = connection_id(c), .kind = RECORD_MESSAGE};
+	struct record record = {.time_us = (uint64_t)clock_us(CLOCK_REALTIME), .sender = connection_id(c), .kind = RECORD_MESSAGE};
 
 	size_t text_len = space ? len - nick_len - 1 : 0;
 	if (text_len == 0) {
@@ -524,7 +497,7 @@ static bool run_begin(struct run *run, struct connection *c)
 		memcpy(run->head + st->nick_len, ": ", 2);
 		run->head_len = st->nick_len + 2u;
 	}
-	run->record = (struct record){.time_us = wall_us(),
+	run->record = (struct record){.time_us = (uint64_t)clock_us(CLOCK_REALTIME),
 				      .sender = connection_id(c),
 				      .kind = RECORD_MESSAGE,
 				      .text = (uint16_t)run->head_len};
@@ -685,14 +658,11 @@ static void chat_lost(struct shared *shared, const struct client *client)
 {
 	const struct client_state *st = client_live(client);
 	struct room *room = st->room == ROOM_NONE ? NULL : rooms_at(shared->rooms, st->room);
-	struct record record = {.time_us = wall_us(), .sender = client->id, .kind = RECORD_NOTICE};
-	char text[256];
 
 	if (!room || !(st->flags & CLIENT_GREETED) || room->raw || room_members(room) >= room->announce_max)
 		return;
-	int n = snprintf(text, sizeof(text), "%.*s left %s", st->nick_len, st->nick, room->name);
 	logring_lock(room->log);
-	logring_put(room->log, &record, "* ", 2, text, (size_t)n);
+	room_put_notice(room, client->id, "%.*s left %s", st->nick_len, st->nick, room->name);
 	logring_commit(room->log);
 	logring_unlock(room->log);
 }

@@ -2,12 +2,15 @@
 #include "daemon/room.h"
 
 #include "common/cleanup.h"
+#include "daemon/clock.h"
 #include "daemon/config.h"
 #include "daemon/fault.h"
 #include "daemon/logger.h"
 #include "daemon/memfd.h"
 
 #include <pthread.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
@@ -50,13 +53,6 @@ struct rooms {
 	struct wakeup *const *slots;
 	unsigned n_slots;
 };
-
-static int64_t now_us(void)
-{
-	struct timespec ts;
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
-}
 
 uint64_t rooms_file_size(void)
 {
@@ -116,7 +112,7 @@ static int attach(struct rooms *rs, uint32_t index, bool fresh)
 	r->raw = s->raw;
 	r->history = rs->defaults.history;
 	r->announce_max = rs->defaults.announce_max;
-	r->empty_since = now_us();
+	r->empty_since = clock_us(CLOCK_MONOTONIC);
 	rs->at[index] = r;
 	if (index >= rs->high)
 		rs->high = index + 1;
@@ -407,7 +403,7 @@ void rooms_leave(struct rooms *rs, struct room *r, unsigned slot)
 	pthread_mutex_lock(&rs->lock);
 	atomic_fetch_sub(&r->members[slot], 1);
 	if (room_members(r) == 0)
-		r->empty_since = now_us();
+		r->empty_since = clock_us(CLOCK_MONOTONIC);
 	pthread_mutex_unlock(&rs->lock);
 }
 
@@ -467,6 +463,24 @@ void rooms_kick(struct rooms *rs, struct slot_set *kick, unsigned self)
 				wakeup_kick(rs->slots[i]);
 		}
 	}
+}
+
+bool room_announces(const struct room *r)
+{
+	return !r->raw && room_members(r) <= r->announce_max;
+}
+
+void room_put_notice(struct room *r, uint64_t sender, const char *format, ...)
+{
+	struct record record = {.sender = sender, .kind = RECORD_NOTICE, .text = 2};
+	char text[256];
+	va_list ap;
+
+	record.time_us = (uint64_t)clock_us(CLOCK_REALTIME);
+	va_start(ap, format);
+	int n = vsnprintf(text, sizeof(text), format, ap);
+	va_end(ap);
+	logring_put(r->log, &record, "* ", 2, text, (size_t)n < sizeof(text) ? (size_t)n : sizeof(text) - 1);
 }
 
 bool room_crowded(const struct rooms *rs, const struct room *r)

@@ -85,6 +85,12 @@ void rooms_mark(struct rooms *rs, struct room *r, struct slot_set *kick);
 /* Wakes the slots in *kick, but not self, and empties it. */
 void rooms_kick(struct rooms *rs, struct slot_set *kick, unsigned self);
 
+/* Whether comings and goings are announced there at the moment. */
+bool room_announces(const struct room *r);
+/* With the log locked: puts "* TEXT", to be committed by the caller. */
+void room_put_notice(struct room *r, uint64_t sender, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
 /* Whether a thread with members is so far behind in this room that more text would overrun it. */
 bool room_crowded(const struct rooms *rs, const struct room *r);
 

@@ -2,6 +2,7 @@
 #include "daemon/server.h"
 
 #include "common/cleanup.h"
+#include "daemon/clock.h"
 #include "daemon/connection.h"
 #include "daemon/control.h"
 #include "daemon/handover.h"
@@ -28,7 +29,6 @@
 
 #define ROOMS_FD_NAME "chatd-rooms"
 #define CLIENTS_FD_NAME "chatd-clients"
-#define SECOND_US INT64_C(1000000)
 /* How long workers may take over a change of what they do. */
 #define CALL_TIMEOUT_US (5 * SECOND_US)
 #define JOIN_TIMEOUT_US (10 * SECOND_US)
@@ -63,13 +63,6 @@ struct server {
 	char status[160];
 	enum ending ending;
 };
-
-static int64_t clock_us(clockid_t clock)
-{
-	struct timespec ts;
-	clock_gettime(clock, &ts);
-	return (int64_t)ts.tv_sec * SECOND_US + ts.tv_nsec / 1000;
-}
 
 /* --- for the control socket's methods --- */
 

@@ -2,6 +2,7 @@
 #include "daemon/tcp_listener.h"
 
 #include "common/cleanup.h"
+#include "daemon/clock.h"
 #include "daemon/connection.h"
 #include "daemon/fault.h"
 #include "daemon/keeper.h"
@@ -163,7 +164,6 @@ static void take(struct tcp_listener *l, int fd, const union address *a)
 	const struct config *config = worker_config(l->w);
 	uint64_t cookie = 0;
 	socklen_t len = sizeof(cookie);
-	struct timespec ts;
 
 	int r = limits_take(shared->limits, a, config->max_clients, config->max_clients_per_address);
 	if (r < 0) {
@@ -183,8 +183,7 @@ static void take(struct tcp_listener *l, int fd, const union address *a)
 		refuse(l, fd, a, "the server is full");
 		return;
 	}
-	clock_gettime(CLOCK_REALTIME, &ts);
-	client->connected_us = (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
+	client->connected_us = (uint64_t)clock_us(CLOCK_REALTIME);
 	client->origin = (uint16_t)l->origin;
 	client->st[0].room = ROOM_NONE;
 	client->st[0].private_seq = logring_count(rooms_private(shared->rooms)->log);

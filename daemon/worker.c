@@ -2,6 +2,7 @@
 #include "daemon/worker.h"
 
 #include "common/cleanup.h"
+#include "daemon/clock.h"
 #include "daemon/connection.h"
 #include "daemon/fault.h"
 #include "daemon/logger.h"
@@ -54,13 +55,6 @@ struct worker {
 	struct job *jobs, **jobs_end;
 };
 
-static int64_t clock_us(void)
-{
-	struct timespec ts;
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
-}
-
 static void wakeup_ready(struct source *s, uint32_t events)
 {
 	(void)events;
@@ -81,7 +75,7 @@ int worker_new(struct shared *shared, unsigned index, const struct config *confi
 	w->wakeup = shared->slots[index];
 	w->scratch = clients_scratch(shared->clients, index);
 	w->jobs_end = &w->jobs;
-	w->now = w->ticked = clock_us();
+	w->now = w->ticked = clock_us(CLOCK_MONOTONIC);
 	atomic_store(&w->beat, w->now);
 	pthread_mutex_init(&w->lock, NULL);
 	/* calloc() of that size is untouched pages: what isn't used costs nothing. */
@@ -204,7 +198,7 @@ void worker_turn(struct worker *w)
 	int timeout = wakeup_pending(w->wakeup) ? 0 : timeout_ms(w);
 	int n = epoll_wait(w->epoll, events, EVENTS, timeout);
 
-	w->now = clock_us();
+	w->now = clock_us(CLOCK_MONOTONIC);
 	atomic_store_explicit(&w->beat, w->now, memory_order_relaxed);
 	for (int i = 0; i < n; i++) {
 		struct source *s = events[i].data.ptr;
@@ -256,12 +250,12 @@ void worker_quit(struct worker *w)
 
 bool worker_join(struct worker *w, int64_t timeout_us)
 {
-	int64_t until = clock_us() + timeout_us;
+	int64_t until = clock_us(CLOCK_MONOTONIC) + timeout_us;
 
 	while (w->started) {
 		if (pthread_tryjoin_np(w->thread, NULL) == 0)
 			w->started = false;
-		else if (clock_us() >= until)
+		else if (clock_us(CLOCK_MONOTONIC) >= until)
 			return false;
 		else
 			nanosleep(&(struct timespec){.tv_nsec = JOIN_POLL_NS}, NULL);
@@ -354,7 +348,7 @@ int workers_call(struct shared *shared, struct worker *only, void (*fn)(struct w
 		 void *arg, void (*release)(void *arg), int64_t timeout_us)
 {
 	struct call *c = calloc(1, sizeof(*c));
-	int64_t until = clock_us() + timeout_us;
+	int64_t until = clock_us(CLOCK_MONOTONIC) + timeout_us;
 	struct timespec ts = {until / 1000000, until % 1000000 * 1000};
 	int r = 0;
 
