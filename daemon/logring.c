@@ -135,6 +135,20 @@ static int check(const struct logring *r)
 	return 0;
 }
 
+/*
+ * A batch that a crash cut has overwritten records of the oldest messages, which make_room() would ask for their
+ * ends. Nobody else looks at them: see oldest().
+ */
+static void forget_cut_batch(struct logring *r)
+{
+	uint64_t capacity = r->record_mask + 1, count = atomic_load(&r->header->count);
+	uint64_t head = count ? record_end(r, count - 1) : 0;
+
+	for (uint64_t seq = count; seq < count + capacity / 8; seq++)
+		if (record_end(r, seq) > head)
+			r->records[seq & r->record_mask].end = 0;
+}
+
 int logring_open(int fd, uint64_t off, uint64_t log_size, bool fresh, struct logring **ret)
 {
 	_cleanup_free_ struct logring *r = aligned_alloc(64, sizeof(*r));
@@ -165,6 +179,7 @@ int logring_open(int fd, uint64_t off, uint64_t log_size, bool fresh, struct log
 			munmap(r->map, r->map_size + r->size);
 			return e;
 		}
+		forget_cut_batch(r);
 	}
 	r->pending_count = atomic_load(&r->header->count);
 	r->head = r->pending_head = r->pending_count ? record_end(r, r->pending_count - 1) : 0;

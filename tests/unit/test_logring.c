@@ -189,6 +189,31 @@ static void survives(void **state)
 }
 
 /* Whatever is changed in the file, it is refused or it can be read. */
+/* A batch that a crash cut has gone over the oldest records; the next process loses no more than that. */
+static void a_cut_batch_costs_nothing(void **state)
+{
+	struct fixture *f = *state;
+	struct record record = {.text = 2};
+	uint64_t capacity = SIZE / 64;
+	struct logring_view v;
+
+	for (uint64_t i = 0; i + 10 < capacity; i++)
+		put(f->ring, "x");
+	logring_lock(f->ring);
+	for (unsigned i = 0; i < 60; i++)
+		assert_true(logring_put(f->ring, &record, "n:", 2, "lost", 4));
+	logring_unlock(f->ring);
+	logring_close(f->ring);
+	assert_int_equal(logring_open(f->fd, 0, SIZE, false, &f->ring), 0);
+	for (unsigned i = 0; i < 60; i++)
+		put(f->ring, "said");
+	logring_lock(f->ring);
+	logring_peek(f->ring, &v);
+	logring_unlock(f->ring);
+	assert_int_equal(v.count, capacity + 50);
+	assert_in_range(v.first, 50, capacity / 4);
+}
+
 static void damage_is_found(void **state)
 {
 	struct fixture *f = *state;
@@ -309,6 +334,7 @@ int main(void)
 	    CASE(wraps_by_records),
 	    CASE(batches_are_bounded),
 	    CASE(survives),
+	    CASE(a_cut_batch_costs_nothing),
 	    CASE(damage_is_found),
 	    CASE(overtaken_readers),
 	    CASE(no_torn_reads),
