@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* One decoded step: how many bytes it spans, and whether they are well-formed and harmless. */
@@ -108,6 +109,17 @@ size_t text_sanitise(char *dst, const char *src, size_t len)
 		i += st.len;
 	}
 	return (size_t)(d - dst);
+}
+
+const char *text_clean(const char *s, size_t *len, char **ret_buf)
+{
+	*ret_buf = NULL;
+	if (text_is_clean(s, *len))
+		return s;
+	*ret_buf = malloc(*len * TEXT_SANITISE_GROWTH);
+	if (*ret_buf)
+		*len = text_sanitise(*ret_buf, s, *len);
+	return *ret_buf;
 }
 
 char *text_escape(char *dst, size_t size, const char *src, size_t len)

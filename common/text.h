@@ -31,6 +31,12 @@ bool text_is_clean(const char *s, size_t len);
 size_t text_sanitise(char *dst, const char *src, size_t len);
 
 /*
+ * The text as text_sanitise() makes it: itself if it is clean, else a copy in *ret_buf, which the caller
+ * free()s (NULL otherwise). NULL without memory.
+ */
+const char *text_clean(const char *s, size_t *len, char **ret_buf);
+
+/*
  * Copies text for a log or a terminal: whatever text_sanitise() would replace, and the backslash, becomes
  * \xNN. Cuts what doesn't fit. Always ends dst with NUL and returns dst.
  */

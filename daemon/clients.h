@@ -51,6 +51,16 @@ struct client_state {
 
 _Static_assert(sizeof(struct client_state) == 88, "without holes, for the seal");
 
+/* Of a client that has no connection, but an address. */
+struct client_datagram {
+	uint8_t address[32];	   /* union address */
+	_Atomic uint64_t sent_seq; /* the next message to be sent to it; stored after the sending */
+	_Atomic int64_t active_us; /* CLOCK_MONOTONIC of its last datagram */
+};
+
+/* In the cookie of such a client, with its id; the kernel's cookies count up from 1. */
+#define CLIENT_DATAGRAM (1ULL << 63)
+
 struct client {
 	_Atomic uint64_t cookie; /* SO_COOKIE; 0: the entry is free. Stored last. */
 	uint64_t id;
@@ -59,7 +69,7 @@ struct client {
 	uint16_t origin;
 	uint16_t reserved;
 	struct client_state st[2];
-	uint8_t reserved2[48];
+	struct client_datagram datagram;
 };
 
 _Static_assert(sizeof(struct client) == 256, "part of the state's layout");
@@ -140,6 +150,10 @@ static inline uint64_t client_seal_of(const struct client *c, const struct clien
 		h = (h ^ word) * 0xff51afd7ed558ccdULL;
 		h ^= h >> 32;
 	}
+	for (size_t i = 0; i < sizeof(c->datagram.address); i += sizeof(word)) {
+		memcpy(&word, c->datagram.address + i, sizeof(word));
+		h = (h ^ word) * 0xc4ceb9fe1a85ec53ULL;
+	}
 	return h;
 }
 
@@ -159,6 +173,11 @@ static inline uint64_t scratch_intent(const struct scratch *s)
 	uint64_t h = ((uint64_t)s->client << 32 | s->room) * 0x9e3779b97f4a7c15ULL + s->live_after;
 
 	return ((h ^ s->count) * 0xff51afd7ed558ccdULL) | 1;
+}
+
+static inline bool client_is_datagram(const struct client *c)
+{
+	return atomic_load_explicit(&c->cookie, memory_order_acquire) & CLIENT_DATAGRAM;
 }
 
 static inline const struct client_state *client_live(const struct client *c)

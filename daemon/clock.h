@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Time in microseconds: CLOCK_MONOTONIC for durations (it goes on across a restart), CLOCK_REALTIME for people. */
+/* Time in microseconds: CLOCK_MONOTONIC for durations (it goes on across a restart), CLOCK_REALTIME for
+ * people. */
 #ifndef DAEMON_CLOCK_H
 #define DAEMON_CLOCK_H
 

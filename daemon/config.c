@@ -3,6 +3,7 @@
 
 #include "common/cleanup.h"
 #include "daemon/clients.h"
+#include "daemon/clock.h"
 #include "daemon/logger.h"
 
 #include <errno.h>
@@ -305,14 +306,45 @@ static void listener_backlog(struct reader *rd, const config_setting_t *s, void 
 	((struct listener_reader *)to)->l->backlog = (int)v;
 }
 
+static void listener_lease(struct reader *rd, const config_setting_t *s, void *to)
+{
+	int64_t v = SECOND_US;
+
+	get_seconds(rd, s, 30 * 86400.0, &v);
+	if (v < SECOND_US)
+		complain(rd, s, "lease must be at least 1 second");
+	else
+		((struct listener_reader *)to)->l->lease_us = v;
+}
+
+static void listener_trusted(struct reader *rd, const config_setting_t *s, void *to)
+{
+	struct listener_config *l = ((struct listener_reader *)to)->l;
+	static const char allowed[] = "a list of addresses such as ( \"127.0.0.0/8\", \"::1\" )";
+
+	if (!config_setting_is_list(s) && !config_setting_is_array(s)) {
+		complain(rd, s, "trusted must be %s", allowed);
+		return;
+	}
+	if (config_setting_length(s) > CONFIG_TRUSTED_MAX) {
+		complain(rd, s, "trusted has more than %d entries", CONFIG_TRUSTED_MAX);
+		return;
+	}
+	l->n_trusted = 0;
+	for (int i = 0; i < config_setting_length(s); i++) {
+		const char *v = config_setting_get_string_elem(s, i);
+		if (!v || prefix_parse(v, &l->trusted[l->n_trusted]) < 0)
+			complain(rd, config_setting_get_elem(s, (unsigned)i),
+				 "trusted must be %s, not \"%s\"", allowed, v ? v : "?");
+		else
+			l->n_trusted++;
+	}
+}
+
 static const struct key listener_keys[] = {
-    {"name", listener_name},
-    {"type", listener_type},
-    {"mode", listener_mode},
-    {"listen", listener_listen},
-    {"room", listener_room},
-    {"backlog", listener_backlog},
-    {NULL, NULL},
+    {"name", listener_name},	 {"type", listener_type},	{"mode", listener_mode},
+    {"listen", listener_listen}, {"room", listener_room},	{"backlog", listener_backlog},
+    {"lease", listener_lease},	 {"trusted", listener_trusted}, {NULL, NULL},
 };
 
 static void find_handler(struct reader *rd, const config_setting_t *e, struct listener_reader *lr)
@@ -335,6 +367,16 @@ static void find_handler(struct reader *rd, const config_setting_t *e, struct li
 		 allowed);
 }
 
+/* A setting that is good for other modes only. */
+static void forbid(struct reader *rd, const config_setting_t *e, const struct handler *h, const char *key,
+		   bool allowed)
+{
+	const config_setting_t *s = config_setting_get_member(e, key);
+
+	if (s && h && !allowed)
+		complain(rd, s, "mode \"%s\" of type \"%s\" has no %s", h->mode, h->type, key);
+}
+
 static void check_listener(struct reader *rd, const config_setting_t *e, const struct config *c,
 			   struct listener_config *l)
 {
@@ -344,9 +386,10 @@ static void check_listener(struct reader *rd, const config_setting_t *e, const s
 		complain(rd, e, "a listener needs an address to listen on");
 	if (l->handler && l->handler->uses_room && !l->room[0] && !config_setting_get_member(e, "room"))
 		memcpy(l->room, "lobby", 6);
-	if (l->handler && !l->handler->uses_room && config_setting_get_member(e, "room"))
-		complain(rd, config_setting_get_member(e, "room"), "mode \"%s\" has no room",
-			 l->handler->mode);
+	forbid(rd, e, l->handler, "room", l->handler && l->handler->uses_room);
+	forbid(rd, e, l->handler, "lease", l->handler && l->handler->uses_lease);
+	forbid(rd, e, l->handler, "trusted", l->handler && l->handler->uses_lease);
+	forbid(rd, e, l->handler, "backlog", l->handler && l->handler->transport == TRANSPORT_TCP);
 	for (size_t k = 0; k < c->n_listeners; k++) {
 		const struct listener_config *o = &c->listeners[k];
 		char text[ADDRESS_TEXT_MAX];
@@ -378,6 +421,10 @@ static void read_listeners(struct reader *rd, const config_setting_t *s, void *t
 		const config_setting_t *e = config_setting_get_elem(s, (unsigned)i);
 		struct listener_reader lr = {.l = &c->listeners[c->n_listeners]};
 		lr.l->backlog = 4096;
+		lr.l->lease_us = 300 * SECOND_US;
+		prefix_parse("127.0.0.0/8", &lr.l->trusted[0]);
+		prefix_parse("::1", &lr.l->trusted[1]);
+		lr.l->n_trusted = 2;
 		read_group(rd, e, listener_keys, &lr);
 		find_handler(rd, e, &lr);
 		check_listener(rd, e, c, lr.l);

@@ -13,6 +13,7 @@
 #define CONFIG_NAME_MAX 63
 #define CONFIG_MAX_LISTENERS 256
 #define CONFIG_MAX_WORKERS 63
+#define CONFIG_TRUSTED_MAX 32
 
 enum slow_policy { SLOW_SKIP, SLOW_DISCONNECT };
 
@@ -27,6 +28,10 @@ struct listener_config {
 	union address listen;
 	char room[TEXT_ROOM_MAX + 1];
 	int backlog;
+	/* UDP registry: */
+	int64_t lease_us;
+	struct prefix trusted[CONFIG_TRUSTED_MAX]; /* addresses that need not prove to be real */
+	size_t n_trusted;
 };
 
 struct config {

@@ -940,11 +940,12 @@ struct connection *connection_next(const struct connection *c)
 	return c->next;
 }
 
-void connection_info(const struct connection *c, struct connection_info *ret)
+void connection_info(const struct connection *c, struct client_info *ret)
 {
 	const struct client_state *st = connection_state(c);
 
-	*ret = (struct connection_info){
+	*ret = (struct client_info){
+	    .lease_us = -1,
 	    .id = c->client->id,
 	    .address = c->address,
 	    .mode = c->handler->mode,

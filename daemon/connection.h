@@ -16,6 +16,7 @@
 #include "common/address.h"
 #include "daemon/clients.h"
 #include "daemon/handler.h"
+#include "daemon/listener.h"
 #include "daemon/room.h"
 #include "daemon/roster.h"
 
@@ -105,17 +106,6 @@ bool connection_is_dead(const struct connection *c);
 struct connection *connection_next(const struct connection *c);
 
 /* For `chatctl list clients`. */
-struct connection_info {
-	uint64_t id;
-	union address address;
-	char listener[64];
-	const char *mode;
-	char nick[TEXT_NICK_MAX + 1];
-	char room[TEXT_ROOM_MAX + 1];
-	int64_t age_us, idle_us;
-	uint64_t received, sent, behind; /* bytes */
-	bool covered;
-};
-void connection_info(const struct connection *c, struct connection_info *ret);
+void connection_info(const struct connection *c, struct client_info *ret);
 
 #endif

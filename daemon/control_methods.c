@@ -56,13 +56,11 @@ static void method_status(struct control_client *c, const json_t *parameters, bo
 {
 	struct server *s = control_server(c);
 	struct shared *shared = server_shared(s);
-	unsigned rooms = 0, listeners = 0, connections = 0;
+	unsigned rooms = 0, connections = 0;
 
 	(void)parameters;
 	(void)more;
 	rooms_each(shared->rooms, count_room, &rooms);
-	while (server_listener(s, listeners))
-		listeners++;
 	json_t *workers = json_array();
 	for (unsigned i = 0; i < shared->n_workers; i++) {
 		const struct worker *w = shared->workers[i];
@@ -75,10 +73,11 @@ static void method_status(struct control_client *c, const json_t *parameters, bo
 	}
 	json_t *reply = json_pack(
 	    "{s:s,s:i,s:f,s:s,s:i,s:i,s:i,s:I,s:I,s:I,s:o}", "version", PACKAGE_VERSION, "pid", (int)getpid(),
-	    "uptime", seconds(clock_us(CLOCK_REALTIME) - server_started_us(s)), "config", server_config_path(s), "clients",
-	    (int)connections, "rooms", (int)rooms, "listeners", (int)listeners, "messages",
-	    (json_int_t)total(s, COUNT_MESSAGES), "received_bytes", (json_int_t)total(s, COUNT_BYTES_IN),
-	    "sent_bytes", (json_int_t)total(s, COUNT_BYTES_OUT), "workers", workers);
+	    "uptime", seconds(clock_us(CLOCK_REALTIME) - server_started_us(s)), "config",
+	    server_config_path(s), "clients", (int)connections, "rooms", (int)rooms, "listeners",
+	    (int)listeners_count(server_listeners(s)), "messages", (json_int_t)total(s, COUNT_MESSAGES),
+	    "received_bytes", (json_int_t)total(s, COUNT_BYTES_IN), "sent_bytes",
+	    (json_int_t)total(s, COUNT_BYTES_OUT), "workers", workers);
 	json_object_set_new(reply, "takeover", server_takeover_json(s));
 	control_reply(c, reply, false);
 }
@@ -88,7 +87,7 @@ static void method_status(struct control_client *c, const json_t *parameters, bo
 /* Each worker adds its clients to one list; whoever comes late after a time-out still finds it there. */
 struct client_list {
 	pthread_mutex_t lock;
-	struct connection_info *at;
+	struct client_info *at;
 	size_t n, room;
 	unsigned references;
 };
@@ -107,28 +106,40 @@ static void client_list_unref(void *arg)
 	free(l);
 }
 
+static void collect_client(const struct client_info *info, void *arg)
+{
+	struct client_list *l = arg;
+
+	if (l->n == l->room) {
+		size_t room = l->room ? l->room * 2 : 256;
+		struct client_info *at = reallocarray(l->at, room, sizeof(*at));
+		if (!at)
+			return;
+		l->at = at;
+		l->room = room;
+	}
+	l->at[l->n++] = *info;
+}
+
 static void collect_clients(struct worker *w, void *arg)
 {
 	struct client_list *l = arg;
 
 	pthread_mutex_lock(&l->lock);
 	for (const struct connection *k = *worker_all(w); k; k = connection_next(k)) {
-		if (l->n == l->room) {
-			size_t room = l->room ? l->room * 2 : 256;
-			struct connection_info *at = reallocarray(l->at, room, sizeof(*at));
-			if (!at)
-				break;
-			l->at = at;
-			l->room = room;
-		}
-		connection_info(k, &l->at[l->n++]);
+		struct client_info info;
+		connection_info(k, &info);
+		collect_client(&info, l);
 	}
+	for (struct listener *k = *worker_listeners(w); k; k = k->next)
+		if (k->ops->each)
+			k->ops->each(k, collect_client, l);
 	pthread_mutex_unlock(&l->lock);
 }
 
 static int by_id(const void *a, const void *b)
 {
-	uint64_t x = ((const struct connection_info *)a)->id, y = ((const struct connection_info *)b)->id;
+	uint64_t x = ((const struct client_info *)a)->id, y = ((const struct client_info *)b)->id;
 
 	return x < y ? -1 : x > y;
 }
@@ -153,15 +164,18 @@ static void list_clients(struct control_client *c)
 	qsort(l->at, l->n, sizeof(*l->at), by_id);
 	json_t *array = json_array();
 	for (size_t i = 0; i < l->n; i++) {
-		const struct connection_info *k = &l->at[i];
+		const struct client_info *k = &l->at[i];
 		char address[ADDRESS_TEXT_MAX];
-		json_array_append_new(
-		    array,
-		    json_pack("{s:I,s:s,s:s,s:s,s:s,s:s,s:f,s:f,s:I,s:I,s:I,s:b}", "id", (json_int_t)k->id,
-			      "nick", k->nick, "room", k->room, "listener", k->listener, "mode", k->mode,
-			      "address", address_format(&k->address, address), "age", seconds(k->age_us),
-			      "idle", seconds(k->idle_us), "received", (json_int_t)k->received, "sent",
-			      (json_int_t)k->sent, "behind", (json_int_t)k->behind, "covered", k->covered));
+		json_t *client = json_pack("{s:I,s:s,s:s,s:s,s:s,s:s,s:f,s:f,s:I,s:I,s:I,s:I,s:b}", "id",
+					   (json_int_t)k->id, "nick", k->nick, "room", k->room, "listener",
+					   k->listener, "mode", k->mode, "address",
+					   address_format(&k->address, address), "age", seconds(k->age_us),
+					   "idle", seconds(k->idle_us), "received", (json_int_t)k->received,
+					   "sent", (json_int_t)k->sent, "behind", (json_int_t)k->behind,
+					   "dropped", (json_int_t)k->dropped, "covered", k->covered);
+		if (k->lease_us >= 0)
+			json_object_set_new(client, "lease", json_real(seconds(k->lease_us)));
+		json_array_append_new(array, client);
 	}
 	client_list_unref(l);
 	control_reply(c, json_pack("{s:o}", "clients", array), false);
@@ -189,17 +203,21 @@ static void list_rooms(struct control_client *c)
 static void list_listeners(struct control_client *c)
 {
 	const struct server *s = control_server(c);
-	const struct server_listener *l;
+	const struct listener_entry *l;
 	json_t *array = json_array();
 
-	for (size_t i = 0; (l = server_listener(s, i)); i++) {
+	for (size_t i = 0; (l = listeners_at(server_listeners(s), i)); i++) {
 		char address[ADDRESS_TEXT_MAX];
+		struct listener_stats stats;
+		listener_stats(l->listener, &stats);
 		json_array_append_new(
-		    array, json_pack("{s:s,s:s,s:s,s:s,s:s,s:I,s:s}", "name", l->config.name, "type",
-				     l->config.handler->type, "mode", l->config.handler->mode, "address",
-				     address_format(&l->config.listen, address), "room", l->config.room,
-				     "accepted", (json_int_t)tcp_listener_accepted(l->tcp), "socket",
-				     l->passed ? "systemd" : "own"));
+		    array,
+		    json_pack("{s:s,s:s,s:s,s:s,s:s,s:I,s:I,s:I,s:I,s:s}", "name", l->config.name, "type",
+			      l->config.handler->type, "mode", l->config.handler->mode, "address",
+			      address_format(&l->config.listen, address), "room", l->config.room, "accepted",
+			      (json_int_t)stats.accepted, "received", (json_int_t)stats.received, "dropped",
+			      (json_int_t)stats.dropped, "ignored", (json_int_t)stats.ignored, "socket",
+			      l->passed ? "systemd" : "own"));
 	}
 	control_reply(c, json_pack("{s:o}", "listeners", array), false);
 }
@@ -282,8 +300,9 @@ static void method_send(struct control_client *c, const json_t *parameters, bool
 	struct slot_set kick = {{0}};
 	if (!room->raw)
 		snprintf(head, sizeof(head), "%s: ", nick);
-	struct record record = {
-	    .time_us = (uint64_t)clock_us(CLOCK_REALTIME), .kind = RECORD_MESSAGE, .text = (uint16_t)strlen(head)};
+	struct record record = {.time_us = (uint64_t)clock_us(CLOCK_REALTIME),
+				.kind = RECORD_MESSAGE,
+				.text = (uint16_t)strlen(head)};
 	if (clean) {
 		const char *body = json_string_value(text);
 		if (!room->raw) {
@@ -454,6 +473,11 @@ static void kick_client(struct worker *w, void *arg)
 			}
 			return;
 		}
+	for (struct listener *l = *worker_listeners(w); l; l = l->next)
+		if (l->ops->kick && l->ops->kick(l, k->id, k->text)) {
+			atomic_store(&k->found, true);
+			count(worker_counters(w), COUNT_CLIENTS_KICKED, 1);
+		}
 }
 
 static void method_kick(struct control_client *c, const json_t *parameters, bool more)
@@ -595,11 +619,11 @@ const char control_interface[] =
     "uncovered: "
     "int, store: bool)\n"
     "type Client (id: int, nick: string, room: string, listener: string, mode: string, address: string, age: "
-    "float, idle: float, received: int, sent: int, behind: int, covered: bool)\n"
+    "float, idle: float, received: int, sent: int, behind: int, dropped: int, covered: bool, lease: ?float)\n"
     "type Room (name: string, members: int, format: string, messages: int, log_size: int, history: int, "
     "announce_max: int, configured: bool)\n"
     "type Listener (name: string, type: string, mode: string, address: string, room: string, accepted: int, "
-    "socket: string)\n"
+    "received: int, dropped: int, ignored: int, socket: string)\n"
     "type Message (time: float, kind: string, client: int, line: string, text: string)\n"
     "\n"
     "method Status() -> (version: string, pid: int, uptime: float, config: string, clients: int, rooms: int, "

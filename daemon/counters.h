@@ -27,6 +27,14 @@
 	X(SENDS, "sends", "Send operations on client sockets")                                               \
 	X(BYTES_IN, "received_bytes", "Bytes received from clients")                                         \
 	X(BYTES_OUT, "sent_bytes", "Bytes sent to clients")                                                  \
+	X(DATAGRAMS_IN, "datagrams_received", "Datagrams received")                                          \
+	X(DATAGRAMS_OUT, "datagrams_sent", "Datagrams sent")                                                 \
+	X(DATAGRAMS_DROPPED, "datagrams_dropped", "Datagrams that could not be sent")                        \
+	X(DATAGRAMS_IGNORED, "datagrams_ignored",                                                            \
+	  "Datagrams ignored: from strangers, or from services that would answer for ever")                  \
+	X(DATAGRAMS_REFUSED, "datagrams_refused", "Datagrams answered with #ERR")                            \
+	X(COOKIES, "cookies_sent", "Times an address was asked to prove that it is real")                    \
+	X(UNREACHABLE, "unreachable", "Times the network reported an address as unreachable")                \
 	X(UNCOVERED, "clients_uncovered",                                                                    \
 	  "Connections that would not survive a crash when they were accepted")
 

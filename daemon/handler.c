@@ -4,9 +4,7 @@
 #include <string.h>
 
 const struct handler *const handlers[] = {
-    &handler_tcp_chat,
-    &handler_tcp_echo,
-    NULL,
+    &handler_tcp_chat, &handler_tcp_echo, &handler_udp_echo, &handler_udp_registry, NULL,
 };
 
 const struct handler *handler_find(const char *type, const char *mode)

@@ -11,10 +11,9 @@
 #include <stddef.h>
 
 struct connection;
-struct client;
-struct shared;
+struct udp_behaviour;
 
-enum transport { TRANSPORT_TCP };
+enum transport { TRANSPORT_TCP, TRANSPORT_UDP };
 
 /* What became of the bytes that received() was given. */
 enum verdict {
@@ -28,8 +27,10 @@ enum verdict {
 struct handler {
 	const char *type, *mode; /* as the configuration has it */
 	enum transport transport;
-	bool uses_room; /* listeners of this mode have a `room` */
+	bool uses_room;	 /* listeners of this mode have a `room` */
+	bool uses_lease; /* and `lease` and `trusted` */
 
+	/* TRANSPORT_TCP: */
 	/* For a new connection, once, when its socket is safe from a crash. room: the listener's, or "". */
 	void (*opened)(struct connection *c, const char *room);
 	/* The same connection in a new process: its state came back, what lives in the process must be made
@@ -42,17 +43,17 @@ struct handler {
 	enum verdict (*received)(struct connection *c, const char *data, size_t len, bool eof);
 	/* The server ends: a last word may be written (or NULL). */
 	void (*ending)(struct connection *c, const char *text);
-	/* A client whose socket was lost with the process before: its room may be told (or NULL). Main
-	 * thread. */
-	void (*lost)(struct shared *shared, const struct client *client);
 	/* It is over: gives back whatever it holds. Called once. */
 	void (*closed)(struct connection *c);
+
+	/* TRANSPORT_UDP: what it does instead of the above. */
+	const struct udp_behaviour *udp;
 };
 
 /* NULL-terminated table. */
 extern const struct handler *const handlers[];
 
-extern const struct handler handler_tcp_chat, handler_tcp_echo;
+extern const struct handler handler_tcp_chat, handler_tcp_echo, handler_udp_echo, handler_udp_registry;
 
 /* NULL if there is none. */
 const struct handler *handler_find(const char *type, const char *mode);

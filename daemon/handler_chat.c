@@ -81,7 +81,8 @@ static void enter(struct connection *c, struct client_state *next, struct room *
 	logring_lock(room->log);
 	write_history(c, room);
 	if (room_announces(room))
-		room_put_notice(room, connection_id(c), "%.*s joined %s", next->nick_len, next->nick, room->name);
+		room_put_notice(room, connection_id(c), "%.*s joined %s", next->nick_len, next->nick,
+				room->name);
 	next->room = room->index;
 	next->cursor = logring_pending_head(room->log);
 	next->cursor_seq = logring_pending(room->log);
@@ -107,7 +108,8 @@ static bool leave(struct connection *c, bool must_settle)
 		return false;
 	}
 	if (room_announces(room) && !connection_is_ending(c))
-		room_put_notice(room, connection_id(c), "%.*s left %s", next->nick_len, next->nick, room->name);
+		room_put_notice(room, connection_id(c), "%.*s left %s", next->nick_len, next->nick,
+				room->name);
 	next->room = ROOM_NONE;
 	FAULT("leave");
 	connection_commit(c, room);
@@ -352,18 +354,6 @@ static bool command_who(struct connection *c, const char *args, size_t len, size
 	return true;
 }
 
-/* The text as a named room has it; buf is free()d by the caller if it is set. NULL without memory. */
-static const char *clean(const char *text, size_t *len, char **buf)
-{
-	*buf = NULL;
-	if (text_is_clean(text, *len))
-		return text;
-	*buf = malloc(*len * TEXT_SANITISE_GROWTH);
-	if (*buf)
-		*len = text_sanitise(*buf, text, *len);
-	return *buf;
-}
-
 static bool command_me(struct connection *c, const char *args, size_t len, size_t consumed)
 {
 	const struct client_state *st = connection_state(c);
@@ -375,10 +365,12 @@ static bool command_me(struct connection *c, const char *args, size_t len, size_
 		reply(c, consumed, "* What do you do? /me TEXT\n");
 		return true;
 	}
-	const char *text = clean(args, &len, &buf);
+	const char *text = text_clean(args, &len, &buf);
 	int n = snprintf(head, sizeof(head), "* %.*s ", st->nick_len, st->nick);
-	struct record record = {
-	    .time_us = (uint64_t)clock_us(CLOCK_REALTIME), .sender = connection_id(c), .kind = RECORD_ACTION, .text = (uint16_t)n};
+	struct record record = {.time_us = (uint64_t)clock_us(CLOCK_REALTIME),
+				.sender = connection_id(c),
+				.kind = RECORD_ACTION,
+				.text = (uint16_t)n};
 	connection_begin(c);
 	connection_consume(c, consumed);
 	logring_lock(room->log);
@@ -397,7 +389,9 @@ static bool command_msg(struct connection *c, const char *args, size_t len, size
 	const char *space = memchr(args, ' ', len);
 	size_t nick_len = space ? (size_t)(space - args) : len;
 	char head[TEXT_NICK_MAX + 32];
-	struct record record = {.time_us = (uint64_t)clock_us(CLOCK_REALTIME), .sender = connection_id(c), .kind = RECORD_MESSAGE};
+	struct record record = {.time_us = (uint64_t)clock_us(CLOCK_REALTIME),
+				.sender = connection_id(c),
+				.kind = RECORD_MESSAGE};
 
 	size_t text_len = space ? len - nick_len - 1 : 0;
 	if (text_len == 0) {
@@ -409,7 +403,7 @@ static bool command_msg(struct connection *c, const char *args, size_t len, size
 		reply(c, consumed, "* There is nobody of that name here.\n");
 		return true;
 	}
-	const char *text = clean(space + 1, &text_len, &buf);
+	const char *text = text_clean(space + 1, &text_len, &buf);
 	if (!text) {
 		reply(c, consumed, "* Not possible now.\n");
 		return true;
@@ -520,7 +514,7 @@ static bool say(struct run *run, const char *text, size_t len, size_t consumed)
 	bool raw = run->head_len == 0;
 
 	if (raw || len > 0) { /* an empty line in a named room is a person pressing Enter */
-		const char *cleaned = raw ? text : clean(text, &len, &buf);
+		const char *cleaned = raw ? text : text_clean(text, &len, &buf);
 		if (cleaned &&
 		    !logring_put(run->room->log, &run->record, run->head, run->head_len, cleaned, len))
 			return false;
@@ -654,19 +648,6 @@ static void chat_ending(struct connection *c, const char *text)
 	connection_commit(c, NULL);
 }
 
-static void chat_lost(struct shared *shared, const struct client *client)
-{
-	const struct client_state *st = client_live(client);
-	struct room *room = st->room == ROOM_NONE ? NULL : rooms_at(shared->rooms, st->room);
-
-	if (!room || !(st->flags & CLIENT_GREETED) || room->raw || room_members(room) >= room->announce_max)
-		return;
-	logring_lock(room->log);
-	room_put_notice(room, client->id, "%.*s left %s", st->nick_len, st->nick, room->name);
-	logring_commit(room->log);
-	logring_unlock(room->log);
-}
-
 static void chat_closed(struct connection *c)
 {
 	leave(c, false);
@@ -683,6 +664,5 @@ const struct handler handler_tcp_chat = {
     .restored = chat_restored,
     .received = chat_received,
     .ending = chat_ending,
-    .lost = chat_lost,
     .closed = chat_closed,
 };

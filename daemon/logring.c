@@ -136,8 +136,8 @@ static int check(const struct logring *r)
 }
 
 /*
- * A batch that a crash cut has overwritten records of the oldest messages, which make_room() would ask for their
- * ends. Nobody else looks at them: see oldest().
+ * A batch that a crash cut has overwritten records of the oldest messages, which make_room() would ask for
+ * their ends. Nobody else looks at them: see oldest().
  */
 static void forget_cut_batch(struct logring *r)
 {

@@ -221,6 +221,36 @@ static void refuse(struct context *x, struct client *c, int fd, const char *why)
 	x->result->closed++;
 }
 
+/* Its room hears that it has left, as when a connection ends. */
+static void tell_room(struct shared *shared, const struct client *c)
+{
+	const struct client_state *st = client_live(c);
+	struct room *room = st->room < ROOM_NONE ? rooms_at(shared->rooms, st->room) : NULL;
+
+	if (!room || st->room == ROOM_PRIVATE || !(st->flags & CLIENT_GREETED) || room->raw ||
+	    room_members(room) >= room->announce_max)
+		return;
+	logring_lock(room->log);
+	room_put_notice(room, c->id, "%.*s left %s", st->nick_len, st->nick, room->name);
+	logring_commit(room->log);
+	logring_unlock(room->log);
+}
+
+void recovery_orphans(struct shared *shared, bool (*has_home)(unsigned origin, void *arg), void *arg)
+{
+	struct client *c;
+
+	for (uint32_t i = 0; (c = clients_at(shared->clients, i)); i++) {
+		if (!client_is_datagram(c) || has_home(c->origin, arg))
+			continue;
+		const struct client_state *st = client_live(c);
+		if (st->seal == client_seal_of(c, st) && text_nick_valid(st->nick, st->nick_len))
+			tell_room(shared, c);
+		log_info("client %" PRIu64 " was registered at a listener that is no more", c->id);
+		clients_release(shared->clients, c);
+	}
+}
+
 static struct known *find_cookie(const struct context *x, uint64_t cookie)
 {
 	struct known key = {.cookie = cookie};
@@ -300,16 +330,21 @@ void recovery_run(struct shared *shared, struct recovery *ret)
 	qsort(known, x.n, sizeof(*known), by_cookie);
 	x.known = known;
 	bool damaged = !ids_are_unique(clients, known, x.n);
+	size_t all = x.n;
 	for (size_t i = 1; i < x.n; i++)
 		damaged |= known[i].cookie == known[i - 1].cookie;
 	if (damaged) {
 		log_event(LOG_ERR, &(struct log_fields){.message_id = EVENT_STATE_REFUSED},
-			  "the table of clients can't be trusted: %zu clients are closed", x.n);
-		for (size_t i = 0; i < x.n; i++)
+			  "the table of clients can't be trusted: %zu clients are closed", all);
+		for (size_t i = 0; i < all; i++)
 			atomic_store(&clients_at(clients, known[i].index)->cookie, 0);
-		ret->closed = (unsigned)x.n;
+		ret->closed = (unsigned)all;
 		x.n = 0;
 	}
+	/* Those with an address instead of a connection wait for their listener; they sort behind all others.
+	 */
+	while (x.n > 0 && known[x.n - 1].cookie & CLIENT_DATAGRAM)
+		x.n--;
 	clients_rebuild(clients);
 	keeper_each(shared->keeper, take_socket, &x);
 	FAULT("recover-taken");
@@ -318,14 +353,15 @@ void recovery_run(struct shared *shared, struct recovery *ret)
 			continue;
 		/* It was being accepted when the process died, or the keeper was full. */
 		c = clients_at(clients, known[i].index);
-		const struct client_origin *o = clients_origin(clients, c->origin);
-		const struct handler *h = o ? handler_find(o->type, o->mode) : NULL;
 		const struct connection_progress none = {client_live(c)->out_end, client_live(c)->in_parsed};
-		if (h && h->lost && !recovery_check(clients, shared->rooms, c, &none))
-			h->lost(shared, c);
+		if (!recovery_check(clients, shared->rooms, c, &none))
+			tell_room(shared, c);
 		clients_release(clients, c);
 		ret->closed++;
 	}
 	for (unsigned i = 0; i < CLIENTS_SCRATCHES; i++)
 		atomic_store(&clients_scratch(clients, i)->owner, 0);
+	/* Private messages that were on their way are looked for. */
+	for (unsigned i = 0; i < shared->n_workers; i++)
+		rooms_remark(shared->rooms, rooms_private(shared->rooms), i);
 }

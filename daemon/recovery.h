@@ -18,6 +18,10 @@ struct recovery {
  */
 void recovery_run(struct shared *shared, struct recovery *ret);
 
+/* When the listeners are open: lets those registrations go whose listener (by its origin) isn't there any
+ * more. */
+void recovery_orphans(struct shared *shared, bool (*has_home)(unsigned origin, void *arg), void *arg);
+
 /* Carries out or forgets the steps that a crash cut, in all scratches. Part of recovery_run(). */
 void recovery_intents(struct clients *clients, struct rooms *rooms);
 

@@ -451,6 +451,11 @@ void rooms_mark(struct rooms *rs, struct room *r, struct slot_set *kick)
 			kick->bits[i / 64] |= 1ULL << (i % 64);
 }
 
+void rooms_remark(struct rooms *rs, const struct room *r, unsigned slot)
+{
+	wakeup_mark(rs->slots[slot], r->index);
+}
+
 void rooms_kick(struct rooms *rs, struct slot_set *kick, unsigned self)
 {
 	for (unsigned w = 0; w < 2; w++) {

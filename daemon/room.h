@@ -82,6 +82,8 @@ struct slot_set {
 	uint64_t bits[2];
 };
 void rooms_mark(struct rooms *rs, struct room *r, struct slot_set *kick);
+/* Marks it dirty for one slot, whose thread isn't running. */
+void rooms_remark(struct rooms *rs, const struct room *r, unsigned slot);
 /* Wakes the slots in *kick, but not self, and empties it. */
 void rooms_kick(struct rooms *rs, struct slot_set *kick, unsigned self);
 

@@ -53,8 +53,7 @@ struct server {
 	int rooms_fd, clients_fd;
 	struct shared shared;
 	unsigned n_slots; /* the workers' and, the last, the main thread's */
-	struct server_listener *listeners;
-	size_t n_listeners;
+	struct listeners *listeners;
 	struct control *control;
 	struct counters counters;
 	int64_t started_us;
@@ -96,9 +95,9 @@ struct counters *server_counters(struct server *s)
 	return &s->counters;
 }
 
-const struct server_listener *server_listener(const struct server *s, size_t i)
+const struct listeners *server_listeners(const struct server *s)
 {
-	return i < s->n_listeners ? &s->listeners[i] : NULL;
+	return s->listeners;
 }
 
 json_t *server_takeover_json(struct server *s)
@@ -123,155 +122,7 @@ json_t *server_takeover_json(struct server *s)
 	return o;
 }
 
-/* --- listeners --- */
-
-static bool same_listener(const struct listener_config *a, const struct listener_config *b)
-{
-	return a->handler == b->handler && a->backlog == b->backlog && strcmp(a->name, b->name) == 0 &&
-	       strcmp(a->room, b->room) == 0 && address_equal(&a->listen, &b->listen);
-}
-
-static void listener_free(struct server_listener *l)
-{
-	tcp_listener_free(l->tcp);
-	l->tcp = NULL;
-}
-
-/* A listener that was there before, under whatever name, lends its socket to one at the same address. */
-static int borrow_socket(const struct server *s, const struct listener_config *config, bool *ret_passed)
-{
-	for (size_t i = 0; i < s->n_listeners; i++) {
-		const struct server_listener *l = &s->listeners[i];
-		if (!address_equal(&l->config.listen, &config->listen))
-			continue;
-		*ret_passed = l->passed;
-		int fd = fcntl(tcp_listener_fd(l->tcp), F_DUPFD_CLOEXEC, 3);
-		if (fd >= 0 && listen(fd, config->backlog) < 0)
-			log_warning("listener %s: backlog: %s", config->name, strerror(errno));
-		return fd < 0 ? -errno : fd;
-	}
-	return -ENOENT;
-}
-
-static int open_listener(struct server *s, const struct listener_config *config, struct server_listener *ret)
-{
-	struct client_origin origin = {.listener = ""};
-	int fd, origin_number, r;
-
-	*ret = (struct server_listener){.config = *config};
-	fd = borrow_socket(s, config, &ret->passed);
-	if (fd == -ENOENT)
-		fd = sockets_listen(s->sockets, config, &ret->passed);
-	if (fd < 0)
-		return fd;
-	snprintf(origin.listener, sizeof(origin.listener), "%s", config->name);
-	snprintf(origin.type, sizeof(origin.type), "%s", config->handler->type);
-	snprintf(origin.mode, sizeof(origin.mode), "%s", config->handler->mode);
-	snprintf(origin.room, sizeof(origin.room), "%s", config->room);
-	origin_number = clients_intern(s->shared.clients, &origin);
-	r = origin_number < 0 ? origin_number
-			      : tcp_listener_new(fd, config, (unsigned)origin_number, &ret->tcp);
-	if (r < 0)
-		close(fd);
-	return r;
-}
-
-/* Connections that wait in the backlog of a socket outlive us, too, if it was chatd that bound it. */
-static void store_listener(const struct server_listener *l)
-{
-	char name[SOCKETS_OWN_NAME_MAX];
-
-	if (!l->passed)
-		sockets_store(tcp_listener_fd(l->tcp), sockets_own_name(l->config.name, name));
-}
-
-static void unstore_listener(const struct server_listener *l)
-{
-	char name[SOCKETS_OWN_NAME_MAX];
-
-	if (!l->passed)
-		sockets_unstore(sockets_own_name(l->config.name, name));
-}
-
-static void log_listener(const struct server_listener *l)
-{
-	char address[ADDRESS_TEXT_MAX];
-
-	log_event(LOG_INFO, &(struct log_fields){EVENT_LISTENER, 0, NULL, l->config.name},
-		  "listener %s: %s %s on %s%s%s%s", l->config.name, l->config.handler->type,
-		  l->config.handler->mode, address_format(&l->config.listen, address),
-		  l->config.room[0] ? ", room " : "", l->config.room,
-		  l->passed ? " (socket from systemd)" : "");
-}
-
-static int open_listeners(struct server *s)
-{
-	s->listeners = calloc(s->config->n_listeners + 1, sizeof(*s->listeners));
-	if (!s->listeners)
-		return -ENOMEM;
-	for (size_t i = 0; i < s->config->n_listeners; i++) {
-		const struct listener_config *config = &s->config->listeners[i];
-		struct server_listener *l = &s->listeners[s->n_listeners];
-		int r = open_listener(s, config, l);
-		char address[ADDRESS_TEXT_MAX];
-		if (r < 0) {
-			log_event(LOG_ERR, &(struct log_fields){EVENT_LISTENER, 0, NULL, config->name},
-				  "listener %s: %s: %s", config->name,
-				  address_format(&config->listen, address), strerror(-r));
-			return r;
-		}
-		s->n_listeners++;
-		r = tcp_listener_start(l->tcp, s->shared.workers[i % s->shared.n_workers]);
-		if (r < 0)
-			return r;
-		store_listener(l);
-		log_listener(l);
-	}
-	return 0;
-}
-
 /* --- reload --- */
-
-/* What a reload changes in the workers; it owns what is no longer needed when all have made the change. */
-struct change {
-	const struct config *config;
-	struct tcp_listener **stop;
-	struct {
-		struct tcp_listener *tcp;
-		unsigned worker;
-	} * start;
-	size_t n_stop, n_start;
-	struct config *old;
-};
-
-static void change_free(void *arg)
-{
-	struct change *c = arg;
-
-	for (size_t i = 0; i < c->n_stop; i++)
-		tcp_listener_free(c->stop[i]);
-	config_free(c->old);
-	free(c->stop);
-	free(c->start);
-	free(c);
-}
-
-static void apply_change(struct worker *w, void *arg)
-{
-	const struct change *c = arg;
-
-	worker_set_config(w, c->config);
-	for (size_t i = 0; i < c->n_stop; i++)
-		if (tcp_listener_worker(c->stop[i]) == w)
-			tcp_listener_stop(c->stop[i]);
-	for (size_t i = 0; i < c->n_start; i++)
-		if (c->start[i].worker == worker_index(w)) {
-			int r = tcp_listener_start(c->start[i].tcp, w);
-			if (r < 0)
-				log_error("listener %s: %s", tcp_listener_name(c->start[i].tcp),
-					  strerror(-r));
-		}
-}
 
 static void note_what_waits(const struct config *old, const struct config *new)
 {
@@ -282,111 +133,24 @@ static void note_what_waits(const struct config *old, const struct config *new)
 		log_notice("the control socket changes at the next restart");
 }
 
-/* Opens what the new configuration has and the old one has not: all of it, or nothing. */
-static int open_new_listeners(struct server *s, const struct config *new, struct server_listener *listeners,
-			      FILE *errors)
-{
-	int result = 0;
-
-	for (size_t i = 0; i < new->n_listeners; i++) {
-		const struct listener_config *config = &new->listeners[i];
-		bool kept = false;
-		for (size_t k = 0; k < s->n_listeners; k++)
-			if (same_listener(&s->listeners[k].config, config)) {
-				listeners[i] = s->listeners[k];
-				kept = true;
-			}
-		if (kept)
-			continue;
-		int r = open_listener(s, config, &listeners[i]);
-		if (r < 0) {
-			char address[ADDRESS_TEXT_MAX];
-			fprintf(errors, "listener %s: %s: %s\n", config->name,
-				address_format(&config->listen, address), strerror(-r));
-			result = r;
-		}
-	}
-	return result;
-}
-
-static bool holds(const struct server_listener *list, size_t n, const struct tcp_listener *tcp)
-{
-	for (size_t i = 0; i < n; i++)
-		if (list[i].tcp == tcp)
-			return true;
-	return false;
-}
-
-/* A passed socket that no listener has any more waits for the next reload; systemd holds it anyway. */
-static void give_back_passed(struct server *s, const struct server_listener *l,
-			     const struct server_listener *now, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		if (address_equal(&now[i].config.listen, &l->config.listen))
-			return;
-	int fd = fcntl(tcp_listener_fd(l->tcp), F_DUPFD_CLOEXEC, 3);
-	if (fd >= 0)
-		sockets_give_back(s->sockets, fd, l->config.name);
-}
-
 static int apply_config(struct server *s, struct config *new, FILE *errors)
 {
-	struct server_listener *listeners = calloc(new->n_listeners + 1, sizeof(*listeners));
-	struct change *change = calloc(1, sizeof(*change));
+	int r = listeners_prepare(s->listeners, new, errors);
 
-	if (listeners && change) {
-		change->stop = calloc(s->n_listeners + 1, sizeof(struct tcp_listener *));
-		change->start = calloc(new->n_listeners + 1, sizeof(*change->start));
-	}
-	int r = !listeners || !change || !change->stop || !change->start
-		    ? -ENOMEM
-		    : open_new_listeners(s, new, listeners, errors);
-	if (r == 0) {
-		r = rooms_configure(s->shared.rooms, new->rooms, new->n_rooms, &new->room_defaults,
-				    new->max_rooms, new->room_linger_us);
-		if (r < 0)
-			fprintf(errors, "the rooms can't be made: %s\n", strerror(-r));
-	}
+	if (r < 0)
+		return r;
+	r = rooms_configure(s->shared.rooms, new->rooms, new->n_rooms, &new->room_defaults, new->max_rooms,
+			    new->room_linger_us);
 	if (r < 0) {
-		for (size_t i = 0; listeners && i < new->n_listeners; i++)
-			if (!holds(s->listeners, s->n_listeners, listeners[i].tcp))
-				listener_free(&listeners[i]);
-		free(listeners);
-		if (change)
-			change_free(change);
+		fprintf(errors, "the rooms can't be made: %s\n", strerror(-r));
+		listeners_cancel(s->listeners);
 		return r;
 	}
-
-	for (size_t i = 0; i < s->n_listeners; i++) {
-		const struct server_listener *l = &s->listeners[i];
-		if (holds(listeners, new->n_listeners, l->tcp))
-			continue;
-		change->stop[change->n_stop++] = l->tcp;
-		unstore_listener(l);
-		if (l->passed)
-			give_back_passed(s, l, listeners, new->n_listeners);
-		log_event(LOG_INFO, &(struct log_fields){EVENT_LISTENER, 0, NULL, l->config.name},
-			  "listener %s ends", l->config.name);
-	}
-	for (size_t i = 0; i < new->n_listeners; i++) {
-		const struct server_listener *l = &listeners[i];
-		if (holds(s->listeners, s->n_listeners, l->tcp))
-			continue;
-		change->start[change->n_start].tcp = l->tcp;
-		change->start[change->n_start++].worker = (unsigned)(i % s->shared.n_workers);
-		store_listener(l);
-		log_listener(l);
-	}
 	note_what_waits(s->config, new);
-	change->config = new;
-	change->old = s->config;
-	free(s->listeners);
-	s->listeners = listeners;
-	s->n_listeners = new->n_listeners;
+	struct config *old = s->config;
 	s->config = new;
 	log_set_level(new->log_level);
-	if (workers_call(&s->shared, NULL, apply_change, change, change_free, CALL_TIMEOUT_US) < 0)
-		log_error("a worker does not answer; it will follow the reload when it does");
+	listeners_apply(s->listeners, new, old);
 	return 0;
 }
 
@@ -461,9 +225,9 @@ static bool join_workers(struct server *s)
 static void freeze(struct worker *w, void *arg)
 {
 	(void)arg;
-	for (struct tcp_listener *l = *worker_listeners(w), *next; l; l = next) {
-		next = tcp_listener_next(l);
-		tcp_listener_stop(l);
+	for (struct listener *l = *worker_listeners(w), *next; l; l = next) {
+		next = l->next;
+		l->ops->freeze(l);
 	}
 	for (struct connection *c = *worker_all(w); c; c = connection_next(c))
 		connection_freeze(c);
@@ -476,6 +240,9 @@ static void say_goodbye(struct worker *w, void *arg)
 		next = connection_next(c);
 		connection_end(c, "* chatd is going down\n");
 	}
+	for (struct listener *l = *worker_listeners(w); l; l = l->next)
+		if (l->ops->goodbye)
+			l->ops->goodbye(l);
 }
 
 static void tick_all(struct worker *w, void *arg)
@@ -532,8 +299,7 @@ static void forget_state(struct server *s)
 {
 	for (unsigned i = 0; i < s->shared.n_workers; i++)
 		close_all(s->shared.workers[i]);
-	for (size_t i = 0; i < s->n_listeners; i++)
-		unstore_listener(&s->listeners[i]);
+	listeners_unstore(s->listeners);
 	keeper_pairs(s->shared.keeper, unstore, NULL);
 	sockets_unstore(CLIENTS_FD_NAME);
 	sockets_unstore(ROOMS_FD_NAME);
@@ -574,12 +340,7 @@ static void exec_successor(struct server *s)
 	handover_add(CLIENTS_FD_NAME, s->clients_fd, h);
 	keeper_pairs(s->shared.keeper, handover_add, h);
 	sockets_each(s->sockets, handover_add, h);
-	for (size_t i = 0; i < s->n_listeners; i++) {
-		const struct server_listener *l = &s->listeners[i];
-		char own[SOCKETS_OWN_NAME_MAX];
-		handover_add(l->passed ? l->config.name : sockets_own_name(l->config.name, own),
-			     tcp_listener_fd(l->tcp), h);
-	}
+	listeners_each_socket(s->listeners, handover_add, h);
 	control_free(s->control);
 	s->control = NULL;
 	r = handover_exec(h, s->program, s->argv);
@@ -683,8 +444,9 @@ static void tell_status(struct server *s)
 
 	rooms_each(s->shared.rooms, count_room, &rooms);
 	snprintf(status, sizeof(status), "%u client%s in %u room%s, %zu listener%s, %u worker%s", clients,
-		 clients == 1 ? "" : "s", rooms, rooms == 1 ? "" : "s", s->n_listeners,
-		 s->n_listeners == 1 ? "" : "s", s->shared.n_workers, s->shared.n_workers == 1 ? "" : "s");
+		 clients == 1 ? "" : "s", rooms, rooms == 1 ? "" : "s", listeners_count(s->listeners),
+		 listeners_count(s->listeners) == 1 ? "" : "s", s->shared.n_workers,
+		 s->shared.n_workers == 1 ? "" : "s");
 	if (strcmp(status, s->status) == 0)
 		return;
 	memcpy(s->status, status, sizeof(status));
@@ -1012,7 +774,9 @@ static int start(struct server *s)
 	if (r < 0)
 		return r;
 	take_over(s);
-	r = open_listeners(s);
+	r = listeners_new(&s->shared, s->sockets, &s->listeners);
+	if (r == 0)
+		r = listeners_open(s->listeners, s->config);
 	if (r == 0)
 		r = add_events(s);
 	if (r == 0)
@@ -1029,9 +793,7 @@ static void server_free(struct server *s)
 	for (unsigned i = 0; i < s->shared.n_workers; i++)
 		worker_free(s->shared.workers[i]);
 	free(s->shared.workers);
-	for (size_t i = 0; i < s->n_listeners; i++)
-		listener_free(&s->listeners[i]);
-	free(s->listeners);
+	listeners_free(s->listeners);
 	keeper_free(s->shared.keeper);
 	limits_free(s->shared.limits);
 	roster_free(s->shared.roster);
@@ -1097,8 +859,9 @@ int server_run(const char *config_path, char **argv)
 		return EXIT_FAILURE;
 	}
 	log_event(LOG_INFO, &(struct log_fields){.message_id = EVENT_STARTED},
-		  "chatd %s serves %zu listeners with %u workers (%s)", PACKAGE_VERSION, s->n_listeners,
-		  s->shared.n_workers, worker_sender_name(s->shared.workers[0]));
+		  "chatd %s serves %zu listeners with %u workers (%s)", PACKAGE_VERSION,
+		  listeners_count(s->listeners), s->shared.n_workers,
+		  worker_sender_name(s->shared.workers[0]));
 	tell_status(s);
 	sd_notify(false, "READY=1");
 	r = sd_event_loop(s->event);

@@ -7,7 +7,7 @@
 #define DAEMON_SERVER_H
 
 #include "daemon/config.h"
-#include "daemon/tcp_listener.h"
+#include "daemon/listeners.h"
 #include "daemon/worker.h"
 
 #include <jansson.h>
@@ -29,13 +29,7 @@ struct counters *server_counters(struct server *s);
 /* How the clients were taken over; the interface's type Takeover. */
 json_t *server_takeover_json(struct server *s);
 
-struct server_listener {
-	struct listener_config config;
-	struct tcp_listener *tcp;
-	bool passed; /* by systemd */
-};
-/* The listener number i, or NULL behind the last. */
-const struct server_listener *server_listener(const struct server *s, size_t i);
+const struct listeners *server_listeners(const struct server *s);
 
 /* Reads the configuration again. Returns 0, or -errno with *ret_errors (free()d by the caller) saying why. */
 int server_reload(struct server *s, char **ret_errors);

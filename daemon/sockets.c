@@ -6,12 +6,14 @@
 #include "daemon/logger.h"
 
 #include <fcntl.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <systemd/sd-daemon.h>
 
 #define OWN_PREFIX "chatd-own-"
+#define UDP_BUFFER (4 << 20)
 
 struct passed {
 	int fd;
@@ -175,13 +177,20 @@ static bool same_place(const union address *passed, const union address *wanted)
 	return memcmp(a, b, 16) == 0;
 }
 
-static bool fits(int fd, const union address *wanted, bool by_address)
+static bool is_tcp(const struct listener_config *l)
 {
+	return l->handler->transport == TRANSPORT_TCP;
+}
+
+static bool fits(int fd, const struct listener_config *l, bool by_address)
+{
+	const union address *wanted = &l->listen;
 	union address a;
 	socklen_t len = sizeof(a);
 
 	memset(&a, 0, sizeof(a));
-	if (sd_is_socket(fd, AF_UNSPEC, SOCK_STREAM, 1) <= 0 || getsockname(fd, &a.sa, &len) < 0)
+	if (sd_is_socket(fd, AF_UNSPEC, is_tcp(l) ? SOCK_STREAM : SOCK_DGRAM, is_tcp(l) ? 1 : -1) <= 0 ||
+	    getsockname(fd, &a.sa, &len) < 0)
 		return false;
 	if (a.sa.sa_family != AF_INET && a.sa.sa_family != AF_INET6)
 		return false;
@@ -199,15 +208,15 @@ static int find_passed(struct sockets *s, const struct listener_config *l, bool 
 		if (p->fd < 0 || !p->name || strcmp(p->name, l->name) != 0)
 			continue;
 		*ret_passed = true;
-		if (fits(p->fd, &l->listen, false))
+		if (fits(p->fd, l, false))
 			return take_fd(&p->fd);
-		log_error("the passed file descriptor \"%s\" is no listening TCP socket; it is not used",
-			  p->name);
+		log_error("the passed file descriptor \"%s\" is no %s socket; it is not used", p->name,
+			  is_tcp(l) ? "listening TCP" : "UDP");
 	}
 	for (size_t i = 0; i < s->n; i++) {
 		struct passed *p = &s->at[i];
 		bool is_own = p->name && has_prefix(p->name, OWN_PREFIX);
-		if (p->fd < 0 || (is_own && strcmp(p->name, own) != 0) || !fits(p->fd, &l->listen, true))
+		if (p->fd < 0 || (is_own && strcmp(p->name, own) != 0) || !fits(p->fd, l, true))
 			continue;
 		*ret_passed = !is_own;
 		return take_fd(&p->fd);
@@ -219,18 +228,36 @@ static int open_socket(const struct listener_config *l)
 {
 	const int one = 1;
 	int zero = 0;
-	_cleanup_close_ int fd =
-	    socket(l->listen.sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	_cleanup_close_ int fd = socket(
+	    l->listen.sa.sa_family, (is_tcp(l) ? SOCK_STREAM : SOCK_DGRAM) | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
 	if (fd < 0)
 		return -errno;
-	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	/* For UDP it would let another program take datagrams away. */
+	if (is_tcp(l))
+		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
 	/* [::] serves IPv4 as well, whatever net.ipv6.bindv6only says. */
 	if (l->listen.sa.sa_family == AF_INET6)
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &zero, sizeof(zero));
 	if (bind(fd, &l->listen.sa, address_len(&l->listen)) < 0)
 		return -errno;
 	return take_fd(&fd);
+}
+
+/* Errors that the network reports are wanted, and the address that a datagram was sent to. */
+static void prepare_udp(int fd, const struct listener_config *l)
+{
+	const int one = 1, size = UDP_BUFFER;
+
+	setsockopt(fd, IPPROTO_IP, IP_RECVERR, &one, sizeof(one));
+	setsockopt(fd, IPPROTO_IP, IP_PKTINFO, &one, sizeof(one));
+	if (l->listen.sa.sa_family == AF_INET6) {
+		setsockopt(fd, IPPROTO_IPV6, IPV6_RECVERR, &one, sizeof(one));
+		setsockopt(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, &one, sizeof(one));
+	}
+	/* As much as the system allows: net.core.rmem_max, wmem_max. */
+	setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
+	setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
 }
 
 int sockets_listen(struct sockets *s, const struct listener_config *l, bool *ret_passed)
@@ -247,8 +274,12 @@ int sockets_listen(struct sockets *s, const struct listener_config *l, bool *ret
 	int flags = fcntl(fd, F_GETFL);
 	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
 		return -errno;
+	if (!is_tcp(l)) {
+		prepare_udp(fd, l);
+		return take_fd(&fd);
+	}
 	/* Accepted sockets inherit it: a line of chat should not wait for the next one. */
-	setsockopt(fd, IPPROTO_TCP, 1 /* TCP_NODELAY */, &one, sizeof(one));
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	if (listen(fd, l->backlog) < 0)
 		return -errno;
 	return take_fd(&fd);

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: MIT */
-#include "daemon/tcp_listener.h"
-
+/*
+ * A listening TCP socket: one worker accepts and spreads the connections over all. accept() pauses when file
+ * descriptors run out and goes on when some are free.
+ */
 #include "common/cleanup.h"
 #include "daemon/clock.h"
 #include "daemon/connection.h"
 #include "daemon/fault.h"
 #include "daemon/keeper.h"
 #include "daemon/limits.h"
+#include "daemon/listener.h"
 #include "daemon/logger.h"
-#include "daemon/worker.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -20,94 +22,27 @@
 #define ACCEPT_BATCH 64
 
 struct tcp_listener {
-	struct source source;
-	int fd;
-	unsigned origin;
-	const struct handler *handler;
-	char name[CONFIG_NAME_MAX + 1];
-	struct worker *w;
-	struct tcp_listener *next, *prev;
+	struct listener base;
 	bool paused, warned;
 	_Atomic uint64_t accepted;
 };
 
 static void ready(struct source *s, uint32_t events);
 
-int tcp_listener_new(int fd, const struct listener_config *config, unsigned origin, struct tcp_listener **ret)
+static int start(struct listener *l)
 {
-	struct tcp_listener *l = calloc(1, sizeof(*l));
-
-	if (!l)
-		return -ENOMEM;
-	l->source.ready = ready;
-	l->fd = fd;
-	l->origin = origin;
-	l->handler = config->handler;
-	memcpy(l->name, config->name, sizeof(l->name));
-	*ret = l;
-	return 0;
+	return worker_watch(l->w, l->fd, EPOLLIN, &l->source);
 }
 
-void tcp_listener_free(struct tcp_listener *l)
+static void stop(struct listener *l)
 {
-	if (!l)
-		return;
-	close(l->fd);
-	free(l);
-}
-
-int tcp_listener_fd(const struct tcp_listener *l)
-{
-	return l->fd;
-}
-
-const char *tcp_listener_name(const struct tcp_listener *l)
-{
-	return l->name;
-}
-
-uint64_t tcp_listener_accepted(const struct tcp_listener *l)
-{
-	return atomic_load(&l->accepted);
-}
-
-struct worker *tcp_listener_worker(const struct tcp_listener *l)
-{
-	return l->w;
-}
-
-struct tcp_listener *tcp_listener_next(const struct tcp_listener *l)
-{
-	return l->next;
-}
-
-int tcp_listener_start(struct tcp_listener *l, struct worker *w)
-{
-	int r = worker_watch(w, l->fd, EPOLLIN, &l->source);
-
-	if (r < 0)
-		return r;
-	l->w = w;
-	l->prev = NULL;
-	l->next = *worker_listeners(w);
-	if (l->next)
-		l->next->prev = l;
-	*worker_listeners(w) = l;
-	return 0;
-}
-
-void tcp_listener_stop(struct tcp_listener *l)
-{
-	if (!l->w)
-		return;
 	worker_unwatch(l->w, l->fd);
-	if (l->prev)
-		l->prev->next = l->next;
-	else
-		*worker_listeners(l->w) = l->next;
-	if (l->next)
-		l->next->prev = l->prev;
-	l->w = NULL;
+}
+
+static void configure(struct listener *l, const struct listener_config *config)
+{
+	if (listen(l->fd, config->backlog) < 0)
+		log_warning("listener %s: backlog: %s", l->name, strerror(errno));
 }
 
 /* --- a connection's way to its worker --- */
@@ -133,7 +68,7 @@ static void adopt(struct worker *w, struct job *job)
 }
 
 /* A word for a person, where the handler speaks to people; it is too early to wait for anything. */
-static void refuse(struct tcp_listener *l, int fd, const union address *a, const char *why)
+static void refuse(struct listener *l, int fd, const union address *a, const char *why)
 {
 	char text[128], from[ADDRESS_TEXT_MAX];
 
@@ -158,7 +93,7 @@ static struct worker *least_loaded(struct shared *shared)
 	return best;
 }
 
-static void take(struct tcp_listener *l, int fd, const union address *a)
+static void take(struct listener *l, int fd, const union address *a)
 {
 	struct shared *shared = worker_shared(l->w);
 	const struct config *config = worker_config(l->w);
@@ -197,55 +132,92 @@ static void take(struct tcp_listener *l, int fd, const union address *a)
 
 	struct worker *to = least_loaded(shared);
 	*job = (struct adoption){{NULL, adopt}, fd, covered, *a, client, l->handler};
-	atomic_fetch_add(&l->accepted, 1);
+	atomic_fetch_add(&((struct tcp_listener *)l)->accepted, 1);
 	if (to == l->w)
 		adopt(to, &job->job);
 	else
 		worker_post(to, &job->job);
 }
 
-static void pause_accepting(struct tcp_listener *l, int error)
+static void pause_accepting(struct tcp_listener *t, int error)
 {
-	if (!l->warned)
+	struct listener *l = &t->base;
+
+	if (!t->warned)
 		log_event(LOG_WARNING, &(struct log_fields){EVENT_LISTENER, 0, NULL, l->name},
 			  "listener %s: no more connections can be accepted for now: %s", l->name,
 			  strerror(error));
-	l->warned = l->paused = true;
+	t->warned = t->paused = true;
 	count(worker_counters(l->w), COUNT_ACCEPT_PAUSES, 1);
 	worker_rewatch(l->w, l->fd, 0, &l->source);
 }
 
 static void ready(struct source *s, uint32_t events)
 {
-	struct tcp_listener *l = (struct tcp_listener *)s;
+	struct tcp_listener *t = (struct tcp_listener *)s;
 
 	(void)events;
 	for (unsigned i = 0; i < ACCEPT_BATCH; i++) {
 		union address a;
 		socklen_t len = sizeof(a);
 		memset(&a, 0, sizeof(a));
-		int fd = accept4(l->fd, &a.sa, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		int fd = accept4(t->base.fd, &a.sa, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 		if (fd < 0) {
 			if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
-				pause_accepting(l, errno);
+				pause_accepting(t, errno);
 			/* EAGAIN: done. Whatever else befell one connection, accept(2) says to go on. */
-			if (errno == EAGAIN || l->paused)
+			if (errno == EAGAIN || t->paused)
 				return;
 			continue;
 		}
 		FAULT("accept");
-		take(l, fd, &a);
+		take(&t->base, fd, &a);
 	}
 }
 
-void tcp_listener_tick(struct tcp_listener *l)
+static void tick(struct listener *l)
 {
-	if (l->paused) {
-		l->paused = false;
+	struct tcp_listener *t = (struct tcp_listener *)l;
+
+	if (t->paused) {
+		t->paused = false;
 		worker_rewatch(l->w, l->fd, EPOLLIN, &l->source);
-	} else if (l->warned) {
+	} else if (t->warned) {
 		log_event(LOG_NOTICE, &(struct log_fields){EVENT_LISTENER, 0, NULL, l->name},
 			  "listener %s: connections are accepted again", l->name);
-		l->warned = false;
+		t->warned = false;
 	}
+}
+
+static void stats(const struct listener *l, struct listener_stats *ret)
+{
+	ret->accepted = atomic_load(&((const struct tcp_listener *)l)->accepted);
+}
+
+static void release(struct listener *l)
+{
+	free(l);
+}
+
+/* It has no members of its own: connections live on when their listener goes. */
+static const struct listener_ops ops = {
+    .start = start,
+    .stop = stop,
+    .configure = configure,
+    .tick = tick,
+    .freeze = listener_stop,
+    .stats = stats,
+    .free = release,
+};
+
+struct listener *tcp_listener_new(const struct listener_config *config)
+{
+	struct tcp_listener *t = calloc(1, sizeof(*t));
+
+	(void)config;
+	if (!t)
+		return NULL;
+	t->base.source.ready = ready;
+	t->base.ops = &ops;
+	return &t->base;
 }

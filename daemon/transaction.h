@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A change of a client's lasting state: prepared in the half of its entry that isn't live, it becomes true in one
- * step, together with what was put into a room's log. A crash before the commit leaves nothing of it, a crash after
- * it everything. On the worker's thread.
+ * A change of a client's lasting state: prepared in the half of its entry that isn't live, it becomes true in
+ * one step, together with what was put into a room's log. A crash before the commit leaves nothing of it, a
+ * crash after it everything. On the worker's thread.
  */
 #ifndef DAEMON_TRANSACTION_H
 #define DAEMON_TRANSACTION_H

@@ -5,9 +5,9 @@
 #include "daemon/clock.h"
 #include "daemon/connection.h"
 #include "daemon/fault.h"
+#include "daemon/listener.h"
 #include "daemon/logger.h"
 #include "daemon/sender.h"
-#include "daemon/tcp_listener.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -17,6 +17,7 @@
 
 #define EVENTS 512
 #define TICK_US 1000000
+#define LAST_TURNS 100
 /* A timed join would know the wall clock only, which may jump. */
 #define JOIN_POLL_NS 200000
 
@@ -43,10 +44,11 @@ struct worker {
 
 	int64_t now, ticked, later_at;
 	unsigned retries; /* turns in a row with somebody to retry */
+	bool listeners_wait;
 	struct connection *all;
 	struct connection **members;  /* per room */
 	struct connection **by_index; /* per place in the table */
-	struct tcp_listener *listeners;
+	struct listener *listeners;
 	struct list retry, later, dead;
 	struct slot_set kick;
 	uint64_t private_seq;
@@ -169,7 +171,27 @@ static void run_list(struct list *l)
 
 static void deliver(uint32_t room, void *arg)
 {
-	connection_deliver(arg, room);
+	struct worker *w = arg;
+
+	connection_deliver(w, room);
+	for (struct listener *l = w->listeners; l; l = l->next)
+		if (l->ops->deliver)
+			l->ops->deliver(l, room);
+}
+
+/* Listeners that could not finish what they had to do. True if one still can't. */
+static bool listeners_again(struct worker *w)
+{
+	bool waiting = false;
+
+	for (struct listener *l = w->listeners; l; l = l->next) {
+		if (!l->wants_turn)
+			continue;
+		l->wants_turn = false;
+		l->ops->again(l);
+		waiting |= l->wants_turn;
+	}
+	return waiting;
 }
 
 static void tick(struct worker *w)
@@ -178,14 +200,15 @@ static void tick(struct worker *w)
 		next = connection_next(c);
 		connection_tick(c);
 	}
-	for (struct tcp_listener *l = w->listeners; l; l = tcp_listener_next(l))
-		tcp_listener_tick(l);
+	for (struct listener *l = w->listeners; l; l = l->next)
+		if (l->ops->tick)
+			l->ops->tick(l);
 }
 
 static int timeout_ms(const struct worker *w)
 {
 	/* Whoever waits for its own room is served at once; for other workers, give them a moment. */
-	if (w->retry.n > 0)
+	if (w->retry.n > 0 || w->listeners_wait)
 		return w->retries < 4 ? 0 : 1;
 	if (w->later.n > 0)
 		return 10;
@@ -205,9 +228,10 @@ void worker_turn(struct worker *w)
 		s->ready(s, events[i].events);
 	}
 	run_jobs(w);
-	w->retries = w->retry.n > 0 ? w->retries + 1 : 0;
+	w->retries = w->retry.n > 0 || w->listeners_wait ? w->retries + 1 : 0;
 	if (w->retry.n > 0)
 		run_list(&w->retry);
+	w->listeners_wait = listeners_again(w);
 	if (w->later.n > 0 && w->now >= w->later_at)
 		run_list(&w->later);
 	if (w->now - w->ticked >= TICK_US) {
@@ -230,6 +254,9 @@ static void *run(void *arg)
 	snprintf(name, sizeof(name), "chatd/%u", w->index);
 	pthread_setname_np(pthread_self(), name);
 	while (!atomic_load(&w->quit))
+		worker_turn(w);
+	/* Datagrams that were received, but had to wait for a room, are in nobody's hands but ours. */
+	for (unsigned i = 0; i < LAST_TURNS && w->listeners_wait; i++)
 		worker_turn(w);
 	return NULL;
 }
@@ -512,7 +539,7 @@ void worker_bury(struct worker *w, struct connection *c)
 	push(&w->dead, c);
 }
 
-struct tcp_listener **worker_listeners(struct worker *w)
+struct listener **worker_listeners(struct worker *w)
 {
 	return &w->listeners;
 }

@@ -113,8 +113,8 @@ uint64_t *worker_private_seq(struct worker *w);
 /* Releases c at the end of the turn, when no event can point at it any more. */
 void worker_bury(struct worker *w, struct connection *c);
 
-/* A listener that can't accept now is tried again after a second, or when a connection has gone. */
-struct tcp_listener;
-struct tcp_listener **worker_listeners(struct worker *w);
+/* The listeners that live here, in a list that they keep themselves. */
+struct listener;
+struct listener **worker_listeners(struct worker *w);
 
 #endif

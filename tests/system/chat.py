@@ -58,7 +58,9 @@ def any_fragments():
 @test
 def workers_are_named_threads():
     d = Daemon(workers=4)
-    equal(d.threads(), ["chatd", "chatd/0", "chatd/1", "chatd/2", "chatd/3"])
+    # TSan has a thread of its own, which bears the program's name, too.
+    equal(sorted(set(d.threads())), ["chatd", "chatd/0", "chatd/1", "chatd/2", "chatd/3"])
+    equal(len([t for t in d.threads() if t.startswith("chatd/")]), 4)
     clients = [d.join() for _ in range(8)]
     status = d.json("status")
     equal([w["name"] for w in status["workers"]], ["chatd/0", "chatd/1", "chatd/2", "chatd/3"])
@@ -105,7 +107,8 @@ def echo_has_back_pressure():
     clients = [d.connect(port=d.echo_port) for _ in range(5)]
     for c in clients:
         pump_until_stuck(c.sock)
-    check(resident(d.pid) - before < 8_000_000, "chatd grew by", resident(d.pid) - before)
+    # Sanitizers keep a shadow of the memory beside it.
+    check(resident(d.pid) - before < (8_000_000 if SCALE >= 1 else 32_000_000), "chatd grew by", resident(d.pid) - before)
     # Whoever reads gets all of it.
     other = d.connect(port=d.echo_port)
     other.send("still here\n")

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT */
+/* UDP mode "echo" (RFC 862): each datagram comes back. Not to other services that would answer it for ever.
+ */
+#include "common/cleanup.h"
+#include "daemon/udp_listener.h"
+
+
+struct echo {
+	uint16_t own_port;
+};
+
+/* Services that answer whatever they get: echo, systat, daytime, qotd, chargen, time, dns, tftp, ntp, snmp
+ * ... are well-known ones (RFC 4732, 2.1.2); a person's program has a port above. Another chatd may echo at
+ * our port. */
+static bool would_loop(const struct echo *e, uint16_t port)
+{
+	return port < 1024 || port == e->own_port;
+}
+
+static int echo_opened(struct udp_listener *u, const struct listener_config *config, void **ret_data)
+{
+	struct echo *e = calloc(1, sizeof(*e));
+
+	(void)u;
+	if (!e)
+		return -ENOMEM;
+	e->own_port = address_port(&config->listen);
+	*ret_data = e;
+	return 0;
+}
+
+static size_t echo_received(struct udp_listener *u, struct datagram *d, size_t n)
+{
+	struct udp_out out[UDP_BATCH];
+	size_t k = 0;
+
+	if (n > UDP_BATCH)
+		n = UDP_BATCH;
+	for (size_t i = 0; i < n; i++) {
+		if (would_loop(udp_data(u), address_port(&d[i].from))) {
+			udp_count_ignored(u);
+			continue;
+		}
+		out[k++] = (struct udp_out){
+		    .to = &d[i].from, .local = &d[i].local, .data = d[i].data, .len = d[i].len};
+	}
+	udp_send(u, out, k);
+	for (size_t i = 0; i < k; i++)
+		if (out[i].error == -EAGAIN)
+			udp_count_dropped(u, 1);
+	return n;
+}
+
+static void echo_closed(void *data)
+{
+	free(data);
+}
+
+const struct udp_behaviour udp_echo = {
+    .opened = echo_opened,
+    .received = echo_received,
+    .closed = echo_closed,
+};
+
+const struct handler handler_udp_echo = {
+    .type = "udp",
+    .mode = "echo",
+    .transport = TRANSPORT_UDP,
+    .udp = &udp_echo,
+};

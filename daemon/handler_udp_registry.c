@@ -1,0 +1,1002 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * UDP mode "registry": addresses that have registered (#REG) are members of the listener's room.
+ * docs/PROTOCOL.md is the users' side of this. A member's entry in the table of clients keeps its address,
+ * nick and place in the room, so that registrations outlive the process. A message may be sent twice around a
+ * crash, but is not skipped.
+ */
+#include "common/cleanup.h"
+#include "daemon/clock.h"
+#include "daemon/config.h"
+#include "daemon/cookie.h"
+#include "daemon/fault.h"
+#include "daemon/limits.h"
+#include "daemon/logger.h"
+#include "daemon/transaction.h"
+#include "daemon/udp_listener.h"
+
+#include <inttypes.h>
+#include <sodium.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#define BUCKETS_MIN 256
+
+struct member {
+	struct member *next_in_bucket;
+	struct member *older, *newer; /* by last activity */
+	struct client *client;
+	uint32_t index;
+	union address address;
+	struct udp_local local;
+	struct roster_entry *roster;
+	uint64_t seq; /* the next message to be sent */
+	uint64_t received, sent, dropped;
+	int64_t allowance; /* when the next line is due, were they evenly spread (GCRA) */
+};
+
+struct registry {
+	unsigned char hash_key[crypto_shorthash_KEYBYTES];
+	struct member **buckets;
+	size_t n_buckets, n;
+	struct member *oldest, *newest;
+	struct member **by_index; /* per place in the table; what isn't used is no memory */
+	struct room *room;	  /* entered as long as there are members */
+	char room_name[TEXT_ROOM_MAX + 1];
+	struct cookies *cookies;
+	int64_t lease_us;
+	struct prefix trusted[CONFIG_TRUSTED_MAX];
+	size_t n_trusted;
+	uint64_t private_seq;
+};
+
+static const char bye[] = "#BYE\n";
+
+static struct worker *worker_of(struct udp_listener *u)
+{
+	return udp_base(u)->w;
+}
+
+static struct shared *shared_of(struct udp_listener *u)
+{
+	return worker_shared(worker_of(u));
+}
+
+/* --- the members --- */
+
+static struct member **bucket(struct registry *g, const union address *a)
+{
+	unsigned char in[18], out[crypto_shorthash_BYTES];
+	uint16_t port = address_port(a);
+	uint64_t h;
+
+	address_key(a, in);
+	memcpy(in + 16, &port, sizeof(port));
+	crypto_shorthash(out, in, sizeof(in), g->hash_key);
+	memcpy(&h, out, sizeof(h));
+	return &g->buckets[h & (g->n_buckets - 1)];
+}
+
+static struct member *find(struct registry *g, const union address *a)
+{
+	struct member *m = *bucket(g, a);
+
+	while (m && !address_equal(&m->address, a))
+		m = m->next_in_bucket;
+	return m;
+}
+
+/* Keeps chains short; without memory they just get longer. */
+static void grow(struct registry *g)
+{
+	size_t old_n = g->n_buckets;
+	struct member **old = g->buckets, **larger = calloc(old_n * 2, sizeof(*larger));
+
+	if (!larger)
+		return;
+	g->buckets = larger;
+	g->n_buckets = old_n * 2;
+	for (size_t i = 0; i < old_n; i++)
+		for (struct member *m = old[i], *next; m; m = next) {
+			next = m->next_in_bucket;
+			struct member **b = bucket(g, &m->address);
+			m->next_in_bucket = *b;
+			*b = m;
+		}
+	free(old);
+}
+
+static void link_newest(struct registry *g, struct member *m)
+{
+	m->newer = NULL;
+	m->older = g->newest;
+	if (g->newest)
+		g->newest->newer = m;
+	else
+		g->oldest = m;
+	g->newest = m;
+}
+
+static void unlink_age(struct registry *g, struct member *m)
+{
+	if (m->older)
+		m->older->newer = m->newer;
+	else
+		g->oldest = m->newer;
+	if (m->newer)
+		m->newer->older = m->older;
+	else
+		g->newest = m->older;
+}
+
+static int64_t active_us(const struct member *m)
+{
+	return atomic_load_explicit(&m->client->datagram.active_us, memory_order_relaxed);
+}
+
+/* A datagram has come from it: the lease begins anew. */
+static void touch(struct registry *g, struct member *m, int64_t now)
+{
+	atomic_store_explicit(&m->client->datagram.active_us, now, memory_order_relaxed);
+	unlink_age(g, m);
+	link_newest(g, m);
+}
+
+static struct member *add_member(struct udp_listener *u, struct client *c, const union address *a)
+{
+	struct registry *g = udp_data(u);
+	struct member *m = calloc(1, sizeof(*m));
+
+	if (!m)
+		return NULL;
+	m->client = c;
+	m->index = clients_index(shared_of(u)->clients, c);
+	m->address = *a;
+	if (g->n >= g->n_buckets)
+		grow(g);
+	struct member **b = bucket(g, a);
+	m->next_in_bucket = *b;
+	*b = m;
+	link_newest(g, m);
+	g->by_index[m->index] = m;
+	g->n++;
+	return m;
+}
+
+/* Forgets the process's side of it. */
+static void drop_member(struct udp_listener *u, struct member *m)
+{
+	struct registry *g = udp_data(u);
+	struct member **b = bucket(g, &m->address);
+
+	while (*b != m)
+		b = &(*b)->next_in_bucket;
+	*b = m->next_in_bucket;
+	unlink_age(g, m);
+	g->by_index[m->index] = NULL;
+	g->n--;
+	roster_release(shared_of(u)->roster, m->roster);
+	free(m);
+}
+
+static const struct client_state *state(const struct member *m)
+{
+	return client_live(m->client);
+}
+
+static void leave_room(struct udp_listener *u, struct registry *g)
+{
+	rooms_leave(shared_of(u)->rooms, g->room, worker_index(worker_of(u)));
+}
+
+/* Ends a registration: the room is told, its entry is free again. */
+static void remove_member(struct udp_listener *u, struct member *m, bool announce)
+{
+	struct registry *g = udp_data(u);
+	struct shared *shared = shared_of(u);
+	struct room *room = g->room;
+	struct client *c = m->client;
+	const struct client_state *st = state(m);
+
+	struct client_state *next = transaction_begin(c);
+	next->room = ROOM_NONE;
+	next->flags |= CLIENT_CLOSING;
+	bool tell = announce && room_announces(room);
+	if (tell) {
+		logring_lock(room->log);
+		room_put_notice(room, c->id, "%.*s left %s", st->nick_len, st->nick, room->name);
+	}
+	FAULT("udp-remove");
+	transaction_commit(worker_of(u), c, tell ? room : NULL);
+	leave_room(u, g);
+	limits_give(shared->limits, &m->address);
+	count(worker_counters(worker_of(u)), COUNT_CLIENTS_CLOSED, 1);
+	log_event(LOG_DEBUG,
+		  &(struct log_fields){EVENT_CLIENT_CLOSED, c->id, g->room_name, udp_base(u)->name},
+		  "client %" PRIu64 " is no longer registered", c->id);
+	drop_member(u, m);
+	clients_release(shared->clients, c);
+}
+
+static void send_away(struct udp_listener *u, struct member *m, bool announce)
+{
+	udp_say(u, &m->address, &m->local, bye, sizeof(bye) - 1);
+	remove_member(u, m, announce);
+}
+
+/* --- registering --- */
+
+static bool is_trusted(const struct registry *g, const union address *a)
+{
+	for (size_t i = 0; i < g->n_trusted; i++)
+		if (prefix_contains(&g->trusted[i], a))
+			return true;
+	return false;
+}
+
+__attribute__((format(printf, 3, 4))) static void reply(struct udp_listener *u, const struct datagram *d,
+							const char *format, ...)
+{
+	char text[256];
+	va_list ap;
+
+	va_start(ap, format);
+	int n = vsnprintf(text, sizeof(text), format, ap);
+	va_end(ap);
+	udp_say(u, &d->from, &d->local, text, (size_t)n < sizeof(text) ? (size_t)n : sizeof(text) - 1);
+}
+
+static void refuse(struct udp_listener *u, const struct datagram *d, const char *why)
+{
+	count(worker_counters(worker_of(u)), COUNT_DATAGRAMS_REFUSED, 1);
+	reply(u, d, "#ERR %s\n", why);
+}
+
+static void confirm(struct udp_listener *u, const struct datagram *d, const struct member *m)
+{
+	const struct registry *g = udp_data(u);
+
+	reply(u, d, "#OK %.*s %" PRId64 "\n", state(m)->nick_len, state(m)->nick, g->lease_us / SECOND_US);
+}
+
+/*
+ * Asks for proof of the address. The answer is never longer than the question, so that a forged source gains
+ * nothing: whoever asks in fewer bytes is told to fill up.
+ */
+static void ask_for_proof(struct udp_listener *u, const struct datagram *d)
+{
+	struct registry *g = udp_data(u);
+	char text[] = "#COOKIE xxxxxxxx\n", cookie[COOKIE_LEN];
+	static const char pad[] = "#PAD 16\n";
+
+	cookies_make(g->cookies, &d->from, worker_now(worker_of(u)), cookie);
+	memcpy(text + 8, cookie, COOKIE_LEN);
+	size_t all = sizeof(text) - 1;
+	count(worker_counters(worker_of(u)), COUNT_COOKIES, 1);
+	if (d->len >= all - 1)
+		udp_say(u, &d->from, &d->local, text, d->len >= all ? all : all - 1);
+	else
+		udp_say(u, &d->from, &d->local, pad, d->len >= sizeof(pad) - 1 ? sizeof(pad) - 1 : 4);
+}
+
+/* Changes the nick of a member, as /nick does. NULL, or why it can't be. */
+static const char *rename_member(struct udp_listener *u, struct member *m, const char *nick, size_t len)
+{
+	struct registry *g = udp_data(u);
+	const struct client_state *st = state(m);
+	struct shared *shared = shared_of(u);
+	struct roster_entry *entry;
+
+	if (st->nick_len == len && memcmp(st->nick, nick, len) == 0)
+		return NULL;
+	int r = roster_claim(shared->roster, nick, len, m->client->id, m->index, g->room->index, &entry);
+	if (r < 0)
+		return r == -EEXIST  ? "that name is taken"
+		       : r == -EPERM ? "that name is reserved"
+				     : "not now";
+	struct client_state *next = transaction_begin(m->client);
+	bool tell = room_announces(g->room);
+	if (tell) {
+		logring_lock(g->room->log);
+		room_put_notice(g->room, m->client->id, "%.*s is now %.*s", st->nick_len, st->nick, (int)len,
+				nick);
+	}
+	next->nick_len = (uint8_t)len;
+	memset(next->nick, 0, sizeof(next->nick));
+	memcpy(next->nick, nick, len);
+	transaction_commit(worker_of(u), m->client, tell ? g->room : NULL);
+	roster_release(shared->roster, m->roster);
+	m->roster = entry;
+	return NULL;
+}
+
+/* The table's entry for an address that has proved to be real; counted in the limits. NULL: *ret_why says
+ * why. */
+static struct client *make_entry(struct udp_listener *u, const union address *a, const char **ret_why)
+{
+	struct shared *shared = shared_of(u);
+	const struct config *config = worker_config(worker_of(u));
+	int r = limits_take(shared->limits, a, config->max_clients, config->max_clients_per_address);
+
+	if (r < 0) {
+		count(worker_counters(worker_of(u)), COUNT_CLIENTS_REFUSED, 1);
+		*ret_why = r == -EDQUOT ? "too many from your address" : "the server is full";
+		return NULL;
+	}
+	struct client *c = clients_allocate(shared->clients);
+	if (!c) {
+		limits_give(shared->limits, a);
+		*ret_why = "the server is full";
+		return NULL;
+	}
+	c->connected_us = (uint64_t)clock_us(CLOCK_REALTIME);
+	c->origin = (uint16_t)udp_base(u)->origin;
+	memcpy(c->datagram.address, a, address_len(a));
+	atomic_store_explicit(&c->datagram.active_us, worker_now(worker_of(u)), memory_order_relaxed);
+	c->st[0].room = ROOM_NONE;
+	c->st[0].private_seq = logring_count(rooms_private(shared->rooms)->log);
+	client_seal(c, &c->st[0]);
+	return c;
+}
+
+/* Enters a client whose entry is made under that nick. False: the nick or the room can't be had. */
+static bool enter(struct udp_listener *u, struct member *m, const char *nick, size_t len,
+		  const char **ret_why)
+{
+	struct registry *g = udp_data(u);
+	struct shared *shared = shared_of(u);
+	struct room *room;
+
+	if (rooms_enter(shared->rooms, g->room_name, worker_index(worker_of(u)), &room) < 0) {
+		*ret_why = "there are too many rooms";
+		return false;
+	}
+	int r = roster_claim(shared->roster, nick, len, m->client->id, m->index, room->index, &m->roster);
+	if (r < 0) {
+		rooms_leave(shared->rooms, room, worker_index(worker_of(u)));
+		*ret_why = r == -EEXIST	 ? "that name is taken"
+			   : r == -EPERM ? "that name is reserved"
+					 : "not now";
+		return false;
+	}
+	g->room = room;
+	/* From here on a successor finds it; without a nick it was not confirmed, and is forgotten. */
+	atomic_store_explicit(&m->client->cookie, CLIENT_DATAGRAM | m->client->id, memory_order_release);
+	FAULT("udp-entry");
+	struct client_state *next = transaction_begin(m->client);
+	next->flags |= CLIENT_GREETED;
+	next->nick_len = (uint8_t)len;
+	memcpy(next->nick, nick, len);
+	next->room = room->index;
+	logring_lock(room->log);
+	if (room_announces(room))
+		room_put_notice(room, m->client->id, "%.*s joined %s", (int)len, nick, room->name);
+	next->cursor = logring_pending_head(room->log);
+	next->cursor_seq = m->seq = logring_pending(room->log);
+	atomic_store_explicit(&m->client->datagram.sent_seq, m->seq, memory_order_relaxed);
+	FAULT("udp-register");
+	transaction_commit(worker_of(u), m->client, room);
+	return true;
+}
+
+static void register_member(struct udp_listener *u, const struct datagram *d, const char *nick, size_t len)
+{
+	struct registry *g = udp_data(u);
+	const char *why = NULL;
+	char guest[TEXT_NICK_MAX + 1];
+	struct client *c = make_entry(u, &d->from, &why);
+	struct member *m = c ? add_member(u, c, &d->from) : NULL;
+
+	if (m) {
+		m->local = d->local;
+		if (!nick) {
+			len = (size_t)snprintf(guest, sizeof(guest), "guest%" PRIu64, c->id);
+			nick = guest;
+		}
+		if (enter(u, m, nick, len, &why)) {
+			udp_count_accepted(u);
+			count(worker_counters(worker_of(u)), COUNT_CLIENTS_ACCEPTED, 1);
+			log_event(LOG_DEBUG,
+				  &(struct log_fields){EVENT_CLIENT_OPENED, c->id, g->room->name,
+						       udp_base(u)->name},
+				  "client %" PRIu64 " registered", c->id);
+			confirm(u, d, m);
+			return;
+		}
+		drop_member(u, m);
+	}
+	if (c) {
+		limits_give(shared_of(u)->limits, &d->from);
+		clients_release(shared_of(u)->clients, c);
+	}
+	refuse(u, d, why ? why : "out of memory");
+}
+
+struct word {
+	const char *at;
+	size_t len;
+};
+
+static struct word next_word(const char **at, const char *end)
+{
+	while (*at < end && (**at == ' ' || **at == '\t'))
+		++*at;
+	struct word w = {*at, 0};
+	while (*at < end && **at != ' ' && **at != '\t')
+		++*at;
+	w.len = (size_t)(*at - w.at);
+	return w;
+}
+
+/* #REG [NICK|* [COOKIE]] */
+static void command_reg(struct udp_listener *u, struct datagram *d, struct member *m, const char *at,
+			const char *end)
+{
+	struct registry *g = udp_data(u);
+	struct word nick = next_word(&at, end), cookie = next_word(&at, end);
+
+	if (nick.len == 1 && nick.at[0] == '*')
+		nick.len = 0; /* "any" */
+	if (!m && !is_trusted(g, &d->from) &&
+	    !cookies_check(g->cookies, &d->from, worker_now(worker_of(u)), cookie.at, cookie.len)) {
+		ask_for_proof(u, d);
+		return;
+	}
+	if (nick.len > 0 && !text_nick_valid(nick.at, nick.len)) {
+		refuse(u, d, "a name has 1 to 32 bytes and doesn't begin with : / * or #");
+		return;
+	}
+	if (!m) {
+		register_member(u, d, nick.len ? nick.at : NULL, nick.len);
+		return;
+	}
+	const char *why = nick.len ? rename_member(u, m, nick.at, nick.len) : NULL;
+	if (why)
+		refuse(u, d, why);
+	else
+		confirm(u, d, m);
+}
+
+/* --- messages --- */
+
+/* Messages of many members that are put under one lock and committed as one step. */
+struct run {
+	struct room *room; /* locked; NULL: there is no run */
+	uint64_t before;
+};
+
+static void run_end(struct udp_listener *u, struct run *run)
+{
+	if (!run->room)
+		return;
+	count(worker_counters(worker_of(u)), COUNT_MESSAGES, logring_pending(run->room->log) - run->before);
+	logring_commit(run->room->log);
+	logring_unlock(run->room->log);
+	rooms_mark(shared_of(u)->rooms, run->room, worker_kick(worker_of(u)));
+	run->room = NULL;
+}
+
+/* False if the room has to be delivered first. */
+static bool run_begin(struct udp_listener *u, struct run *run)
+{
+	struct registry *g = udp_data(u);
+
+	if (run->room)
+		return true;
+	logring_lock(g->room->log);
+	if (room_crowded(shared_of(u)->rooms, g->room)) {
+		logring_unlock(g->room->log);
+		return false;
+	}
+	run->room = g->room;
+	run->before = logring_pending(g->room->log);
+	return true;
+}
+
+/* False if it has to be tried again. */
+static bool say(struct udp_listener *u, struct run *run, const struct member *m, const char *text, size_t len)
+{
+	_cleanup_free_ char *buf = NULL;
+	char head[TEXT_NICK_MAX + 2];
+	size_t head_len = 0;
+
+	if (!run_begin(u, run))
+		return false;
+	if (!run->room->raw) {
+		memcpy(head, state(m)->nick, state(m)->nick_len);
+		memcpy(head + state(m)->nick_len, ": ", 2);
+		head_len = state(m)->nick_len + 2u;
+		text = text_clean(text, &len, &buf);
+	}
+	struct record record = {.time_us = (uint64_t)clock_us(CLOCK_REALTIME),
+				.sender = m->client->id,
+				.kind = RECORD_MESSAGE,
+				.text = (uint16_t)head_len};
+	if (text && !logring_put(run->room->log, &record, head, head_len, text, len)) {
+		run_end(u, run);
+		return say(u, run, m, text, len);
+	}
+	return true;
+}
+
+static bool may_talk(struct udp_listener *u, struct member *m)
+{
+	unsigned rate = worker_config(worker_of(u))->lines_per_second;
+	int64_t now = worker_now(worker_of(u));
+
+	if (rate == 0)
+		return true;
+	if (m->allowance < now - SECOND_US)
+		m->allowance = now - SECOND_US;
+	if (m->allowance + SECOND_US / rate > now)
+		return false;
+	m->allowance += SECOND_US / rate;
+	return true;
+}
+
+static bool is_command(struct word w, const char *name)
+{
+	return w.len == strlen(name) && strncasecmp(w.at, name, w.len) == 0;
+}
+
+/* False if it has to be tried again next turn; nothing has happened then. */
+static bool take(struct udp_listener *u, struct run *run, struct datagram *d)
+{
+	struct registry *g = udp_data(u);
+	struct member *m = find(g, &d->from);
+	const char *text = d->data, *end = d->data + d->len, *at = text;
+	unsigned max = worker_config(worker_of(u))->max_message;
+
+	if (end > text && end[-1] == '\n')
+		end--;
+	if (end > text && end[-1] == '\r')
+		end--;
+	struct word command = next_word(&at, end);
+	if (command.at != text)
+		command.len = 0;
+	bool quits = is_command(command, "#DEREG") || (end - text == 4 && memcmp(text, "quit", 4) == 0);
+	bool special = (command.len > 0 && text[0] == '#' && !(command.len > 1 && text[1] == '#')) || quits;
+
+	if (!m) {
+		run_end(u, run);
+		if (is_command(command, "#REG"))
+			command_reg(u, d, NULL, at, end);
+		else
+			udp_count_ignored(u);
+		return true;
+	}
+	if (!special && end > text && !run_begin(u, run))
+		return false;
+	m->received += d->len;
+	m->local = d->local;
+	touch(g, m, worker_now(worker_of(u)));
+	if (special) {
+		run_end(u, run);
+		if (quits) {
+			send_away(u, m, true);
+			return true;
+		}
+		if (is_command(command, "#REG"))
+			command_reg(u, d, m, at, end);
+		else
+			refuse(u, d, "there is no such command; there are #REG and #DEREG");
+		return true;
+	}
+	size_t len = (size_t)(end - text);
+	const char *why = len == 0		    ? "the message is empty"
+			  : len > max		    ? "the message is longer than max_message"
+			  : memchr(text, '\n', len) ? "a message is one line"
+			  : !may_talk(u, m)	    ? "too many messages"
+						    : NULL;
+	if (why) {
+		refuse(u, d, why);
+		return true;
+	}
+	bool hashes = text[0] == '#'; /* "##x" says "#x" */
+	return say(u, run, m, text + hashes, len - hashes);
+}
+
+static size_t registry_received(struct udp_listener *u, struct datagram *d, size_t n)
+{
+	struct run run = {.room = NULL};
+	size_t i = 0;
+
+	while (i < n && take(u, &run, &d[i]))
+		i++;
+	run_end(u, &run);
+	return i;
+}
+
+/* --- delivery --- */
+
+/* The messages from seq on that fit one send: one, or several of the same length as segments of one. */
+static uint64_t gather(const struct udp_listener *u, struct logring *log, const struct logring_view *v,
+		       uint64_t seq, struct udp_out *o)
+{
+	uint64_t start = logring_start(log, v, seq), end = logring_record(log, seq)->end, n = 1;
+	uint64_t len = end - start;
+
+	o->data = logring_at(v, start);
+	o->segment = 0;
+	if (udp_has_segments(u) && len <= UDP_SEGMENT_MAX)
+		for (; seq + n < v->count && n < UDP_SEGMENTS_MAX; n++) {
+			uint64_t next = logring_record(log, seq + n)->end;
+			if (next - end > len || next - start > UDP_SEGMENTED_MAX)
+				break;
+			bool last = next - end < len; /* the last segment may be shorter */
+			end = next;
+			if (last) {
+				n++;
+				break;
+			}
+		}
+	o->len = end - start;
+	if (n > 1)
+		o->segment = (uint16_t)len;
+	return n;
+}
+
+/* What is in a batch, for when its results are known. */
+struct batch {
+	struct udp_out out[UDP_BATCH];
+	struct member *members[UDP_BATCH];
+	uint64_t upto[UDP_BATCH], count[UDP_BATCH];
+	size_t n;
+};
+
+/* False if the socket is full: the rest comes later. */
+static bool send_batch(struct udp_listener *u, struct batch *b)
+{
+	bool all = true;
+
+	if (b->n == 0)
+		return true;
+	udp_send(u, b->out, b->n);
+	FAULT("udp-sent");
+	for (size_t i = 0; i < b->n; i++) {
+		struct member *m = b->members[i];
+		int e = b->out[i].error;
+		if (e == -EAGAIN || e == -EOPNOTSUPP) {
+			all = false;
+			continue;
+		}
+		if (m->seq != b->upto[i] - b->count[i])
+			continue; /* behind one that could not be sent */
+		m->seq = b->upto[i];
+		if (e == 0)
+			m->sent += b->out[i].len;
+		else
+			m->dropped += b->count[i];
+		atomic_store_explicit(&m->client->datagram.sent_seq, m->seq, memory_order_relaxed);
+	}
+	b->n = 0;
+	return all;
+}
+
+/* True when everybody has everything; false when the socket is full. */
+static bool deliver_room(struct udp_listener *u)
+{
+	struct registry *g = udp_data(u);
+	struct logring *log = g->room->log;
+	struct logring_view v;
+	struct batch b = {.n = 0};
+	bool all = true;
+
+	logring_pin(log, worker_index(worker_of(u)), &v);
+	for (struct member *m = g->oldest; m && all; m = m->newer) {
+		if (m->seq < v.first) {
+			/* Datagrams may be lost; a slow socket doesn't hold the room. */
+			m->dropped += v.first - m->seq;
+			udp_count_dropped(u, v.first - m->seq);
+			m->seq = v.first;
+		}
+		for (uint64_t seq = m->seq; seq < v.count && all;) {
+			struct udp_out *o = &b.out[b.n];
+			*o = (struct udp_out){.to = &m->address, .local = &m->local};
+			uint64_t n = gather(u, log, &v, seq, o);
+			seq += n;
+			b.members[b.n] = m;
+			b.upto[b.n] = seq;
+			b.count[b.n++] = n;
+			if (b.n == UDP_BATCH)
+				all = send_batch(u, &b);
+		}
+	}
+	if (all)
+		all = send_batch(u, &b);
+	logring_unpin(log, worker_index(worker_of(u)));
+	return all;
+}
+
+static void deliver_private(struct udp_listener *u)
+{
+	struct registry *g = udp_data(u);
+	struct logring *log = rooms_private(shared_of(u)->rooms)->log;
+	struct logring_view v;
+
+	logring_lock(log);
+	logring_peek(log, &v);
+	for (uint64_t i = g->private_seq > v.first ? g->private_seq : v.first; i < v.count; i++) {
+		const struct record *r = logring_record(log, i);
+		struct member *m = r->target_index < CLIENTS_CAPACITY ? g->by_index[r->target_index] : NULL;
+		if (!m || m->client->id != r->target || i < state(m)->private_seq)
+			continue;
+		uint64_t start = logring_start(log, &v, i);
+		udp_say(u, &m->address, &m->local, logring_at(&v, start), r->end - start);
+		transaction_begin(m->client)->private_seq = i + 1;
+		transaction_commit(worker_of(u), m->client, NULL);
+	}
+	g->private_seq = v.count;
+	logring_unlock(log);
+}
+
+static void registry_deliver(struct udp_listener *u, uint32_t room)
+{
+	struct registry *g = udp_data(u);
+
+	if (room == ROOM_PRIVATE) {
+		deliver_private(u);
+		return;
+	}
+	if (g->n == 0 || udp_is_blocked(u) || (room != ROOM_NONE && room != g->room->index))
+		return;
+	/* Segments may turn out not to work; then once more without. */
+	if (!deliver_room(u) && !udp_is_blocked(u))
+		deliver_room(u);
+}
+
+/* --- time, errors, the end --- */
+
+static void registry_tick(struct udp_listener *u)
+{
+	struct registry *g = udp_data(u);
+	int64_t now = worker_now(worker_of(u));
+
+	while (g->oldest && now - active_us(g->oldest) > g->lease_us) {
+		count(worker_counters(worker_of(u)), COUNT_CLIENTS_IDLE, 1);
+		send_away(u, g->oldest, true);
+	}
+}
+
+static void registry_unreachable(struct udp_listener *u, const union address *a)
+{
+	struct member *m = find(udp_data(u), a);
+
+	if (m)
+		remove_member(u, m, true);
+}
+
+static void registry_goodbye(struct udp_listener *u, bool announce)
+{
+	struct registry *g = udp_data(u);
+
+	if (g->n > 0)
+		deliver_room(u);
+	while (g->oldest)
+		send_away(u, g->oldest, announce);
+}
+
+static void registry_each(struct udp_listener *u, void (*fn)(const struct client_info *info, void *arg),
+			  void *arg)
+{
+	struct registry *g = udp_data(u);
+	int64_t now = worker_now(worker_of(u));
+	struct logring_view v = {0};
+
+	if (g->n > 0) {
+		logring_lock(g->room->log);
+		logring_peek(g->room->log, &v);
+	}
+	for (const struct member *m = g->oldest; m; m = m->newer) {
+		const struct client_state *st = state(m);
+		int64_t left = active_us(m) + g->lease_us - now;
+		struct client_info info = {
+		    .id = m->client->id,
+		    .address = m->address,
+		    .mode = "registry",
+		    .age_us = clock_us(CLOCK_REALTIME) - (int64_t)m->client->connected_us,
+		    .idle_us = now - active_us(m),
+		    .received = m->received,
+		    .sent = m->sent,
+		    .behind = v.head - logring_start(g->room->log, &v, m->seq > v.first ? m->seq : v.first),
+		    .dropped = m->dropped,
+		    .lease_us = left > 0 ? left : 0,
+		    .covered = true,
+		};
+		snprintf(info.listener, sizeof(info.listener), "%s", udp_base(u)->name);
+		memcpy(info.nick, st->nick, st->nick_len);
+		snprintf(info.room, sizeof(info.room), "%s", g->room->name);
+		fn(&info, arg);
+	}
+	if (g->n > 0)
+		logring_unlock(g->room->log);
+}
+
+static bool registry_kick(struct udp_listener *u, uint64_t id, const char *text)
+{
+	struct registry *g = udp_data(u);
+	struct member *m = g->oldest;
+
+	while (m && m->client->id != id)
+		m = m->newer;
+	if (!m)
+		return false;
+	udp_say(u, &m->address, &m->local, text, strlen(text));
+	send_away(u, m, true);
+	return true;
+}
+
+/* --- coming up --- */
+
+/* Why an entry of a process before can't be trusted, or NULL. */
+static const char *check_entry(struct udp_listener *u, const struct client *c, union address *ret)
+{
+	const struct registry *g = udp_data(u);
+	const struct client_state *st = client_live(c);
+	const struct room *room = st->room < ROOM_NONE ? rooms_at(shared_of(u)->rooms, st->room) : NULL;
+
+	if (atomic_load(&c->live) > 1 || st->seal != client_seal_of(c, st) ||
+	    !text_nick_valid(st->nick, st->nick_len))
+		return "its entry is damaged";
+	_Static_assert(sizeof(*ret) <= sizeof(c->datagram.address), "an address fits");
+	memcpy(ret, c->datagram.address, sizeof(*ret));
+	if ((ret->sa.sa_family != AF_INET && ret->sa.sa_family != AF_INET6) || address_port(ret) == 0)
+		return "its address is damaged";
+	if (!room || strcmp(room->name, g->room_name) != 0)
+		return "its room is gone";
+	return NULL;
+}
+
+/* Whether it was never confirmed, or was about to go. */
+static bool is_void(const struct client *c)
+{
+	const struct client_state *st = client_live(c);
+
+	return st->seal == client_seal_of(c, st) &&
+	       (!(st->flags & CLIENT_GREETED) || st->flags & CLIENT_CLOSING);
+}
+
+static bool restore(struct udp_listener *u, struct client *c)
+{
+	struct registry *g = udp_data(u);
+	struct shared *shared = shared_of(u);
+	union address a;
+
+	if (is_void(c))
+		return false;
+	const char *why = check_entry(u, c, &a);
+	if (!why && find(g, &a))
+		why = "its address is another one's";
+	if (!why && limits_take(shared->limits, &a, UINT32_MAX, 0) < 0)
+		why = "out of memory";
+	struct member *m = why ? NULL : add_member(u, c, &a);
+	if (m) {
+		const struct client_state *st = client_live(c);
+		uint64_t sent = atomic_load(&c->datagram.sent_seq);
+		g->room = rooms_enter_index(shared->rooms, st->room, worker_index(worker_of(u)));
+		uint64_t count = logring_count(g->room->log);
+		m->seq = sent < st->cursor_seq ? st->cursor_seq : sent;
+		if (m->seq > count)
+			m->seq = count;
+		if (active_us(m) > worker_now(worker_of(u)))
+			atomic_store(&c->datagram.active_us, worker_now(worker_of(u)));
+		if (st->private_seq < g->private_seq)
+			g->private_seq = st->private_seq;
+		if (roster_claim(shared->roster, st->nick, st->nick_len, c->id, m->index, st->room,
+				 &m->roster) < 0)
+			log_warning("client %" PRIu64 ": its nick is lost", c->id);
+		return true;
+	}
+	log_event(LOG_ERR, &(struct log_fields){EVENT_STATE_REFUSED, c->id, NULL, udp_base(u)->name},
+		  "client %" PRIu64 " can't be taken over: %s", c->id, why ? why : "out of memory");
+	return false;
+}
+
+static int by_activity(const void *a, const void *b)
+{
+	int64_t x = atomic_load(&(*(struct client *const *)a)->datagram.active_us);
+	int64_t y = atomic_load(&(*(struct client *const *)b)->datagram.active_us);
+
+	return x < y ? -1 : x > y;
+}
+
+static void registry_started(struct udp_listener *u)
+{
+	struct registry *g = udp_data(u);
+	struct clients *clients = shared_of(u)->clients;
+	_cleanup_free_ struct client **found = NULL;
+	size_t n = 0, room = 0;
+	struct client *c;
+
+	g->private_seq = logring_count(rooms_private(shared_of(u)->rooms)->log);
+	for (uint32_t i = 0; (c = clients_at(clients, i)); i++) {
+		if (!client_is_datagram(c) || c->origin != udp_base(u)->origin)
+			continue;
+		if (n == room) {
+			room = room ? room * 2 : 64;
+			struct client **more = reallocarray(found, room, sizeof(struct client *));
+			if (!more)
+				abort(); /* a crash is recovered from; a lost registration is not */
+			found = more;
+		}
+		found[n++] = c;
+	}
+	if (n > 0)
+		qsort(found, n, sizeof(struct client *), by_activity);
+	for (size_t i = 0; i < n; i++)
+		if (!restore(u, found[i]))
+			clients_release(clients, found[i]);
+	if (g->n > 0)
+		rooms_remark(shared_of(u)->rooms, g->room, worker_index(worker_of(u)));
+}
+
+static void registry_configure(struct udp_listener *u, const struct listener_config *config)
+{
+	struct registry *g = udp_data(u);
+
+	g->lease_us = config->lease_us;
+	memcpy(g->trusted, config->trusted, sizeof(g->trusted));
+	g->n_trusted = config->n_trusted;
+}
+
+static void registry_closed(void *data)
+{
+	struct registry *g = data;
+
+	for (struct member *m = g->oldest, *newer; m; m = newer) {
+		newer = m->newer;
+		free(m);
+	}
+	cookies_free(g->cookies);
+	free(g->by_index);
+	free(g->buckets);
+	free(g);
+}
+
+static int registry_opened(struct udp_listener *u, const struct listener_config *config, void **ret_data)
+{
+	struct registry *g = calloc(1, sizeof(*g));
+
+	(void)u;
+	if (!g)
+		return -ENOMEM;
+	g->n_buckets = BUCKETS_MIN;
+	g->buckets = calloc(g->n_buckets, sizeof(*g->buckets));
+	g->by_index = calloc(CLIENTS_CAPACITY, sizeof(*g->by_index));
+	memcpy(g->room_name, config->room, sizeof(g->room_name));
+	g->lease_us = config->lease_us;
+	memcpy(g->trusted, config->trusted, sizeof(g->trusted));
+	g->n_trusted = config->n_trusted;
+	if (!g->buckets || !g->by_index || cookies_new(&g->cookies) < 0) {
+		registry_closed(g);
+		return -ENOMEM;
+	}
+	randombytes_buf(g->hash_key, sizeof(g->hash_key));
+	*ret_data = g;
+	return 0;
+}
+
+const struct udp_behaviour udp_registry = {
+    .opened = registry_opened,
+    .configure = registry_configure,
+    .started = registry_started,
+    .received = registry_received,
+    .deliver = registry_deliver,
+    .tick = registry_tick,
+    .unreachable = registry_unreachable,
+    .goodbye = registry_goodbye,
+    .each = registry_each,
+    .kick = registry_kick,
+    .closed = registry_closed,
+};
+
+const struct handler handler_udp_registry = {
+    .type = "udp",
+    .mode = "registry",
+    .transport = TRANSPORT_UDP,
+    .uses_room = true,
+    .uses_lease = true,
+    .udp = &udp_registry,
+};

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A listener as the server and the workers see it, whatever its transport: a socket that lives on one worker.
+ * The transports (tcp_listener.c, udp_listener.c) begin their own struct with this one and fill in the
+ * operations.
+ */
+#ifndef DAEMON_LISTENER_H
+#define DAEMON_LISTENER_H
+
+#include "daemon/config.h"
+#include "common/address.h"
+#include "daemon/worker.h"
+
+struct listener;
+
+/* A client as `chatctl list clients` shows it. */
+struct client_info {
+	uint64_t id;
+	union address address;
+	char listener[64];
+	const char *mode;
+	char nick[TEXT_NICK_MAX + 1];
+	char room[TEXT_ROOM_MAX + 1];
+	int64_t age_us, idle_us;
+	uint64_t received, sent, behind; /* bytes */
+	uint64_t dropped;		 /* messages */
+	int64_t lease_us;		 /* what is left of a registration's; -1: it is none */
+	bool covered;
+};
+
+struct listener_stats {
+	uint64_t accepted;		     /* connections, or registrations */
+	uint64_t received, dropped, ignored; /* datagrams */
+};
+
+/* All but free() are called on the worker's thread (or before its start). Those that may be NULL say so. */
+struct listener_ops {
+	/* Joins the worker's loop, or leaves it for good; what belongs to the socket alone ends with it. */
+	int (*start)(struct listener *l);
+	void (*stop)(struct listener *l);
+	/* A configuration that differs in what need not close the socket. */
+	void (*configure)(struct listener *l, const struct listener_config *config);
+	/* Once a second. */
+	void (*tick)(struct listener *l);
+	/* The room has news; one the listener has members in, or the private one (NULL). */
+	void (*deliver)(struct listener *l, uint32_t room);
+	/* Each turn, as long as l->wants_turn says so (NULL). */
+	void (*again)(struct listener *l);
+	/* The server ends: no more input; then what was said is sent, and the members are sent away (NULL).
+	 */
+	void (*freeze)(struct listener *l);
+	void (*goodbye)(struct listener *l);
+	/* Its members, for `chatctl list clients` (NULL), and the end of one: false if it is not here (NULL).
+	 */
+	void (*each)(struct listener *l, void (*fn)(const struct client_info *info, void *arg), void *arg);
+	bool (*kick)(struct listener *l, uint64_t id, const char *text);
+	void (*stats)(const struct listener *l, struct listener_stats *ret);
+	void (*free)(struct listener *l);
+};
+
+struct listener {
+	struct source source; /* in the worker's epoll set */
+	const struct listener_ops *ops;
+	int fd;
+	unsigned origin; /* from clients_intern() */
+	unsigned home;	 /* index of its worker */
+	const struct handler *handler;
+	char name[CONFIG_NAME_MAX + 1];
+	bool wants_turn;
+	struct worker *w; /* NULL: not started */
+	struct listener *next, *prev;
+};
+
+/* Takes fd (bound, non-blocking) over. Returns 0 or -errno. */
+int listener_new(int fd, const struct listener_config *config, unsigned origin, unsigned home,
+		 struct listener **ret);
+void listener_free(struct listener *l);
+
+int listener_start(struct listener *l, struct worker *w);
+void listener_stop(struct listener *l);
+
+/* For `chatctl list listeners`; any thread. */
+void listener_stats(const struct listener *l, struct listener_stats *ret);
+
+/* The transports' constructors; listener_new() fills in what all listeners have. NULL without memory. */
+struct listener *tcp_listener_new(const struct listener_config *config);
+struct listener *udp_listener_new(const struct listener_config *config);
+
+#endif

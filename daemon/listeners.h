@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * All the listeners: opened at the start, exchanged by a reload while the workers run, and kept where a
+ * successor finds their sockets. On the main thread.
+ */
+#ifndef DAEMON_LISTENERS_H
+#define DAEMON_LISTENERS_H
+
+#include "daemon/listener.h"
+#include "daemon/sockets.h"
+
+struct listeners;
+
+struct listener_entry {
+	struct listener_config config;
+	struct listener *listener;
+	bool passed; /* its socket came from the service manager */
+};
+
+/* shared and sockets stay the caller's and live longer. */
+int listeners_new(struct shared *shared, struct sockets *sockets, struct listeners **ret);
+void listeners_free(struct listeners *ls);
+
+size_t listeners_count(const struct listeners *ls);
+/* Number i, or NULL behind the last. */
+const struct listener_entry *listeners_at(const struct listeners *ls, size_t i);
+
+/* Opens all that config has, before the workers are started. Returns 0, or -errno, which is logged. */
+int listeners_open(struct listeners *ls, const struct config *config);
+
+/*
+ * A reload in two steps: listeners_prepare() opens what is new, all of it or nothing (-errno, with the reason
+ * written to errors); then listeners_apply() has the workers use the new configuration and exchange the
+ * listeners, or listeners_cancel() forgets about it. listeners_apply() takes old over and frees it when no
+ * worker uses it.
+ */
+int listeners_prepare(struct listeners *ls, const struct config *new, FILE *errors);
+void listeners_cancel(struct listeners *ls);
+void listeners_apply(struct listeners *ls, const struct config *new, struct config *old);
+
+/* Takes chatd's own sockets out of the service manager's store: this is a real end. */
+void listeners_unstore(struct listeners *ls);
+/* Calls fn with each socket, and the name by which a successor knows it. */
+void listeners_each_socket(struct listeners *ls, void (*fn)(const char *name, int fd, void *arg), void *arg);
+
+#endif
