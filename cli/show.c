@@ -103,8 +103,9 @@ int command_status(const struct options *o, int argc, char **argv)
 
 static void print_clients(const json_t *list)
 {
-	static const char *const titles[] = {">ID",  "NICK",	  "ROOM",  "LISTENER", "ADDRESS", "AGE",
-					     "IDLE", ">RECEIVED", ">SENT", ">BEHIND",  NULL};
+	static const char *const titles[] = {">ID",	 "NICK",  "ROOM",      "LISTENER", "ADDRESS",
+					     "AGE",	 "IDLE",  ">RECEIVED", ">SENT",	   ">BEHIND",
+					     ">DROPPED", "LEASE", NULL};
 	struct table *t = table_new(titles);
 	const json_t *c;
 	char text[32];
@@ -122,6 +123,9 @@ static void print_clients(const json_t *list)
 		table_add(t, "%s", format_bytes(integer(c, "received"), text));
 		table_add(t, "%s", format_bytes(integer(c, "sent"), text));
 		table_add(t, "%s", format_bytes(integer(c, "behind"), text));
+		table_add(t, "%" JSON_INTEGER_FORMAT, integer(c, "dropped"));
+		table_add(t, "%s",
+			  json_object_get(c, "lease") ? format_duration(number(c, "lease"), text) : "-");
 	}
 	table_print(t);
 }
@@ -149,8 +153,9 @@ static void print_rooms(const json_t *list)
 
 static void print_listeners(const json_t *list)
 {
-	static const char *const titles[] = {"LISTENER", "TYPE",      "MODE",	"ADDRESS",
-					     "ROOM",	 ">ACCEPTED", "SOCKET", NULL};
+	static const char *const titles[] = {"LISTENER", "TYPE",      "MODE",	   "ADDRESS",
+					     "ROOM",	 ">ACCEPTED", ">RECEIVED", ">DROPPED",
+					     ">IGNORED", "SOCKET",    NULL};
 	struct table *t = table_new(titles);
 	const json_t *l;
 	size_t i;
@@ -163,6 +168,9 @@ static void print_listeners(const json_t *list)
 		table_add(t, "%s", string(l, "address"));
 		table_add(t, "%s", or_dash(string(l, "room")));
 		table_add(t, "%" JSON_INTEGER_FORMAT, integer(l, "accepted"));
+		table_add(t, "%" JSON_INTEGER_FORMAT, integer(l, "received"));
+		table_add(t, "%" JSON_INTEGER_FORMAT, integer(l, "dropped"));
+		table_add(t, "%" JSON_INTEGER_FORMAT, integer(l, "ignored"));
 		table_add(t, "%s", string(l, "socket"));
 	}
 	table_print(t);

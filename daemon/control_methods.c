@@ -56,7 +56,7 @@ static void method_status(struct control_client *c, const json_t *parameters, bo
 {
 	struct server *s = control_server(c);
 	struct shared *shared = server_shared(s);
-	unsigned rooms = 0, connections = 0;
+	unsigned rooms = 0;
 
 	(void)parameters;
 	(void)more;
@@ -66,7 +66,6 @@ static void method_status(struct control_client *c, const json_t *parameters, bo
 		const struct worker *w = shared->workers[i];
 		char name[32];
 		snprintf(name, sizeof(name), "chatd/%u", i);
-		connections += worker_connections(w);
 		json_array_append_new(workers,
 				      json_pack("{s:s,s:i,s:s}", "name", name, "connections",
 						(int)worker_connections(w), "sender", worker_sender_name(w)));
@@ -74,10 +73,10 @@ static void method_status(struct control_client *c, const json_t *parameters, bo
 	json_t *reply = json_pack(
 	    "{s:s,s:i,s:f,s:s,s:i,s:i,s:i,s:I,s:I,s:I,s:o}", "version", PACKAGE_VERSION, "pid", (int)getpid(),
 	    "uptime", seconds(clock_us(CLOCK_REALTIME) - server_started_us(s)), "config",
-	    server_config_path(s), "clients", (int)connections, "rooms", (int)rooms, "listeners",
-	    (int)listeners_count(server_listeners(s)), "messages", (json_int_t)total(s, COUNT_MESSAGES),
-	    "received_bytes", (json_int_t)total(s, COUNT_BYTES_IN), "sent_bytes",
-	    (json_int_t)total(s, COUNT_BYTES_OUT), "workers", workers);
+	    server_config_path(s), "clients", (int)limits_total(shared->limits), "rooms", (int)rooms,
+	    "listeners", (int)listeners_count(server_listeners(s)), "messages",
+	    (json_int_t)total(s, COUNT_MESSAGES), "received_bytes", (json_int_t)total(s, COUNT_BYTES_IN),
+	    "sent_bytes", (json_int_t)total(s, COUNT_BYTES_OUT), "workers", workers);
 	json_object_set_new(reply, "takeover", server_takeover_json(s));
 	control_reply(c, reply, false);
 }

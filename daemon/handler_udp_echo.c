@@ -4,7 +4,6 @@
 #include "common/cleanup.h"
 #include "daemon/udp_listener.h"
 
-
 struct echo {
 	uint16_t own_port;
 };

@@ -5,6 +5,7 @@
 #include "daemon/connection.h"
 #include "daemon/keeper.h"
 #include "daemon/limits.h"
+#include "daemon/listener.h"
 #include "daemon/logger.h"
 #include "daemon/memfd.h"
 #include "daemon/sockets.h"
@@ -22,6 +23,8 @@ struct harness {
 	struct worker *workers[1];
 	int rooms_fd, clients_fd, listen_fd;
 	union address listen_address;
+	struct listener *listeners[4];
+	size_t n_listeners;
 	char buf[1 << 20];
 };
 
@@ -56,6 +59,8 @@ static int begin(struct harness *h, bool fresh, struct sockets *passed)
 /* As if the process had died: nothing is said to anybody. */
 static void end(struct harness *h)
 {
+	while (h->n_listeners > 0)
+		listener_free(h->listeners[--h->n_listeners]);
 	if (h->shared.n_workers)
 		worker_free(h->workers[0]);
 	keeper_free(h->shared.keeper);
@@ -107,6 +112,25 @@ void harness_free(struct harness *h)
 struct shared *harness_shared(struct harness *h)
 {
 	return &h->shared;
+}
+
+uint16_t harness_listen(struct harness *h, size_t number)
+{
+	const struct listener_config *config = &h->config->listeners[number];
+	struct client_origin origin = {.listener = ""};
+	union address a = h->listen_address;
+	socklen_t len = sizeof(a);
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	memcpy(origin.listener, config->name, sizeof(config->name));
+	a.in.sin_port = 0;
+	if (bind(fd, &a.sa, sizeof(a.in)) < 0 || getsockname(fd, &a.sa, &len) < 0 ||
+	    listener_new(fd, config, (unsigned)clients_intern(h->shared.clients, &origin), 0,
+			 &h->listeners[h->n_listeners]) < 0 ||
+	    listener_start(h->listeners[h->n_listeners], h->workers[0]) < 0)
+		abort();
+	h->n_listeners++;
+	return address_port(&a);
 }
 
 static void pass(const char *name, int fd, void *arg)

@@ -18,6 +18,9 @@ struct shared *harness_shared(struct harness *h);
 /* Connects a client (over TCP on loopback) of that type and mode to room; returns its end, non-blocking. */
 int harness_connect(struct harness *h, const char *type, const char *mode, const char *room);
 
+/* Opens the configuration's UDP listener of that number on a port of loopback; returns the port. */
+uint16_t harness_listen(struct harness *h, size_t number);
+
 /*
  * The process dies and another one takes its state over, after meddle (or NULL) had a go at it. Returns 0
  * with what came across, or -errno when the state was refused as a whole; then only harness_free() may

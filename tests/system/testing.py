@@ -128,7 +128,8 @@ class Daemon:
 
     running = []
 
-    def __init__(self, rooms="", listeners=None, extra="", store=False, env=None, workers=2, start=True, binary=CHATD):
+    def __init__(self, rooms="", listeners=None, extra="", store=False, env=None, workers=2, start=True, binary=CHATD,
+                 netns=None):
         self.dir = tempfile.mkdtemp(prefix="chatd-test-")
         self.socket = os.path.join(self.dir, "control.sock")
         self.config = os.path.join(self.dir, "chatd.conf")
@@ -148,6 +149,7 @@ class Daemon:
         self.workers = workers
         self.clients = []
         self.supervised = False
+        self.netns = netns
         self.write_config(rooms, listeners, extra)
         Daemon.running.append(self)
         if start:
@@ -226,8 +228,9 @@ control: { socket = "%s"; group = "chatd"; };
         if pairs:
             env["LISTEN_FDS"] = str(len(pairs))
             env["LISTEN_FDNAMES"] = ":".join(name for _, name in pairs)
-        self.pid = os.posix_spawn("/bin/sh", ["sh", "-c", 'LISTEN_PID=$$ exec "$0" -c "$1"', self.binary, self.config],
-                                  env, file_actions=actions)
+        enter = "nsenter --net=/run/netns/%s " % self.netns if self.netns else ""
+        self.pid = os.posix_spawn("/bin/sh", ["sh", "-c", 'LISTEN_PID=$$ exec %s"$0" -c "$1"' % enter, self.binary,
+                                              self.config], env, file_actions=actions)
         self.status = None
         for fd in high:
             os.close(fd)

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: MIT */
+/* A process dies and the next one takes over, with a worker that is turned by hand. */
+#include "tests/unit/unit.h"
+
+#include "tests/harness.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static const char config[] = "workers = 1; rooms = ( { name = \"lobby\"; history = 0; announce_max = 0; } );"
+			     "room_defaults: { announce_max = 0; };";
+
+static int setup(void **state)
+{
+	*state = harness_new(config);
+	return *state ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+	harness_free(*state);
+	return 0;
+}
+
+static int join(struct harness *h)
+{
+	int fd = harness_connect(h, "tcp", "chat", "lobby");
+
+	harness_settle(h);
+	harness_read(h, fd);
+	return fd;
+}
+
+static void everything_comes_back(void **state)
+{
+	int a = join(*state), b = join(*state);
+	struct recovery r;
+
+	harness_say(*state, a, "/nick alice\n/join den\nhalf a ");
+	assert_string_equal(harness_say(*state, b, "/join den\n"), "* You are in den.\n");
+	assert_int_equal(harness_crash(*state, NULL, NULL, &r), 0);
+	assert_int_equal(r.taken, 2);
+	assert_int_equal(r.closed, 0);
+	harness_settle(*state);
+	assert_string_equal(harness_read(*state, a), "");
+	assert_string_equal(harness_say(*state, a, "line\n"), "alice: half a line\n");
+	assert_string_equal(harness_read(*state, b), "alice: half a line\n");
+	close(a);
+	close(b);
+}
+
+/* What arrives, and whoever leaves, while nobody is there. */
+static void the_time_between(void **state)
+{
+	int a = join(*state), b = join(*state);
+	struct recovery r;
+
+	assert_int_equal(send(a, "one\ntwo\n", 8, 0), 8);
+	close(b);
+	assert_int_equal(harness_crash(*state, NULL, NULL, &r), 0);
+	harness_settle(*state);
+	assert_string_equal(harness_read(*state, a), "guest1: one\nguest1: two\n");
+	assert_string_equal(harness_say(*state, a, "/who\n"), "* 1 in lobby: guest1\n");
+	close(a);
+}
+
+static void many_deaths_in_a_row(void **state)
+{
+	int a = join(*state);
+	struct recovery r;
+
+	for (unsigned i = 0; i < 20; i++) {
+		assert_int_equal(send(a, "x\n", 2, 0), 2);
+		assert_int_equal(harness_crash(*state, NULL, NULL, &r), 0);
+		assert_int_equal(r.taken, 1);
+		harness_settle(*state);
+		assert_string_equal(harness_read(*state, a), "guest1: x\n");
+	}
+	close(a);
+}
+
+static void spoil_nick(int rooms_fd, int clients_fd, void *arg)
+{
+	static char buf[8 << 20];
+	ssize_t n = pread(clients_fd, buf, sizeof(buf), 0);
+	char *p = memmem(buf, (size_t)n, "guest1", 6);
+
+	(void)rooms_fd;
+	(void)arg;
+	for (; p; p = memmem(p + 6, (size_t)(buf + n - p - 6), "guest1", 6))
+		assert_int_equal(pwrite(clients_fd, "guest9", 6, p - buf), 6);
+}
+
+/* One letter of one entry: that client is closed, the other one doesn't notice. */
+static void a_damaged_entry_is_refused(void **state)
+{
+	int a = join(*state), b = join(*state);
+	struct recovery r;
+
+	assert_int_equal(harness_crash(*state, spoil_nick, NULL, &r), 0);
+	assert_int_equal(r.taken, 1);
+	assert_int_equal(r.closed, 1);
+	harness_settle(*state);
+	assert_string_equal(harness_read(*state, a),
+			    "* chatd can't go on with this connection; please connect again.\n");
+	assert_string_equal(harness_say(*state, b, "still here\n"), "guest2: still here\n");
+	close(a);
+	close(b);
+}
+
+static void spoil_layout(int rooms_fd, int clients_fd, void *arg)
+{
+	const uint32_t other = 9999;
+
+	(void)rooms_fd;
+	(void)arg;
+	assert_int_equal(pwrite(clients_fd, &other, sizeof(other), 8), sizeof(other));
+}
+
+static void another_layout_is_refused(void **state)
+{
+	int a = join(*state);
+	struct recovery r;
+
+	assert_int_equal(harness_crash(*state, spoil_layout, NULL, &r), -EBADMSG);
+	close(a);
+}
+
+#define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    CASE(everything_comes_back),      CASE(the_time_between),	       CASE(many_deaths_in_a_row),
+	    CASE(a_damaged_entry_is_refused), CASE(another_layout_is_refused),
+	};
+
+	return cmocka_run_group_tests_name("recovery", tests, NULL, NULL);
+}
