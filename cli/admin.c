@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <zmq.h>
 
 /* How long a restart may take. */
 #define RETRIES 300
@@ -98,6 +99,24 @@ int command_restart(const struct options *o, int argc, char **argv)
 			return EXIT_DONE;
 	}
 	return status != EXIT_DONE ? status : fail(EXIT_UNREACHABLE, "chatd does not come back");
+}
+
+int command_keys(const struct options *o, int argc, char **argv)
+{
+	char public[41], secret[41];
+
+	if (argc > 1)
+		return usage(argv[0]);
+	if (zmq_curve_keypair(public, secret) < 0)
+		return fail(EXIT_REFUSED, "no keys can be made: %s", zmq_strerror(errno));
+	if (o->json) {
+		json_t *j = json_pack("{s:s,s:s}", "public", public, "secret", secret);
+		print_json(j);
+		json_decref(j);
+	} else {
+		printf("public key  %s\nsecret key  %s\n", public, secret);
+	}
+	return EXIT_DONE;
 }
 
 /* The daemon beside this program, else the installed one. */

@@ -32,6 +32,7 @@ int command_kick(const struct options *o, int argc, char **argv);
 int command_reload(const struct options *o, int argc, char **argv);
 int command_restart(const struct options *o, int argc, char **argv);
 int command_check(const struct options *o, int argc, char **argv);
+int command_keys(const struct options *o, int argc, char **argv);
 int command_metrics(const struct options *o, int argc, char **argv);
 
 /* One line on stderr; returns the status. */

@@ -22,6 +22,7 @@ static const struct command commands[] = {
     {"reload", "", "apply the configuration", command_reload},
     {"restart", "", "run the program on disk, keeping everybody connected", command_restart},
     {"check", "[FILE]", "check a configuration file", command_check},
+    {"keys", "", "make a pair of CURVE keys for ZeroMQ", command_keys},
     {"metrics", "", "counters for Prometheus", command_metrics},
 };
 

@@ -113,8 +113,14 @@ static void print_clients(const json_t *list)
 
 	json_array_foreach(list, i, c)
 	{
-		table_add(t, "%" JSON_INTEGER_FORMAT, integer(c, "id"));
-		table_add(t, "%s", or_dash(string(c, "nick")));
+		/* The peers of a ZeroMQ listener are one line. */
+		if (json_object_get(c, "peers")) {
+			table_add(t, "-");
+			table_add(t, "(%" JSON_INTEGER_FORMAT " peers)", integer(c, "peers"));
+		} else {
+			table_add(t, "%" JSON_INTEGER_FORMAT, integer(c, "id"));
+			table_add(t, "%s", or_dash(string(c, "nick")));
+		}
 		table_add(t, "%s", or_dash(string(c, "room")));
 		table_add(t, "%s", string(c, "listener"));
 		table_add(t, "%s", string(c, "address"));

@@ -9,7 +9,7 @@
 #include <sys/mman.h>
 
 #define CLIENTS_MAGIC 0x736e6c6364746863ULL
-#define CLIENTS_LAYOUT 2
+#define CLIENTS_LAYOUT 3
 
 struct header {
 	uint64_t magic;
@@ -19,6 +19,7 @@ struct header {
 	uint32_t n_origins;
 	struct client_history history;
 	struct client_origin origins[CLIENTS_ORIGINS];
+	_Atomic uint32_t peers[CLIENTS_ORIGINS];
 };
 
 struct file {
@@ -150,6 +151,11 @@ void clients_rebuild(struct clients *cs)
 		if (atomic_load(&cs->file->entries[i].cookie) == 0)
 			push_free(cs, i);
 	pthread_mutex_unlock(&cs->lock);
+}
+
+_Atomic uint32_t *clients_peers(struct clients *cs, unsigned origin)
+{
+	return &cs->file->header.peers[origin % CLIENTS_ORIGINS];
 }
 
 unsigned clients_layout(void)

@@ -133,6 +133,9 @@ struct scratch *clients_scratch(struct clients *cs, unsigned worker);
 int clients_intern(struct clients *cs, const struct client_origin *origin);
 const struct client_origin *clients_origin(const struct clients *cs, unsigned number);
 
+/* How many subscribers a listener of that origin had, for the next process. */
+_Atomic uint32_t *clients_peers(struct clients *cs, unsigned origin);
+
 /* The layout's version that this build reads and writes. */
 unsigned clients_layout(void);
 

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <zmq.h>
 
 #define MAX_MESSAGE_LIMIT 16384
 
@@ -283,8 +284,22 @@ static void listener_mode(struct reader *rd, const config_setting_t *s, void *to
 	((struct listener_reader *)to)->mode = get_string(rd, s, "what it does, such as \"chat\"");
 }
 
+/* An endpoint's setting is read when the mode is known: see read_endpoints(). */
+static void listener_endpoint(struct reader *rd, const config_setting_t *s, void *to)
+{
+	(void)to;
+	get_string(rd, s, "an endpoint such as \"tcp://127.0.0.1:5558\"");
+}
+
 static void listener_listen(struct reader *rd, const config_setting_t *s, void *to)
 {
+	const char *type;
+
+	if (config_setting_lookup_string(config_setting_parent(s), "type", &type) &&
+	    strcmp(type, "zmq") == 0) {
+		listener_endpoint(rd, s, to);
+		return;
+	}
 	const char *v = get_string(rd, s, "an address such as \"127.0.0.1:5050\" or \"[::]:5050\"");
 
 	if (v && address_parse(v, &((struct listener_reader *)to)->l->listen) < 0)
@@ -341,10 +356,89 @@ static void listener_trusted(struct reader *rd, const config_setting_t *s, void 
 	}
 }
 
+static void listener_high_water_mark(struct reader *rd, const config_setting_t *s, void *to)
+{
+	unsigned v = 1000;
+
+	get_unsigned(rd, s, 1, 10000000, &v);
+	((struct listener_reader *)to)->l->high_water_mark = (int)v;
+}
+
+static void listener_linger(struct reader *rd, const config_setting_t *s, void *to)
+{
+	get_seconds(rd, s, 3600, &((struct listener_reader *)to)->l->linger_us);
+}
+
+static void listener_max_size(struct reader *rd, const config_setting_t *s, void *to)
+{
+	uint64_t v = 16 << 20;
+
+	get_size(rd, s, 1024, 1ULL << 31, &v);
+	((struct listener_reader *)to)->l->max_size = (int64_t)v;
+}
+
+/* Copies a CURVE key if it is one. */
+static bool get_key(struct reader *rd, const config_setting_t *s, const char *what, const char *v,
+		    char dst[static CONFIG_KEY_LEN + 1])
+{
+	uint8_t key[32];
+
+	if (!v || strlen(v) != CONFIG_KEY_LEN || !zmq_z85_decode(key, v)) {
+		complain(rd, s, "%s must be a CURVE key of %d characters (Z85), as `chatctl keys` makes them",
+			 what, CONFIG_KEY_LEN);
+		return false;
+	}
+	memcpy(dst, v, CONFIG_KEY_LEN + 1);
+	explicit_bzero(key, sizeof(key));
+	return true;
+}
+
+static void listener_secret_key(struct reader *rd, const config_setting_t *s, void *to)
+{
+	const char *v = get_string(rd, s, "a CURVE secret key");
+
+	if (v)
+		get_key(rd, s, "curve_secret_key", v, ((struct listener_reader *)to)->l->curve_secret_key);
+}
+
+static void listener_curve_clients(struct reader *rd, const config_setting_t *s, void *to)
+{
+	struct listener_config *l = ((struct listener_reader *)to)->l;
+
+	if (!config_setting_is_list(s) && !config_setting_is_array(s)) {
+		complain(rd, s, "curve_clients must be a list of public keys: ( \"...\", \"...\" )");
+		return;
+	}
+	int n = config_setting_length(s);
+	free(l->curve_clients);
+	l->n_curve_clients = 0;
+	l->curve_clients = calloc((size_t)n + 1, sizeof(*l->curve_clients));
+	for (int i = 0; l->curve_clients && i < n; i++)
+		if (get_key(rd, config_setting_get_elem(s, (unsigned)i), "each of curve_clients",
+			    config_setting_get_string_elem(s, i), l->curve_clients[l->n_curve_clients]))
+			l->n_curve_clients++;
+	if (n == 0)
+		complain(rd, s, "curve_clients is empty; leave it out to allow whoever knows the public key");
+}
+
 static const struct key listener_keys[] = {
-    {"name", listener_name},	 {"type", listener_type},	{"mode", listener_mode},
-    {"listen", listener_listen}, {"room", listener_room},	{"backlog", listener_backlog},
-    {"lease", listener_lease},	 {"trusted", listener_trusted}, {NULL, NULL},
+    {"name", listener_name},
+    {"type", listener_type},
+    {"mode", listener_mode},
+    {"listen", listener_listen},
+    {"room", listener_room},
+    {"backlog", listener_backlog},
+    {"lease", listener_lease},
+    {"trusted", listener_trusted},
+    {"pull", listener_endpoint},
+    {"pub", listener_endpoint},
+    {"push", listener_endpoint},
+    {"high_water_mark", listener_high_water_mark},
+    {"linger", listener_linger},
+    {"max_size", listener_max_size},
+    {"curve_secret_key", listener_secret_key},
+    {"curve_clients", listener_curve_clients},
+    {NULL, NULL},
 };
 
 static void find_handler(struct reader *rd, const config_setting_t *e, struct listener_reader *lr)
@@ -377,16 +471,95 @@ static void forbid(struct reader *rd, const config_setting_t *e, const struct ha
 		complain(rd, s, "mode \"%s\" of type \"%s\" has no %s", h->mode, h->type, key);
 }
 
+static bool has_endpoint(const struct handler *h, const char *key)
+{
+	for (unsigned i = 0; h && i < HANDLER_ENDPOINTS; i++)
+		if (h->endpoints[i] && strcmp(h->endpoints[i], key) == 0)
+			return true;
+	return false;
+}
+
+/* A star instead of the address is all addresses. */
+static bool parse_endpoint(const char *v, struct endpoint_config *ret)
+{
+	char text[ADDRESS_TEXT_MAX];
+
+	if (strlen(v) >= sizeof(ret->text))
+		return false;
+	memcpy(ret->text, v, strlen(v) + 1);
+	if (strncmp(v, "ipc:///", 7) == 0)
+		return strlen(v + 6) < sizeof(((struct sockaddr_un *)0)->sun_path);
+	if (strncmp(v, "tcp://", 6) != 0)
+		return false;
+	v += 6;
+	snprintf(text, sizeof(text), "%s%s", v[0] == '*' && v[1] == ':' ? "[::]" : "",
+		 v[0] == '*' ? v + 1 : v);
+	if (address_parse(text, &ret->address) < 0)
+		return false;
+	snprintf(ret->text, sizeof(ret->text), "tcp://%s", text);
+	return true;
+}
+
+static void read_endpoints(struct reader *rd, const config_setting_t *e, struct listener_config *l)
+{
+	for (unsigned i = 0; i < HANDLER_ENDPOINTS; i++) {
+		const char *key = l->handler->endpoints[i];
+		const config_setting_t *s = key ? config_setting_get_member(e, key) : NULL;
+		const char *v = s ? config_setting_get_string(s) : NULL;
+		if (key && !s)
+			complain(
+			    rd, e,
+			    "mode \"%s\" of type \"zmq\" needs %s = \"tcp://ADDRESS:PORT\" or \"ipc://PATH\"",
+			    l->handler->mode, key);
+		if (v && !parse_endpoint(v, &l->endpoints[i]))
+			complain(
+			    rd, s,
+			    "%s must be an endpoint such as \"tcp://127.0.0.1:5558\", \"tcp://*:5558\" or "
+			    "\"ipc:///run/chatd/NAME\", not \"%s\"",
+			    key, v);
+	}
+	if (l->endpoints[0].text[0] && strcmp(l->endpoints[0].text, l->endpoints[1].text) == 0)
+		complain(rd, e, "%s and %s must be different", l->handler->endpoints[0],
+			 l->handler->endpoints[1]);
+}
+
+/* Whether both would listen at one place. */
+static const char *clash(const struct listener_config *a, const struct listener_config *b)
+{
+	if (!a->handler || !b->handler)
+		return NULL;
+	bool zmq = a->handler->transport == TRANSPORT_ZMQ && b->handler->transport == TRANSPORT_ZMQ;
+	for (unsigned i = 0; zmq && i < HANDLER_ENDPOINTS; i++)
+		for (unsigned k = 0; k < HANDLER_ENDPOINTS; k++)
+			if (a->endpoints[i].text[0] &&
+			    strcmp(a->endpoints[i].text, b->endpoints[k].text) == 0)
+				return a->endpoints[i].text;
+	return NULL;
+}
+
 static void check_listener(struct reader *rd, const config_setting_t *e, const struct config *c,
 			   struct listener_config *l)
 {
 	if (!config_setting_get_member(e, "name"))
 		complain(rd, e, "a listener needs a name");
-	if (!config_setting_get_member(e, "listen"))
+	bool zmq = l->handler && l->handler->transport == TRANSPORT_ZMQ;
+	if (zmq)
+		read_endpoints(rd, e, l);
+	else if (!config_setting_get_member(e, "listen"))
 		complain(rd, e, "a listener needs an address to listen on");
 	if (l->handler && l->handler->uses_room && !l->room[0] && !config_setting_get_member(e, "room"))
 		memcpy(l->room, "lobby", 6);
-	forbid(rd, e, l->handler, "room", l->handler && l->handler->uses_room);
+	forbid(rd, e, l->handler, "room", l->handler && (l->handler->uses_room || l->handler->may_have_room));
+	static const char *const zmq_keys[] = {"high_water_mark", "linger", "max_size", "curve_secret_key",
+					       "curve_clients"};
+	for (size_t i = 0; i < sizeof(zmq_keys) / sizeof(*zmq_keys); i++)
+		forbid(rd, e, l->handler, zmq_keys[i], zmq);
+	static const char *const endpoint_keys[] = {"listen", "pull", "pub", "push"};
+	for (size_t i = 0; i < sizeof(endpoint_keys) / sizeof(*endpoint_keys); i++)
+		forbid(rd, e, l->handler, endpoint_keys[i],
+		       has_endpoint(l->handler, endpoint_keys[i]) || (!zmq && i == 0));
+	if (l->n_curve_clients > 0 && !l->curve_secret_key[0])
+		complain(rd, e, "curve_clients needs a curve_secret_key");
 	forbid(rd, e, l->handler, "lease", l->handler && l->handler->uses_lease);
 	forbid(rd, e, l->handler, "trusted", l->handler && l->handler->uses_lease);
 	forbid(rd, e, l->handler, "backlog", l->handler && l->handler->transport == TRANSPORT_TCP);
@@ -396,6 +569,10 @@ static void check_listener(struct reader *rd, const config_setting_t *e, const s
 		if (l->name[0] && strcmp(o->name, l->name) == 0)
 			complain(rd, e, "there are two listeners named \"%s\"; each needs its own name",
 				 l->name);
+		const char *place = clash(l, o);
+		if (place)
+			complain(rd, e, "%s is taken by listener \"%s\"; each needs its own endpoint", place,
+				 o->name);
 		if (l->handler && o->handler && l->handler->transport == o->handler->transport &&
 		    l->listen.sa.sa_family && address_equal(&o->listen, &l->listen))
 			complain(rd, e, "%s is taken by listener \"%s\"; each needs its own address",
@@ -422,6 +599,9 @@ static void read_listeners(struct reader *rd, const config_setting_t *s, void *t
 		struct listener_reader lr = {.l = &c->listeners[c->n_listeners]};
 		lr.l->backlog = 4096;
 		lr.l->lease_us = 300 * SECOND_US;
+		lr.l->high_water_mark = 10000;
+		lr.l->linger_us = -1;
+		lr.l->max_size = 16 << 20;
 		prefix_parse("127.0.0.0/8", &lr.l->trusted[0]);
 		prefix_parse("::1", &lr.l->trusted[1]);
 		lr.l->n_trusted = 2;
@@ -595,6 +775,13 @@ static void check_whole(struct reader *rd, const config_setting_t *root, const s
 	if (c->room_defaults.log_size < min)
 		complain(rd, config_setting_get_member(root, "room_defaults"),
 			 "log_size in room_defaults must be at least 16 times max_message");
+	unsigned zmqs = 0;
+	for (size_t i = 0; i < c->n_listeners; i++)
+		zmqs += c->listeners[i].handler && c->listeners[i].handler->transport == TRANSPORT_ZMQ;
+	if (zmqs > CONFIG_MAX_ZMQ)
+		complain(rd, config_setting_get_member(root, "listeners"),
+			 "there are %u listeners of type \"zmq\"; at most %d are allowed", zmqs,
+			 CONFIG_MAX_ZMQ);
 	if (c->n_rooms > c->max_rooms)
 		complain(rd, rooms, "there are %zu rooms; limits.max_rooms allows %u", c->n_rooms,
 			 c->max_rooms);
@@ -680,6 +867,10 @@ void config_free(struct config *c)
 	if (!c)
 		return;
 	free(c->rooms);
+	for (size_t i = 0; i < c->n_listeners; i++) {
+		explicit_bzero(c->listeners[i].curve_secret_key, sizeof(c->listeners[i].curve_secret_key));
+		free(c->listeners[i].curve_clients);
+	}
 	free(c->listeners);
 	free(c->control_socket);
 	free(c->control_group);

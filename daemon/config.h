@@ -14,12 +14,22 @@
 #define CONFIG_MAX_LISTENERS 256
 #define CONFIG_MAX_WORKERS 63
 #define CONFIG_TRUSTED_MAX 32
+/* A CURVE key in Z85 (rfc.zeromq.org/spec/32). */
+#define CONFIG_KEY_LEN 40
+/* Listeners of type "zmq": each has a thread. */
+#define CONFIG_MAX_ZMQ 16
 
 enum slow_policy { SLOW_SKIP, SLOW_DISCONNECT };
 
 struct room_config {
 	char name[TEXT_ROOM_MAX + 1];
 	struct room_settings settings;
+};
+
+/* "tcp://ADDRESS:PORT" or "ipc://PATH", as libzmq has it. */
+struct endpoint_config {
+	char text[128];
+	union address address; /* family 0: it is none of TCP */
 };
 
 struct listener_config {
@@ -32,6 +42,14 @@ struct listener_config {
 	int64_t lease_us;
 	struct prefix trusted[CONFIG_TRUSTED_MAX]; /* addresses that need not prove to be real */
 	size_t n_trusted;
+	/* ZeroMQ: */
+	struct endpoint_config endpoints[HANDLER_ENDPOINTS];
+	int high_water_mark;
+	int64_t linger_us;			   /* -1: drain_timeout */
+	int64_t max_size;			   /* bytes of a frame */
+	char curve_secret_key[CONFIG_KEY_LEN + 1]; /* "": no CURVE */
+	char (*curve_clients)[CONFIG_KEY_LEN + 1]; /* allowed public keys; none: whoever knows ours */
+	size_t n_curve_clients;
 };
 
 struct config {

@@ -35,11 +35,16 @@ static json_t *clean_string(const char *s, size_t len)
 static uint64_t total(struct server *s, enum counter which)
 {
 	const struct shared *shared = server_shared(s);
+	const struct listener_entry *e;
 	uint64_t sum = atomic_load_explicit(&server_counters(s)->v[which], memory_order_relaxed);
 
 	for (unsigned i = 0; i < shared->n_workers; i++)
 		sum += atomic_load_explicit(&worker_counters_of(shared->workers[i])->v[which],
 					    memory_order_relaxed);
+	for (size_t i = 0; (e = listeners_at(server_listeners(s), i)); i++)
+		if (e->zmq)
+			sum += atomic_load_explicit(&zmq_listener_counters(e->zmq)->v[which],
+						    memory_order_relaxed);
 	return sum;
 }
 
@@ -70,6 +75,13 @@ static void method_status(struct control_client *c, const json_t *parameters, bo
 				      json_pack("{s:s,s:i,s:s}", "name", name, "connections",
 						(int)worker_connections(w), "sender", worker_sender_name(w)));
 	}
+	const struct listener_entry *e;
+	for (size_t i = 0; (e = listeners_at(server_listeners(s), i)); i++)
+		if (e->zmq)
+			json_array_append_new(workers,
+					      json_pack("{s:s,s:i,s:s}", "name",
+							zmq_listener_thread_name(e->zmq), "connections",
+							(int)zmq_listener_peers(e->zmq), "sender", "zmq"));
 	json_t *reply = json_pack(
 	    "{s:s,s:i,s:f,s:s,s:i,s:i,s:i,s:I,s:I,s:I,s:o}", "version", PACKAGE_VERSION, "pid", (int)getpid(),
 	    "uptime", seconds(clock_us(CLOCK_REALTIME) - server_started_us(s)), "config",
@@ -143,6 +155,34 @@ static int by_id(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
+static int64_t zmq_counter(const struct zmq_listener *z, enum counter which)
+{
+	return (int64_t)atomic_load_explicit(&zmq_listener_counters(z)->v[which], memory_order_relaxed);
+}
+
+/* ZeroMQ doesn't tell peers apart: there is one line for all of a listener's. */
+static void list_peers(const struct listeners *listeners, json_t *array)
+{
+	const struct listener_entry *e;
+
+	for (size_t i = 0; (e = listeners_at(listeners, i)); i++) {
+		char place[LISTENER_PLACE_MAX];
+		if (!e->zmq)
+			continue;
+		json_array_append_new(
+		    array,
+		    json_pack("{s:i,s:s,s:s,s:s,s:s,s:s,s:i,s:i,s:I,s:I,s:I,s:I,s:i,s:I,s:b,s:i}", "id", 0,
+			      "nick", "", "room", e->config.room, "listener", e->config.name, "mode",
+			      e->config.handler->mode, "address", listener_place(&e->config, place), "age", 0,
+			      "idle", 0, "received", zmq_counter(e->zmq, COUNT_BYTES_IN), "sent",
+			      zmq_counter(e->zmq, COUNT_BYTES_OUT), "messages_in",
+			      zmq_counter(e->zmq, COUNT_ZMQ_IN), "messages_out",
+			      zmq_counter(e->zmq, COUNT_ZMQ_OUT), "behind", 0, "dropped",
+			      zmq_counter(e->zmq, COUNT_ZMQ_DROPPED), "covered", 0, "peers",
+			      (int)zmq_listener_peers(e->zmq)));
+	}
+}
+
 static void list_clients(struct control_client *c)
 {
 	struct server *s = control_server(c);
@@ -177,6 +217,7 @@ static void list_clients(struct control_client *c)
 		json_array_append_new(array, client);
 	}
 	client_list_unref(l);
+	list_peers(server_listeners(s), array);
 	control_reply(c, json_pack("{s:o}", "clients", array), false);
 }
 
@@ -206,17 +247,20 @@ static void list_listeners(struct control_client *c)
 	json_t *array = json_array();
 
 	for (size_t i = 0; (l = listeners_at(server_listeners(s), i)); i++) {
-		char address[ADDRESS_TEXT_MAX];
+		char place[LISTENER_PLACE_MAX];
 		struct listener_stats stats;
-		listener_stats(l->listener, &stats);
+		if (l->zmq)
+			zmq_listener_stats(l->zmq, &stats);
+		else
+			listener_stats(l->listener, &stats);
 		json_array_append_new(
 		    array,
 		    json_pack("{s:s,s:s,s:s,s:s,s:s,s:I,s:I,s:I,s:I,s:s}", "name", l->config.name, "type",
 			      l->config.handler->type, "mode", l->config.handler->mode, "address",
-			      address_format(&l->config.listen, address), "room", l->config.room, "accepted",
+			      listener_place(&l->config, place), "room", l->config.room, "accepted",
 			      (json_int_t)stats.accepted, "received", (json_int_t)stats.received, "dropped",
 			      (json_int_t)stats.dropped, "ignored", (json_int_t)stats.ignored, "socket",
-			      l->passed ? "systemd" : "own"));
+			      l->passed[0] ? "systemd" : "own"));
 	}
 	control_reply(c, json_pack("{s:o}", "listeners", array), false);
 }
@@ -618,7 +662,8 @@ const char control_interface[] =
     "uncovered: "
     "int, store: bool)\n"
     "type Client (id: int, nick: string, room: string, listener: string, mode: string, address: string, age: "
-    "float, idle: float, received: int, sent: int, behind: int, dropped: int, covered: bool, lease: ?float)\n"
+    "float, idle: float, received: int, sent: int, behind: int, dropped: int, covered: bool, lease: ?float, "
+    "peers: ?int, messages_in: ?int, messages_out: ?int)\n"
     "type Room (name: string, members: int, format: string, messages: int, log_size: int, history: int, "
     "announce_max: int, configured: bool)\n"
     "type Listener (name: string, type: string, mode: string, address: string, room: string, accepted: int, "

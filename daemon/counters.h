@@ -35,6 +35,11 @@
 	X(DATAGRAMS_REFUSED, "datagrams_refused", "Datagrams answered with #ERR")                            \
 	X(COOKIES, "cookies_sent", "Times an address was asked to prove that it is real")                    \
 	X(UNREACHABLE, "unreachable", "Times the network reported an address as unreachable")                \
+	X(ZMQ_IN, "zmq_received", "ZeroMQ messages taken")                                                   \
+	X(ZMQ_OUT, "zmq_sent", "ZeroMQ messages passed on or published")                                     \
+	X(ZMQ_DROPPED, "zmq_dropped", "ZeroMQ messages that could not be passed on")                         \
+	X(ZMQ_IGNORED, "zmq_ignored", "ZeroMQ connections that failed: no ZeroMQ peer, or not allowed")      \
+	X(ZMQ_PEERS, "zmq_peers_accepted", "ZeroMQ connections accepted")                                    \
 	X(UNCOVERED, "clients_uncovered",                                                                    \
 	  "Connections that would not survive a crash when they were accepted")
 

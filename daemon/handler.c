@@ -3,9 +3,18 @@
 
 #include <string.h>
 
+/* clang-format off */
 const struct handler *const handlers[] = {
-    &handler_tcp_chat, &handler_tcp_echo, &handler_udp_echo, &handler_udp_registry, NULL,
+	&handler_tcp_chat,
+	&handler_tcp_echo,
+	&handler_udp_echo,
+	&handler_udp_registry,
+	&handler_zmq_reply,
+	&handler_zmq_relay,
+	&handler_zmq_pipeline,
+	NULL,
 };
+/* clang-format on */
 
 const struct handler *handler_find(const char *type, const char *mode)
 {

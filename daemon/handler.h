@@ -12,8 +12,11 @@
 
 struct connection;
 struct udp_behaviour;
+struct zmq_behaviour;
 
-enum transport { TRANSPORT_TCP, TRANSPORT_UDP };
+enum transport { TRANSPORT_TCP, TRANSPORT_UDP, TRANSPORT_ZMQ };
+
+#define HANDLER_ENDPOINTS 2
 
 /* What became of the bytes that received() was given. */
 enum verdict {
@@ -27,7 +30,8 @@ enum verdict {
 struct handler {
 	const char *type, *mode; /* as the configuration has it */
 	enum transport transport;
-	bool uses_room;	 /* listeners of this mode have a `room` */
+	bool uses_room; /* listeners of this mode have a `room` */
+	bool may_have_room;
 	bool uses_lease; /* and `lease` and `trusted` */
 
 	/* TRANSPORT_TCP: */
@@ -46,14 +50,18 @@ struct handler {
 	/* It is over: gives back whatever it holds. Called once. */
 	void (*closed)(struct connection *c);
 
-	/* TRANSPORT_UDP: what it does instead of the above. */
+	/* TRANSPORT_UDP, TRANSPORT_ZMQ: what it does instead of the above. */
 	const struct udp_behaviour *udp;
+	const struct zmq_behaviour *zmq;
+	/* TRANSPORT_ZMQ: the settings that have its endpoints, instead of `listen`. */
+	const char *endpoints[HANDLER_ENDPOINTS];
 };
 
 /* NULL-terminated table. */
 extern const struct handler *const handlers[];
 
 extern const struct handler handler_tcp_chat, handler_tcp_echo, handler_udp_echo, handler_udp_registry;
+extern const struct handler handler_zmq_reply, handler_zmq_relay, handler_zmq_pipeline;
 
 /* NULL if there is none. */
 const struct handler *handler_find(const char *type, const char *mode);

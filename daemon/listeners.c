@@ -12,6 +12,9 @@
 
 /* How long workers may take over a change of what they do. */
 #define CALL_TIMEOUT_US (5 * SECOND_US)
+/* How long a ZeroMQ listener that a reload takes away may go on, and how long its end may take (linger). */
+#define DRAIN_ZMQ_US (SECOND_US)
+#define END_TIMEOUT_US (3700 * SECOND_US)
 
 struct listeners {
 	struct shared *shared;
@@ -21,6 +24,7 @@ struct listeners {
 	/* Between listeners_prepare() and what follows it. */
 	struct listener_entry *next;
 	size_t n_next;
+	bool slots[CONFIG_MAX_ZMQ]; /* of the ZeroMQ listeners, behind the workers' */
 };
 
 int listeners_new(struct shared *shared, struct sockets *sockets, struct listeners **ret)
@@ -35,12 +39,28 @@ int listeners_new(struct shared *shared, struct sockets *sockets, struct listene
 	return 0;
 }
 
+static void zmq_free(struct listeners *ls, struct zmq_listener *z)
+{
+	if (!z)
+		return;
+	ls->slots[zmq_listener_slot(z) - ls->shared->n_workers] = false;
+	zmq_listener_free(z);
+}
+
+static void entry_free(struct listeners *ls, struct listener_entry *e)
+{
+	listener_free(e->listener);
+	zmq_free(ls, e->zmq);
+	e->listener = NULL;
+	e->zmq = NULL;
+}
+
 void listeners_free(struct listeners *ls)
 {
 	if (!ls)
 		return;
 	for (size_t i = 0; i < ls->n; i++)
-		listener_free(ls->at[i].listener);
+		entry_free(ls, &ls->at[i]);
 	free(ls->at);
 	free(ls);
 }
@@ -55,32 +75,104 @@ const struct listener_entry *listeners_at(const struct listeners *ls, size_t i)
 	return i < ls->n ? &ls->at[i] : NULL;
 }
 
-/* --- opening one --- */
+/* --- one of them --- */
+
+static bool is_zmq(const struct listener_config *c)
+{
+	return c->handler->transport == TRANSPORT_ZMQ;
+}
+
+char *listener_place(const struct listener_config *c, char dst[static LISTENER_PLACE_MAX])
+{
+	size_t o = 0;
+
+	if (!is_zmq(c))
+		return address_format(&c->listen, dst);
+	for (unsigned i = 0; i < HANDLER_ENDPOINTS && c->handler->endpoints[i]; i++)
+		o += (size_t)snprintf(dst + o, LISTENER_PLACE_MAX - o, "%s%s%s%s", i ? " " : "",
+				      i || c->handler->endpoints[1] ? c->handler->endpoints[i] : "",
+				      i || c->handler->endpoints[1] ? " " : "", c->endpoints[i].text);
+	return dst;
+}
+
+static bool same_zmq(const struct listener_config *a, const struct listener_config *b)
+{
+	for (unsigned i = 0; i < HANDLER_ENDPOINTS; i++)
+		if (strcmp(a->endpoints[i].text, b->endpoints[i].text) != 0)
+			return false;
+	return a->high_water_mark == b->high_water_mark && a->linger_us == b->linger_us &&
+	       a->max_size == b->max_size && strcmp(a->curve_secret_key, b->curve_secret_key) == 0 &&
+	       a->n_curve_clients == b->n_curve_clients &&
+	       (a->n_curve_clients == 0 || memcmp(a->curve_clients, b->curve_clients,
+						  a->n_curve_clients * sizeof(*a->curve_clients)) == 0);
+}
 
 /* Whether the one can become the other without closing its socket. */
 static bool is_same(const struct listener_config *a, const struct listener_config *b)
 {
 	return a->handler == b->handler && strcmp(a->name, b->name) == 0 && strcmp(a->room, b->room) == 0 &&
+	       (is_zmq(a) ? same_zmq(a, b) : address_equal(&a->listen, &b->listen));
+}
+
+/* Each socket of a listener as if it was a listener's only one: what it is called and where it listens. */
+static unsigned places(const struct listener_config *c, struct listener_config ret[static HANDLER_ENDPOINTS])
+{
+	unsigned n = 0;
+
+	if (!is_zmq(c)) {
+		ret[0] = *c;
+		return 1;
+	}
+	for (unsigned i = 0; i < HANDLER_ENDPOINTS && c->handler->endpoints[i]; i++) {
+		ret[n] = *c;
+		ret[n].listen = c->endpoints[i].address;
+		ret[n].backlog = 4096;
+		if (c->handler->endpoints[1])
+			snprintf(ret[n].name, sizeof(ret[n].name), "%.*s.%s",
+				 (int)(sizeof(c->name) - 2 - strlen(c->handler->endpoints[i])), c->name,
+				 c->handler->endpoints[i]);
+		n++;
+	}
+	return n;
+}
+
+static int entry_fd(const struct listener_entry *e, unsigned number)
+{
+	return e->zmq ? zmq_listener_fd(e->zmq, number) : e->listener->fd;
+}
+
+/* Datagrams and connections may share an address. */
+static bool same_place(const struct listener_config *a, const struct listener_config *b)
+{
+	bool datagrams = a->handler->transport == TRANSPORT_UDP;
+
+	return a->listen.sa.sa_family && (b->handler->transport == TRANSPORT_UDP) == datagrams &&
 	       address_equal(&a->listen, &b->listen);
 }
 
-static bool same_place(const struct listener_config *a, const struct listener_config *b)
-{
-	return a->handler->transport == b->handler->transport && address_equal(&a->listen, &b->listen);
-}
-
 /* A listener that was there before, under whatever name, lends its socket to one at the same address. */
-static int borrow_socket(const struct listeners *ls, const struct listener_config *config, bool *ret_passed)
+static int borrow_socket(const struct listeners *ls, const struct listener_config *place, bool *ret_passed)
 {
+	struct listener_config old[HANDLER_ENDPOINTS];
+
 	for (size_t i = 0; i < ls->n; i++) {
-		const struct listener_entry *e = &ls->at[i];
-		if (!same_place(&e->config, config))
-			continue;
-		*ret_passed = e->passed;
-		int fd = fcntl(e->listener->fd, F_DUPFD_CLOEXEC, 3);
-		return fd < 0 ? -errno : fd;
+		unsigned n = places(&ls->at[i].config, old);
+		for (unsigned k = 0; k < n; k++) {
+			if (!same_place(&old[k], place))
+				continue;
+			*ret_passed = ls->at[i].passed[k];
+			int fd = fcntl(entry_fd(&ls->at[i], k), F_DUPFD_CLOEXEC, 3);
+			return fd < 0 ? -errno : fd;
+		}
 	}
 	return -ENOENT;
+}
+
+static int open_socket(struct listeners *ls, const struct listener_config *place, bool *ret_passed)
+{
+	int fd = borrow_socket(ls, place, ret_passed);
+
+	return fd == -ENOENT ? sockets_listen(ls->sockets, place, ret_passed) : fd;
 }
 
 static int intern(struct listeners *ls, const struct listener_config *config)
@@ -94,58 +186,120 @@ static int intern(struct listeners *ls, const struct listener_config *config)
 	return clients_intern(ls->shared->clients, &origin);
 }
 
-static int open_entry(struct listeners *ls, const struct listener_config *config, size_t number,
+/* A ZeroMQ listener listens at TCP endpoints with our sockets, at others with libzmq's own. */
+static int open_zmq(struct listeners *ls, const struct config *config, struct listener_entry *e,
+		    unsigned origin)
+{
+	struct listener_config place[HANDLER_ENDPOINTS];
+	int fds[HANDLER_ENDPOINTS] = {-1, -1}, r = 0;
+	unsigned n = places(&e->config, place), slot = 0;
+
+	for (unsigned i = 0; r == 0 && i < n; i++) {
+		fds[i] = sockets_claim_unix(ls->sockets, place[i].name, e->config.endpoints[i].text);
+		e->passed[i] = fds[i] >= 0;
+		if (fds[i] >= 0 || !place[i].listen.sa.sa_family)
+			continue;
+		fds[i] = open_socket(ls, &place[i], &e->passed[i]);
+		r = fds[i] < 0 ? fds[i] : 0;
+	}
+	while (slot < CONFIG_MAX_ZMQ && ls->slots[slot])
+		slot++;
+	if (r == 0 && slot == CONFIG_MAX_ZMQ)
+		r = -ENOSPC; /* old ones that have not ended yet */
+	if (r == 0)
+		r = zmq_listener_new(ls->shared, config, &e->config, fds, ls->shared->n_workers + slot,
+				     origin, &e->zmq);
+	if (r == 0)
+		ls->slots[slot] = true;
+	for (unsigned i = 0; r < 0 && i < n; i++)
+		if (fds[i] >= 0)
+			close(fds[i]);
+	return r;
+}
+
+static int open_entry(struct listeners *ls, const struct config *config, size_t number,
 		      struct listener_entry *ret)
 {
+	const struct listener_config *c = &config->listeners[number];
 	unsigned home = (unsigned)(number % ls->shared->n_workers);
 
-	*ret = (struct listener_entry){.config = *config};
-	int fd = borrow_socket(ls, config, &ret->passed);
-	if (fd == -ENOENT)
-		fd = sockets_listen(ls->sockets, config, &ret->passed);
+	*ret = (struct listener_entry){.config = *c};
+	int origin = intern(ls, c);
+	if (origin < 0)
+		return origin;
+	if (is_zmq(c))
+		return open_zmq(ls, config, ret, (unsigned)origin);
+	int fd = open_socket(ls, c, &ret->passed[0]);
 	if (fd < 0)
 		return fd;
-	int origin = intern(ls, config);
-	int r = origin < 0 ? origin : listener_new(fd, config, (unsigned)origin, home, &ret->listener);
+	int r = listener_new(fd, c, (unsigned)origin, home, &ret->listener);
 	if (r < 0)
 		close(fd);
 	return r;
 }
 
-static void report(FILE *errors, const struct listener_config *config, int r)
+static int start_zmq(struct listener_entry *e, bool held)
 {
-	char address[ADDRESS_TEXT_MAX];
+	const char *where;
+	int r = zmq_listener_start(e->zmq, held, &where);
 
-	fprintf(errors, "listener %s: %s: %s\n", config->name, address_format(&config->listen, address),
-		strerror(-r));
+	if (r < 0)
+		log_event(LOG_ERR, &(struct log_fields){EVENT_LISTENER, 0, NULL, e->config.name},
+			  "listener %s: %s%s%s", e->config.name, where ? where : "", where ? ": " : "",
+			  zmq_strerror(-r));
+	return r;
 }
 
 static void log_entry(const struct listener_entry *e)
 {
-	char address[ADDRESS_TEXT_MAX];
+	char place[LISTENER_PLACE_MAX];
 
 	log_event(LOG_INFO, &(struct log_fields){EVENT_LISTENER, 0, NULL, e->config.name},
 		  "listener %s: %s %s on %s%s%s%s", e->config.name, e->config.handler->type,
-		  e->config.handler->mode, address_format(&e->config.listen, address),
+		  e->config.handler->mode, listener_place(&e->config, place),
 		  e->config.room[0] ? ", room " : "", e->config.room,
-		  e->passed ? " (socket from systemd)" : "");
+		  e->passed[0] ? " (socket from systemd)" : "");
+}
+
+/* Calls fn with the sockets that chatd bound itself, or with all, and the names by which they are kept. */
+static void each_socket(const struct listener_entry *e, bool passed_too,
+			void (*fn)(const char *name, int fd, void *arg), void *arg)
+{
+	struct listener_config place[HANDLER_ENDPOINTS];
+	unsigned n = places(&e->config, place);
+	char own[SOCKETS_OWN_NAME_MAX];
+
+	for (unsigned i = 0; i < n; i++) {
+		int fd = entry_fd(e, i);
+		if (fd >= 0 && !e->passed[i])
+			fn(sockets_own_name(place[i].name, own), fd, arg);
+		else if (fd >= 0 && passed_too)
+			fn(place[i].name, fd, arg);
+	}
+}
+
+static void store_socket(const char *name, int fd, void *arg)
+{
+	(void)arg;
+	sockets_store(fd, name);
+}
+
+static void unstore_socket(const char *name, int fd, void *arg)
+{
+	(void)fd;
+	(void)arg;
+	sockets_unstore(name);
 }
 
 /* What waits in a socket outlives us, too, if it was chatd that bound it. */
 static void store(const struct listener_entry *e)
 {
-	char name[SOCKETS_OWN_NAME_MAX];
-
-	if (!e->passed)
-		sockets_store(e->listener->fd, sockets_own_name(e->config.name, name));
+	each_socket(e, false, store_socket, NULL);
 }
 
 static void unstore(const struct listener_entry *e)
 {
-	char name[SOCKETS_OWN_NAME_MAX];
-
-	if (!e->passed)
-		sockets_unstore(sockets_own_name(e->config.name, name));
+	each_socket(e, false, unstore_socket, NULL);
 }
 
 /* --- the start --- */
@@ -155,28 +309,29 @@ static bool has_home(unsigned origin, void *arg)
 	const struct listeners *ls = arg;
 
 	for (size_t i = 0; i < ls->n; i++)
-		if (ls->at[i].listener->origin == origin)
+		if (ls->at[i].listener && ls->at[i].listener->origin == origin)
 			return true;
 	return false;
 }
 
-int listeners_open(struct listeners *ls, const struct config *config)
+int listeners_open(struct listeners *ls, const struct config *config, bool taken_over)
 {
 	ls->at = calloc(config->n_listeners + 1, sizeof(*ls->at));
 	if (!ls->at)
 		return -ENOMEM;
 	for (size_t i = 0; i < config->n_listeners; i++) {
 		struct listener_entry *e = &ls->at[ls->n];
-		int r = open_entry(ls, &config->listeners[i], i, e);
+		int r = open_entry(ls, config, i, e);
 		if (r == 0) {
 			ls->n++;
-			r = listener_start(e->listener, ls->shared->workers[e->listener->home]);
+			r = e->zmq ? start_zmq(e, taken_over)
+				   : listener_start(e->listener, ls->shared->workers[e->listener->home]);
 		}
 		if (r < 0) {
-			char address[ADDRESS_TEXT_MAX];
+			char place[LISTENER_PLACE_MAX];
 			log_event(LOG_ERR, &(struct log_fields){EVENT_LISTENER, 0, NULL, e->config.name},
-				  "listener %s: %s: %s", e->config.name,
-				  address_format(&e->config.listen, address), strerror(-r));
+				  "listener %s: %s: %s", e->config.name, listener_place(&e->config, place),
+				  zmq_strerror(-r));
 			return r;
 		}
 		store(e);
@@ -188,12 +343,30 @@ int listeners_open(struct listeners *ls, const struct config *config)
 
 /* --- a reload --- */
 
-static bool holds(const struct listener_entry *list, size_t n, const struct listener *l)
+static bool holds(const struct listener_entry *list, size_t n, const struct listener_entry *e)
 {
 	for (size_t i = 0; i < n; i++)
-		if (list[i].listener == l)
+		if (list[i].listener == e->listener && list[i].zmq == e->zmq)
 			return true;
 	return false;
+}
+
+static bool is_open(const struct listener_entry *e)
+{
+	return e->listener || e->zmq;
+}
+
+/* Drains one and ends its thread; it may take linger longer. */
+static void end_zmq(struct zmq_listener *z, int64_t timeout_us)
+{
+	int64_t until = clock_us(CLOCK_MONOTONIC) + timeout_us;
+
+	zmq_listener_drain(z);
+	while (!zmq_listener_is_drained(z) && clock_us(CLOCK_MONOTONIC) < until)
+		nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+	zmq_listener_quit(z);
+	if (!zmq_listener_join(z, END_TIMEOUT_US))
+		abort(); /* what it uses can't be freed; a crash is recovered from */
 }
 
 static void forget_next(struct listeners *ls)
@@ -206,9 +379,24 @@ static void forget_next(struct listeners *ls)
 void listeners_cancel(struct listeners *ls)
 {
 	for (size_t i = 0; i < ls->n_next; i++)
-		if (ls->next[i].listener && !holds(ls->at, ls->n, ls->next[i].listener))
-			listener_free(ls->next[i].listener);
+		if (is_open(&ls->next[i]) && !holds(ls->at, ls->n, &ls->next[i])) {
+			if (ls->next[i].zmq)
+				end_zmq(ls->next[i].zmq, 0);
+			entry_free(ls, &ls->next[i]);
+		}
 	forget_next(ls);
+}
+
+/* Whether an old listener has one of these endpoints. */
+static bool is_borrowed(const struct listeners *ls, const struct listener_config *c)
+{
+	for (size_t i = 0; i < ls->n; i++)
+		for (unsigned k = 0; ls->at[i].zmq && k < HANDLER_ENDPOINTS; k++)
+			for (unsigned m = 0; m < HANDLER_ENDPOINTS; m++)
+				if (c->endpoints[m].text[0] &&
+				    strcmp(c->endpoints[m].text, ls->at[i].config.endpoints[k].text) == 0)
+					return true;
+	return false;
 }
 
 int listeners_prepare(struct listeners *ls, const struct config *new, FILE *errors)
@@ -228,9 +416,14 @@ int listeners_prepare(struct listeners *ls, const struct config *new, FILE *erro
 				ls->next[i].config = *config;
 				kept = true;
 			}
-		int r = kept ? 0 : open_entry(ls, config, i, &ls->next[i]);
+		int r = kept ? 0 : open_entry(ls, new, i, &ls->next[i]);
+		/* An endpoint that an old one holds is free when that has ended. */
+		if (r == 0 && ls->next[i].zmq && !kept && !is_borrowed(ls, config))
+			r = start_zmq(&ls->next[i], false);
 		if (r < 0) {
-			report(errors, config, r);
+			char place[LISTENER_PLACE_MAX];
+			fprintf(errors, "listener %s: %s: %s\n", config->name, listener_place(config, place),
+				zmq_strerror(-r));
 			result = r;
 		}
 	}
@@ -286,12 +479,20 @@ static void apply(struct worker *w, void *arg)
 /* A passed socket that no listener has any more waits for the next reload; systemd holds it anyway. */
 static void give_back_passed(struct listeners *ls, const struct listener_entry *e)
 {
-	for (size_t i = 0; i < ls->n_next; i++)
-		if (same_place(&ls->next[i].config, &e->config))
-			return;
-	int fd = fcntl(e->listener->fd, F_DUPFD_CLOEXEC, 3);
-	if (fd >= 0)
-		sockets_give_back(ls->sockets, fd, e->config.name);
+	struct listener_config old[HANDLER_ENDPOINTS], now[HANDLER_ENDPOINTS];
+	unsigned n = places(&e->config, old);
+
+	for (unsigned k = 0; k < n; k++) {
+		bool used = !e->passed[k];
+		for (size_t i = 0; i < ls->n_next; i++) {
+			unsigned m = places(&ls->next[i].config, now);
+			for (unsigned x = 0; x < m; x++)
+				used |= same_place(&now[x], &old[k]);
+		}
+		int fd = used ? -1 : fcntl(entry_fd(e, k), F_DUPFD_CLOEXEC, 3);
+		if (fd >= 0)
+			sockets_give_back(ls->sockets, fd, old[k].name);
+	}
 }
 
 static struct change *change_new(const struct listeners *ls)
@@ -320,23 +521,35 @@ void listeners_apply(struct listeners *ls, const struct config *new, struct conf
 	c->old = old;
 	for (size_t i = 0; i < ls->n; i++) {
 		const struct listener_entry *e = &ls->at[i];
-		if (holds(ls->next, ls->n_next, e->listener))
+		if (holds(ls->next, ls->n_next, e))
 			continue;
-		c->stop[c->n_stop++] = e->listener;
 		unstore(e);
-		if (e->passed)
-			give_back_passed(ls, e);
+		give_back_passed(ls, e);
+		if (e->zmq) {
+			end_zmq(e->zmq, DRAIN_ZMQ_US);
+			zmq_free(ls, e->zmq);
+		} else {
+			c->stop[c->n_stop++] = e->listener;
+		}
 		log_event(LOG_INFO, &(struct log_fields){EVENT_LISTENER, 0, NULL, e->config.name},
 			  "listener %s ends", e->config.name);
 	}
 	for (size_t i = 0; i < ls->n_next; i++) {
-		const struct listener_entry *e = &ls->next[i];
-		if (holds(ls->at, ls->n, e->listener)) {
+		struct listener_entry *e = &ls->next[i];
+		bool kept = holds(ls->at, ls->n, e);
+		if (e->zmq && kept) {
+			zmq_listener_set_config(e->zmq, new);
+		} else if (e->zmq) {
+			if (is_borrowed(ls, &e->config))
+				start_zmq(e, false); /* what is wrong is logged; a reload tries again */
+		} else if (kept) {
 			c->settings[c->n_keep] = &new->listeners[i];
 			c->keep[c->n_keep++] = e->listener;
-			continue;
+		} else {
+			c->start[c->n_start++] = e->listener;
 		}
-		c->start[c->n_start++] = e->listener;
+		if (kept)
+			continue;
 		store(e);
 		log_entry(e);
 	}
@@ -359,9 +572,45 @@ void listeners_unstore(struct listeners *ls)
 
 void listeners_each_socket(struct listeners *ls, void (*fn)(const char *name, int fd, void *arg), void *arg)
 {
+	for (size_t i = 0; i < ls->n; i++)
+		each_socket(&ls->at[i], true, fn, arg);
+}
+
+void listeners_drain_zmq(struct listeners *ls, int64_t timeout_us)
+{
+	int64_t until = clock_us(CLOCK_MONOTONIC) + timeout_us;
+
+	for (size_t i = 0; i < ls->n; i++)
+		if (ls->at[i].zmq)
+			zmq_listener_drain(ls->at[i].zmq);
+	for (size_t i = 0; i < ls->n; i++)
+		while (ls->at[i].zmq && !zmq_listener_is_drained(ls->at[i].zmq) &&
+		       clock_us(CLOCK_MONOTONIC) < until)
+			nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+}
+
+bool listeners_end_zmq(struct listeners *ls, int64_t timeout_us)
+{
+	int64_t until = clock_us(CLOCK_MONOTONIC) + timeout_us;
+	bool all = true;
+
+	for (size_t i = 0; i < ls->n; i++)
+		if (ls->at[i].zmq)
+			zmq_listener_quit(ls->at[i].zmq);
 	for (size_t i = 0; i < ls->n; i++) {
-		const struct listener_entry *e = &ls->at[i];
-		char own[SOCKETS_OWN_NAME_MAX];
-		fn(e->passed ? e->config.name : sockets_own_name(e->config.name, own), e->listener->fd, arg);
+		int64_t left = until - clock_us(CLOCK_MONOTONIC);
+		if (ls->at[i].zmq && !zmq_listener_join(ls->at[i].zmq, left > 0 ? left : 0)) {
+			log_event(LOG_ERR, &(struct log_fields){EVENT_WORKER, 0, NULL, ls->at[i].config.name},
+				  "worker %s does not end", zmq_listener_thread_name(ls->at[i].zmq));
+			all = false;
+		}
 	}
+	return all;
+}
+
+void listeners_restart_zmq(struct listeners *ls)
+{
+	for (size_t i = 0; i < ls->n; i++)
+		if (ls->at[i].zmq)
+			start_zmq(&ls->at[i], true);
 }

@@ -8,13 +8,16 @@
 
 #include "daemon/listener.h"
 #include "daemon/sockets.h"
+#include "daemon/zmq_listener.h"
 
 struct listeners;
 
 struct listener_entry {
 	struct listener_config config;
-	struct listener *listener;
-	bool passed; /* its socket came from the service manager */
+	struct listener *listener; /* NULL: it is one of ZeroMQ */
+	struct zmq_listener *zmq;
+	/* Which of its sockets came from the service manager; only ZeroMQ's have a second one. */
+	bool passed[HANDLER_ENDPOINTS];
 };
 
 /* shared and sockets stay the caller's and live longer. */
@@ -25,8 +28,22 @@ size_t listeners_count(const struct listeners *ls);
 /* Number i, or NULL behind the last. */
 const struct listener_entry *listeners_at(const struct listeners *ls, size_t i);
 
-/* Opens all that config has, before the workers are started. Returns 0, or -errno, which is logged. */
-int listeners_open(struct listeners *ls, const struct config *config);
+/*
+ * Opens all that config has, before the workers are started. taken_over: a process before had clients.
+ * Returns 0, or -errno, which is logged.
+ */
+int listeners_open(struct listeners *ls, const struct config *config, bool taken_over);
+
+/* What a listener is called and where it listens, for people: "[::]:5050", "pull tcp://... pub tcp://...". */
+#define LISTENER_PLACE_MAX 320
+char *listener_place(const struct listener_config *config, char dst[static LISTENER_PLACE_MAX]);
+
+/* ZeroMQ's threads: lets nobody send any more, and waits for at most timeout_us until all is passed on. */
+void listeners_drain_zmq(struct listeners *ls, int64_t timeout_us);
+/* Ends them; false if one doesn't end. */
+bool listeners_end_zmq(struct listeners *ls, int64_t timeout_us);
+/* Starts them again after that. */
+void listeners_restart_zmq(struct listeners *ls);
 
 /*
  * A reload in two steps: listeners_prepare() opens what is new, all of it or nothing (-errno, with the reason

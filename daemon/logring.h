@@ -20,8 +20,8 @@
 #define LOGRING_SIZE_MIN (64ULL << 10)
 #define LOGRING_SIZE_MAX (1ULL << 30)
 
-/* How many threads can hold a pin: the workers and the main thread. */
-#define LOGRING_READERS 65
+/* How many threads can hold a pin: the workers, the ZeroMQ listeners and the main thread. */
+#define LOGRING_READERS 80
 
 enum record_kind {
 	RECORD_MESSAGE,

@@ -225,7 +225,8 @@ static int take_back(struct rooms *rs)
 	return 0;
 }
 
-int rooms_open(int fd, bool fresh, struct wakeup *const *slots, unsigned n_slots, struct rooms **ret)
+int rooms_open(int fd, bool fresh, struct wakeup *const *slots, unsigned n_slots, unsigned n_workers,
+	       struct rooms **ret)
 {
 	struct rooms *rs = calloc(1, sizeof(*rs));
 	int64_t size;
@@ -263,7 +264,7 @@ int rooms_open(int fd, bool fresh, struct wakeup *const *slots, unsigned n_slots
 		if (e < 0)
 			goto fail;
 	}
-	for (unsigned i = 0; i + 1 < n_slots; i++)
+	for (unsigned i = 0; i < n_workers; i++)
 		rs->at[ROOM_PRIVATE]->members[i] = 1; /* every worker looks for its clients' messages */
 	*ret = rs;
 	return 0;

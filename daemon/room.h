@@ -40,10 +40,11 @@ struct room {
 
 /*
  * Opens the rooms in fd (memfd); a fresh file is initialised. Rooms that can't be trusted are dropped with a
- * log line. slots[0..n_slots) are the threads' wake-ups, owned by the caller; the last is the main thread's.
- * -EBADMSG: not a rooms file of this layout.
+ * log line. slots[0..n_slots) are the threads' wake-ups, owned by the caller: first the workers', of whom
+ * each gets the private messages. -EBADMSG: not a rooms file of this layout.
  */
-int rooms_open(int fd, bool fresh, struct wakeup *const *slots, unsigned n_slots, struct rooms **ret);
+int rooms_open(int fd, bool fresh, struct wakeup *const *slots, unsigned n_slots, unsigned n_workers,
+	       struct rooms **ret);
 void rooms_close(struct rooms *rs);
 /* The size to create the memory file with. */
 uint64_t rooms_file_size(void);

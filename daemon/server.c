@@ -52,7 +52,8 @@ struct server {
 	struct sockets *sockets;
 	int rooms_fd, clients_fd;
 	struct shared shared;
-	unsigned n_slots; /* the workers' and, the last, the main thread's */
+	unsigned n_workers;
+	unsigned n_slots; /* the workers', the ZeroMQ listeners' and, the last, the main thread's */
 	struct listeners *listeners;
 	struct control *control;
 	struct counters counters;
@@ -271,6 +272,7 @@ static void drain(struct server *s)
 	/* Everybody stops talking before the first is sent away, so that all get all. */
 	if (workers_call(&s->shared, NULL, freeze, NULL, NULL, s->config->drain_timeout_us) < 0)
 		return;
+	listeners_drain_zmq(s->listeners, until - clock_us(CLOCK_MONOTONIC));
 	workers_call(&s->shared, NULL, say_goodbye, NULL, NULL, s->config->drain_timeout_us);
 	while (count_connections(s) > 0 && clock_us(CLOCK_MONOTONIC) < until) {
 		nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
@@ -314,6 +316,13 @@ static void cover_all(struct worker *w, void *arg)
 		connection_cover(c);
 }
 
+/* While everybody is still served: nothing is left in hands that the successor can't reach. */
+static void prepare_handover(struct server *s)
+{
+	workers_call(&s->shared, NULL, cover_all, NULL, NULL, CALL_TIMEOUT_US);
+	listeners_drain_zmq(s->listeners, s->config->drain_timeout_us);
+}
+
 static int restart_workers(struct server *s)
 {
 	for (unsigned i = 0; i < s->shared.n_workers; i++) {
@@ -333,9 +342,10 @@ static void exec_successor(struct server *s)
 		return;
 	log_event(LOG_NOTICE, &(struct log_fields){.message_id = EVENT_TAKEOVER}, "handing over to %s",
 		  s->program);
-	workers_call(&s->shared, NULL, cover_all, NULL, NULL, CALL_TIMEOUT_US);
+	prepare_handover(s);
 	quit_workers(s);
 	join_workers(s); /* one that is stuck ends with the exec */
+	listeners_end_zmq(s->listeners, s->config->drain_timeout_us + JOIN_TIMEOUT_US);
 	handover_add(ROOMS_FD_NAME, s->rooms_fd, h);
 	handover_add(CLIENTS_FD_NAME, s->clients_fd, h);
 	keeper_pairs(s->shared.keeper, handover_add, h);
@@ -347,6 +357,7 @@ static void exec_successor(struct server *s)
 	handover_free(h);
 	log_event(LOG_ERR, &(struct log_fields){.message_id = EVENT_TAKEOVER}, "%s can't be run: %s",
 		  s->program, strerror(-r));
+	listeners_restart_zmq(s->listeners);
 	if (control_new(s, s->event, s->config->control_socket, s->config->control_group, &s->control) < 0 ||
 	    restart_workers(s) < 0) {
 		s->ending = END_BROKEN;
@@ -437,6 +448,17 @@ static bool count_room(struct room *r, void *arg)
 	return true;
 }
 
+/* All that are stopped before the main thread: the workers, and ZeroMQ's. */
+static unsigned n_threads(const struct server *s)
+{
+	const struct listener_entry *e;
+	unsigned n = s->shared.n_workers;
+
+	for (size_t i = 0; (e = listeners_at(s->listeners, i)); i++)
+		n += e->zmq != NULL;
+	return n;
+}
+
 static void tell_status(struct server *s)
 {
 	unsigned rooms = 0, clients = limits_total(s->shared.limits);
@@ -445,8 +467,7 @@ static void tell_status(struct server *s)
 	rooms_each(s->shared.rooms, count_room, &rooms);
 	snprintf(status, sizeof(status), "%u client%s in %u room%s, %zu listener%s, %u worker%s", clients,
 		 clients == 1 ? "" : "s", rooms, rooms == 1 ? "" : "s", listeners_count(s->listeners),
-		 listeners_count(s->listeners) == 1 ? "" : "s", s->shared.n_workers,
-		 s->shared.n_workers == 1 ? "" : "s");
+		 listeners_count(s->listeners) == 1 ? "" : "s", n_threads(s), n_threads(s) == 1 ? "" : "s");
 	if (strcmp(status, s->status) == 0)
 		return;
 	memcpy(s->status, status, sizeof(status));
@@ -484,6 +505,14 @@ static bool workers_are_alive(const struct server *s)
 		if (now - worker_beat(s->shared.workers[i]) > limit) {
 			log_event(LOG_WARNING, &(struct log_fields){.message_id = EVENT_WORKER},
 				  "worker chatd/%u makes no progress; the watchdog is not fed", i);
+			return false;
+		}
+	const struct listener_entry *e;
+	for (size_t i = 0; (e = listeners_at(s->listeners, i)); i++)
+		if (e->zmq && now - zmq_listener_beat(e->zmq) > limit) {
+			log_event(LOG_WARNING, &(struct log_fields){EVENT_WORKER, 0, NULL, e->config.name},
+				  "worker %s makes no progress; the watchdog is not fed",
+				  zmq_listener_thread_name(e->zmq));
 			return false;
 		}
 	return true;
@@ -583,7 +612,8 @@ static unsigned count_cpus(void)
 
 static int make_slots(struct server *s)
 {
-	s->n_slots = (s->config->workers ? s->config->workers : count_cpus()) + 1;
+	s->n_workers = s->config->workers ? s->config->workers : count_cpus();
+	s->n_slots = s->n_workers + CONFIG_MAX_ZMQ + 1;
 	s->shared.slots = calloc(s->n_slots, sizeof(struct wakeup *));
 	if (!s->shared.slots)
 		return -ENOMEM;
@@ -597,7 +627,7 @@ static int make_slots(struct server *s)
 
 static int open_rooms(struct server *s, int fd, bool fresh)
 {
-	return rooms_open(fd, fresh, s->shared.slots, s->n_slots, &s->shared.rooms);
+	return rooms_open(fd, fresh, s->shared.slots, s->n_slots, s->n_workers, &s->shared.rooms);
 }
 
 static int open_clients(struct server *s, int fd, bool fresh)
@@ -677,7 +707,7 @@ static int open_shared(struct server *s)
 
 static int make_workers(struct server *s)
 {
-	unsigned n = s->n_slots - 1;
+	unsigned n = s->n_workers;
 
 	s->shared.workers = calloc(n, sizeof(struct worker *));
 	if (!s->shared.workers)
@@ -704,14 +734,15 @@ static uint64_t last_beat(const struct server *s)
 	return last;
 }
 
-static void take_over(struct server *s)
+/* Whether there was a process before. */
+static bool take_over(struct server *s)
 {
 	uint64_t beat = last_beat(s);
 	struct recovery result;
 
 	recovery_run(&s->shared, &result);
 	if (beat == 0)
-		return; /* the first process */
+		return false;
 	struct client_history *h = clients_history(s->shared.clients);
 	uint64_t now = (uint64_t)clock_us(CLOCK_MONOTONIC);
 	h->takeovers++;
@@ -722,6 +753,7 @@ static void take_over(struct server *s)
 	log_event(LOG_NOTICE, &(struct log_fields){.message_id = EVENT_TAKEOVER},
 		  "%u clients taken over, %u closed; nobody was served for %.3f s", result.taken,
 		  result.closed, (double)h->last_gap_us / 1e6);
+	return true;
 }
 
 static int find_program(struct server *s)
@@ -773,10 +805,10 @@ static int start(struct server *s)
 		r = make_workers(s);
 	if (r < 0)
 		return r;
-	take_over(s);
+	bool taken_over = take_over(s);
 	r = listeners_new(&s->shared, s->sockets, &s->listeners);
 	if (r == 0)
-		r = listeners_open(s->listeners, s->config);
+		r = listeners_open(s->listeners, s->config, taken_over);
 	if (r == 0)
 		r = add_events(s);
 	if (r == 0)
@@ -824,11 +856,12 @@ static int finish(struct server *s)
 	if (s->ending == END_STOP && s->config->drain_timeout_us > 0)
 		drain(s);
 	else if (s->ending == END_HANDOVER)
-		workers_call(&s->shared, NULL, cover_all, NULL, NULL, CALL_TIMEOUT_US);
+		prepare_handover(s);
 	quit_workers(s);
 	bool joined = join_workers(s);
+	joined &= listeners_end_zmq(s->listeners, s->config->drain_timeout_us + JOIN_TIMEOUT_US);
 	log_event(LOG_INFO, &(struct log_fields){.message_id = EVENT_WORKER}, "%u workers ended",
-		  s->shared.n_workers);
+		  n_threads(s));
 	if (!joined)
 		_exit(EXIT_FAILURE); /* what it uses can't be freed; the state itself is whole */
 	if (s->ending == END_STOP)
@@ -860,8 +893,7 @@ int server_run(const char *config_path, char **argv)
 	}
 	log_event(LOG_INFO, &(struct log_fields){.message_id = EVENT_STARTED},
 		  "chatd %s serves %zu listeners with %u workers (%s)", PACKAGE_VERSION,
-		  listeners_count(s->listeners), s->shared.n_workers,
-		  worker_sender_name(s->shared.workers[0]));
+		  listeners_count(s->listeners), n_threads(s), worker_sender_name(s->shared.workers[0]));
 	tell_status(s);
 	sd_notify(false, "READY=1");
 	r = sd_event_loop(s->event);

@@ -164,6 +164,22 @@ int sockets_claim_prefix(struct sockets *s, const char *prefix, char *name, size
 	return -ENOENT;
 }
 
+int sockets_claim_unix(struct sockets *s, const char *name, const char *endpoint)
+{
+	const char *path = has_prefix(endpoint, "ipc://") ? endpoint + 6 : NULL;
+
+	if (!path)
+		return -ENOENT;
+	for (unsigned by_path = 0; by_path < 2; by_path++)
+		for (size_t i = 0; i < s->n; i++) {
+			struct passed *p = &s->at[i];
+			if (p->fd >= 0 && p->name && (by_path || strcmp(p->name, name) == 0) &&
+			    sd_is_socket_unix(p->fd, SOCK_STREAM, 1, by_path ? path : NULL, 0) > 0)
+				return take_fd(&p->fd);
+		}
+	return -ENOENT;
+}
+
 /* [::]:PORT and 0.0.0.0:PORT are the same to a person who wrote ListenStream=PORT. */
 static bool same_place(const union address *passed, const union address *wanted)
 {
@@ -177,9 +193,10 @@ static bool same_place(const union address *passed, const union address *wanted)
 	return memcmp(a, b, 16) == 0;
 }
 
+/* So are ZeroMQ's, for the kernel. */
 static bool is_tcp(const struct listener_config *l)
 {
-	return l->handler->transport == TRANSPORT_TCP;
+	return l->handler->transport != TRANSPORT_UDP;
 }
 
 static bool fits(int fd, const struct listener_config *l, bool by_address)

@@ -26,6 +26,10 @@ int sockets_claim(struct sockets *s, const char *name);
 /* The same for any fd whose name begins with prefix; its name is copied. */
 int sockets_claim_prefix(struct sockets *s, const char *prefix, char *name, size_t size);
 
+/* The first passed fd of that name, or one that listens at an "ipc://PATH", which the caller owns then;
+ * -ENOENT. */
+int sockets_claim_unix(struct sockets *s, const char *name, const char *endpoint);
+
 /*
  * A listening socket for the listener: a passed one, or a new one. Returns the fd or -errno; *ret_passed
  * tells whether the service manager passed it. Sockets that chatd bound itself come back from a process

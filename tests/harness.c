@@ -36,7 +36,7 @@ static int begin(struct harness *h, bool fresh, struct sockets *passed)
 	h->shared = (struct shared){.slots = h->slots, .workers = h->workers};
 	if (wakeup_new(&h->slots[0]) < 0 || wakeup_new(&h->slots[1]) < 0)
 		abort();
-	r = rooms_open(h->rooms_fd, fresh, h->slots, 2, &h->shared.rooms);
+	r = rooms_open(h->rooms_fd, fresh, h->slots, 2, 1, &h->shared.rooms);
 	if (r == 0)
 		r = clients_open(h->clients_fd, fresh, &h->shared.clients);
 	if (r == 0)

@@ -79,9 +79,14 @@ def check(condition, *what):
         raise Failure(" ".join(str(w) for w in what) or "check failed")
 
 
+def brief(value):
+    text = repr(value)
+    return text if len(text) < 2000 else text[:900] + " ... " + text[-900:]
+
+
 def equal(got, expected):
     if got != expected:
-        raise Failure("got %r, expected %r" % (got, expected))
+        raise Failure("got %s, expected %s" % (brief(got), brief(expected)))
 
 
 def wait_for(condition, timeout=20.0, what="condition"):

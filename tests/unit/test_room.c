@@ -27,7 +27,7 @@ static int setup(void **state)
 	for (unsigned i = 0; i < 3; i++)
 		wakeup_new(&f->slots[i]);
 	*state = f;
-	return rooms_open(f->fd, true, f->slots, 3, &f->rooms);
+	return rooms_open(f->fd, true, f->slots, 3, 2, &f->rooms);
 }
 
 static int teardown(void **state)
@@ -132,7 +132,7 @@ static void survive(void **state)
 	}
 	uint32_t index = r->index;
 	rooms_close(f->rooms);
-	assert_int_equal(rooms_open(f->fd, false, f->slots, 3, &f->rooms), 0);
+	assert_int_equal(rooms_open(f->fd, false, f->slots, 3, 2, &f->rooms), 0);
 	for (unsigned i = 0; i < 50; i++) {
 		struct logring_view v;
 		snprintf(name, sizeof(name), "room%u", i);
@@ -170,9 +170,9 @@ static void refuses_other_files(void **state)
 	struct rooms *rs;
 	int fd = memfd_new("zeroes", rooms_file_size()), small = memfd_new("small", 4096);
 
-	assert_int_equal(rooms_open(fd, false, f->slots, 3, &rs), -EBADMSG);
-	assert_int_equal(rooms_open(small, false, f->slots, 3, &rs), -EINVAL);
-	assert_int_equal(rooms_open(STDIN_FILENO, false, f->slots, 3, &rs), -EBADF);
+	assert_int_equal(rooms_open(fd, false, f->slots, 3, 2, &rs), -EBADMSG);
+	assert_int_equal(rooms_open(small, false, f->slots, 3, 2, &rs), -EINVAL);
+	assert_int_equal(rooms_open(STDIN_FILENO, false, f->slots, 3, 2, &rs), -EBADF);
 	close(fd);
 	close(small);
 }

@@ -1,0 +1,763 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/zmq_listener.h"
+
+#include "common/cleanup.h"
+#include "daemon/clock.h"
+#include "daemon/handler.h"
+#include "daemon/logger.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <zmq.h>
+
+/* So many messages are passed on before the other sockets are looked at; zmq_proxy() does as many. */
+#define BURST 1000
+#define TICK_MS 1000
+/* A room that has to be delivered first is tried again after that. */
+#define CROWDED_MS 1
+/* How long subscribers of a process before may take to come back. */
+#define HELD_US (SECOND_US)
+/* Half a greeting may be held for so long. */
+#define HANDSHAKE_MS 5000
+#define PEERS_MAX 65536
+
+enum phase { PHASE_RUN, PHASE_DRAIN, PHASE_QUIT };
+
+struct endpoint {
+	void *socket, *monitor;
+	int fd; /* listens; ours, libzmq has a copy */
+	char bound[256];
+	int *peer_fds; /* connections that libzmq accepted */
+	size_t n_peers, room;
+};
+
+struct zmq_listener {
+	struct shared *shared;
+	const struct zmq_behaviour *behaviour;
+	struct listener_config config;
+	char thread_name[16];
+	unsigned slot, origin;
+	struct wakeup *wakeup;
+	struct room *room; /* NULL: no bridge */
+	uint64_t seq;	   /* the next of its messages to be published */
+	struct slot_set kick;
+	void *context, *zap;
+	struct endpoint at[HANDLER_ENDPOINTS];
+	pthread_t thread;
+	zmq_msg_t message;
+	struct zmq_held held_message;
+	bool started;
+	bool crowded; /* the room has to be delivered first */
+	bool held;    /* subscribers are waited for */
+	int64_t held_until;
+	atomic_int phase;
+	atomic_bool drained;
+	atomic_uint max_message, peers, subscribers;
+	_Atomic int64_t linger_us, beat;
+	_Atomic uint64_t accepted, dropped, ignored, messages_in;
+	struct counters counters;
+};
+
+/* --- for the main thread --- */
+
+int zmq_listener_new(struct shared *shared, const struct config *config,
+		     const struct listener_config *listener, const int *fds, unsigned slot, unsigned origin,
+		     struct zmq_listener **ret)
+{
+	struct zmq_listener *z = calloc(1, sizeof(*z));
+
+	if (!z)
+		return -ENOMEM;
+	z->shared = shared;
+	z->behaviour = listener->handler->zmq;
+	z->config = *listener;
+	z->config.curve_clients = calloc(listener->n_curve_clients + 1, sizeof(*z->config.curve_clients));
+	if (!z->config.curve_clients) {
+		free(z);
+		return -ENOMEM;
+	}
+	if (listener->n_curve_clients > 0)
+		memcpy(z->config.curve_clients, listener->curve_clients,
+		       listener->n_curve_clients * sizeof(*z->config.curve_clients));
+	z->slot = slot;
+	z->origin = origin;
+	z->wakeup = shared->slots[slot];
+	snprintf(z->thread_name, sizeof(z->thread_name), "chatd/z%u", slot - shared->n_workers);
+	for (unsigned i = 0; i < HANDLER_ENDPOINTS; i++)
+		z->at[i].fd = fds[i];
+	zmq_listener_set_config(z, config);
+	*ret = z;
+	return 0;
+}
+
+void zmq_listener_free(struct zmq_listener *z)
+{
+	if (!z)
+		return;
+	for (unsigned i = 0; i < HANDLER_ENDPOINTS; i++) {
+		if (z->at[i].fd >= 0)
+			close(z->at[i].fd);
+		free(z->at[i].peer_fds);
+	}
+	explicit_bzero(z->config.curve_secret_key, sizeof(z->config.curve_secret_key));
+	free(z->config.curve_clients);
+	free(z);
+}
+
+void zmq_listener_set_config(struct zmq_listener *z, const struct config *config)
+{
+	atomic_store(&z->max_message, config->max_message);
+	atomic_store(&z->linger_us,
+		     z->config.linger_us >= 0 ? z->config.linger_us : config->drain_timeout_us);
+}
+
+const char *zmq_listener_thread_name(const struct zmq_listener *z)
+{
+	return z->thread_name;
+}
+
+int64_t zmq_listener_beat(const struct zmq_listener *z)
+{
+	return atomic_load_explicit(&z->beat, memory_order_relaxed);
+}
+
+unsigned zmq_listener_peers(const struct zmq_listener *z)
+{
+	return atomic_load_explicit(&z->peers, memory_order_relaxed);
+}
+
+const struct counters *zmq_listener_counters(const struct zmq_listener *z)
+{
+	return &z->counters;
+}
+
+unsigned zmq_listener_slot(const struct zmq_listener *z)
+{
+	return z->slot;
+}
+
+int zmq_listener_fd(const struct zmq_listener *z, unsigned number)
+{
+	return z->at[number].fd;
+}
+
+void zmq_listener_stats(const struct zmq_listener *z, struct listener_stats *ret)
+{
+	*ret = (struct listener_stats){
+	    .accepted = atomic_load_explicit(&z->accepted, memory_order_relaxed),
+	    .received = atomic_load_explicit(&z->messages_in, memory_order_relaxed),
+	    .dropped = atomic_load_explicit(&z->dropped, memory_order_relaxed),
+	    .ignored = atomic_load_explicit(&z->ignored, memory_order_relaxed),
+	};
+}
+
+static void set_phase(struct zmq_listener *z, enum phase phase)
+{
+	atomic_store(&z->phase, phase);
+	wakeup_kick(z->wakeup);
+}
+
+void zmq_listener_drain(struct zmq_listener *z)
+{
+	if (z->started)
+		set_phase(z, PHASE_DRAIN);
+}
+
+bool zmq_listener_is_drained(const struct zmq_listener *z)
+{
+	return !z->started || atomic_load(&z->drained);
+}
+
+void zmq_listener_quit(struct zmq_listener *z)
+{
+	if (z->started)
+		set_phase(z, PHASE_QUIT);
+}
+
+/* --- for the behaviours --- */
+
+void *zmq_listener_socket(struct zmq_listener *z, unsigned number)
+{
+	return z->at[number].socket;
+}
+
+bool zmq_listener_has_room(const struct zmq_listener *z)
+{
+	return z->room;
+}
+
+bool zmq_listener_nick_is_taken(struct zmq_listener *z, const char *nick, size_t len)
+{
+	uint64_t id;
+	uint32_t index;
+
+	return roster_find(z->shared->roster, nick, len, &id, &index);
+}
+
+static void add(_Atomic uint64_t *counter, uint64_t n)
+{
+	atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + n,
+			      memory_order_relaxed);
+}
+
+void zmq_listener_count(struct zmq_listener *z, uint64_t messages_in, uint64_t messages_out,
+			uint64_t bytes_in, uint64_t bytes_out)
+{
+	add(&z->messages_in, messages_in);
+	count(&z->counters, COUNT_ZMQ_IN, messages_in);
+	count(&z->counters, COUNT_ZMQ_OUT, messages_out);
+	count(&z->counters, COUNT_BYTES_IN, bytes_in);
+	count(&z->counters, COUNT_BYTES_OUT, bytes_out);
+}
+
+void zmq_listener_count_dropped(struct zmq_listener *z, uint64_t n)
+{
+	add(&z->dropped, n);
+	count(&z->counters, COUNT_ZMQ_DROPPED, n);
+}
+
+void zmq_listener_count_ignored(struct zmq_listener *z, uint64_t n)
+{
+	add(&z->ignored, n);
+	count(&z->counters, COUNT_ZMQ_IGNORED, n);
+}
+
+struct zmq_held *zmq_listener_held(struct zmq_listener *z)
+{
+	return &z->held_message;
+}
+
+bool zmq_listener_room_takes(struct zmq_listener *z)
+{
+	z->crowded = z->room && room_crowded(z->shared->rooms, z->room);
+	return !z->crowded;
+}
+
+void zmq_listener_say(struct zmq_listener *z, const char *nick, size_t nick_len, const char *text, size_t len)
+{
+	_cleanup_free_ char *buf = NULL;
+	char head[CONFIG_NAME_MAX + 2];
+	size_t head_len = 0;
+
+	if (len > 0 && text[len - 1] == '\n')
+		len--;
+	if (len > atomic_load_explicit(&z->max_message, memory_order_relaxed) || len == 0 ||
+	    memchr(text, '\n', len)) {
+		count(&z->counters, COUNT_LINES_REFUSED, 1);
+		return;
+	}
+	if (!z->room->raw) {
+		if (!nick) {
+			nick = z->config.name;
+			nick_len = strlen(nick);
+		}
+		memcpy(head, nick, nick_len);
+		memcpy(head + nick_len, ": ", 2);
+		head_len = nick_len + 2;
+		text = text_clean(text, &len, &buf);
+	}
+	struct record record = {.time_us = (uint64_t)clock_us(CLOCK_REALTIME),
+				.kind = RECORD_MESSAGE,
+				.text = (uint16_t)head_len};
+	if (!text)
+		return;
+	logring_lock(z->room->log);
+	logring_put(z->room->log, &record, head, head_len, text, len);
+	logring_commit(z->room->log);
+	logring_unlock(z->room->log);
+	count(&z->counters, COUNT_MESSAGES, 1);
+	rooms_mark(z->shared->rooms, z->room, &z->kick);
+}
+
+/* --- opening --- */
+
+static void *make_socket(struct zmq_listener *z, unsigned number)
+{
+	const struct listener_config *c = &z->config;
+	const int one = 1, handshake = HANDSHAKE_MS, zero = 0, backlog = 4096;
+	void *s = zmq_socket(z->context, z->behaviour->types[number]);
+
+	if (!s)
+		return NULL;
+	zmq_setsockopt(s, ZMQ_IPV6, &one, sizeof(one));
+	zmq_setsockopt(s, ZMQ_SNDHWM, &c->high_water_mark, sizeof(int));
+	zmq_setsockopt(s, ZMQ_RCVHWM, &c->high_water_mark, sizeof(int));
+	zmq_setsockopt(s, ZMQ_HANDSHAKE_IVL, &handshake, sizeof(handshake));
+	zmq_setsockopt(s, ZMQ_LINGER, &zero, sizeof(zero));
+	zmq_setsockopt(s, ZMQ_BACKLOG, &backlog, sizeof(backlog));
+	zmq_setsockopt(s, ZMQ_MAXMSGSIZE, &c->max_size, sizeof(c->max_size));
+	if (z->behaviour->types[number] == ZMQ_ROUTER)
+		zmq_setsockopt(s, ZMQ_ROUTER_MANDATORY, &one, sizeof(one));
+	if (c->curve_secret_key[0]) {
+		zmq_setsockopt(s, ZMQ_CURVE_SERVER, &one, sizeof(one));
+		if (zmq_setsockopt(s, ZMQ_CURVE_SECRETKEY, c->curve_secret_key, strlen(c->curve_secret_key)) <
+		    0) {
+			zmq_close(s);
+			return NULL;
+		}
+		if (c->n_curve_clients > 0)
+			zmq_setsockopt(s, ZMQ_ZAP_DOMAIN, "chatd", 5);
+	}
+	return s;
+}
+
+static int open_endpoint(struct zmq_listener *z, unsigned number)
+{
+	struct endpoint *e = &z->at[number];
+	char address[64];
+	size_t size = sizeof(e->bound);
+
+	e->n_peers = 0;
+	e->socket = make_socket(z, number);
+	if (!e->socket)
+		return -errno;
+	snprintf(address, sizeof(address), "inproc://monitor-%u", number);
+	if (zmq_socket_monitor(e->socket, address,
+			       ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_ACCEPT_FAILED |
+				   ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL |
+				   ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH) < 0)
+		return -errno;
+	e->monitor = zmq_socket(z->context, ZMQ_PAIR);
+	if (!e->monitor || zmq_connect(e->monitor, address) < 0)
+		return -errno;
+	if (e->fd >= 0) {
+		/* The socket listens already: see zmq_setsockopt(3), ZMQ_USE_FD. */
+		int copy = fcntl(e->fd, F_DUPFD_CLOEXEC, 3);
+		if (copy < 0 || zmq_setsockopt(e->socket, ZMQ_USE_FD, &copy, sizeof(copy)) < 0)
+			return -errno;
+	}
+	if (zmq_bind(e->socket, z->config.endpoints[number].text) < 0)
+		return -errno;
+	if (zmq_getsockopt(e->socket, ZMQ_LAST_ENDPOINT, e->bound, &size) < 0)
+		return -errno;
+	return 0;
+}
+
+static void close_all(struct zmq_listener *z)
+{
+	int linger = (int)(atomic_load(&z->linger_us) / 1000), zero = 0;
+
+	for (unsigned i = 0; i < HANDLER_ENDPOINTS; i++) {
+		struct endpoint *e = &z->at[i];
+		if (e->monitor) {
+			zmq_socket_monitor(e->socket, NULL, 0);
+			zmq_setsockopt(e->monitor, ZMQ_LINGER, &zero, sizeof(zero));
+			zmq_close(e->monitor);
+		}
+		if (e->socket) {
+			zmq_setsockopt(e->socket, ZMQ_LINGER, &linger, sizeof(linger));
+			zmq_close(e->socket);
+		}
+		e->socket = e->monitor = NULL;
+	}
+	if (z->zap)
+		zmq_close(z->zap);
+	z->zap = NULL;
+	zmq_msg_close(&z->message);
+	if (z->context)
+		zmq_ctx_term(z->context); /* waits for linger */
+	z->context = NULL;
+}
+
+/* --- who may connect: ZAP (rfc.zeromq.org/spec/27), asked for by libzmq where there is a list of clients ---
+ */
+
+static bool is_allowed(const struct zmq_listener *z, const uint8_t *key)
+{
+	char text[41];
+
+	zmq_z85_encode(text, key, 32);
+	for (size_t i = 0; i < z->config.n_curve_clients; i++)
+		if (memcmp(text, z->config.curve_clients[i], 40) == 0)
+			return true;
+	return false;
+}
+
+static void answer_zap(struct zmq_listener *z)
+{
+	enum {
+		ZAP_VERSION,
+		ZAP_REQUEST_ID,
+		ZAP_DOMAIN,
+		ZAP_ADDRESS,
+		ZAP_IDENTITY,
+		ZAP_MECHANISM,
+		ZAP_KEY,
+		ZAP_FRAMES
+	};
+	uint8_t frames[ZAP_FRAMES][256];
+	int lens[ZAP_FRAMES] = {0}, n = 0, more = 1;
+	size_t size = sizeof(more);
+
+	while (more) {
+		uint8_t sink[256];
+		int len = zmq_recv(z->zap, n < ZAP_FRAMES ? frames[n] : sink, sizeof(sink), ZMQ_DONTWAIT);
+		if (len < 0)
+			return;
+		if (n < ZAP_FRAMES)
+			lens[n] = len < (int)sizeof(sink) ? len : (int)sizeof(sink);
+		n++;
+		zmq_getsockopt(z->zap, ZMQ_RCVMORE, &more, &size);
+	}
+	bool good = n == ZAP_FRAMES && lens[ZAP_MECHANISM] == 5 &&
+		    memcmp(frames[ZAP_MECHANISM], "CURVE", 5) == 0 && lens[ZAP_KEY] == 32 &&
+		    is_allowed(z, frames[ZAP_KEY]);
+	const char *status = good ? "200" : "400", *text = good ? "OK" : "not on the list";
+	zmq_send(z->zap, "1.0", 3, ZMQ_SNDMORE);
+	zmq_send(z->zap, frames[ZAP_REQUEST_ID], n > ZAP_REQUEST_ID ? (size_t)lens[ZAP_REQUEST_ID] : 0,
+		 ZMQ_SNDMORE);
+	zmq_send(z->zap, status, 3, ZMQ_SNDMORE);
+	zmq_send(z->zap, text, strlen(text), ZMQ_SNDMORE);
+	zmq_send(z->zap, "", 0, ZMQ_SNDMORE);
+	zmq_send(z->zap, "", 0, 0);
+}
+
+/* --- who is connected: zmq_socket_monitor(3) --- */
+
+static void peer_came(struct zmq_listener *z, struct endpoint *e, int fd)
+{
+	add(&z->accepted, 1);
+	atomic_fetch_add(&z->peers, 1);
+	count(&z->counters, COUNT_ZMQ_PEERS, 1);
+	if (e->n_peers == e->room && e->room < PEERS_MAX) {
+		size_t room = e->room ? e->room * 2 : 64;
+		int *more = reallocarray(e->peer_fds, room, sizeof(int));
+		if (!more)
+			return;
+		e->peer_fds = more;
+		e->room = room;
+	}
+	if (e->n_peers < e->room)
+		e->peer_fds[e->n_peers++] = fd;
+}
+
+static void peer_went(struct zmq_listener *z, struct endpoint *e, int fd)
+{
+	if (atomic_load(&z->peers) > 0)
+		atomic_fetch_sub(&z->peers, 1);
+	for (size_t i = 0; i < e->n_peers; i++)
+		if (e->peer_fds[i] == fd) {
+			e->peer_fds[i] = e->peer_fds[--e->n_peers];
+			return;
+		}
+}
+
+static void read_monitor(struct zmq_listener *z, struct endpoint *e)
+{
+	for (unsigned i = 0; i < BURST; i++) {
+		uint8_t event[6], address[256];
+		uint16_t kind;
+		uint32_t value;
+		if (zmq_recv(e->monitor, event, sizeof(event), ZMQ_DONTWAIT) < (int)sizeof(event) ||
+		    zmq_recv(e->monitor, address, sizeof(address), ZMQ_DONTWAIT) < 0)
+			return;
+		memcpy(&kind, event, sizeof(kind));
+		memcpy(&value, event + 2, sizeof(value));
+		switch (kind) {
+		case ZMQ_EVENT_ACCEPTED:
+			peer_came(z, e, (int)value);
+			break;
+		case ZMQ_EVENT_DISCONNECTED:
+			peer_went(z, e, (int)value);
+			break;
+		default: /* a handshake or an accept() that failed */
+			zmq_listener_count_ignored(z, 1);
+		}
+	}
+}
+
+/* Subscriptions and their ends come as messages to an XPUB socket; only how many there are is of interest. */
+static void read_subscriptions(struct zmq_listener *z, void *socket)
+{
+	for (unsigned i = 0; i < BURST; i++) {
+		char byte;
+		int n = zmq_recv(socket, &byte, 1, ZMQ_DONTWAIT);
+		if (n < 0)
+			return;
+		unsigned now = atomic_load(&z->subscribers);
+		if (n > 0 && byte == 1)
+			atomic_store(&z->subscribers, now + 1);
+		else if (n > 0 && byte == 0 && now > 0)
+			atomic_store(&z->subscribers, now - 1);
+	}
+}
+
+/* --- the thread --- */
+
+/* Publishes the room's news as [room][line]. */
+static void publish(struct zmq_listener *z)
+{
+	void *out = z->at[1].socket;
+	struct logring_view v;
+	uint64_t bytes = 0, n = 0;
+	size_t name = strlen(z->room->name);
+
+	logring_pin(z->room->log, z->slot, &v);
+	if (z->seq < v.first) {
+		zmq_listener_count_dropped(z, v.first - z->seq);
+		z->seq = v.first;
+	}
+	for (; z->seq < v.count; z->seq++) {
+		uint64_t start = logring_start(z->room->log, &v, z->seq);
+		size_t len = (size_t)(logring_record(z->room->log, z->seq)->end - start) - 1;
+		if (zmq_send(out, z->room->name, name, ZMQ_SNDMORE | ZMQ_DONTWAIT) < 0 ||
+		    zmq_send(out, logring_at(&v, start), len, ZMQ_DONTWAIT) < 0)
+			zmq_listener_count_dropped(z, 1);
+		bytes += name + len;
+		n++;
+	}
+	logring_flushed(z->room->log, z->slot, &v);
+	logring_unpin(z->room->log, z->slot);
+	zmq_listener_count(z, 0, n, 0, bytes);
+}
+
+static void ignore_mark(uint32_t room, void *arg)
+{
+	(void)room;
+	(void)arg;
+}
+
+static bool is_ours(const struct endpoint *e, int fd)
+{
+	union {
+		struct sockaddr_storage storage;
+		struct sockaddr sa;
+		struct sockaddr_un un;
+		union address in;
+	} a;
+	socklen_t len = sizeof(a);
+	char text[ADDRESS_TEXT_MAX];
+	const char *port = strrchr(e->bound, ':');
+
+	memset(&a, 0, sizeof(a));
+	if (getsockname(fd, &a.sa, &len) < 0)
+		return false;
+	if (a.sa.sa_family == AF_UNIX)
+		return strncmp(e->bound, "ipc://", 6) == 0 && strcmp(a.un.sun_path, e->bound + 6) == 0;
+	address_format(&a.in, text);
+	return port && strncmp(e->bound, "tcp://", 6) == 0 && strcmp(strrchr(text, ':'), port) == 0;
+}
+
+/*
+ * Nobody can connect or send any more: a peer that sees the end of our side closes, and its kernel delivers
+ * what it had taken before that. Our side goes on reading until then.
+ */
+static void begin_drain(struct zmq_listener *z)
+{
+	struct endpoint *in = &z->at[0];
+
+	for (unsigned i = 0; i < HANDLER_ENDPOINTS; i++)
+		if (z->at[i].socket)
+			zmq_unbind(z->at[i].socket, z->at[i].bound);
+	if (z->behaviour->types[0] != ZMQ_PULL)
+		return; /* who asked is answered on the same connection */
+	for (size_t i = 0; i < in->n_peers; i++)
+		if (is_ours(in, in->peer_fds[i]))
+			shutdown(in->peer_fds[i], SHUT_WR);
+}
+
+static bool is_readable(void *socket)
+{
+	int events = 0;
+	size_t size = sizeof(events);
+
+	return zmq_getsockopt(socket, ZMQ_EVENTS, &events, &size) == 0 && (events & ZMQ_POLLIN);
+}
+
+/* Whether all that was sent to us has been passed on. */
+static bool has_drained(struct zmq_listener *z, int64_t since)
+{
+	const struct endpoint *in = &z->at[0];
+	bool pulls = z->behaviour->types[0] == ZMQ_PULL;
+	int64_t now = clock_us(CLOCK_MONOTONIC);
+
+	if (is_readable(in->socket))
+		return false;
+	/* A question may be under way for a moment longer than the last one that came. */
+	return pulls ? in->n_peers == 0 : now - since > 50000;
+}
+
+struct polled {
+	zmq_pollitem_t items[4 + 2 * HANDLER_ENDPOINTS];
+	int n, input, output, subscriptions;
+};
+
+static int add_item(struct polled *p, void *socket, int fd, short events)
+{
+	p->items[p->n] = (zmq_pollitem_t){.socket = socket, .fd = fd, .events = events};
+	return p->n++;
+}
+
+static void make_items(struct zmq_listener *z, struct polled *p)
+{
+	const struct zmq_behaviour *b = z->behaviour;
+
+	*p = (struct polled){.input = -1, .output = -1, .subscriptions = -1};
+	add_item(p, NULL, wakeup_fd(z->wakeup), ZMQ_POLLIN);
+	if (z->zap)
+		add_item(p, z->zap, 0, ZMQ_POLLIN);
+	for (unsigned i = 0; i < HANDLER_ENDPOINTS; i++)
+		if (z->at[i].monitor)
+			add_item(p, z->at[i].monitor, 0, ZMQ_POLLIN);
+	if (z->held_message.any)
+		p->output = add_item(p, z->at[1].socket, 0, ZMQ_POLLOUT);
+	else if (!z->crowded && !z->held)
+		p->input = add_item(p, z->at[0].socket, 0, ZMQ_POLLIN);
+	if (b->types[1] == ZMQ_XPUB)
+		p->subscriptions = add_item(p, z->at[1].socket, 0, ZMQ_POLLIN);
+}
+
+static bool news(const struct zmq_listener *z)
+{
+	return z->room && z->seq < logring_count(z->room->log);
+}
+
+/* Subscribers that were there before the restart are waited for. */
+static void look_at_held(struct zmq_listener *z)
+{
+	_Atomic uint32_t *before = clients_peers(z->shared->clients, z->origin);
+
+	if (z->held && (atomic_load(&z->subscribers) >= atomic_load(before) ||
+			clock_us(CLOCK_MONOTONIC) >= z->held_until))
+		z->held = false;
+	if (!z->held)
+		atomic_store(before, atomic_load(&z->subscribers));
+}
+
+static void serve(struct zmq_listener *z)
+{
+	const struct zmq_behaviour *b = z->behaviour;
+	bool draining = false;
+	int64_t last_input = 0;
+	struct polled p;
+
+	for (;;) {
+		int phase = atomic_load(&z->phase);
+		if (phase == PHASE_QUIT)
+			break;
+		if (phase == PHASE_DRAIN && !draining) {
+			draining = true;
+			z->held = false;
+			begin_drain(z);
+			last_input = clock_us(CLOCK_MONOTONIC);
+		}
+		if (z->held || b->types[1] == ZMQ_XPUB)
+			look_at_held(z);
+		/* Before the room is looked at, or a mark of our own would keep the next one from waking us. */
+		wakeup_take(z->wakeup, ignore_mark, NULL);
+		make_items(z, &p);
+		int timeout = z->crowded ? CROWDED_MS : draining || z->held ? 10 : TICK_MS;
+		if (!z->held && news(z))
+			timeout = 0;
+		zmq_poll(p.items, p.n, timeout);
+		atomic_store_explicit(&z->beat, clock_us(CLOCK_MONOTONIC), memory_order_relaxed);
+		if (p.items[0].revents)
+			wakeup_clear(z->wakeup);
+		if (z->zap)
+			answer_zap(z);
+		for (unsigned i = 0; i < HANDLER_ENDPOINTS; i++)
+			if (z->at[i].monitor)
+				read_monitor(z, &z->at[i]);
+		if (p.subscriptions >= 0 && p.items[p.subscriptions].revents)
+			read_subscriptions(z, z->at[1].socket);
+		bool readable = z->crowded || (p.input >= 0 && p.items[p.input].revents) ||
+				(p.output >= 0 && p.items[p.output].revents);
+		z->crowded = false;
+		if (readable) {
+			b->forward(z, BURST);
+			last_input = clock_us(CLOCK_MONOTONIC);
+		}
+		rooms_kick(z->shared->rooms, &z->kick, z->slot);
+		if (!z->held && news(z))
+			publish(z);
+		if (draining && !z->crowded && !z->held_message.any && has_drained(z, last_input))
+			atomic_store(&z->drained, true);
+	}
+	if (z->held_message.any)
+		zmq_listener_count_dropped(z, 1);
+	if (news(z))
+		publish(z);
+	if (b->types[1] == ZMQ_XPUB)
+		read_subscriptions(z, z->at[1].socket);
+	look_at_held(z);
+}
+
+static void *run(void *arg)
+{
+	struct zmq_listener *z = arg;
+
+	pthread_setname_np(pthread_self(), z->thread_name);
+	serve(z);
+	close_all(z);
+	if (z->room)
+		rooms_leave(z->shared->rooms, z->room, z->slot);
+	z->room = NULL;
+	return NULL;
+}
+
+int zmq_listener_start(struct zmq_listener *z, bool held, const char **ret_why)
+{
+	int r = 0;
+
+	*ret_why = NULL;
+	atomic_store(&z->phase, PHASE_RUN);
+	atomic_store(&z->drained, false);
+	atomic_store(&z->peers, 0);
+	atomic_store(&z->subscribers, 0);
+	zmq_msg_init(&z->message);
+	z->held_message = (struct zmq_held){&z->message, false};
+	z->context = zmq_ctx_new();
+	if (!z->context)
+		return -errno;
+	/* The kernel's limit counts, not libzmq's. */
+	zmq_ctx_set(z->context, ZMQ_MAX_SOCKETS, 1023);
+	if (z->config.n_curve_clients > 0) {
+		z->zap = zmq_socket(z->context, ZMQ_REP);
+		if (!z->zap || zmq_bind(z->zap, "inproc://zeromq.zap.01") < 0)
+			r = -errno;
+	}
+	if (r == 0 && z->config.room[0]) {
+		r = rooms_enter(z->shared->rooms, z->config.room, z->slot, &z->room);
+		if (r == 0)
+			z->seq = logring_count(z->room->log);
+	}
+	for (unsigned i = 0; r == 0 && i < HANDLER_ENDPOINTS; i++)
+		if (z->behaviour->types[i]) {
+			r = open_endpoint(z, i);
+			if (r < 0)
+				*ret_why = z->config.endpoints[i].text;
+		}
+	z->held = held && z->behaviour->types[1] == ZMQ_XPUB;
+	z->held_until = clock_us(CLOCK_MONOTONIC) + HELD_US;
+	atomic_store(&z->beat, clock_us(CLOCK_MONOTONIC));
+	if (r == 0)
+		r = -pthread_create(&z->thread, NULL, run, z);
+	if (r < 0) {
+		close_all(z);
+		if (z->room)
+			rooms_leave(z->shared->rooms, z->room, z->slot);
+		z->room = NULL;
+		return r;
+	}
+	z->started = true;
+	return 0;
+}
+
+bool zmq_listener_join(struct zmq_listener *z, int64_t timeout_us)
+{
+	int64_t until = clock_us(CLOCK_MONOTONIC) + timeout_us;
+
+	while (z->started) {
+		if (pthread_tryjoin_np(z->thread, NULL) == 0)
+			z->started = false;
+		else if (clock_us(CLOCK_MONOTONIC) >= until)
+			return false;
+		else
+			nanosleep(&(struct timespec){.tv_nsec = 200000}, NULL);
+	}
+	return true;
+}

@@ -1,0 +1,440 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""ZeroMQ: request-reply, the relay with and without a room, the pipeline; its clients are C programs (zmqtool.c)."""
+
+import signal
+import socket
+
+from testing import *
+
+TOOL = os.path.abspath(os.path.join(BUILD, "tests/system/zmqtool"))
+
+
+def tool(*args, stdin=b"", env=None, timeout=60):
+    p = subprocess.run([TOOL, *map(str, args)], input=stdin, capture_output=True, timeout=timeout,
+                       env=dict(os.environ, **(env or {})))
+    check(p.returncode == 0, args, p.stdout.decode()[-500:], p.stderr.decode()[-500:])
+    return p.stdout.decode()
+
+
+class Tool:
+    """One that goes on in the background."""
+
+    running = []
+
+    def __init__(self, *args, env=None):
+        self.p = subprocess.Popen([TOOL, *map(str, args)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                  stderr=subprocess.PIPE, env=dict(os.environ, **(env or {})))
+        Tool.running.append(self)
+
+    def say(self, line):
+        self.p.stdin.write(line.encode() + b"\n")
+        self.p.stdin.flush()
+
+    def line(self):
+        return self.p.stdout.readline().decode().rstrip("\n")
+
+    def lines(self, n):
+        return [self.line() for _ in range(n)]
+
+    def end(self, timeout=60):
+        out, err = self.p.communicate(timeout=timeout)
+        check(self.p.returncode == 0, out.decode()[-500:], err.decode()[-500:])
+        return out.decode()
+
+    def kill(self):
+        if self.p.poll() is None:
+            self.p.kill()
+        self.p.wait()
+        for f in (self.p.stdin, self.p.stdout, self.p.stderr):
+            f.close()
+
+
+def cleaned(f):
+    """A test after which no tool is left."""
+    def wrapped():
+        try:
+            f()
+        finally:
+            for t in Tool.running:
+                t.kill()
+            Tool.running.clear()
+    wrapped.__name__ = f.__name__
+    return wrapped
+
+
+def differ(got, expected):
+    """Where two lists part."""
+    equal(len(got), len(expected))
+    for i, (g, e) in enumerate(zip(got, expected)):
+        check(g == e, "number %d is %r instead of %r" % (i, g, e))
+
+
+def zmq_daemon(*modes, rooms='{ name = "lobby"; announce_max = 0; }', more="", **kwargs):
+    """Listeners of these modes; their endpoints are in the daemon's attributes."""
+    d = Daemon(start=False, rooms=rooms, **kwargs)
+    for name in ("reply", "pull", "pub", "tasks_in", "tasks_out"):
+        setattr(d, name, "tcp://127.0.0.1:%d" % free_port())
+    d.listener_texts = {
+        "reply": '{ name = "reply"; type = "zmq"; mode = "reply"; listen = "%s"; %s }' % (d.reply, more),
+        "relay": '{ name = "relay"; type = "zmq"; mode = "relay"; pull = "%s"; pub = "%s"; %s }' % (d.pull, d.pub, more),
+        "bridge": '{ name = "bridge"; type = "zmq"; mode = "relay"; pull = "%s"; pub = "%s"; room = "lobby"; %s }' % (
+            d.pull, d.pub, more),
+        "pipeline": '{ name = "pipe"; type = "zmq"; mode = "pipeline"; pull = "%s"; push = "%s"; %s }' % (
+            d.tasks_in, d.tasks_out, more),
+        "chat": '{ name = "chat"; type = "tcp"; mode = "chat"; listen = "[::]:%d"; room = "lobby"; }' % d.port}
+    d.configure = lambda *modes: d.write_config(rooms=rooms, listeners=", ".join(d.listener_texts[m] for m in modes))
+    d.configure(*modes)
+    d.start()
+    return d
+
+
+def subscribers(d, n, name=None):
+    """Waits until so many peers are there, and a moment longer for their subscriptions."""
+    wait_for(lambda: sum(c.get("peers", 0) for c in d.json("list", "clients") if name in (None, c["listener"])) >= n)
+    time.sleep(0.2)
+
+
+@test
+@cleaned
+def requests_are_answered():
+    d = zmq_daemon("reply")
+    n = 100 if SCALE >= 1 else 30
+    equal(tool("req", d.reply, n, 20, 64), "%d answers\n" % (n * 20))
+    equal(tool("req", d.reply, 3, 10, 200000), "30 answers\n")
+    equal(tool("dealer", d.reply, 500), "500 answers\n")
+    listener = d.json("list", "listeners")[0]
+    equal((listener["accepted"], listener["received"]), (n + 4, n * 20 + 530))
+    equal([t for t in d.threads() if t.startswith("chatd/z")], ["chatd/z0"])
+    check("chatd/z0" in [w["name"] for w in d.json("status")["workers"]])
+
+
+@test
+@cleaned
+def thousands_ask_at_once():
+    d = zmq_daemon("reply")
+    n = 1000 if SCALE >= 1 else 200
+    equal(tool("req", d.reply, n, 3, 32, timeout=120), "%d answers\n" % (n * 3))
+
+
+@test
+@cleaned
+def the_weather():
+    """Subscribers get what begins with their filter, and nothing else."""
+    d = zmq_daemon("relay")
+    rounds = 200
+    subs = {zip_code: Tool("sub", d.pub, zip_code, rounds) for zip_code in ("10001", "10005", "10009")}
+    everything = Tool("sub", d.pub, "", rounds * 10)
+    subscribers(d, 4)
+    tool("weather", d.pull, rounds)
+    expected = ["%d %d" % (i % 40 - 10, 30 + i % 50) for i in range(rounds)]
+    for zip_code, s in subs.items():
+        equal(s.end().splitlines(), ["%s %s" % (zip_code, e) for e in expected])
+    equal(len(everything.end().splitlines()), rounds * 10)
+    client = d.json("list", "clients")[0]
+    equal((client["listener"], client["messages_in"], client["messages_out"]), ("relay", rounds * 10, rounds * 10))
+
+
+@test
+@cleaned
+def multipart_messages_stay_whole():
+    d = zmq_daemon("relay")
+    s = Tool("sub", d.pub, "", 4)
+    subscribers(d, 1)
+    messages = ["one", "topic\tbody", "a\tb\tc\td\t\tf", "\t\tempty first"]
+    tool("push", d.pull, stdin="".join(m + "\n" for m in messages).encode())
+    equal(s.end().splitlines(), messages)
+
+
+@test
+@cleaned
+def push_and_sub_by_polling():
+    """Two people who each have a PUSH and a SUB socket."""
+    d = zmq_daemon("bridge", "chat")
+    a, b = Tool("talk", d.pull, d.pub, "lobby"), Tool("talk", d.pull, d.pub, "lobby")
+    subscribers(d, 4)
+    a.say("hello")
+    equal((a.line(), b.line()), ("lobby\tbridge: hello", "lobby\tbridge: hello"))
+    b.say("hi")
+    equal((a.line(), b.line()), ("lobby\tbridge: hi", "lobby\tbridge: hi"))
+
+
+@test
+@cleaned
+def the_room_is_bridged_both_ways():
+    d = zmq_daemon("bridge", "chat")
+    alice = d.join(nick="alice")
+    room, raw = Tool("sub", d.pub, "lobby", 5), Tool("sub", d.pub, "10001", 1)
+    subscribers(d, 2)
+    alice.send("hello there\n")
+    equal(room.line(), "lobby\talice: hello there")
+    tool("push", d.pull, stdin=b"10001 21 40\ncarol\thi\nalice\tnot me\na\tb\tc\nbad \x1b[31m\n")
+    alice.expect("bridge: 10001 21 40\ncarol: hi\nbridge: bad \ufffd[31m\n")
+    equal(room.lines(3), ["lobby\tbridge: 10001 21 40", "lobby\tcarol: hi", "lobby\tbridge: bad \ufffd[31m"])
+    equal(raw.line(), "10001 21 40")  # unchanged as well, for whoever subscribes to it
+    # Nobody speaks for somebody who is here, and nothing comes back as a new message.
+    alice.send("the end\n")
+    equal(alice.expect("alice: the end\n"), b"alice: the end\n")
+    equal(room.line(), "lobby\talice: the end")
+    equal(d.metric("messages_total"), 5)
+    # Over-long texts and others that are no line are refused, and counted.
+    before = d.metric("lines_refused_total")
+    tool("push", d.pull, stdin=b"x" * 5000 + b"\nok\n")
+    alice.expect("bridge: ok\n")
+    equal(d.metric("lines_refused_total"), before + 1)
+
+
+@test
+@cleaned
+def tcp_udp_and_zeromq_see_the_same():
+    d = zmq_daemon("bridge", "chat")
+    port = free_port(socket.SOCK_DGRAM)
+    d.listener_texts["udp"] = '{ name = "udp"; type = "udp"; mode = "registry"; listen = "127.0.0.1:%d"; room = "lobby"; }' % port
+    d.configure("bridge", "chat", "udp")
+    equal(d.ctl("reload"), (0, "", ""))
+    device = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    device.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 21)
+    device.connect(("127.0.0.1", port))
+    device.settimeout(10)
+    device.send(b"#REG device")
+    equal(device.recv(100), b"#OK device 300\n")
+    alice = d.join(nick="alice")
+    n = 50
+    z = Tool("sub", d.pub, "lobby", 3 * n + 1)
+    subscribers(d, 1)
+    p = Tool("push", d.pull)
+    for i in range(n):
+        alice.send("a%d\n" % i)
+        device.send(b"d%d" % i)
+        p.say("z%d" % i)
+        time.sleep(0.001)
+    wait_for(lambda: d.metric("messages_total") >= 3 * n)
+    alice.send("the end\n")
+    tcp = [l for l in alice.expect("alice: the end\n").decode().splitlines() if ": " in l and not l.startswith("*")]
+    udp = []
+    while not udp or udp[-1] != "alice: the end":
+        udp.append(device.recv(65536).decode().rstrip("\n"))
+    zmq = [l.split("\t", 1)[1] for l in z.lines(3 * n + 1)]
+    equal(len(tcp), 3 * n + 1)
+    equal(udp[-(3 * n + 1):], tcp)
+    equal(zmq, tcp)
+    for who, letter in (("alice", "a"), ("device", "d"), ("bridge", "z")):
+        equal([l for l in tcp if l.startswith("%s: %s" % (who, letter))], ["%s: %s%d" % (who, letter, i) for i in range(n)])
+
+
+@test
+@cleaned
+def work_is_spread():
+    d = zmq_daemon("pipeline")
+    n = 100000 if SCALE >= 1 else 10000
+    results = "tcp://127.0.0.1:%d" % free_port()
+    sink = Tool("sink", "@" + results, n)
+    workers = [Tool("worker", d.tasks_out, results) for _ in range(4)]
+    subscribers(d, 4)
+    started = time.monotonic()
+    tool("ventilator", d.tasks_in, n)
+    equal(sink.end(120), "%d results\n" % n)
+    note("%d tasks by 4 workers in %.2f s" % (n, time.monotonic() - started))
+    counts = [int(w.end()) for w in workers]
+    equal(sum(counts), n)
+    check(min(counts) > n / 8, counts)
+
+
+@test
+@cleaned
+def work_waits_for_a_worker():
+    d = zmq_daemon("pipeline", more="high_water_mark = 100;")
+    ventilator = Tool("ventilator", d.tasks_in, 200000, 500)
+    time.sleep(1.0)
+    # Nobody works: the ventilator is held back, and chatd stays small.
+    check(ventilator.p.poll() is None, "the ventilator got rid of everything")
+    check(d.json("list", "listeners")[0]["received"] <= 1)
+    results = "tcp://127.0.0.1:%d" % free_port()
+    sink = Tool("sink", "@" + results, 200000)
+    Tool("worker", d.tasks_out, results)
+    equal(sink.end(120), "200000 results\n")
+
+
+@test
+@cleaned
+def a_restart_loses_nothing_that_was_pushed():
+    d = zmq_daemon("bridge", "chat", more="high_water_mark = 100000;")
+    alice = d.join(nick="alice")
+    rounds = 5 if SCALE >= 1 else 2
+    s = Tool("sub", d.pub, "n", 2000 * rounds)
+    subscribers(d, 1)
+    p = Tool("push", d.pull)
+    n = 0
+    for _ in range(rounds):
+        for i in range(2000):
+            p.say("n%d" % n)
+            n += 1
+            if i == 1000:
+                p.p.stdin.flush()
+                d.signal(signal.SIGUSR2)
+        wait_for(lambda: d.ctl("status")[0] == 0)
+        alice.expect("bridge: n%d\n" % (n - 1))
+    p.p.stdin.close()
+    got = s.lines(2000 * rounds)
+    differ(got, ["n%d" % i for i in range(2000 * rounds)])
+
+
+@test
+@cleaned
+def a_stop_passes_on_what_is_there():
+    # A PUB socket drops what goes beyond its high-water mark, here as everywhere.
+    d = zmq_daemon("relay", more="high_water_mark = 100000;")
+    s = Tool("sub", d.pub, "", 20000)
+    subscribers(d, 1)
+    tool("push", d.pull, stdin=b"".join(b"%d\n" % i for i in range(20000)))
+    d.stop()
+    differ(s.lines(20000), [str(i) for i in range(20000)])
+    check(re.search(r"3 workers ended\n.*stopped", d.log(), re.S), d.log())
+
+
+@test
+@cleaned
+def ipc_ipv6_and_several_at_once():
+    d = zmq_daemon("reply", "relay", "pipeline")
+    path = os.path.join(d.dir, "relay")
+    d.listener_texts["relay"] = '{ name = "relay"; type = "zmq"; mode = "relay"; pull = "ipc://%s.pull"; pub = "ipc://%s.pub"; }' % (
+        path, path)
+    six = free_port()
+    d.listener_texts["six"] = '{ name = "six"; type = "zmq"; mode = "reply"; listen = "tcp://[::1]:%d"; }' % six
+    star = free_port()
+    d.listener_texts["star"] = '{ name = "star"; type = "zmq"; mode = "reply"; listen = "tcp://*:%d"; }' % star
+    d.configure("reply", "relay", "pipeline", "six", "star")
+    equal(d.ctl("reload"), (0, "", ""))
+    equal(tool("req", "tcp://[::1]:%d" % six, 2, 2, 10), "4 answers\n")
+    equal(tool("req", "tcp://[::1]:%d" % star, 2, 2, 10), "4 answers\n")
+    equal(tool("req", "tcp://127.0.0.1:%d" % star, 2, 2, 10), "4 answers\n")
+    equal(tool("req", d.reply, 2, 2, 10), "4 answers\n")
+    s = Tool("sub", "ipc://%s.pub" % path, "", 1)
+    subscribers(d, 1, "relay")
+    tool("push", "ipc://%s.pull" % path, stdin=b"by path\n")
+    equal(s.line(), "by path")
+    # Again with another high-water mark, at the same paths and ports.
+    d.listener_texts["relay"] = d.listener_texts["relay"].replace("}", " high_water_mark = 5000; }")
+    d.listener_texts["six"] = d.listener_texts["six"].replace("}", " high_water_mark = 5000; }")
+    d.configure("relay", "six")
+    equal(d.ctl("reload"), (0, "", ""))
+    equal(tool("req", "tcp://[::1]:%d" % six, 2, 2, 10), "4 answers\n")
+    s = Tool("sub", "ipc://%s.pub" % path, "", 1)
+    subscribers(d, 1, "relay")
+    tool("push", "ipc://%s.pull" % path, stdin=b"again\n")
+    equal(s.line(), "again")
+    equal(len([t for t in d.threads() if t.startswith("chatd/z")]), 2)
+
+
+@test
+@cleaned
+def sockets_from_systemd():
+    d = Daemon(start=False)
+    ports = [free_port() for _ in range(3)]
+    passed = []
+    for port, name in zip(ports, ("relay.pull", "by-address", "reply")):
+        s = socket.socket(socket.AF_INET)
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        s.bind(("127.0.0.1", port))
+        s.listen(100)
+        passed.append(s)
+        d.passed.append((fcntl.fcntl(s.fileno(), fcntl.F_DUPFD_CLOEXEC, 300), name))
+    d.write_config(listeners="""
+      { name = "relay"; type = "zmq"; mode = "relay"; pull = "tcp://127.0.0.1:%d"; pub = "tcp://127.0.0.1:%d"; },
+      { name = "reply"; type = "zmq"; mode = "reply"; listen = "tcp://127.0.0.1:%d"; }""" % tuple(ports))
+    client = Tool("req", "tcp://127.0.0.1:%d" % ports[2], 5, 5, 10)  # before chatd is there
+    d.start()
+    equal(client.end(), "25 answers\n")
+    equal({l["name"]: l["socket"] for l in d.json("list", "listeners")}, {"relay": "systemd", "reply": "systemd"})
+    s = Tool("sub", "tcp://127.0.0.1:%d" % ports[1], "", 1)
+    subscribers(d, 1, "relay")
+    tool("push", "tcp://127.0.0.1:%d" % ports[0], stdin=b"through\n")
+    equal(s.line(), "through")
+    for s in passed:
+        s.close()
+
+
+@test
+@cleaned
+def curve_lets_in_who_is_on_the_list():
+    server, friend, stranger = (tool("keys").split() for _ in range(3))
+    d = zmq_daemon("reply", more='curve_secret_key = "%s"; curve_clients = ( "%s" );' % (server[1], friend[0]))
+
+    def env(keys):
+        return {"CURVE_SERVER": server[0], "CURVE_PUBLIC": keys[0], "CURVE_SECRET": keys[1]}
+
+    equal(tool("req", d.reply, 2, 5, 10, env=env(friend)), "10 answers\n")
+    t = Tool("req", d.reply, 1, 1, 10, env=env(stranger))
+    plain = Tool("req", d.reply, 1, 1, 10)
+    wait_for(lambda: d.json("list", "listeners")[0]["ignored"] >= 2)
+    check(t.p.poll() is None and plain.p.poll() is None)
+    equal(tool("req", d.reply, 2, 5, 10, env=env(friend)), "10 answers\n")
+    # Without a list, whoever knows the public key.
+    d.listener_texts["reply"] = re.sub(r"curve_clients = .*?;", "", d.listener_texts["reply"])
+    d.configure("reply")
+    equal(d.ctl("reload"), (0, "", ""))
+    equal(tool("req", d.reply, 2, 5, 10, env=env(stranger)), "10 answers\n")
+    code, out, _ = d.ctl("keys")
+    equal(code, 0)
+    check(re.search(r"public key +\S{40}\nsecret key +\S{40}\n", out), out)
+
+
+@test
+@cleaned
+def mistakes_have_a_line():
+    d = zmq_daemon("reply")
+    for listener, expected in (
+            ('mode = "reply"; listen = "tcp://nowhere:5";', 'listen must be an endpoint'),
+            ('mode = "reply"; listen = "udp://127.0.0.1:5";', 'listen must be an endpoint'),
+            ('mode = "relay"; pull = "tcp://127.0.0.1:5";', 'needs pub ='),
+            ('mode = "relay"; pull = "tcp://127.0.0.1:5"; pub = "tcp://127.0.0.1:5";', 'must be different'),
+            ('mode = "reply"; listen = "tcp://127.0.0.1:5"; pub = "tcp://127.0.0.1:6";', 'has no pub'),
+            ('mode = "reply"; listen = "tcp://127.0.0.1:5"; room = "lobby";', 'has no room'),
+            ('mode = "reply"; listen = "tcp://127.0.0.1:5"; curve_secret_key = "short";', 'must be a CURVE key of 40'),
+            ('mode = "reply"; listen = "tcp://127.0.0.1:5"; high_water_mark = 0;', 'whole number from 1')):
+        d.write_config(listeners='{ name = "z"; type = "zmq";\n %s }' % listener)
+        code, _, err = d.ctl("check", d.config)
+        check(code == 1 and expected in err and re.search(r"chatd.conf:\d+: ", err), listener, err)
+        code, _, err = d.ctl("reload")
+        check(code == 1 and expected in err, listener, err)
+    # What only shows when it is tried: a port that is taken, a directory that isn't there.
+    taken = socket.socket()
+    taken.bind(("127.0.0.1", 0))
+    taken.listen(1)
+    for endpoint in ("tcp://127.0.0.1:%d" % taken.getsockname()[1], "ipc:///no/such/directory/socket"):
+        d.write_config(listeners='{ name = "z"; type = "zmq"; mode = "reply"; listen = "%s"; }' % endpoint)
+        code, _, err = d.ctl("reload")
+        check(code == 1 and endpoint in err, err)
+    equal(tool("req", d.reply, 2, 2, 10), "4 answers\n")
+    taken.close()
+
+
+@test
+@cleaned
+def garbage_costs_nothing():
+    d = zmq_daemon("reply", "relay")
+    rng = __import__("random").Random(1)
+    reply = ("127.0.0.1", int(d.reply.rsplit(":", 1)[1]))
+    before, fds = d.cpu(), d.fds()
+    half = []
+    for i in range(300):
+        s = socket.create_connection(reply)
+        try:
+            s.send([b"GET / HTTP/1.0\r\n\r\n", bytes(rng.randrange(256) for _ in range(200)), b"\xff", b"\xff" + b"\0" * 8,
+                    b"\xff\0\0\0\0\0\0\0\1\x7f\3"][i % 5])
+        except OSError:
+            pass
+        if i % 10 == 0:
+            half.append(s)
+        else:
+            s.close()
+    equal(tool("req", d.reply, 10, 10, 64), "100 answers\n")
+    wait_for(lambda: d.json("list", "listeners")[0]["ignored"] > 50)
+    # Whoever says half a greeting and waits is sent away.
+    wait_for(lambda: d.fds() < fds + 5, 20, "the half greetings' end")
+    check(d.cpu() - before < 5, d.cpu() - before)
+    for s in half:
+        s.close()
+
+
+main()
