@@ -640,6 +640,14 @@ static void read_slow(struct reader *rd, const config_setting_t *s, void *to)
 	((struct config *)to)->slow = strcmp(v, "skip") == 0 ? SLOW_SKIP : SLOW_DISCONNECT;
 }
 
+static void read_io_uring(struct reader *rd, const config_setting_t *s, void *to)
+{
+	if (config_setting_type(s) != CONFIG_TYPE_BOOL)
+		complain(rd, s, "io_uring must be true or false");
+	else
+		((struct config *)to)->io_uring = config_setting_get_bool(s);
+}
+
 static void read_log_level(struct reader *rd, const config_setting_t *s, void *to)
 {
 	const char *v = get_string(rd, s, "\"error\", \"warning\", \"notice\", \"info\" or \"debug\"");
@@ -752,6 +760,7 @@ static const struct key keys[] = {
     {"drain_timeout", read_drain_timeout},
     {"slow", read_slow},
     {"log_level", read_log_level},
+    {"io_uring", read_io_uring},
     {"rooms", read_rooms},
     {"room_defaults", read_room_defaults},
     {"listeners", read_listeners},
@@ -798,6 +807,7 @@ static int read_config(config_t *lib, struct reader *rd, struct config **ret)
 	    .drain_timeout_us = 5000000,
 	    .slow = SLOW_SKIP,
 	    .log_level = LOG_INFO,
+	    .io_uring = true,
 	    .room_defaults = {.log_size = 1 << 20, .history = 20, .announce_max = 100},
 	    .max_clients = 100000,
 	    .max_clients_per_address = 1000,

@@ -58,6 +58,7 @@ struct config {
 	int64_t drain_timeout_us;
 	enum slow_policy slow;
 	int log_level;
+	bool io_uring; /* use it where the kernel allows it */
 
 	struct room_config *rooms;
 	size_t n_rooms;

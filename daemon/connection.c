@@ -300,6 +300,7 @@ static void close_now(struct connection *c)
 		memfd_release(clients_inbox(shared->clients, c->client), CLIENT_IN_SIZE);
 	clients_release(shared->clients, c->client);
 	FAULT("close-release");
+	sender_forget(worker_sender(c->w), c->fd);
 	close(c->fd);
 	c->fd = -1;
 	limits_give(shared->limits, &c->address);

@@ -22,9 +22,13 @@ struct send_op {
 	void *user;	/* the caller's */
 };
 
+/* io_uring: use it if the kernel allows it. Returns 0 or -ENOMEM. */
 int sender_new(bool io_uring, struct sender **ret);
 void sender_free(struct sender *s);
+/* "io_uring" or "send". */
 const char *sender_name(const struct sender *s);
+/* Before a socket that was sent to is closed: the ring may hold it, too. */
+void sender_forget(struct sender *s, int fd);
 /* Performs up to SENDER_BATCH sends, none of which waits. */
 void sender_run(struct sender *s, struct send_op *ops, size_t n);
 

@@ -127,6 +127,8 @@ json_t *server_takeover_json(struct server *s)
 
 static void note_what_waits(const struct config *old, const struct config *new)
 {
+	if (old->io_uring != new->io_uring)
+		log_notice("io_uring changes at the next restart");
 	if (old->workers != new->workers)
 		log_notice("the number of workers changes at the next restart");
 	if (strcmp(old->control_socket, new->control_socket) != 0 ||

@@ -88,7 +88,7 @@ int worker_new(struct shared *shared, unsigned index, const struct config *confi
 	if (r == 0 && (!w->members || !w->by_index))
 		r = -ENOMEM;
 	if (r == 0)
-		r = sender_new(true, &w->sender);
+		r = sender_new(config->io_uring, &w->sender);
 	if (r == 0)
 		r = worker_watch(w, wakeup_fd(w->wakeup), EPOLLIN, &w->wakeup_source);
 	if (r < 0) {

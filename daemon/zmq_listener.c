@@ -647,7 +647,8 @@ static void serve(struct zmq_listener *z)
 		}
 		if (z->held || b->types[1] == ZMQ_XPUB)
 			look_at_held(z);
-		/* Before the room is looked at, or a mark of our own would keep the next one from waking us. */
+		/* Before the room is looked at, or a mark of our own would keep the next one from waking us.
+		 */
 		wakeup_take(z->wakeup, ignore_mark, NULL);
 		make_items(z, &p);
 		int timeout = z->crowded ? CROWDED_MS : draining || z->held ? 10 : TICK_MS;

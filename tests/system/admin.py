@@ -26,7 +26,7 @@ def status_and_lists():
     check(re.search(r"^lobby          1 +\d+  named   4\.2 MB  yes$", out, re.M), out)
     check(re.search(r"^sensors        0 +0  raw     4\.2 MB  yes$", out, re.M), out)
     code, out, err = d.ctl("list", "listeners")
-    check(re.search(r"^chat      tcp   chat  \[::\]:%d +lobby         1  own$" % d.port, out, re.M), out)
+    check(re.search(r"^chat      tcp   chat  \[::\]:%d +lobby         1 +0 +0 +0  own$" % d.port, out, re.M), out)
     rooms = d.json("list", "rooms")
     equal([(r["name"], r["members"], r["format"]) for r in rooms], [("lobby", 1, "named"), ("sensors", 0, "raw")])
 

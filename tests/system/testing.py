@@ -23,6 +23,8 @@ CHATD = os.path.abspath(os.path.join(BUILD, "chatd"))
 CHATCTL = os.path.abspath(os.path.join(BUILD, "chatctl"))
 # Sanitizers make everything slower; CHATD_TEST_SCALE < 1 makes the big tests smaller.
 SCALE = float(os.environ.get("CHATD_TEST_SCALE", "1"))
+# Both ways of sending go through the same tests.
+IO_URING = os.environ.get("CHATD_TEST_IO_URING", "true")
 WELCOME = re.compile(rb"\* Welcome, (\S+)\. You are in (\S+); /help lists the commands\.\n")
 
 
@@ -145,6 +147,7 @@ class Daemon:
         self.status = None
         self.ready = False
         self.notify = None
+        self.notify_lock = threading.Lock()
         self.status_text = ""
         self.stored = {}  # name -> list of fds
         self.passed = []  # sockets from "systemd": (fd, name)
@@ -171,15 +174,26 @@ class Daemon:
             f.write("""
 workers = %d;
 log_level = "debug";
+io_uring = %s;
 rooms = ( %s );
 listeners = ( %s );
 %s
 control: { socket = "%s"; group = "chatd"; };
-""" % (self.workers, rooms or '{ name = "lobby"; }', listeners, extra, self.socket))
+""" % (self.workers, IO_URING, rooms or '{ name = "lobby"; }', listeners, extra, self.socket))
 
     # --- the service manager's part ---
 
     def drain_notify(self):
+        with self.notify_lock:
+            self.drain_notify_locked()
+
+    def keep_draining(self):
+        """A service manager is always there; a full queue would hold chatd up."""
+        while self in Daemon.running:
+            self.drain_notify()
+            time.sleep(0.002)
+
+    def drain_notify_locked(self):
         while self.notify:
             try:
                 data, anc, flags, _ = self.notify.recvmsg(8192, socket.CMSG_SPACE(64 * 4),
@@ -199,7 +213,10 @@ control: { socket = "%s"; group = "chatd"; };
                 self.status_text = fields["STATUS"]
             name = fields.get("FDNAME", "stored")
             if fields.get("FDSTORE") == "1" and self.store:
-                self.stored.setdefault(name, []).extend(fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 300) for fd in fds)
+                # As systemd does it: what is there already is not stored again.
+                known = {os.fstat(fd).st_ino for kept in self.stored.values() for fd in kept}
+                self.stored.setdefault(name, []).extend(fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 300) for fd in fds
+                                                        if os.fstat(fd).st_ino not in known)
             if fields.get("FDSTOREREMOVE") == "1":
                 for fd in self.stored.pop(name, []):
                     os.close(fd)
@@ -218,6 +235,8 @@ control: { socket = "%s"; group = "chatd"; };
             self.notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
             self.notify.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
             self.notify.bind(os.path.join(self.dir, "notify"))
+            if self.store:
+                threading.Thread(target=self.keep_draining, daemon=True).start()
         self.drain_notify()
         self.ready = False
         env = dict(os.environ, **self.env)
@@ -330,8 +349,10 @@ control: { socket = "%s"; group = "chatd"; };
         for c in self.clients:
             c.close()
         self.forget_store()
-        if self.notify:
-            self.notify.close()
+        with self.notify_lock:
+            if self.notify:
+                self.notify.close()
+            self.notify = None
         for fd, _ in self.passed:
             os.close(fd)
         shutil.rmtree(self.dir, ignore_errors=True)

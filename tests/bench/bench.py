@@ -1,0 +1,393 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""
+./dev bench [--runs N] [--seconds S] [SHAPE...]: chatd beside its peers, in turn, under the same load.
+
+Prints a table for each shape (median, and from min to max, of the runs) with ratios to chatd, and writes
+build/bench/results.json, which plot() turns into docs/fanout.svg with --plot.
+"""
+
+import argparse
+import json
+import os
+import re
+import resource
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
+BUILD = os.path.join(ROOT, "build")
+TICK = os.sysconf("SC_CLK_TCK")
+options = None
+used = set()
+
+
+def free_port():
+    while True:
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            port = 10000 + s.getsockname()[1] % 20000
+        with socket.socket() as s, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as u:
+            try:
+                s.bind(("127.0.0.1", port))
+                u.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        if port not in used:
+            used.add(port)
+            return port
+
+
+def cpu(pid):
+    """Seconds of user and system time so far."""
+    with open("/proc/%d/stat" % pid) as f:
+        fields = f.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / TICK
+
+
+def memory(pid):
+    """Resident bytes, shared memory included."""
+    with open("/proc/%d/status" % pid) as f:
+        return int(re.search(r"VmRSS:\s+(\d+)", f.read()).group(1)) * 1024
+
+
+class Server:
+    """A server process with what it needs, ended by its pid."""
+
+    def __init__(self, name, *command, port=None, protocol=None, config=None, ready_port=None):
+        self.name, self.port, self.protocol = name, port, protocol or name
+        self.dir = tempfile.mkdtemp(prefix="chatd-bench-")
+        if config:
+            with open(os.path.join(self.dir, "config"), "w") as f:
+                f.write(config.replace("DIR", self.dir))
+        self.p = subprocess.Popen([c.replace("DIR", self.dir) for c in command], cwd=self.dir,
+                                  stdout=subprocess.DEVNULL, stderr=open(os.path.join(self.dir, "log"), "wb"))
+        for _ in range(200):
+            with socket.socket() as s:
+                if ready_port is None or s.connect_ex(("127.0.0.1", ready_port)) == 0:
+                    break
+            if self.p.poll() is not None:
+                raise SystemExit("%s does not start: %s" % (name, open(os.path.join(self.dir, "log")).read()[-500:]))
+            time.sleep(0.05)
+        time.sleep(0.2)
+
+    def close(self):
+        self.p.terminate()
+        try:
+            self.p.wait(10)
+        except subprocess.TimeoutExpired:
+            self.p.kill()
+            self.p.wait()
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+
+def chatd(name="chatd", workers=1, listeners=None, more=""):
+    port = free_port()
+    return Server(name, BUILD + "/chatd", "-c", "DIR/config", port=port, protocol="chatd", ready_port=port, config="""
+workers = %d; drain_timeout = 0.0; log_level = "error"; %s
+rooms = ( { name = "lobby"; announce_max = 0; } );
+room_defaults: { log_size = "4M"; };
+limits: { max_clients_per_address = 0; max_rooms = 8000; };
+listeners = ( { name = "chat"; type = "tcp"; mode = "chat"; listen = "127.0.0.1:%d"; } %s );
+control: { socket = "DIR/socket"; };""" % (workers, more, port, listeners or ""))
+
+
+def chatd_one():
+    return chatd("chatd, 1 worker", 1)
+
+
+def chatd_two():
+    return chatd("chatd, 2 workers", 2)
+
+
+def chatd_plain():
+    return chatd("chatd, by send()", 1, more="io_uring = false;")
+
+
+def nats():
+    port = free_port()
+    return Server("nats-server", "nats-server", "-a", "127.0.0.1", "-p", str(port), port=port, protocol="nats", ready_port=port)
+
+
+def redis():
+    port = free_port()
+    return Server("redis-server", "redis-server", "DIR/config", port=port, protocol="redis", ready_port=port, config="""
+port %d
+bind 127.0.0.1
+save ""
+protected-mode no
+maxclients 20000
+client-output-buffer-limit pubsub 0 0 0
+""" % port)
+
+
+def mosquitto():
+    port = free_port()
+    return Server("mosquitto", "mosquitto", "-c", "DIR/config", port=port, protocol="mqtt", ready_port=port, config="""
+listener %d 127.0.0.1
+allow_anonymous true
+max_queued_messages 0
+max_inflight_messages 0
+""" % port)
+
+
+def ncat():
+    port = free_port()
+    return Server("ncat --broker", "ncat", "-l", "127.0.0.1", str(port), "--broker", "-m", "12000", port=port, protocol="ncat")
+
+
+def bare_tcp():
+    port = free_port()
+    return Server("limit: bare send() loop", BUILD + "/tests/bench/bare", "tcp", str(port), port=port, protocol="bare")
+
+
+def bare_echo():
+    port = free_port()
+    return Server("limit: bare epoll echo", BUILD + "/tests/bench/bare", "echo", str(port), port=port)
+
+
+def bare_udp():
+    port = free_port()
+    return Server("limit: bare sendto() loop", BUILD + "/tests/bench/bare", "udp", str(port), port=port)
+
+
+def chatd_echo():
+    echo = free_port()
+    s = chatd("chatd", 1, ', { name = "echo"; type = "tcp"; mode = "echo"; listen = "127.0.0.1:%d"; }' % echo)
+    s.port = echo
+    return s
+
+
+def chatd_udp():
+    port = free_port()
+    s = chatd("chatd", 1, ', { name = "udp"; type = "udp"; mode = "registry"; listen = "127.0.0.1:%d"; room = "lobby"; }' % port)
+    s.port = port
+    return s
+
+
+class Load:
+    """One run of a load program against a server; cpu is the server's during it."""
+
+    def __init__(self, server, *args, program="load"):
+        p = subprocess.Popen([BUILD + "/tests/bench/" + program, *map(str, args)], stdin=subprocess.PIPE,
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        try:
+            if p.stdout.readline() != "ready\n":
+                raise SystemExit("%s: %s" % (server.name, p.stderr.read()))
+            before = cpu(server.p.pid)
+            p.stdin.write("\n")
+            p.stdin.flush()
+            line = p.stdout.readline()
+            self.cpu = cpu(server.p.pid) - before
+            self.memory = memory(server.p.pid)
+            if not line:
+                raise SystemExit("%s: %s" % (server.name, p.stderr.read()))
+            self.result = json.loads(line)
+        finally:
+            p.kill()
+            p.wait()
+        self.rate = self.result["deliveries"] / self.result["seconds"]
+        self.cost = self.cpu / self.result["deliveries"] * 1e6 if self.result["deliveries"] else float("nan")
+
+
+results = {}
+
+
+def spread(values, form):
+    m = statistics.median(values)
+    return (form + " (" + form + "-" + form + ")") % (m, min(values), max(values))
+
+
+def shape(title, servers, load, columns, reference=0):
+    """Runs each server in turn, several times over, and prints the table. columns: (head, function of a Load, format)."""
+    print("\n## " + title)
+    runs = {}
+    for run in range(options.runs):
+        for make in servers:
+            s = make()
+            try:
+                runs.setdefault(s.name, []).append(load(s))
+            finally:
+                s.close()
+    names = list(runs)
+    head = ["%-26s" % "server"] + ["%26s  %7s" % (c[0], "ratio") for c in columns]
+    print("  ".join(head))
+    table = {}
+    base = [statistics.median(c[1](l) for l in runs[names[reference]]) for c in columns]
+    for name in names:
+        row = ["%-26s" % name]
+        for c, b in zip(columns, base):
+            values = [c[1](l) for l in runs[name]]
+            m = statistics.median(values)
+            row.append("%26s  %7.2f" % (spread(values, c[2]), m / b if b else float("nan")))
+            table.setdefault(name, {})[c[0]] = values
+        print("  ".join(row), flush=True)
+    results[title] = table
+    os.makedirs(BUILD + "/bench", exist_ok=True)
+    with open(BUILD + "/bench/results.json", "w") as f:
+        json.dump(results, f, indent=1)
+
+
+RATE = ("M deliveries/s", lambda l: l.rate / 1e6, "%.2f")
+COST = ("CPU us/delivery", lambda l: l.cost, "%.3f")
+P50 = ("p50 ms", lambda l: l.result["p50"] * 1e3, "%.2f")
+P99 = ("p99 ms", lambda l: l.result["p99"] * 1e3, "%.2f")
+PEERS = [nats, redis, mosquitto, ncat]
+
+
+def fanout(rooms, publishers, subscribers, size, window, rate=0, slow=0):
+    return lambda s: Load(s, "fanout", s.protocol, s.port, rooms, publishers, subscribers, size, window, rate,
+                          options.seconds, slow)
+
+
+def shape_a():
+    shape("(a) 1 publisher -> 1000 subscribers, 64 bytes, 1000 in flight", [chatd_one, chatd_two, chatd_plain] + PEERS,
+          fanout(1, 1, 1000, 64, 1000), [RATE, COST])
+
+
+def shape_b():
+    shape("(b) 1 -> 1000, one message at a time", [chatd_one, chatd_two, chatd_plain, bare_tcp] + PEERS,
+          fanout(1, 1, 1000, 64, 1), [RATE, COST, P50])
+
+
+def shape_c():
+    shape("(c) 50 -> 1000, 1000 in flight", [chatd_one, chatd_two] + PEERS, fanout(1, 50, 1000, 64, 1000), [RATE, COST])
+
+
+def shape_d():
+    shape("(d) 100 clients who all talk", [chatd_one, chatd_two, ncat], fanout(1, 100, 0, 64, 1000), [RATE, COST])
+
+
+def shape_e():
+    shape("(e) 1000 rooms of 10", [chatd_one, chatd_two, nats, redis], fanout(1000, 1, 9, 64, 10), [RATE, COST])
+
+
+def shape_f():
+    for n in (10, 100, 1000, 8000):
+        shape("(f) 1 -> %d, one message at a time" % n, [chatd_one, nats, redis], fanout(1, 1, n, 64, 1), [RATE, COST])
+
+
+def shape_g():
+    shape("(g) latency to the last of 1000 at 10 messages/s", [chatd_one, chatd_two] + PEERS,
+          lambda s: Load(s, "fanout", s.protocol, s.port, 1, 1, 1000, 64, 1, 10, max(options.seconds, 5), 0), [P50, P99])
+
+
+def shape_h():
+    for n in (1, 1000):
+        shape("(h) echo, %d connections" % n, [chatd_echo, bare_echo],
+              lambda s: Load(s, "echo", s.port, n, 64, options.seconds), [RATE, COST])
+
+
+def shape_i():
+    def idle(s):
+        before = memory(s.p.pid)
+        p = subprocess.Popen([BUILD + "/tests/bench/load", "idle", s.protocol, str(s.port), "8000", "4"], stdout=subprocess.PIPE,
+                             stdin=subprocess.PIPE, text=True)
+        r = json.loads(p.stdout.readline())
+        time.sleep(3)
+        r["kB"] = (memory(s.p.pid) - before) / 1024 / r["deliveries"]
+        p.kill()
+        p.wait()
+        l = type("Idle", (), {})()
+        l.result = r
+        return l
+    shape("(i) 8000 idle connections", [chatd_one, nats, redis, mosquitto], idle,
+          [("kB resident each", lambda l: l.result["kB"], "%.2f"), ("s to connect", lambda l: l.result["seconds"], "%.2f")])
+
+
+def shape_j():
+    for slow in (0, 1):
+        shape("(j) 1 -> 1000, %d of them never read" % slow, [chatd_one], fanout(1, 1, 1000, 64, 1000, 0, slow), [RATE, COST])
+
+
+def shape_udp():
+    for window in (1, 50):
+        shape("UDP: 1 -> 1000 registered, 64 bytes, %d in flight" % window, [bare_udp, chatd_udp],
+              lambda s: Load(s, "udp", s.port, 1000, 64, window, options.seconds), [RATE, COST])
+
+
+def shape_zmq():
+    def chatd_zmq(mode, **endpoints):
+        text = " ".join('%s = "%s";' % e for e in endpoints.items())
+        return chatd("chatd", 1, ', { name = "z"; type = "zmq"; mode = "%s"; %s }' % (mode, text))
+
+    for size in (64, 1024):
+        for subscribers in (1, 10):
+            a, b, c, d = ("tcp://127.0.0.1:%d" % free_port() for _ in range(4))
+
+            def proxy():
+                s = Server("limit: zmq_proxy()", BUILD + "/tests/bench/bare", "proxy", a, b)
+                s.endpoints = a, b
+                return s
+
+            def relay():
+                s = chatd_zmq("relay", pull=c, pub=d)
+                s.endpoints = c, d
+                return s
+            shape("ZeroMQ relay, %d bytes, %d subscribers" % (size, subscribers), [proxy, relay],
+                  lambda s: Load(s, "relay", *s.endpoints, subscribers, size, 2000, options.seconds, program="zload"), [RATE, COST])
+    for size in (64, 1024):
+        a, b = ("tcp://127.0.0.1:%d" % free_port() for _ in range(2))
+
+        def router():
+            s = Server("limit: bare ROUTER", BUILD + "/tests/bench/bare", "reply", a)
+            s.endpoint = a
+            return s
+
+        def reply():
+            s = chatd_zmq("reply", listen=b)
+            s.endpoint = b
+            return s
+        shape("ZeroMQ reply, %d bytes, 10 clients" % size, [router, reply],
+              lambda s: Load(s, "reply", s.endpoint, 10, size, options.seconds, program="zload"), [RATE, COST])
+
+
+SHAPES = {name[6:]: f for name, f in globals().items() if name.startswith("shape_")}
+
+
+def plot():
+    """docs/fanout.svg from the results of (a)."""
+    table = next(t for title, t in results.items() if title.startswith("(a)"))
+    with tempfile.NamedTemporaryFile("w", suffix=".data") as f:
+        for name, columns in table.items():
+            v = columns["M deliveries/s"]
+            f.write('"%s" %.3f %.3f %.3f\n' % (name, statistics.median(v), min(v), max(v)))
+        f.flush()
+        subprocess.run(["gnuplot", "-e", """
+set terminal svg size 760,380 font "sans-serif,12"; set output "%s/docs/fanout.svg";
+set title "1 publisher, 1000 subscribers, 64-byte messages, 1000 in flight";
+set ylabel "million deliveries a second (log scale)"; set logscale y; set yrange [0.01:*]; set style fill solid 0.6;
+set boxwidth 0.6; set grid ytics; unset key; set xtics rotate by -20;
+plot "%s" using 0:2:xtic(1) with boxes lc rgb "#33658a", "" using 0:2:3:4 with yerrorbars lc rgb "#222222" pt 0,
+     "" using 0:2:(sprintf("%%.2f", $2)) with labels offset 0,1""" % (ROOT, f.name)], check=True)
+    print("\ndocs/fanout.svg is new")
+
+
+def main():
+    global options
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+    p = argparse.ArgumentParser()
+    p.add_argument("--runs", type=int, default=3)
+    p.add_argument("--seconds", type=float, default=3)
+    p.add_argument("--plot", action="store_true", help="write docs/fanout.svg (needs shape a)")
+    p.add_argument("shapes", nargs="*", metavar="SHAPE", help="of " + " ".join(SHAPES))
+    options = p.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    print("%d runs of %g s each; %d CPUs, Linux %s" % (options.runs, options.seconds, os.cpu_count(), os.uname().release))
+    print("Median (min-max), and the ratio to the first line. CPU is the server's, user and system.")
+    for name in options.shapes or SHAPES:
+        if name not in SHAPES:
+            p.error("there is no shape %s; there are %s" % (name, " ".join(SHAPES)))
+        SHAPES[name]()
+    if options.plot:
+        plot()
+
+
+main()
