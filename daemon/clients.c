@@ -16,16 +16,18 @@ struct header {
 	uint32_t layout, capacity;
 	_Atomic uint64_t next_id;
 	_Atomic uint32_t high; /* entries from here on were never used */
-	uint32_t n_origins;
+	_Atomic uint32_t n_origins; /* stored behind the origin */
 	struct client_history history;
 	struct client_origin origins[CLIENTS_ORIGINS];
 	_Atomic uint32_t peers[CLIENTS_ORIGINS];
 };
 
+#define HEADER_SPACE 262144
+
 struct file {
 	union {
 		struct header header;
-		char header_space[4 * MEMFD_ALIGN];
+		char header_space[HEADER_SPACE];
 	};
 	struct scratch scratches[CLIENTS_SCRATCHES];
 	struct client entries[CLIENTS_CAPACITY];
@@ -33,7 +35,7 @@ struct file {
 };
 
 /* Pages are given back by the area, whatever their size. */
-_Static_assert(offsetof(struct file, scratches) == 4 * MEMFD_ALIGN, "part of the state's layout");
+_Static_assert(offsetof(struct file, scratches) == HEADER_SPACE, "part of the state's layout");
 _Static_assert(offsetof(struct file, entries) % MEMFD_ALIGN == 0, "part of the state's layout");
 _Static_assert(offsetof(struct file, areas) % MEMFD_ALIGN == 0, "part of the state's layout");
 
@@ -209,8 +211,10 @@ int clients_intern(struct clients *cs, const struct client_origin *origin)
 		if (memcmp(&h->origins[i], origin, sizeof(*origin)) == 0)
 			return (int)i;
 	if (h->n_origins < CLIENTS_ORIGINS) {
-		h->origins[h->n_origins] = *origin;
-		return (int)h->n_origins++;
+		uint32_t number = h->n_origins;
+		h->origins[number] = *origin;
+		atomic_store(&h->n_origins, number + 1);
+		return (int)number;
 	}
 	for (uint32_t i = 0; i < h->n_origins; i++)
 		if (!origin_used(cs, i)) {

@@ -6,6 +6,9 @@
 #include <sodium.h>
 #include <string.h>
 
+/* 48 of the hash's 64 bits. */
+#define COOKIE_BYTES 6
+
 struct cookies {
 	/* Of this period and of the one before. */
 	unsigned char keys[2][crypto_shorthash_KEYBYTES];
@@ -51,9 +54,7 @@ static void make(const unsigned char *key, const union address *a, char ret[stat
 	address_key(a, in);
 	memcpy(in + 16, &port, sizeof(port));
 	crypto_shorthash(out, in, sizeof(in), key);
-	/* 48 of its 64 bits. */
-	sodium_bin2base64(text, sizeof(text), out, COOKIE_LEN / 4 * 3,
-			  sodium_base64_VARIANT_URLSAFE_NO_PADDING);
+	sodium_bin2base64(text, sizeof(text), out, COOKIE_BYTES, sodium_base64_VARIANT_URLSAFE_NO_PADDING);
 	memcpy(ret, text, COOKIE_LEN);
 }
 

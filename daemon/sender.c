@@ -122,7 +122,8 @@ static bool prepare(struct sender *s)
 	return true;
 }
 
-/* Submits all of them as one call, which performs them on the way. Returns how many are done; the others say -EAGAIN. */
+/* Submits all of them as one call, which performs them on the way. Returns how many are done; the others say
+ * -EAGAIN. */
 static size_t submit(struct sender *s, struct send_op *ops, size_t n)
 {
 	struct io_uring_cqe *cqe;

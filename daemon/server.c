@@ -795,7 +795,7 @@ static int start(struct server *s)
 	if (r == 0)
 		r = load_config(s);
 	if (!s->config)
-		return r;
+		return r < 0 ? r : -EINVAL;
 	log_set_level(s->config->log_level);
 	raise_nofile(s->config);
 	r = sd_event_new(&s->event);
@@ -893,9 +893,10 @@ int server_run(const char *config_path, char **argv)
 		server_free(s);
 		return EXIT_FAILURE;
 	}
+	const char *sender = s->shared.n_workers > 0 ? worker_sender_name(s->shared.workers[0]) : "";
 	log_event(LOG_INFO, &(struct log_fields){.message_id = EVENT_STARTED},
 		  "chatd %s serves %zu listeners with %u workers (%s)", PACKAGE_VERSION,
-		  listeners_count(s->listeners), n_threads(s), worker_sender_name(s->shared.workers[0]));
+		  listeners_count(s->listeners), n_threads(s), sender);
 	tell_status(s);
 	sd_notify(false, "READY=1");
 	r = sd_event_loop(s->event);

@@ -219,7 +219,7 @@ static void send_batch(struct udp_listener *u, struct udp_out *out, size_t n)
 	while (done < n) {
 		int r =
 		    sendmmsg(u->base.fd, messages + done, (unsigned)(n - done), MSG_DONTWAIT | MSG_NOSIGNAL);
-		for (int i = 0; i < r; i++) {
+		for (int i = 0; i < r && done + (size_t)i < n; i++) {
 			const struct udp_out *o = &out[done + (size_t)i];
 			out[done + (size_t)i].error = 0;
 			count(counters, COUNT_DATAGRAMS_OUT, datagrams_in(o));
@@ -306,7 +306,7 @@ static bool receive_batch(struct udp_listener *u)
 				    .msg_namelen = sizeof(u->held[i].from),
 				    .msg_iov = &iov[i],
 				    .msg_iovlen = 1,
-				    .msg_control = u->wildcard ? controls[i] : NULL,
+				    .msg_control = u->wildcard ? &controls[i][0] : NULL,
 				    .msg_controllen = u->wildcard ? sizeof(controls[i]) : 0};
 	}
 	int n = recvmmsg(u->base.fd, messages, RECEIVE_BATCH, MSG_DONTWAIT, NULL);

@@ -389,7 +389,7 @@ static void answer_zap(struct zmq_listener *z)
 		ZAP_KEY,
 		ZAP_FRAMES
 	};
-	uint8_t frames[ZAP_FRAMES][256];
+	uint8_t frames[ZAP_FRAMES][256] = {{0}};
 	int lens[ZAP_FRAMES] = {0}, n = 0, more = 1;
 	size_t size = sizeof(more);
 
