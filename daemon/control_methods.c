@@ -200,7 +200,8 @@ static void list_clients(struct control_client *c)
 		control_refuse(c, "a worker does not answer");
 		return;
 	}
-	qsort(l->at, l->n, sizeof(*l->at), by_id);
+	if (l->n > 0)
+		qsort(l->at, l->n, sizeof(*l->at), by_id);
 	json_t *array = json_array();
 	for (size_t i = 0; i < l->n; i++) {
 		const struct client_info *k = &l->at[i];

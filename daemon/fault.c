@@ -9,21 +9,28 @@
 #include <string.h>
 #include <unistd.h>
 
-void fault(const char *name)
+/* One is armed as long as its file is there, which goes with the process that dies of it. */
+static void die_at(const char *name, const char *want, const char *once, atomic_int *passed)
 {
-	static atomic_int passed;
-	const char *want = getenv("CHATD_FAULT");
 	size_t n = strlen(name);
 
 	if (!want || strncmp(want, name, n) != 0 || (want[n] && want[n] != ':'))
 		return;
-	if (atomic_fetch_add(&passed, 1) + 1 < (want[n] ? atoi(want + n + 1) : 1))
+	if (atomic_fetch_add(passed, 1) + 1 < (want[n] ? atoi(want + n + 1) : 1))
 		return;
-	/* Once: the file is taken away by the first process that dies of it, so that its successor lives. */
-	const char *once = getenv("CHATD_FAULT_ONCE");
 	if (once && unlink(once) < 0)
 		return;
 	kill(getpid(), SIGKILL);
 	pause();
+}
+
+void fault(const char *name)
+{
+	static atomic_int passed, passed_then;
+	const char *once = getenv("CHATD_FAULT_ONCE");
+
+	die_at(name, getenv("CHATD_FAULT"), once, &passed);
+	if (once && access(once, F_OK) < 0)
+		die_at(name, getenv("CHATD_FAULT_THEN"), getenv("CHATD_FAULT_THEN_ONCE"), &passed_then);
 }
 #endif
