@@ -58,6 +58,7 @@ struct connection {
 	struct roster_entry *roster;
 	struct client_state *draft; /* within a transaction */
 	const char *end_text;
+	int error; /* errno that ended it, for the log */
 	uint32_t leftover; /* input bytes received, not consumed, in the inbox */
 	int64_t active;	   /* CLOCK_MONOTONIC in us of the last input */
 	int64_t allowance; /* when the next line is due, were they evenly spread (GCRA) */
@@ -279,7 +280,8 @@ static void close_now(struct connection *c)
 	retire(c);
 	log_event(LOG_DEBUG,
 		  &(struct log_fields){EVENT_CLIENT_CLOSED, c->client->id, NULL, connection_listener(c)},
-		  "client %" PRIu64 " closed", c->client->id);
+		  "client %" PRIu64 " closed%s%s", c->client->id, c->error ? ": " : "",
+		  c->error ? strerror(c->error) : "");
 	if (c->prev)
 		c->prev->next = c->next;
 	else
@@ -310,8 +312,10 @@ static void close_now(struct connection *c)
 }
 
 /* Closing takes locks, which must not happen while a pin is held. */
-static void doom(struct connection *c)
+static void doom(struct connection *c, int error)
 {
+	if (!c->doomed)
+		c->error = error;
 	c->doomed = true;
 	if (!c->retrying) {
 		c->retrying = true;
@@ -326,8 +330,9 @@ static void want(struct connection *c)
 
 	if (c->dead || events == c->events)
 		return;
-	if (worker_rewatch(c->w, c->fd, events, &c->source) < 0)
-		doom(c);
+	int r = worker_rewatch(c->w, c->fd, events, &c->source);
+	if (r < 0)
+		doom(c, -r);
 	c->events = events;
 }
 
@@ -371,7 +376,7 @@ static void lapped(struct connection *c, const struct logring_view *v)
 						       connection_listener(c)},
 				  "client %" PRIu64 " reads too slowly and is disconnected", c->client->id);
 		}
-		doom(c);
+		doom(c, EOVERFLOW);
 		return;
 	}
 	pos = logring_resume(c->room->log, v, &seq);
@@ -393,7 +398,7 @@ static void sent_from_log(struct connection *c, const struct logring_view *v, ss
 	count(counters, COUNT_SENDS, 1);
 	if (n < 0) {
 		if (n != -EAGAIN && n != -EINTR && n != -ENOBUFS) {
-			doom(c);
+			doom(c, (int)-n);
 			return;
 		}
 		n = 0;
@@ -438,7 +443,7 @@ static bool send_outbox(struct connection *c)
 		FAULT("send-outbox");
 		count(worker_counters(c->w), COUNT_SENDS, 1);
 		if (r < 0 && errno != EAGAIN && errno != EINTR && errno != ENOBUFS) {
-			doom(c);
+			doom(c, errno);
 			return false;
 		}
 		if (r > 0) {
@@ -582,7 +587,7 @@ static void input(struct connection *c, bool receive)
 		ssize_t n = recv(c->fd, s->data + have, CLIENT_IN_SIZE - have, MSG_DONTWAIT);
 		FAULT("receive");
 		if (n < 0 && errno != EAGAIN && errno != EINTR) {
-			doom(c);
+			doom(c, errno);
 		} else if (n == 0) {
 			c->eof = true;
 		} else if (n > 0) {
@@ -664,7 +669,7 @@ static void ready(struct source *s, uint32_t events)
 	if (!c->pause && !c->eof && (events & (EPOLLIN | EPOLLHUP | EPOLLERR)))
 		input(c, true);
 	else if (events & (EPOLLHUP | EPOLLERR))
-		doom(c);
+		doom(c, ECONNRESET);
 	pump(c);
 }
 

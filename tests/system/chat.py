@@ -185,7 +185,10 @@ def announcements_are_limited():
     first.send("mark\n")
     heard = first.expect("guest1: mark\n")
     equal(heard.count(b" joined lobby\n"), 4)
-    for c in others:
+    for c in others[4:]:
+        c.close()
+    wait_for(lambda: d.json("list", "rooms")[0]["members"] == 5)
+    for c in others[:4]:
         c.close()
     # Down to five members they are announced again.
     first.expect(re.compile(rb"(\* guest\d+ left lobby\n){4}"))

@@ -178,7 +178,7 @@ def starts_and_tells_so():
     c.systemctl("start", "chatd")
     equal(c.show("ActiveState"), "active")
     equal(c.show("User"), "chatd")
-    check(re.fullmatch(r"0 clients in 1 room, 2 listeners, \d+ workers?", c.show("StatusText")), c.show("StatusText"))
+    check(re.fullmatch(r"0 clients in 1 room, 4 listeners, \d+ workers?", c.show("StatusText")), c.show("StatusText"))
     out = c.nc("printf 'hello\\n'; sleep 1.5; systemctl show -P StatusText chatd >/tmp/status; printf 'quit\\n'")
     check("guest1: hello\n" in out, out)
     check("1 client in 1 room" in c.sh("cat /tmp/status"))
@@ -219,7 +219,7 @@ def socket_activation_by_name():
     check("guest1: hello\n" in out, out)
     equal(c.show("ActiveState"), "active")
     listeners = json.loads(c.run("chatctl", "--json", "list", "listeners"))
-    equal({l["name"]: l["socket"] for l in listeners}, {"chat": "systemd", "echo": "own"})
+    equal({l["name"]: l["socket"] for l in listeners}, {"chat": "systemd", "echo": "own", "udp": "own", "relay": "own"})
 
 
 @test
@@ -235,9 +235,44 @@ systemctl daemon-reload""")
         c.systemctl("start", "chatd-echo.socket")
         equal(c.sh("printf 'abc\\n' | timeout 5 nc -N 127.0.0.1 5007"), "abc\n")
         listeners = json.loads(c.run("chatctl", "--json", "list", "listeners"))
-        equal({l["name"]: l["socket"] for l in listeners}, {"chat": "own", "echo": "systemd"})
+        equal({l["name"]: l["socket"] for l in listeners}, {"chat": "own", "echo": "systemd", "udp": "own", "relay": "own"})
     finally:
         c.sh("systemctl stop chatd-echo.socket; rm /run/systemd/system/chatd-echo.socket; systemctl daemon-reload")
+
+
+@test
+def udp_and_zeromq_sockets_from_systemd():
+    c = container()
+    c.sh("""cat >/run/systemd/system/chatd-udp.socket <<E
+[Socket]
+ListenDatagram=[::]:5051
+BindIPv6Only=both
+FileDescriptorName=udp
+Service=chatd.service
+E
+cat >/run/systemd/system/chatd-relay.socket <<E
+[Socket]
+ListenStream=127.0.0.1:5558
+FileDescriptorName=relay.pull
+Service=chatd.service
+E
+systemctl daemon-reload""")
+    try:
+        c.systemctl("start", "chatd-udp.socket", "chatd-relay.socket")
+        equal(c.show("ActiveState"), "inactive")
+        # The first datagram starts chatd, and is answered.
+        out = c.sh("(echo '#REG probe'; sleep 1; echo 'load 0.42'; sleep 0.5; systemctl restart chatd; echo 'load 0.43'; "
+                   "sleep 0.5; echo quit; sleep 0.2) | timeout 10 nc -u -w3 127.0.0.1 5051")
+        equal(out, "#OK probe 300\nprobe: load 0.42\nprobe: load 0.43\n#BYE\n")
+        listeners = json.loads(c.run("chatctl", "--json", "list", "listeners"))
+        equal({l["name"]: l["socket"] for l in listeners}, {"chat": "own", "echo": "own", "udp": "systemd", "relay": "systemd"})
+        push = [os.path.join(os.path.abspath(BUILD), "tests/system/zmqtool"), "push", "tcp://127.0.0.1:5558"]
+        p = c.popen(*push, stdin=subprocess.PIPE)
+        p.communicate(b"pushed\n", 20)
+        wait_for(lambda: "relay: pushed\n" in c.run("chatctl", "tail", "-n", "1", "lobby"), 10, "the pushed message")
+    finally:
+        c.sh("systemctl stop chatd-udp.socket chatd-relay.socket; rm /run/systemd/system/chatd-udp.socket "
+             "/run/systemd/system/chatd-relay.socket; systemctl daemon-reload")
 
 
 @test
