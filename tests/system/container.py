@@ -298,7 +298,7 @@ def logs_with_fields():
     c = container()
     c.systemctl("start", "chatd")
     c.sh("(sleep 2) | timeout 5 nc 127.0.0.1 5050 >/dev/null & sleep 0.5; "
-         "chatctl kick $(chatctl --json list clients | grep -o '\"id\":[0-9]*' | cut -d: -f2) 'bye'")
+         "chatctl kick $(chatctl --json list clients | grep -o '\"id\":[1-9][0-9]*' | cut -d: -f2) 'bye'")
     kicked = c.journal("-u", "chatd", "MESSAGE_ID=5f2d9a3b6c1e4d1c9b1f0a7d3c5e8f07")[-1]
     check(kicked["CHATD_CLIENT"].isdigit() and kicked["PRIORITY"] == "5", kicked)
     listener = c.journal("-u", "chatd", "CHATD_LISTENER=chat")[-1]
