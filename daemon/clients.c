@@ -15,7 +15,7 @@ struct header {
 	uint64_t magic;
 	uint32_t layout, capacity;
 	_Atomic uint64_t next_id;
-	_Atomic uint32_t high; /* entries from here on were never used */
+	_Atomic uint32_t high;	    /* entries from here on were never used */
 	_Atomic uint32_t n_origins; /* stored behind the origin */
 	struct client_history history;
 	struct client_origin origins[CLIENTS_ORIGINS];

@@ -58,11 +58,8 @@ struct client_datagram {
 	_Atomic int64_t active_us; /* CLOCK_MONOTONIC of its last datagram */
 };
 
-/* In the cookie of such a client, with its id; the kernel's cookies count up from 1. */
-#define CLIENT_DATAGRAM (1ULL << 63)
-
 struct client {
-	_Atomic uint64_t cookie; /* SO_COOKIE; 0: the entry is free. Stored last. */
+	_Atomic uint64_t cookie; /* SO_COOKIE, or the id of a client with an address; 0: free. Stored last. */
 	uint64_t id;
 	uint64_t connected_us; /* CLOCK_REALTIME */
 	_Atomic uint32_t live; /* which of st[] is true: 0 or 1 */
@@ -180,7 +177,10 @@ static inline uint64_t scratch_intent(const struct scratch *s)
 
 static inline bool client_is_datagram(const struct client *c)
 {
-	return atomic_load_explicit(&c->cookie, memory_order_acquire) & CLIENT_DATAGRAM;
+	static const uint8_t none[sizeof(c->datagram.address)];
+
+	return atomic_load_explicit(&c->cookie, memory_order_acquire) != 0 &&
+	       memcmp(c->datagram.address, none, sizeof(none)) != 0;
 }
 
 static inline const struct client_state *client_live(const struct client *c)

@@ -58,7 +58,7 @@ struct connection {
 	struct roster_entry *roster;
 	struct client_state *draft; /* within a transaction */
 	const char *end_text;
-	int error; /* errno that ended it, for the log */
+	int error;	   /* errno that ended it, for the log */
 	uint32_t leftover; /* input bytes received, not consumed, in the inbox */
 	int64_t active;	   /* CLOCK_MONOTONIC in us of the last input */
 	int64_t allowance; /* when the next line is due, were they evenly spread (GCRA) */

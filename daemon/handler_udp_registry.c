@@ -363,7 +363,7 @@ static bool enter(struct udp_listener *u, struct member *m, const char *nick, si
 	}
 	g->room = room;
 	/* From here on a successor finds it; without a nick it was not confirmed, and is forgotten. */
-	atomic_store_explicit(&m->client->cookie, CLIENT_DATAGRAM | m->client->id, memory_order_release);
+	atomic_store_explicit(&m->client->cookie, m->client->id, memory_order_release);
 	FAULT("udp-entry");
 	struct client_state *next = transaction_begin(m->client);
 	next->flags |= CLIENT_GREETED;

@@ -183,14 +183,17 @@ static int by_id(const void *a, const void *b)
 }
 
 /* An id that two entries claim belongs to neither. */
-static bool ids_are_unique(struct clients *clients, const struct known *known, size_t n)
+static bool ids_are_unique(struct clients *clients)
 {
-	_cleanup_free_ uint64_t *ids = calloc(n + 1, sizeof(*ids));
+	_cleanup_free_ uint64_t *ids = calloc(CLIENTS_CAPACITY, sizeof(*ids));
+	struct client *c;
+	size_t n = 0;
 
 	if (!ids)
 		return false;
-	for (size_t i = 0; i < n; i++)
-		ids[i] = clients_at(clients, known[i].index)->id;
+	for (uint32_t i = 0; (c = clients_at(clients, i)); i++)
+		if (atomic_load(&c->cookie))
+			ids[n++] = c->id;
 	qsort(ids, n, sizeof(*ids), by_id);
 	for (size_t i = 0; i < n; i++)
 		if (ids[i] == 0 || ids[i] >= clients_next_id(clients) || (i > 0 && ids[i] == ids[i - 1]))
@@ -325,26 +328,22 @@ void recovery_run(struct shared *shared, struct recovery *ret)
 		return;
 	recovery_intents(clients, shared->rooms);
 	for (uint32_t i = 0; (c = clients_at(clients, i)); i++)
-		if (atomic_load(&c->cookie))
+		/* Those with an address instead of a connection wait for their listener. */
+		if (atomic_load(&c->cookie) && !client_is_datagram(c))
 			known[x.n++] = (struct known){.cookie = atomic_load(&c->cookie), .index = i};
 	qsort(known, x.n, sizeof(*known), by_cookie);
 	x.known = known;
-	bool damaged = !ids_are_unique(clients, known, x.n);
-	size_t all = x.n;
+	bool damaged = !ids_are_unique(clients);
 	for (size_t i = 1; i < x.n; i++)
 		damaged |= known[i].cookie == known[i - 1].cookie;
 	if (damaged) {
+		for (uint32_t i = 0; (c = clients_at(clients, i)); i++)
+			if (atomic_exchange(&c->cookie, 0))
+				ret->closed++;
 		log_event(LOG_ERR, &(struct log_fields){.message_id = EVENT_STATE_REFUSED},
-			  "the table of clients can't be trusted: %zu clients are closed", all);
-		for (size_t i = 0; i < all; i++)
-			atomic_store(&clients_at(clients, known[i].index)->cookie, 0);
-		ret->closed = (unsigned)all;
+			  "the table of clients can't be trusted: %u clients are closed", ret->closed);
 		x.n = 0;
 	}
-	/* Those with an address instead of a connection wait for their listener; they sort behind all others.
-	 */
-	while (x.n > 0 && known[x.n - 1].cookie & CLIENT_DATAGRAM)
-		x.n--;
 	clients_rebuild(clients);
 	keeper_each(shared->keeper, take_socket, &x);
 	FAULT("recover-taken");
