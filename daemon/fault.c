@@ -2,6 +2,7 @@
 #include "daemon/fault.h"
 
 #ifdef ENABLE_FAULTS
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -28,9 +29,11 @@ void fault(const char *name)
 {
 	static atomic_int passed, passed_then;
 	const char *once = getenv("CHATD_FAULT_ONCE");
+	int saved = errno; /* it stands between a system call and the look at how that went */
 
 	die_at(name, getenv("CHATD_FAULT"), once, &passed);
 	if (once && access(once, F_OK) < 0)
 		die_at(name, getenv("CHATD_FAULT_THEN"), getenv("CHATD_FAULT_THEN_ONCE"), &passed_then);
+	errno = saved;
 }
 #endif
