@@ -706,6 +706,7 @@ static bool deliver_room(struct udp_listener *u)
 	}
 	if (all)
 		all = send_batch(u, &b);
+	logring_flushed(log, worker_index(worker_of(u)), &v);
 	logring_unpin(log, worker_index(worker_of(u)));
 	return all;
 }
@@ -740,8 +741,13 @@ static void registry_deliver(struct udp_listener *u, uint32_t room)
 		deliver_private(u);
 		return;
 	}
-	if (g->n == 0 || udp_is_blocked(u) || (room != ROOM_NONE && room != g->room->index))
+	if (g->n == 0 || (room != ROOM_NONE && room != g->room->index))
 		return;
+	if (udp_is_blocked(u)) {
+		/* A full socket doesn't hold the room up. */
+		logring_caught_up(g->room->log, worker_index(worker_of(u)));
+		return;
+	}
 	/* Segments may turn out not to work; then once more without. */
 	if (!deliver_room(u) && !udp_is_blocked(u))
 		deliver_room(u);

@@ -675,6 +675,8 @@ static void serve(struct zmq_listener *z)
 		rooms_kick(z->shared->rooms, &z->kick, z->slot);
 		if (!z->held && news(z))
 			publish(z);
+		else if (z->held && z->room)
+			logring_caught_up(z->room->log, z->slot); /* waiting doesn't hold the room up */
 		if (draining && !z->crowded && !z->held_message.any && has_drained(z, last_input))
 			atomic_store(&z->drained, true);
 	}

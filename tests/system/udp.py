@@ -251,6 +251,17 @@ def what_a_member_does_not_read_delays_nobody():
 
 
 @test
+def a_room_of_devices_only():
+    """The log goes round many times with nobody there but UDP members, on a worker of their own."""
+    d = udp_daemon(rooms='{ name = "lobby"; announce_max = 0; log_size = "128K"; }', workers=3)
+    a, b = Device(d.udp_port, rcvbuf=1 << 21).join("a"), Device(d.udp_port, rcvbuf=1 << 21).join("b")
+    for i in range(3000):
+        a.send(b"%04d %s" % (i, b"." * 300))
+        if i % 20 == 19:
+            b.expect(b"a: %04d %s\n" % (i, b"." * 300))
+
+
+@test
 def ten_thousand_members():
     n = 10000 if SCALE >= 1 else 500
     d = udp_daemon(workers=1)
