@@ -12,9 +12,10 @@
 
 /* How long workers may take over a change of what they do. */
 #define CALL_TIMEOUT_US (5 * SECOND_US)
-/* How long a ZeroMQ listener that a reload takes away may go on, and how long its end may take (linger). */
+/* How long a ZeroMQ listener that a reload takes away may go on, since others wait meanwhile; and how long
+ * the end of a thread may take beyond that. */
 #define DRAIN_ZMQ_US (SECOND_US)
-#define END_TIMEOUT_US (3700 * SECOND_US)
+#define END_TIMEOUT_US (10 * SECOND_US)
 
 struct listeners {
 	struct shared *shared;
@@ -361,11 +362,12 @@ static void end_zmq(struct zmq_listener *z, int64_t timeout_us)
 {
 	int64_t until = clock_us(CLOCK_MONOTONIC) + timeout_us;
 
+	zmq_listener_limit_linger(z, timeout_us);
 	zmq_listener_drain(z);
 	while (!zmq_listener_is_drained(z) && clock_us(CLOCK_MONOTONIC) < until)
 		nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
 	zmq_listener_quit(z);
-	if (!zmq_listener_join(z, END_TIMEOUT_US))
+	if (!zmq_listener_join(z, timeout_us + END_TIMEOUT_US))
 		abort(); /* what it uses can't be freed; a crash is recovered from */
 }
 
@@ -589,17 +591,19 @@ void listeners_drain_zmq(struct listeners *ls, int64_t timeout_us)
 			nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
 }
 
-bool listeners_end_zmq(struct listeners *ls, int64_t timeout_us)
+bool listeners_end_zmq(struct listeners *ls)
 {
-	int64_t until = clock_us(CLOCK_MONOTONIC) + timeout_us;
+	int64_t now = clock_us(CLOCK_MONOTONIC);
 	bool all = true;
 
 	for (size_t i = 0; i < ls->n; i++)
 		if (ls->at[i].zmq)
 			zmq_listener_quit(ls->at[i].zmq);
 	for (size_t i = 0; i < ls->n; i++) {
-		int64_t left = until - clock_us(CLOCK_MONOTONIC);
-		if (ls->at[i].zmq && !zmq_listener_join(ls->at[i].zmq, left > 0 ? left : 0)) {
+		struct zmq_listener *z = ls->at[i].zmq;
+		int64_t left =
+		    z ? now + zmq_listener_linger(z) + END_TIMEOUT_US - clock_us(CLOCK_MONOTONIC) : 0;
+		if (z && !zmq_listener_join(z, left > 0 ? left : 0)) {
 			log_event(LOG_ERR, &(struct log_fields){EVENT_WORKER, 0, NULL, ls->at[i].config.name},
 				  "worker %s does not end", zmq_listener_thread_name(ls->at[i].zmq));
 			all = false;

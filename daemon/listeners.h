@@ -40,8 +40,8 @@ char *listener_place(const struct listener_config *config, char dst[static LISTE
 
 /* ZeroMQ's threads: lets nobody send any more, and waits for at most timeout_us until all is passed on. */
 void listeners_drain_zmq(struct listeners *ls, int64_t timeout_us);
-/* Ends them; false if one doesn't end. */
-bool listeners_end_zmq(struct listeners *ls, int64_t timeout_us);
+/* Ends them, which may take as long as their linger; false if one doesn't end. */
+bool listeners_end_zmq(struct listeners *ls);
 /* Starts them again after that. */
 void listeners_restart_zmq(struct listeners *ls);
 

@@ -347,7 +347,7 @@ static void exec_successor(struct server *s)
 	prepare_handover(s);
 	quit_workers(s);
 	join_workers(s); /* one that is stuck ends with the exec */
-	listeners_end_zmq(s->listeners, s->config->drain_timeout_us + JOIN_TIMEOUT_US);
+	listeners_end_zmq(s->listeners);
 	handover_add(ROOMS_FD_NAME, s->rooms_fd, h);
 	handover_add(CLIENTS_FD_NAME, s->clients_fd, h);
 	keeper_pairs(s->shared.keeper, handover_add, h);
@@ -861,7 +861,7 @@ static int finish(struct server *s)
 		prepare_handover(s);
 	quit_workers(s);
 	bool joined = join_workers(s);
-	joined &= listeners_end_zmq(s->listeners, s->config->drain_timeout_us + JOIN_TIMEOUT_US);
+	joined &= listeners_end_zmq(s->listeners);
 	log_event(LOG_INFO, &(struct log_fields){.message_id = EVENT_WORKER}, "%u workers ended",
 		  n_threads(s));
 	if (!joined)

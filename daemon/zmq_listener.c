@@ -115,6 +115,17 @@ void zmq_listener_set_config(struct zmq_listener *z, const struct config *config
 		     z->config.linger_us >= 0 ? z->config.linger_us : config->drain_timeout_us);
 }
 
+int64_t zmq_listener_linger(const struct zmq_listener *z)
+{
+	return atomic_load(&z->linger_us);
+}
+
+void zmq_listener_limit_linger(struct zmq_listener *z, int64_t most_us)
+{
+	if (zmq_listener_linger(z) > most_us)
+		atomic_store(&z->linger_us, most_us);
+}
+
 const char *zmq_listener_thread_name(const struct zmq_listener *z)
 {
 	return z->thread_name;

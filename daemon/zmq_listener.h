@@ -49,6 +49,9 @@ void zmq_listener_quit(struct zmq_listener *z);
 bool zmq_listener_join(struct zmq_listener *z, int64_t timeout_us);
 
 void zmq_listener_set_config(struct zmq_listener *z, const struct config *config);
+/* How long its end may wait for messages that are not sent yet (us), and a shorter time for that. */
+int64_t zmq_listener_linger(const struct zmq_listener *z);
+void zmq_listener_limit_linger(struct zmq_listener *z, int64_t most_us);
 
 const char *zmq_listener_thread_name(const struct zmq_listener *z);
 /* CLOCK_MONOTONIC in us of its last turn. */
