@@ -7,6 +7,7 @@
 #include "daemon/logger.h"
 
 #include <fcntl.h>
+#include <linux/filter.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -24,6 +25,10 @@
 /* Half a greeting may be held for so long. */
 #define HANDSHAKE_MS 5000
 #define PEERS_MAX 65536
+/* When the last question was so long ago, there are no more. */
+#define QUIET_US 50000
+/* How long a connection may be accepted but not yet reported by the monitor. */
+#define ALONE_US 5000
 
 enum phase { PHASE_RUN, PHASE_DRAIN, PHASE_QUIT };
 
@@ -54,6 +59,7 @@ struct zmq_listener {
 	bool crowded; /* the room has to be delivered first */
 	bool held;    /* subscribers are waited for */
 	int64_t held_until;
+	int64_t alone_since; /* while draining, when the last peer had gone; 0: not yet */
 	atomic_int phase;
 	atomic_bool drained;
 	atomic_uint max_message, peers, subscribers;
@@ -348,6 +354,8 @@ static int open_endpoint(struct zmq_listener *z, unsigned number)
 	return 0;
 }
 
+static void set_door(const struct endpoint *e, bool closed);
+
 static void close_all(struct zmq_listener *z)
 {
 	int linger = (int)(atomic_load(&z->linger_us) / 1000), zero = 0;
@@ -372,6 +380,8 @@ static void close_all(struct zmq_listener *z)
 	if (z->context)
 		zmq_ctx_term(z->context); /* waits for linger */
 	z->context = NULL;
+	/* Who comes now waits in the backlog. */
+	set_door(&z->at[0], false);
 }
 
 /* --- who may connect: ZAP (rfc.zeromq.org/spec/27), asked for by libzmq where there is a list of clients ---
@@ -554,21 +564,30 @@ static bool is_ours(const struct endpoint *e, int fd)
 }
 
 /*
- * Nobody can connect or send any more: a peer that sees the end of our side closes, and its kernel delivers
- * what it had taken before that. Our side goes on reading until then.
+ * Closes or opens the door: while it is closed, the kernel drops who wants to connect, and they try again in
+ * a second. (zmq_unbind() would end the connections that there are.)
  */
-static void begin_drain(struct zmq_listener *z)
+static void set_door(const struct endpoint *e, bool closed)
 {
-	struct endpoint *in = &z->at[0];
+	struct sock_filter drop = BPF_STMT(BPF_RET | BPF_K, 0);
+	const struct sock_fprog program = {1, &drop};
+	int unused = 0;
 
-	for (unsigned i = 0; i < HANDLER_ENDPOINTS; i++)
-		if (z->at[i].socket)
-			zmq_unbind(z->at[i].socket, z->at[i].bound);
-	if (z->behaviour->types[0] != ZMQ_PULL)
-		return; /* who asked is answered on the same connection */
-	for (size_t i = 0; i < in->n_peers; i++)
-		if (is_ours(in, in->peer_fds[i]))
-			shutdown(in->peer_fds[i], SHUT_WR);
+	if (e->fd >= 0 && closed)
+		setsockopt(e->fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program));
+	else if (e->fd >= 0)
+		setsockopt(e->fd, SOL_SOCKET, SO_DETACH_FILTER, &unused, sizeof(unused));
+}
+
+/*
+ * Nobody can send any more: a peer that sees the end of our side closes, and its kernel delivers what it had
+ * taken before that. Our side goes on reading until then. Peers who come again meanwhile are treated alike.
+ */
+static void end_peers(const struct endpoint *e)
+{
+	for (size_t i = 0; i < e->n_peers; i++)
+		if (is_ours(e, e->peer_fds[i]))
+			shutdown(e->peer_fds[i], SHUT_WR);
 }
 
 static bool is_readable(void *socket)
@@ -579,17 +598,26 @@ static bool is_readable(void *socket)
 	return zmq_getsockopt(socket, ZMQ_EVENTS, &events, &size) == 0 && (events & ZMQ_POLLIN);
 }
 
-/* Whether all that was sent to us has been passed on. */
-static bool has_drained(struct zmq_listener *z, int64_t since)
+/* One step of the draining. True when all that was sent to us has been passed on. */
+static bool drain(struct zmq_listener *z, int64_t last_input)
 {
 	const struct endpoint *in = &z->at[0];
-	bool pulls = z->behaviour->types[0] == ZMQ_PULL;
 	int64_t now = clock_us(CLOCK_MONOTONIC);
 
-	if (is_readable(in->socket))
+	/* Who asked is answered on the same connection; a question may be under way for a moment. */
+	if (z->behaviour->types[0] != ZMQ_PULL)
+		return !is_readable(in->socket) && now - last_input > QUIET_US;
+	end_peers(in);
+	if (in->n_peers > 0 || is_readable(in->socket) || z->held_message.any || z->crowded || z->held) {
+		z->alone_since = 0;
 		return false;
-	/* A question may be under way for a moment longer than the last one that came. */
-	return pulls ? in->n_peers == 0 : now - since > 50000;
+	}
+	/* Nobody is there. The door is closed, and whoever is in it already will be seen in a moment. */
+	if (z->alone_since == 0) {
+		set_door(in, true);
+		z->alone_since = now;
+	}
+	return now - z->alone_since > ALONE_US;
 }
 
 struct polled {
@@ -652,8 +680,6 @@ static void serve(struct zmq_listener *z)
 			break;
 		if (phase == PHASE_DRAIN && !draining) {
 			draining = true;
-			z->held = false;
-			begin_drain(z);
 			last_input = clock_us(CLOCK_MONOTONIC);
 		}
 		if (z->held || b->types[1] == ZMQ_XPUB)
@@ -662,7 +688,7 @@ static void serve(struct zmq_listener *z)
 		 */
 		wakeup_take(z->wakeup, ignore_mark, NULL);
 		make_items(z, &p);
-		int timeout = z->crowded ? CROWDED_MS : draining || z->held ? 10 : TICK_MS;
+		int timeout = z->crowded ? CROWDED_MS : draining ? 1 : z->held ? 10 : TICK_MS;
 		if (!z->held && news(z))
 			timeout = 0;
 		zmq_poll(p.items, p.n, timeout);
@@ -688,7 +714,7 @@ static void serve(struct zmq_listener *z)
 			publish(z);
 		else if (z->held && z->room)
 			logring_caught_up(z->room->log, z->slot); /* waiting doesn't hold the room up */
-		if (draining && !z->crowded && !z->held_message.any && has_drained(z, last_input))
+		if (draining && drain(z, last_input))
 			atomic_store(&z->drained, true);
 	}
 	if (z->held_message.any)
@@ -722,6 +748,8 @@ int zmq_listener_start(struct zmq_listener *z, bool held, const char **ret_why)
 	atomic_store(&z->drained, false);
 	atomic_store(&z->peers, 0);
 	atomic_store(&z->subscribers, 0);
+	z->alone_since = 0;
+	set_door(&z->at[0], false); /* a process before may have died with it closed */
 	zmq_msg_init(&z->message);
 	z->held_message = (struct zmq_held){&z->message, false};
 	z->context = zmq_ctx_new();
