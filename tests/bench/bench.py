@@ -139,7 +139,8 @@ max_inflight_messages 0
 
 def ncat():
     port = free_port()
-    return Server("ncat --broker", "ncat", "-l", "127.0.0.1", str(port), "--broker", "-m", "12000", port=port, protocol="ncat")
+    return Server("ncat --broker", "ncat", "-l", "127.0.0.1", str(port), "--broker", "-m", "12000", port=port, protocol="ncat",
+                  ready_port=port)
 
 
 def bare_tcp():
