@@ -5,6 +5,7 @@
 
 #include <liburing.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 /* Sockets by their number; one beyond that is sent to by its plain number. */
@@ -14,7 +15,7 @@
 struct sender {
 	bool uring; /* until it turns out not to work */
 	bool ready; /* the ring is made: by the thread that uses it */
-	bool files; /* sockets can be registered, which saves looking them up */
+	int files;  /* sockets below that number can be registered, which saves looking them up */
 	struct io_uring ring;
 	uint64_t registered[FILES / 64];
 };
@@ -59,7 +60,8 @@ static void drop_ring(struct sender *s)
 {
 	if (s->ready)
 		io_uring_queue_exit(&s->ring);
-	s->ready = s->files = false;
+	s->ready = false;
+	s->files = 0;
 	memset(s->registered, 0, sizeof(s->registered));
 }
 
@@ -94,7 +96,7 @@ static void register_files(struct sender *s, const struct send_op *ops, size_t n
 {
 	for (size_t i = 0; i < n; i++) {
 		int fd = ops[i].fd;
-		if (fd >= FILES || is_registered(s, fd))
+		if (fd >= s->files || is_registered(s, fd))
 			continue;
 		if (io_uring_register_files_update(&s->ring, (unsigned)fd, &fd, 1) == 1)
 			s->registered[fd / 64] |= 1ULL << (fd % 64);
@@ -118,7 +120,12 @@ static bool prepare(struct sender *s)
 	if (make_ring(&s->ring) < 0)
 		return false;
 	s->ready = true;
-	s->files = io_uring_register_files_sparse(&s->ring, FILES) == 0;
+	/* The kernel allows no more of them than open files. */
+	struct rlimit limit;
+	int files =
+	    getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < FILES ? (int)limit.rlim_cur : FILES;
+	if (io_uring_register_files_sparse(&s->ring, (unsigned)files) == 0)
+		s->files = files;
 	return true;
 }
 
@@ -129,7 +136,7 @@ static size_t submit(struct sender *s, struct send_op *ops, size_t n)
 	struct io_uring_cqe *cqe;
 	size_t done = 0;
 
-	if (s->files)
+	if (s->files > 0)
 		register_files(s, ops, n);
 	for (size_t i = 0; i < n; i++) {
 		struct io_uring_sqe *sqe = io_uring_get_sqe(&s->ring);
