@@ -132,6 +132,7 @@ def mosquitto():
     return Server("mosquitto", "mosquitto", "-c", "DIR/config", port=port, protocol="mqtt", ready_port=port, config="""
 listener %d 127.0.0.1
 allow_anonymous true
+set_tcp_nodelay true
 max_queued_messages 0
 max_inflight_messages 0
 """ % port)

@@ -69,6 +69,17 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	return 0;
 }
 
+/* libFuzzer's alarm interrupts it, in spite of SA_RESTART, since there is a time-out. */
+static ssize_t receive(int fd, char *buf, size_t size)
+{
+	ssize_t n;
+
+	do
+		n = recv(fd, buf, size, 0);
+	while (n < 0 && errno == EINTR);
+	return n;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const char info[] = "{\"method\":\"org.varlink.service.GetInfo\"}";
@@ -86,7 +97,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
 	if (send(fd, data, size, MSG_NOSIGNAL) >= 0 && send(fd, "", 1, MSG_NOSIGNAL) >= 0)
 		shutdown(fd, SHUT_WR);
-	while ((n = recv(fd, buf, sizeof(buf), 0)) > 0) {
+	while ((n = receive(fd, buf, sizeof(buf))) > 0) {
 		REQUIRE(varlink_feed(&in, buf, (size_t)n) == 0);
 		while ((r = varlink_next(&in, &reply)) > 0) {
 			REQUIRE(json_object_get(reply, "parameters"));
@@ -101,7 +112,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	fd = reach();
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
 	REQUIRE(send(fd, info, sizeof(info), MSG_NOSIGNAL) == sizeof(info));
-	REQUIRE(recv(fd, buf, sizeof(buf), 0) > 0);
+	REQUIRE(receive(fd, buf, sizeof(buf)) > 0);
 	close(fd);
 	return 0;
 }
