@@ -232,19 +232,11 @@ void connection_set_room(struct connection *c, struct room *room)
 bool connection_may_talk(struct connection *c)
 {
 	unsigned rate = worker_config(c->w)->lines_per_second;
-	int64_t now = worker_now(c->w);
 
-	if (rate == 0)
+	if (limits_allow(&c->allowance, rate, worker_now(c->w)))
 		return true;
-	/* A second's worth may come at once. */
-	if (c->allowance < now - 1000000)
-		c->allowance = now - 1000000;
-	if (c->allowance + 1000000 / rate > now) {
-		c->deadline = c->allowance + 1000000 / rate;
-		return false;
-	}
-	c->allowance += 1000000 / rate;
-	return true;
+	c->deadline = c->allowance + SECOND_US / rate;
+	return false;
 }
 
 /* --- the end of a connection --- */

@@ -521,21 +521,6 @@ static bool say(struct udp_listener *u, struct run *run, const struct member *m,
 	return true;
 }
 
-static bool may_talk(struct udp_listener *u, struct member *m)
-{
-	unsigned rate = worker_config(worker_of(u))->lines_per_second;
-	int64_t now = worker_now(worker_of(u));
-
-	if (rate == 0)
-		return true;
-	if (m->allowance < now - SECOND_US)
-		m->allowance = now - SECOND_US;
-	if (m->allowance + SECOND_US / rate > now)
-		return false;
-	m->allowance += SECOND_US / rate;
-	return true;
-}
-
 static bool is_command(struct word w, const char *name)
 {
 	return w.len == strlen(name) && strncasecmp(w.at, name, w.len) == 0;
@@ -548,6 +533,7 @@ static bool take(struct udp_listener *u, struct run *run, struct datagram *d)
 	struct member *m = find(g, &d->from);
 	const char *text = d->data, *end = d->data + d->len, *at = text;
 	unsigned max = worker_config(worker_of(u))->max_message;
+	int64_t now = worker_now(worker_of(u));
 
 	if (end > text && end[-1] == '\n')
 		end--;
@@ -571,7 +557,7 @@ static bool take(struct udp_listener *u, struct run *run, struct datagram *d)
 		return false;
 	m->received += d->len;
 	m->local = d->local;
-	touch(g, m, worker_now(worker_of(u)));
+	touch(g, m, now);
 	if (special) {
 		run_end(u, run);
 		if (quits) {
@@ -588,8 +574,9 @@ static bool take(struct udp_listener *u, struct run *run, struct datagram *d)
 	const char *why = len == 0		    ? "the message is empty"
 			  : len > max		    ? "the message is longer than max_message"
 			  : memchr(text, '\n', len) ? "a message is one line"
-			  : !may_talk(u, m)	    ? "too many messages"
-						    : NULL;
+			  : !limits_allow(&m->allowance, worker_config(worker_of(u))->lines_per_second, now)
+			      ? "too many messages"
+			      : NULL;
 	if (why) {
 		refuse(u, d, why);
 		return true;

@@ -2,6 +2,7 @@
 #include "daemon/limits.h"
 
 #include "common/cleanup.h"
+#include "daemon/clock.h"
 
 #include <pthread.h>
 #include <string.h>
@@ -109,4 +110,16 @@ unsigned limits_total(struct limits *l)
 	unsigned n = l->total;
 	pthread_mutex_unlock(&l->lock);
 	return n;
+}
+
+bool limits_allow(int64_t *allowance, unsigned rate, int64_t now)
+{
+	if (rate == 0)
+		return true;
+	if (*allowance < now - SECOND_US)
+		*allowance = now - SECOND_US;
+	if (*allowance + SECOND_US / rate > now)
+		return false;
+	*allowance += SECOND_US / rate;
+	return true;
 }

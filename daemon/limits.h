@@ -5,6 +5,8 @@
 
 #include "common/address.h"
 
+#include <stdbool.h>
+
 struct limits;
 
 int limits_new(struct limits **ret);
@@ -14,5 +16,12 @@ void limits_free(struct limits *l);
 int limits_take(struct limits *l, const union address *a, unsigned max, unsigned max_per_address);
 void limits_give(struct limits *l, const union address *a);
 unsigned limits_total(struct limits *l);
+
+/*
+ * Whether one more is allowed at rate a second (0: no limit), of which a second's worth may come at once
+ * (GCRA). Takes it from *allowance, which is when the next one would be due, were they evenly spread; now:
+ * CLOCK_MONOTONIC in us.
+ */
+bool limits_allow(int64_t *allowance, unsigned rate, int64_t now);
 
 #endif

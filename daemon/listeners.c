@@ -236,6 +236,8 @@ static int open_entry(struct listeners *ls, const struct config *config, size_t 
 	int r = listener_new(fd, c, (unsigned)origin, home, &ret->listener);
 	if (r < 0)
 		close(fd);
+	else /* a borrowed socket has the backlog of before */
+		ret->listener->ops->configure(ret->listener, c);
 	return r;
 }
 
