@@ -244,6 +244,8 @@ def resets_and_floods_of_connects():
         if i % 3 == 0:
             c.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         c.close()
+    # All of them, also those that were still waiting to be accepted.
+    wait_for(lambda: d.metric("clients_accepted_total") == 501, what="the connections")
     wait_for(lambda: d.json("status")["clients"] == 1, what="the connections' end")
     wait_for(lambda: d.fds() <= fds + 2, what="their file descriptors")
     a.send("/who\n")
