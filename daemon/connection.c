@@ -68,6 +68,7 @@ struct connection {
 
 static void ready(struct source *s, uint32_t events);
 static void pump(struct connection *c);
+static void doom(struct connection *c, int error);
 
 /* --- what handlers see --- */
 
@@ -155,6 +156,24 @@ void connection_write(struct connection *c, const char *data, size_t len)
 	memcpy(outbox, data + first, len - first);
 	c->draft->out_end += len;
 	c->out_touched = true;
+}
+
+size_t connection_send(struct connection *c, const char *data, size_t len)
+{
+	if (c->blocked || len == 0 || connection_state(c)->out_end > c->sent)
+		return 0;
+	ssize_t n = send(c->fd, data, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+	FAULT("send-straight");
+	count(worker_counters(c->w), COUNT_SENDS, 1);
+	if (n < 0) {
+		if (errno != EAGAIN && errno != EINTR && errno != ENOBUFS)
+			doom(c, errno);
+		n = 0;
+	}
+	c->sent += (uint64_t)n;
+	c->blocked = (size_t)n < len;
+	count(worker_counters(c->w), COUNT_BYTES_OUT, (uint64_t)n);
+	return (size_t)n;
 }
 
 void connection_printf(struct connection *c, const char *format, ...)
@@ -804,6 +823,13 @@ int connection_restore(struct worker *w, int fd, const union address *address, s
 	c->sent = progress->sent;
 	c->pos = st->cursor;
 	c->seq = st->cursor_seq;
+	if (handler->mirrors && !(st->flags & CLIENT_CLOSING) && c->sent > st->out_end) {
+		uint64_t straight = c->sent - st->out_end;
+		connection_begin(c);
+		connection_consume(c, straight);
+		connection_commit(c, NULL);
+		st = connection_state(c);
+	}
 	c->leftover = (uint32_t)(progress->received - st->in_parsed);
 	c->out_touched = c->in_touched = true; /* whatever is there is looked at once */
 	c->skipped = true;

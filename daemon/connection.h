@@ -45,6 +45,8 @@ void connection_abandon(struct connection *c);
 size_t connection_space(const struct connection *c);
 /* They must fit. */
 void connection_write(struct connection *c, const char *data, size_t len);
+/* Past the outbox, if nothing waits there: how much the kernel took of it. For handlers that mirror. */
+size_t connection_send(struct connection *c, const char *data, size_t len);
 void connection_printf(struct connection *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void connection_consume(struct connection *c, size_t n);
 /* room: its log is locked and holds what was put; it is committed in the same step and unlocked. */

@@ -33,6 +33,7 @@ struct handler {
 	bool uses_room; /* listeners of this mode have a `room` */
 	bool may_have_room;
 	bool uses_lease; /* and `lease` and `trusted` */
+	bool mirrors;	 /* sends its input and nothing else, so a byte more sent is a byte more consumed */
 
 	/* TRANSPORT_TCP: */
 	/* For a new connection, once, when its socket is safe from a crash. room: the listener's, or "". */

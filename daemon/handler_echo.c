@@ -17,18 +17,18 @@ static void echo_restored(struct connection *c)
 
 static enum verdict echo_received(struct connection *c, const char *data, size_t len, bool eof)
 {
-	size_t n = connection_space(c);
+	size_t sent = connection_send(c, data, len), n = connection_space(c);
 
 	(void)eof;
-	if (n > len)
-		n = len;
-	if (n > 0) {
+	if (n > len - sent)
+		n = len - sent;
+	if (sent + n > 0) {
 		connection_begin(c);
-		connection_write(c, data, n);
-		connection_consume(c, n);
+		connection_write(c, data + sent, n);
+		connection_consume(c, sent + n);
 		connection_commit(c, NULL);
 	}
-	return n < len ? HANDLER_BLOCKED : HANDLER_MORE;
+	return sent + n < len ? HANDLER_BLOCKED : HANDLER_MORE;
 }
 
 static void echo_closed(struct connection *c)
@@ -40,6 +40,7 @@ const struct handler handler_tcp_echo = {
     .type = "tcp",
     .mode = "echo",
     .transport = TRANSPORT_TCP,
+    .mirrors = true,
     .opened = echo_opened,
     .restored = echo_restored,
     .received = echo_received,

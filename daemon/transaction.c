@@ -25,6 +25,7 @@ void transaction_commit(struct worker *w, struct client *c, struct room *locked)
 	client_seal(c, &c->st[after]);
 	if (locked) {
 		uint64_t before = logring_count(locked->log);
+#ifndef MEASURE_WITHOUT_SURVIVAL
 		s->client = clients_index(shared->clients, c);
 		s->live_after = after;
 		s->room = locked->index;
@@ -32,7 +33,8 @@ void transaction_commit(struct worker *w, struct client *c, struct room *locked)
 		FAULT("commit-prepared");
 		atomic_store_explicit(&s->intent, scratch_intent(s), memory_order_release);
 		FAULT("commit-intent");
-		count(worker_counters(w), COUNT_MESSAGES, s->count - before);
+#endif
+		count(worker_counters(w), COUNT_MESSAGES, logring_pending(locked->log) - before);
 		logring_commit(locked->log);
 		logring_unlock(locked->log);
 		FAULT("commit-log");

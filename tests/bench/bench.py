@@ -87,9 +87,9 @@ class Server:
         shutil.rmtree(self.dir, ignore_errors=True)
 
 
-def chatd(name="chatd", workers=1, listeners=None, more=""):
+def chatd(name="chatd", workers=1, listeners=None, more="", binary=BUILD + "/chatd"):
     port = free_port()
-    return Server(name, BUILD + "/chatd", "-c", "DIR/config", port=port, protocol="chatd", ready_port=port, config="""
+    return Server(name, binary, "-c", "DIR/config", port=port, protocol="chatd", ready_port=port, config="""
 workers = %d; drain_timeout = 0.0; log_level = "error"; %s
 rooms = ( { name = "lobby"; announce_max = 0; } );
 room_defaults: { log_size = "4M"; };
@@ -108,6 +108,10 @@ def chatd_two():
 
 def chatd_plain():
     return chatd("chatd, by send()", 1, more="io_uring = false;")
+
+
+def chatd_mortal():
+    return chatd("chatd without survival", 1, binary=BUILD + "/mortal/chatd")
 
 
 def nats():
@@ -142,6 +146,24 @@ def ncat():
     port = free_port()
     return Server("ncat --broker", "ncat", "-l", "127.0.0.1", str(port), "--broker", "-m", "12000", port=port, protocol="ncat",
                   ready_port=port)
+
+
+def inspircd():
+    """Without its flood limits, and with one short name for every host, so that messages are equally long."""
+    port = free_port()
+    return Server("inspircd", "inspircd", "--nofork", "--nolog", "--runasroot", "--config", "DIR/config", port=port,
+                  protocol="irc", ready_port=port, config="""
+<server name="bench.invalid" description="bench" network="Bench">
+<admin name="bench" nick="bench" email="bench@bench.invalid">
+<bind address="127.0.0.1" port="%d" type="clients">
+<module name="hostchange"><hostchange mask="*" action="set" value="h">
+<connect allow="*" timeout="60" pingfreq="1000000" softsendq="1000000000" hardsendq="1000000000" recvq="10000000"
+ threshold="100000000" commandrate="1000000000" fakelag="no" localmax="20000" globalmax="20000" maxchans="100" resolvehostnames="no"
+ useident="no" limit="20000" maxconnwarn="no">
+<performance softlimit="20000" somaxconn="4096" netbuffersize="65534">
+<options prefixpart="" hostintopic="yes">
+<security userstats="Pu">
+""" % port)
 
 
 def bare_tcp():
@@ -240,7 +262,7 @@ RATE = ("M deliveries/s", lambda l: l.rate / 1e6, "%.2f")
 COST = ("CPU us/delivery", lambda l: l.cost, "%.3f")
 P50 = ("p50 ms", lambda l: l.result["p50"] * 1e3, "%.2f")
 P99 = ("p99 ms", lambda l: l.result["p99"] * 1e3, "%.2f")
-PEERS = [nats, redis, mosquitto, ncat]
+PEERS = [nats, redis, mosquitto, ncat, inspircd]
 
 
 def fanout(rooms, publishers, subscribers, size, window, rate=0, slow=0):
@@ -271,8 +293,14 @@ def shape_e():
 
 
 def shape_f():
-    for n in (10, 100, 1000, 8000):
+    for n in (10, 100, 1000, 10000):
         shape("(f) 1 -> %d, one message at a time" % n, [chatd_one, nats, redis], fanout(1, 1, n, 64, 1), [RATE, COST])
+
+
+def shape_survival():
+    """What do the marks that a successor needs cost? The other build leaves them out."""
+    for window in (1000, 1):
+        shape("survival: 1 -> 1000, %d in flight" % window, [chatd_one, chatd_mortal], fanout(1, 1, 1000, 64, window), [RATE, COST])
 
 
 def shape_g():
@@ -289,7 +317,7 @@ def shape_h():
 def shape_i():
     def idle(s):
         before = memory(s.p.pid)
-        p = subprocess.Popen([BUILD + "/tests/bench/load", "idle", s.protocol, str(s.port), "8000", "4"], stdout=subprocess.PIPE,
+        p = subprocess.Popen([BUILD + "/tests/bench/load", "idle", s.protocol, str(s.port), "10000", "4"], stdout=subprocess.PIPE,
                              stdin=subprocess.PIPE, text=True)
         r = json.loads(p.stdout.readline())
         time.sleep(3)
@@ -299,7 +327,7 @@ def shape_i():
         l = type("Idle", (), {})()
         l.result = r
         return l
-    shape("(i) 8000 idle connections", [chatd_one, nats, redis, mosquitto], idle,
+    shape("(i) 10000 idle connections", [chatd_one, nats, redis, mosquitto], idle,
           [("kB resident each", lambda l: l.result["kB"], "%.2f"), ("s to connect", lambda l: l.result["seconds"], "%.2f")])
 
 
