@@ -15,10 +15,14 @@
 
 static const struct command commands[] = {
     {"status", "", "how chatd is", command_status},
-    {"list", "[clients|rooms|listeners]", "who and what is there", command_list},
+    {"list", "[clients|rooms|listeners|bans]", "who and what is there", command_list},
     {"send", "[--as NICK] ROOM TEXT...|-", "say something in a room (-: each line of stdin)", command_send},
     {"tail", "[-n N] [-f] [-t] ROOM", "what was said in a room (-f: and goes on)", command_tail},
     {"kick", "ID [REASON]", "disconnect a client", command_kick},
+    {"ban", "ADDRESS[/BITS] [TIME]", "keep an address out (TIME: 90s, 10m, 2h, 7d; else for ever)",
+     command_ban},
+    {"unban", "ADDRESS[/BITS]", "let it in again", command_unban},
+    {"passwd", "[-d] FILE NAME", "set an account's password (-d: delete it)", command_passwd},
     {"reload", "", "apply the configuration", command_reload},
     {"restart", "", "run the program on disk, keeping everybody connected", command_restart},
     {"check", "[FILE]", "check a configuration file", command_check},

@@ -38,6 +38,10 @@ static void print_survival(const json_t *status, const json_t *takeover)
 	printf("clients    %" JSON_INTEGER_FORMAT, clients);
 	if (!json_is_true(json_object_get(takeover, "store")))
 		puts(" (they survive `chatctl restart`; without systemd's fd store not a crash)");
+	else if (integer(takeover, "tls") > 0 && uncovered == integer(takeover, "tls"))
+		printf(" (%" JSON_INTEGER_FORMAT
+		       " of them use TLS and are closed at a restart: see chatd(8), SURVIVAL)\n",
+		       uncovered);
 	else if (uncovered > 0)
 		printf(" (%" JSON_INTEGER_FORMAT
 		       " of them would not survive a crash: see chatd(8), SURVIVAL)\n",
@@ -182,12 +186,35 @@ static void print_listeners(const json_t *list)
 	table_print(t);
 }
 
+static void print_bans(const json_t *list)
+{
+	static const char *const titles[] = {"ADDRESS", "UNTIL", NULL};
+	struct table *t = table_new(titles);
+	const json_t *b;
+	size_t i;
+
+	json_array_foreach(list, i, b)
+	{
+		time_t until = (time_t)number(b, "until");
+		char when[32] = "for ever";
+		struct tm tm;
+		if (until)
+			strftime(when, sizeof(when), "%F %T", localtime_r(&until, &tm));
+		table_add(t, "%s", string(b, "address"));
+		table_add(t, "%s", when);
+	}
+	table_print(t);
+}
+
 int command_list(const struct options *o, int argc, char **argv)
 {
 	static const struct {
 		const char *what;
 		void (*print)(const json_t *list);
-	} kinds[] = {{"clients", print_clients}, {"rooms", print_rooms}, {"listeners", print_listeners}};
+	} kinds[] = {{"clients", print_clients},
+		     {"rooms", print_rooms},
+		     {"listeners", print_listeners},
+		     {"bans", print_bans}};
 	const char *what = argc > 1 ? argv[1] : "clients";
 	json_t *reply;
 

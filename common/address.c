@@ -147,8 +147,36 @@ int prefix_parse(const char *s, struct prefix *ret)
 	if (slash && parse_number(slash + 1, width, &bits) < 0)
 		return -EINVAL;
 	p.bits = (unsigned)bits + (128 - width);
+	for (unsigned i = p.bits; i < 128; i++)
+		p.bytes[i / 8] &= (uint8_t) ~(0x80 >> i % 8);
 	*ret = p;
 	return 0;
+}
+
+bool prefix_equal(const struct prefix *a, const struct prefix *b)
+{
+	return a->bits == b->bits && memcmp(a->bytes, b->bytes, sizeof(a->bytes)) == 0;
+}
+
+char *prefix_format(const struct prefix *p, char dst[static ADDRESS_TEXT_MAX])
+{
+	bool v4 = p->bits >= 96 && memcmp(p->bytes, v4_mapped, 12) == 0;
+	char host[INET6_ADDRSTRLEN] = "?";
+
+	inet_ntop(v4 ? AF_INET : AF_INET6, p->bytes + (v4 ? 12 : 0), host, sizeof(host));
+	if (p->bits == 128)
+		snprintf(dst, ADDRESS_TEXT_MAX, "%s", host);
+	else
+		snprintf(dst, ADDRESS_TEXT_MAX, "%s/%u", host, p->bits - (v4 ? 96 : 0));
+	return dst;
+}
+
+bool prefixes_contain(const struct prefix_list *l, const union address *a)
+{
+	for (size_t i = 0; i < l->n; i++)
+		if (prefix_contains(&l->at[i], a))
+			return true;
+	return false;
 }
 
 bool prefix_contains(const struct prefix *p, const union address *a)

@@ -19,7 +19,7 @@ union address {
 #define ADDRESS_TEXT_MAX 72
 
 struct prefix {
-	uint8_t bytes[16]; /* IPv4 as ::ffff:a.b.c.d */
+	uint8_t bytes[16]; /* IPv4 as ::ffff:a.b.c.d; 0 beyond bits */
 	unsigned bits;	   /* 0-128 */
 };
 
@@ -39,5 +39,14 @@ void address_key(const union address *a, uint8_t ret[static 16]);
 /* Reads "ADDRESS/BITS" or "ADDRESS". Returns 0 or -EINVAL. */
 int prefix_parse(const char *s, struct prefix *ret);
 bool prefix_contains(const struct prefix *p, const union address *a);
+bool prefix_equal(const struct prefix *a, const struct prefix *b);
+/* Writes "ADDRESS", or "ADDRESS/BITS" if it is more than one address. Returns dst. */
+char *prefix_format(const struct prefix *p, char dst[static ADDRESS_TEXT_MAX]);
+
+struct prefix_list {
+	struct prefix *at;
+	size_t n;
+};
+bool prefixes_contain(const struct prefix_list *l, const union address *a);
 
 #endif

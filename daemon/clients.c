@@ -9,7 +9,7 @@
 #include <sys/mman.h>
 
 #define CLIENTS_MAGIC 0x736e6c6364746863ULL
-#define CLIENTS_LAYOUT 3
+#define CLIENTS_LAYOUT 4
 
 struct header {
 	uint64_t magic;

@@ -33,6 +33,14 @@ enum client_flags {
 	CLIENT_GREETED = 1 << 0,
 	CLIENT_CLOSING = 1 << 1, /* flush, then close */
 	CLIENT_DISCARD = 1 << 2, /* within a line that is too long */
+	CLIENT_ACCOUNT = 1 << 3, /* logged in: the nick is its account's */
+	CLIENT_TLS = 1 << 4,	 /* what the kernel has is cipher text, whose keys end with the process */
+	CLIENT_FLAGS = (1 << 5) - 1,
+};
+
+enum client_kind {
+	CLIENT_CONNECTION,
+	CLIENT_DATAGRAM, /* no connection, but an address */
 };
 
 struct client_state {
@@ -51,9 +59,9 @@ struct client_state {
 
 _Static_assert(sizeof(struct client_state) == 88, "without holes, for the seal");
 
-/* Of a client that has no connection, but an address. */
 struct client_datagram {
-	uint8_t address[32];	   /* union address */
+	/* union address: a datagram client's; a connection's real one, if a proxy told it, else 0 */
+	uint8_t address[32];
 	_Atomic uint64_t sent_seq; /* the next message to be sent to it; stored after the sending */
 	_Atomic int64_t active_us; /* CLOCK_MONOTONIC of its last datagram */
 };
@@ -64,7 +72,7 @@ struct client {
 	uint64_t connected_us; /* CLOCK_REALTIME */
 	_Atomic uint32_t live; /* which of st[] is true: 0 or 1 */
 	uint16_t origin;
-	uint16_t reserved;
+	uint16_t kind; /* enum client_kind */
 	struct client_state st[2];
 	struct client_datagram datagram;
 };
@@ -143,7 +151,7 @@ unsigned clients_layout(void);
 static inline uint64_t client_seal_of(const struct client *c, const struct client_state *st)
 {
 	const unsigned char *p = (const unsigned char *)st;
-	uint64_t h = c->id * 0x9e3779b97f4a7c15ULL + c->origin, word;
+	uint64_t h = c->id * 0x9e3779b97f4a7c15ULL + ((uint64_t)c->kind << 16 | c->origin), word;
 
 	for (size_t i = 0; i < offsetof(struct client_state, seal); i += sizeof(word)) {
 		memcpy(&word, p + i, sizeof(word));
@@ -187,10 +195,7 @@ static inline uint64_t scratch_intent(const struct scratch *s)
 
 static inline bool client_is_datagram(const struct client *c)
 {
-	static const uint8_t none[sizeof(c->datagram.address)];
-
-	return atomic_load_explicit(&c->cookie, memory_order_acquire) != 0 &&
-	       memcmp(c->datagram.address, none, sizeof(none)) != 0;
+	return atomic_load_explicit(&c->cookie, memory_order_acquire) != 0 && c->kind == CLIENT_DATAGRAM;
 }
 
 static inline const struct client_state *client_live(const struct client *c)

@@ -5,12 +5,14 @@
 #include "daemon/clients.h"
 #include "daemon/clock.h"
 #include "daemon/logger.h"
+#include "daemon/tls.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <libconfig.h>
 #include <stdarg.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <zmq.h>
@@ -198,12 +200,44 @@ static void room_format(struct reader *rd, const config_setting_t *s, void *to)
 	((struct room_config *)to)->settings.raw = strcmp(v, "raw") == 0;
 }
 
+static void room_read_only(struct reader *rd, const config_setting_t *s, void *to)
+{
+	if (config_setting_type(s) != CONFIG_TYPE_BOOL)
+		complain(rd, s, "read_only must be true or false");
+	else
+		((struct room_config *)to)->settings.read_only = config_setting_get_bool(s);
+}
+
+static void room_members_list(struct reader *rd, const config_setting_t *s, void *to)
+{
+	struct room_config *r = to;
+	int n = config_setting_length(s);
+
+	if (!config_setting_is_list(s) && !config_setting_is_array(s)) {
+		complain(rd, s, "members must be a list of accounts: ( \"alice\", \"bob\" )");
+		return;
+	}
+	free(r->members);
+	r->members = calloc((size_t)n + 1, sizeof(*r->members));
+	r->n_members = 0;
+	for (int i = 0; r->members && i < n; i++) {
+		const char *v = config_setting_get_string_elem(s, i);
+		if (!v || !text_nick_valid(v, strlen(v)))
+			complain(rd, config_setting_get_elem(s, (unsigned)i), "\"%s\" is no valid account",
+				 v ? v : "?");
+		else
+			memcpy(r->members[r->n_members++], v, strlen(v) + 1);
+	}
+}
+
 static const struct key room_keys[] = {
     {"name", room_name},
     {"format", room_format},
     {"history", room_history},
     {"log_size", room_log_size},
     {"announce_max", room_announce_max},
+    {"members", room_members_list},
+    {"read_only", room_read_only},
     {NULL, NULL},
 };
 
@@ -332,28 +366,116 @@ static void listener_lease(struct reader *rd, const config_setting_t *s, void *t
 		((struct listener_reader *)to)->l->lease_us = v;
 }
 
-static void listener_trusted(struct reader *rd, const config_setting_t *s, void *to)
+static void get_prefixes(struct reader *rd, const config_setting_t *s, struct prefix_list *ret)
 {
-	struct listener_config *l = ((struct listener_reader *)to)->l;
 	static const char allowed[] = "a list of addresses such as ( \"127.0.0.0/8\", \"::1\" )";
+	const char *name = config_setting_name(s);
+	int n = config_setting_length(s);
 
 	if (!config_setting_is_list(s) && !config_setting_is_array(s)) {
-		complain(rd, s, "trusted must be %s", allowed);
+		complain(rd, s, "%s must be %s", name, allowed);
 		return;
 	}
-	if (config_setting_length(s) > CONFIG_TRUSTED_MAX) {
-		complain(rd, s, "trusted has more than %d entries", CONFIG_TRUSTED_MAX);
+	if (n > CONFIG_PREFIXES_MAX) {
+		complain(rd, s, "%s has more than %d entries", name, CONFIG_PREFIXES_MAX);
 		return;
 	}
-	l->n_trusted = 0;
-	for (int i = 0; i < config_setting_length(s); i++) {
+	free(ret->at);
+	*ret = (struct prefix_list){calloc((size_t)n + 1, sizeof(*ret->at)), 0};
+	for (int i = 0; ret->at && i < n; i++) {
 		const char *v = config_setting_get_string_elem(s, i);
-		if (!v || prefix_parse(v, &l->trusted[l->n_trusted]) < 0)
-			complain(rd, config_setting_get_elem(s, (unsigned)i),
-				 "trusted must be %s, not \"%s\"", allowed, v ? v : "?");
+		if (!v || prefix_parse(v, &ret->at[ret->n]) < 0)
+			complain(rd, config_setting_get_elem(s, (unsigned)i), "%s must be %s, not \"%s\"",
+				 name, allowed, v ? v : "?");
 		else
-			l->n_trusted++;
+			ret->n++;
 	}
+}
+
+static void listener_trusted(struct reader *rd, const config_setting_t *s, void *to)
+{
+	get_prefixes(rd, s, &((struct listener_reader *)to)->l->trusted);
+}
+
+static void listener_allow(struct reader *rd, const config_setting_t *s, void *to)
+{
+	get_prefixes(rd, s, &((struct listener_reader *)to)->l->allow);
+	if (config_setting_length(s) == 0)
+		complain(rd, s, "allow is empty; leave it out to allow everybody");
+}
+
+static void listener_deny(struct reader *rd, const config_setting_t *s, void *to)
+{
+	get_prefixes(rd, s, &((struct listener_reader *)to)->l->deny);
+}
+
+static void listener_proxies(struct reader *rd, const config_setting_t *s, void *to)
+{
+	get_prefixes(rd, s, &((struct listener_reader *)to)->l->proxies);
+}
+
+static void listener_max_clients(struct reader *rd, const config_setting_t *s, void *to)
+{
+	get_unsigned(rd, s, 0, CLIENTS_CAPACITY, &((struct listener_reader *)to)->l->max_clients);
+}
+
+static void listener_auth(struct reader *rd, const config_setting_t *s, void *to)
+{
+	const char *v = get_string(rd, s, "\"none\" or \"password\"");
+
+	if (!v)
+		return;
+	if (strcmp(v, "none") != 0 && strcmp(v, "password") != 0)
+		complain(rd, s, "auth must be \"none\" or \"password\", not \"%s\"", v);
+	((struct listener_reader *)to)->l->password = strcmp(v, "password") == 0;
+}
+
+/* A path; "credential:NAME" is a file that the service manager hands over (LoadCredential= of
+ * systemd.exec(5)). */
+static void get_path(struct reader *rd, const config_setting_t *s, char **ret)
+{
+	static const char prefix[] = "credential:";
+	const char *v = get_string(rd, s, "a path, or \"credential:NAME\""),
+		   *dir = getenv("CREDENTIALS_DIRECTORY");
+	char *path = NULL;
+
+	if (!v)
+		return;
+	if (strncmp(v, prefix, sizeof(prefix) - 1) == 0 && !strchr(v, '/')) {
+		if (!dir)
+			complain(rd, s,
+				 "%s: there are no credentials; see LoadCredential= in systemd.exec(5)",
+				 config_setting_name(s));
+		else if (asprintf(&path, "%s/%s", dir, v + sizeof(prefix) - 1) < 0)
+			path = NULL;
+	} else if (v[0] == '/') {
+		path = strdup(v);
+	} else {
+		complain(rd, s, "%s must be an absolute path, or \"credential:NAME\", not \"%s\"",
+			 config_setting_name(s), v);
+	}
+	free(*ret);
+	*ret = path;
+}
+
+static void listener_password_file(struct reader *rd, const config_setting_t *s, void *to)
+{
+	get_path(rd, s, &((struct listener_reader *)to)->l->password_file);
+}
+
+static void listener_tls_certificate(struct reader *rd, const config_setting_t *s, void *to)
+{
+	get_path(rd, s, &((struct listener_reader *)to)->l->tls_certificate);
+}
+
+static void listener_tls_key(struct reader *rd, const config_setting_t *s, void *to)
+{
+	get_path(rd, s, &((struct listener_reader *)to)->l->tls_key);
+}
+
+static void listener_tls_client_ca(struct reader *rd, const config_setting_t *s, void *to)
+{
+	get_path(rd, s, &((struct listener_reader *)to)->l->tls_client_ca);
 }
 
 static void listener_high_water_mark(struct reader *rd, const config_setting_t *s, void *to)
@@ -430,6 +552,15 @@ static const struct key listener_keys[] = {
     {"backlog", listener_backlog},
     {"lease", listener_lease},
     {"trusted", listener_trusted},
+    {"max_clients", listener_max_clients},
+    {"allow", listener_allow},
+    {"deny", listener_deny},
+    {"proxies", listener_proxies},
+    {"auth", listener_auth},
+    {"password_file", listener_password_file},
+    {"tls_certificate", listener_tls_certificate},
+    {"tls_key", listener_tls_key},
+    {"tls_client_ca", listener_tls_client_ca},
     {"pull", listener_endpoint},
     {"pub", listener_endpoint},
     {"push", listener_endpoint},
@@ -537,6 +668,34 @@ static const char *clash(const struct listener_config *a, const struct listener_
 	return NULL;
 }
 
+/* What a listener's other files say: certificates and accounts. */
+static void read_files(struct reader *rd, const config_setting_t *e, struct listener_config *l)
+{
+	char why[1024];
+
+	if (l->password && !l->password_file)
+		complain(rd, e, "auth = \"password\" needs a password_file");
+	if (l->password_file) {
+		_cleanup_free_ char *text = NULL;
+		size_t size;
+		FILE *f = open_memstream(&text, &size);
+		int r = f ? accounts_load(l->password_file, f, &l->accounts) : -ENOMEM;
+		if (f)
+			fclose(f);
+		if (r < 0) {
+			fputs(text ? text : "", rd->errors);
+			complain(rd, config_setting_get_member(e, "password_file"),
+				 "this password_file can't be used");
+		}
+	}
+	if (!l->tls_certificate && (l->tls_key || l->tls_client_ca))
+		complain(rd, e, "%s needs a tls_certificate", l->tls_key ? "tls_key" : "tls_client_ca");
+	if (l->tls_certificate &&
+	    tls_context_new(l->tls_certificate, l->tls_key ? l->tls_key : l->tls_certificate,
+			    l->tls_client_ca, why, sizeof(why), &l->tls) < 0)
+		complain(rd, config_setting_get_member(e, "tls_certificate"), "%s", why);
+}
+
 static void check_listener(struct reader *rd, const config_setting_t *e, const struct config *c,
 			   struct listener_config *l)
 {
@@ -562,7 +721,18 @@ static void check_listener(struct reader *rd, const config_setting_t *e, const s
 		complain(rd, e, "curve_clients needs a curve_secret_key");
 	forbid(rd, e, l->handler, "lease", l->handler && l->handler->uses_lease);
 	forbid(rd, e, l->handler, "trusted", l->handler && l->handler->uses_lease);
-	forbid(rd, e, l->handler, "backlog", l->handler && l->handler->transport == TRANSPORT_TCP);
+	bool tcp = l->handler && l->handler->transport == TRANSPORT_TCP;
+	static const char *const tcp_keys[] = {"backlog", "proxies", "tls_certificate", "tls_key",
+					       "tls_client_ca"};
+	for (size_t i = 0; i < sizeof(tcp_keys) / sizeof(*tcp_keys); i++)
+		forbid(rd, e, l->handler, tcp_keys[i], tcp);
+	static const char *const login_keys[] = {"auth", "password_file"};
+	for (size_t i = 0; i < sizeof(login_keys) / sizeof(*login_keys); i++)
+		forbid(rd, e, l->handler, login_keys[i], tcp && l->handler->uses_room);
+	static const char *const address_keys[] = {"allow", "deny", "max_clients"};
+	for (size_t i = 0; i < sizeof(address_keys) / sizeof(*address_keys); i++)
+		forbid(rd, e, l->handler, address_keys[i], !zmq);
+	read_files(rd, e, l);
 	for (size_t k = 0; k < c->n_listeners; k++) {
 		const struct listener_config *o = &c->listeners[k];
 		char text[ADDRESS_TEXT_MAX];
@@ -602,13 +772,16 @@ static void read_listeners(struct reader *rd, const config_setting_t *s, void *t
 		lr.l->high_water_mark = 10000;
 		lr.l->linger_us = -1;
 		lr.l->max_size = 16 << 20;
-		prefix_parse("127.0.0.0/8", &lr.l->trusted[0]);
-		prefix_parse("::1", &lr.l->trusted[1]);
-		lr.l->n_trusted = 2;
+		lr.l->trusted.at = calloc(2, sizeof(struct prefix));
+		if (!lr.l->trusted.at)
+			return;
+		prefix_parse("127.0.0.0/8", &lr.l->trusted.at[0]);
+		prefix_parse("::1", &lr.l->trusted.at[1]);
+		lr.l->trusted.n = 2;
 		read_group(rd, e, listener_keys, &lr);
 		find_handler(rd, e, &lr);
 		check_listener(rd, e, c, lr.l);
-		c->n_listeners++;
+		c->n_listeners++; /* from here on config_free() knows it */
 	}
 }
 
@@ -684,6 +857,50 @@ static void limit_lines(struct reader *rd, const config_setting_t *s, void *to)
 	get_unsigned(rd, s, 0, 1000000, &((struct config *)to)->lines_per_second);
 }
 
+static void limit_bytes(struct reader *rd, const config_setting_t *s, void *to)
+{
+	unsigned *v = &((struct config *)to)->bytes_per_second;
+
+	if (get_unsigned(rd, s, 0, 1000000000, v) && *v > 0 && *v < 1024)
+		complain(rd, s, "bytes_per_second must be 0 or at least 1024");
+}
+
+static void limit_nicks(struct reader *rd, const config_setting_t *s, void *to)
+{
+	get_unsigned(rd, s, 0, 1000000, &((struct config *)to)->nick_changes_per_minute);
+}
+
+static void limit_joins(struct reader *rd, const config_setting_t *s, void *to)
+{
+	get_unsigned(rd, s, 0, 1000000, &((struct config *)to)->joins_per_minute);
+}
+
+static void limit_bans(struct reader *rd, const config_setting_t *s, void *to)
+{
+	get_unsigned(rd, s, 0, 100000, &((struct config *)to)->max_bans);
+}
+
+static void limit_first_line(struct reader *rd, const config_setting_t *s, void *to)
+{
+	get_seconds(rd, s, 86400, &((struct config *)to)->first_line_timeout_us);
+}
+
+static void limit_login(struct reader *rd, const config_setting_t *s, void *to)
+{
+	get_seconds(rd, s, 86400, &((struct config *)to)->login_timeout_us);
+}
+
+static void limit_handshake(struct reader *rd, const config_setting_t *s, void *to)
+{
+	int64_t v = SECOND_US;
+
+	get_seconds(rd, s, 3600, &v);
+	if (v < SECOND_US)
+		complain(rd, s, "handshake_timeout must be at least 1 second");
+	else
+		((struct config *)to)->handshake_timeout_us = v;
+}
+
 static void limit_idle(struct reader *rd, const config_setting_t *s, void *to)
 {
 	get_seconds(rd, s, 30 * 86400.0, &((struct config *)to)->idle_timeout_us);
@@ -699,6 +916,13 @@ static const struct key limit_keys[] = {
     {"max_clients_per_address", limit_per_address},
     {"max_rooms", limit_rooms},
     {"lines_per_second", limit_lines},
+    {"bytes_per_second", limit_bytes},
+    {"nick_changes_per_minute", limit_nicks},
+    {"joins_per_minute", limit_joins},
+    {"max_bans", limit_bans},
+    {"first_line_timeout", limit_first_line},
+    {"login_timeout", limit_login},
+    {"handshake_timeout", limit_handshake},
     {"idle_timeout", limit_idle},
     {"room_linger", limit_linger},
     {NULL, NULL},
@@ -754,6 +978,21 @@ static void read_control(struct reader *rd, const config_setting_t *s, void *to)
 		read_group(rd, s, control_keys, to);
 }
 
+static void read_state_directory(struct reader *rd, const config_setting_t *s, void *to)
+{
+	struct config *c = to;
+	const char *v = get_string(rd, s, "the path of a directory");
+
+	if (!v)
+		return;
+	if (v[0] != '/') {
+		complain(rd, s, "state_directory must be an absolute path");
+		return;
+	}
+	free(c->state_directory);
+	c->state_directory = strdup(v);
+}
+
 static const struct key keys[] = {
     {"workers", read_workers},
     {"max_message", read_max_message},
@@ -766,8 +1005,25 @@ static const struct key keys[] = {
     {"listeners", read_listeners},
     {"limits", read_limits},
     {"control", read_control},
+    {"state_directory", read_state_directory},
     {NULL, NULL},
 };
+
+/* Who comes in by a listener's door must be allowed in its room. */
+static void check_rooms_of_listeners(struct reader *rd, const config_setting_t *root, const struct config *c)
+{
+	const config_setting_t *listeners = config_setting_get_member(root, "listeners");
+
+	for (size_t i = 0; i < c->n_listeners; i++) {
+		const struct listener_config *l = &c->listeners[i];
+		const struct room_config *r = l->room[0] ? config_room(c, l->room) : NULL;
+		if (r && r->members && !l->password && l->handler)
+			complain(rd, config_setting_get_elem(listeners, (unsigned)i),
+				 "room \"%s\" has members, so the listener needs %s", l->room,
+				 l->handler->transport == TRANSPORT_TCP ? "auth = \"password\""
+									: "another room");
+	}
+}
 
 /* What needs more than one setting to be judged. */
 static void check_whole(struct reader *rd, const config_setting_t *root, const struct config *c)
@@ -784,6 +1040,7 @@ static void check_whole(struct reader *rd, const config_setting_t *root, const s
 	if (c->room_defaults.log_size < min)
 		complain(rd, config_setting_get_member(root, "room_defaults"),
 			 "log_size in room_defaults must be at least 16 times max_message");
+	check_rooms_of_listeners(rd, root, c);
 	unsigned zmqs = 0;
 	for (size_t i = 0; i < c->n_listeners; i++)
 		zmqs += c->listeners[i].handler && c->listeners[i].handler->transport == TRANSPORT_ZMQ;
@@ -812,6 +1069,11 @@ static int read_config(config_t *lib, struct reader *rd, struct config **ret)
 	    .max_clients = 100000,
 	    .max_clients_per_address = 1000,
 	    .max_rooms = 1000,
+	    .max_bans = 1000,
+	    .nick_changes_per_minute = 30,
+	    .joins_per_minute = 60,
+	    .login_timeout_us = 60 * SECOND_US,
+	    .handshake_timeout_us = 10 * SECOND_US,
 	    .room_linger_us = 300000000,
 	    .control_socket = strdup("/run/chatd/control.sock"),
 	    .control_group = strdup("chatd"),
@@ -872,17 +1134,62 @@ int config_parse(const char *text, const char *name, FILE *errors, struct config
 	return r;
 }
 
+static void free_listener(struct listener_config *l)
+{
+	explicit_bzero(l->curve_secret_key, sizeof(l->curve_secret_key));
+	free(l->curve_clients);
+	free(l->allow.at);
+	free(l->deny.at);
+	free(l->proxies.at);
+	free(l->trusted.at);
+	free(l->password_file);
+	accounts_free(&l->accounts);
+	free(l->tls_certificate);
+	free(l->tls_key);
+	free(l->tls_client_ca);
+	tls_context_free(l->tls);
+}
+
 void config_free(struct config *c)
 {
 	if (!c)
 		return;
+	for (size_t i = 0; i < c->n_rooms; i++)
+		free(c->rooms[i].members);
 	free(c->rooms);
-	for (size_t i = 0; i < c->n_listeners; i++) {
-		explicit_bzero(c->listeners[i].curve_secret_key, sizeof(c->listeners[i].curve_secret_key));
-		free(c->listeners[i].curve_clients);
-	}
+	for (size_t i = 0; i < c->n_listeners; i++)
+		free_listener(&c->listeners[i]);
 	free(c->listeners);
 	free(c->control_socket);
 	free(c->control_group);
+	free(c->state_directory);
 	free(c);
+}
+
+const struct listener_config *config_listener(const struct config *c, const char *name)
+{
+	for (size_t i = 0; i < c->n_listeners; i++)
+		if (strcmp(c->listeners[i].name, name) == 0)
+			return &c->listeners[i];
+	return NULL;
+}
+
+const struct room_config *config_room(const struct config *c, const char *name)
+{
+	for (size_t i = 0; i < c->n_rooms; i++)
+		if (strcmp(c->rooms[i].name, name) == 0)
+			return &c->rooms[i];
+	return NULL;
+}
+
+bool config_may_enter(const struct config *c, const char *room, const char *account, size_t len)
+{
+	const struct room_config *r = config_room(c, room);
+
+	if (!r || !r->members)
+		return true;
+	for (size_t i = 0; i < r->n_members; i++)
+		if (strlen(r->members[i]) == len && strncasecmp(r->members[i], account, len) == 0)
+			return true;
+	return false;
 }

@@ -3,6 +3,7 @@
 #ifndef DAEMON_CONFIG_H
 #define DAEMON_CONFIG_H
 
+#include "common/accounts.h"
 #include "common/address.h"
 #include "daemon/handler.h"
 #include "daemon/room.h"
@@ -13,7 +14,7 @@
 #define CONFIG_NAME_MAX 63
 #define CONFIG_MAX_LISTENERS 256
 #define CONFIG_MAX_WORKERS 63
-#define CONFIG_TRUSTED_MAX 32
+#define CONFIG_PREFIXES_MAX 4096
 /* A CURVE key in Z85 (rfc.zeromq.org/spec/32). */
 #define CONFIG_KEY_LEN 40
 /* Listeners of type "zmq": each has a thread. */
@@ -24,6 +25,8 @@ enum slow_policy { SLOW_SKIP, SLOW_DISCONNECT };
 struct room_config {
 	char name[TEXT_ROOM_MAX + 1];
 	struct room_settings settings;
+	char (*members)[TEXT_NICK_MAX + 1]; /* accounts that may enter; NULL: everybody */
+	size_t n_members;
 };
 
 /* "tcp://ADDRESS:PORT" or "ipc://PATH", as libzmq has it. */
@@ -38,10 +41,17 @@ struct listener_config {
 	union address listen;
 	char room[TEXT_ROOM_MAX + 1];
 	int backlog;
+	unsigned max_clients;				 /* 0: no limit of its own */
+	struct prefix_list allow, deny;			 /* allow is empty: all that deny doesn't have */
+	struct prefix_list proxies;			 /* who has to begin with a PROXY header */
+	bool password;					 /* nothing goes without a login */
+	char *password_file;				 /* or NULL */
+	struct accounts accounts;			 /* of it */
+	char *tls_certificate, *tls_key, *tls_client_ca; /* paths, or NULL */
+	struct tls_context *tls;			 /* made of them, or NULL */
 	/* UDP registry: */
 	int64_t lease_us;
-	struct prefix trusted[CONFIG_TRUSTED_MAX]; /* addresses that need not prove to be real */
-	size_t n_trusted;
+	struct prefix_list trusted; /* addresses that need not prove to be real */
 	/* ZeroMQ: */
 	struct endpoint_config endpoints[HANDLER_ENDPOINTS];
 	int high_water_mark;
@@ -68,12 +78,17 @@ struct config {
 	size_t n_listeners;
 
 	unsigned max_clients, max_clients_per_address, max_rooms;
-	unsigned lines_per_second; /* 0: unlimited */
-	int64_t idle_timeout_us;   /* 0: never */
+	unsigned max_bans;
+	/* 0: unlimited */
+	unsigned lines_per_second, bytes_per_second, nick_changes_per_minute, joins_per_minute;
+	/* 0: never */
+	int64_t idle_timeout_us, first_line_timeout_us, login_timeout_us;
+	int64_t handshake_timeout_us;
 	int64_t room_linger_us;
 
 	char *control_socket;
 	char *control_group;
+	char *state_directory; /* what has to outlive a reboot */
 };
 
 /*
@@ -84,5 +99,11 @@ struct config {
 int config_load(const char *path, FILE *errors, struct config **ret);
 int config_parse(const char *text, const char *name, FILE *errors, struct config **ret);
 void config_free(struct config *c);
+
+/* The listener of that name, and what is said of a room of that name; NULL if there is none. */
+const struct listener_config *config_listener(const struct config *c, const char *name);
+const struct room_config *config_room(const struct config *c, const char *name);
+/* Whether an account of that name (not NUL-terminated; len 0: none) may enter the room. */
+bool config_may_enter(const struct config *c, const char *room, const char *account, size_t len);
 
 #endif

@@ -7,8 +7,10 @@
 #include "daemon/keeper.h"
 #include "daemon/limits.h"
 #include "daemon/logger.h"
+#include "daemon/logins.h"
 #include "daemon/memfd.h"
 #include "daemon/sender.h"
+#include "daemon/tls.h"
 #include "daemon/transaction.h"
 #include "daemon/worker.h"
 
@@ -25,6 +27,8 @@
 #define LINGER_US 2000000
 /* How long it may take before that to read what it was sent. */
 #define FLUSH_US 10000000
+/* A client that is too fast hears of it so often. */
+#define NOTICE_US 10000000
 
 /* Why input is not read at the moment. */
 enum pause {
@@ -33,6 +37,7 @@ enum pause {
 	PAUSE_LIMITED = 1 << 2, /* lines_per_second */
 	PAUSE_CLOSING = 1 << 3,
 	PAUSE_FROZEN = 1 << 4, /* the server ends */
+	PAUSE_LOGIN = 1 << 5,  /* a password is being checked */
 };
 
 struct connection {
@@ -43,8 +48,10 @@ struct connection {
 	bool skipped;  /* there may be news in the room that it was not sent */
 	bool doomed;   /* to be closed when no pin is held */
 	bool retrying; /* on the worker's list */
-	bool dead, eof, retired, lingering, ending, covered;
+	bool dead, eof, retired, lingering, ending, covered, spoke;
 	bool out_touched, in_touched; /* pages to give back when idle */
+	uint8_t login;		      /* enum login */
+	uint8_t failures;	      /* wrong passwords */
 	uint32_t events;
 	uint64_t pos;  /* in the room's log, once the outbox is empty */
 	uint64_t seq;  /* the number of the message at pos */
@@ -61,13 +68,17 @@ struct connection {
 	int error;	   /* errno that ended it, for the log */
 	uint32_t leftover; /* input bytes received, not consumed, in the inbox */
 	int64_t active;	   /* CLOCK_MONOTONIC in us of the last input */
-	int64_t allowance; /* when the next line is due, were they evenly spread (GCRA) */
-	int64_t deadline;  /* of lingering, or of being limited */
+	/* When the next one is due, were they evenly spread (GCRA): lines, bytes, new nicks, new rooms. */
+	int64_t lines_due, bytes_due, nicks_due, rooms_due;
+	int64_t noticed;  /* when it was last told that it is slowed down */
+	int64_t deadline; /* of lingering, or of being limited */
+	struct tls *tls;  /* or NULL: the socket's bytes are the stream's */
 	union address address;
 };
 
 static void ready(struct source *s, uint32_t events);
 static void pump(struct connection *c);
+static void look_again(struct connection *c);
 static void doom(struct connection *c, int error);
 
 /* --- what handlers see --- */
@@ -107,6 +118,13 @@ const char *connection_listener(const struct connection *c)
 	const struct client_origin *o = clients_origin(worker_shared(c->w)->clients, c->client->origin);
 
 	return o ? o->listener : "?";
+}
+
+const char *connection_first_room(const struct connection *c)
+{
+	const struct client_origin *o = clients_origin(worker_shared(c->w)->clients, c->client->origin);
+
+	return o ? o->room : "";
 }
 
 bool connection_is_ending(const struct connection *c)
@@ -156,24 +174,6 @@ void connection_write(struct connection *c, const char *data, size_t len)
 	memcpy(outbox, data + first, len - first);
 	c->draft->out_end += len;
 	c->out_touched = true;
-}
-
-size_t connection_send(struct connection *c, const char *data, size_t len)
-{
-	if (c->blocked || len == 0 || connection_state(c)->out_end > c->sent)
-		return 0;
-	ssize_t n = send(c->fd, data, len, MSG_DONTWAIT | MSG_NOSIGNAL);
-	FAULT("send-straight");
-	count(worker_counters(c->w), COUNT_SENDS, 1);
-	if (n < 0) {
-		if (errno != EAGAIN && errno != EINTR && errno != ENOBUFS)
-			doom(c, errno);
-		n = 0;
-	}
-	c->sent += (uint64_t)n;
-	c->blocked = (size_t)n < len;
-	count(worker_counters(c->w), COUNT_BYTES_OUT, (uint64_t)n);
-	return (size_t)n;
 }
 
 void connection_printf(struct connection *c, const char *format, ...)
@@ -252,10 +252,90 @@ bool connection_may_talk(struct connection *c)
 {
 	unsigned rate = worker_config(c->w)->lines_per_second;
 
-	if (limits_allow(&c->allowance, rate, worker_now(c->w)))
+	if (limits_allow(&c->lines_due, rate, SECOND_US, worker_now(c->w)))
 		return true;
-	c->deadline = c->allowance + SECOND_US / rate;
+	c->deadline = c->lines_due + SECOND_US / rate;
 	return false;
+}
+
+static bool allow_by_the_minute(struct connection *c, int64_t *due, unsigned rate)
+{
+	if (limits_allow(due, rate, 60 * SECOND_US, worker_now(c->w)))
+		return true;
+	count(worker_counters(c->w), COUNT_CHANGES_REFUSED, 1);
+	return false;
+}
+
+bool connection_may_rename(struct connection *c)
+{
+	return allow_by_the_minute(c, &c->nicks_due, worker_config(c->w)->nick_changes_per_minute);
+}
+
+bool connection_may_move(struct connection *c)
+{
+	return allow_by_the_minute(c, &c->rooms_due, worker_config(c->w)->joins_per_minute);
+}
+
+/* --- the socket, or TLS on it; results as recv() and send() have them, but -errno --- */
+
+static ssize_t take_in(struct connection *c, void *buf, size_t len)
+{
+	if (c->tls)
+		return tls_recv(c->tls, buf, len);
+	ssize_t n = recv(c->fd, buf, len, MSG_DONTWAIT);
+	return n < 0 ? -errno : n;
+}
+
+static ssize_t transmit(struct connection *c, const void *data, size_t len)
+{
+	if (c->tls)
+		return tls_send(c->tls, data, len);
+	ssize_t n = send(c->fd, data, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+	return n < 0 ? -errno : n;
+}
+
+static bool is_temporary(ssize_t error)
+{
+	return error == -EAGAIN || error == -EINTR || error == -ENOBUFS;
+}
+
+size_t connection_send(struct connection *c, const char *data, size_t len)
+{
+	if (c->blocked || len == 0 || connection_state(c)->out_end > c->sent)
+		return 0;
+	ssize_t n = transmit(c, data, len);
+	FAULT("send-straight");
+	count(worker_counters(c->w), COUNT_SENDS, 1);
+	if (n < 0) {
+		if (!is_temporary(n))
+			doom(c, (int)-n);
+		n = 0;
+	}
+	c->sent += (uint64_t)n;
+	c->blocked = (size_t)n < len;
+	count(worker_counters(c->w), COUNT_BYTES_OUT, (uint64_t)n);
+	return (size_t)n;
+}
+
+/* --- logging in --- */
+
+bool connection_ask_login(struct connection *c, const char *hash, const char *password, size_t len)
+{
+	return logins_ask(worker_shared(c->w)->logins, c->w, connection_index(c), connection_id(c), hash,
+			  password, len);
+}
+
+enum login connection_login(const struct connection *c)
+{
+	return (enum login)c->login;
+}
+
+unsigned connection_login_done(struct connection *c)
+{
+	if (c->login == LOGIN_BAD && c->failures < UINT8_MAX)
+		c->failures++;
+	c->login = LOGIN_NONE;
+	return c->failures;
 }
 
 /* --- the end of a connection --- */
@@ -311,12 +391,16 @@ static void close_now(struct connection *c)
 		memfd_release(clients_outbox(shared->clients, c->client), CLIENT_OUT_SIZE);
 	if (c->in_touched)
 		memfd_release(clients_inbox(shared->clients, c->client), CLIENT_IN_SIZE);
+	limits_give(shared->limits, &c->address, c->client->origin);
 	clients_release(shared->clients, c->client);
 	FAULT("close-release");
+	if (c->tls)
+		worker_count_mortal(c->w, -1);
+	tls_free(c->tls);
+	c->tls = NULL;
 	sender_forget(worker_sender(c->w), c->fd);
 	close(c->fd);
 	c->fd = -1;
-	limits_give(shared->limits, &c->address);
 	count(worker_counters(c->w), COUNT_CLIENTS_CLOSED, 1);
 	if (!c->retrying) /* else connection_again() sees to it */
 		worker_bury(c->w, c);
@@ -336,8 +420,8 @@ static void doom(struct connection *c, int error)
 
 static void want(struct connection *c)
 {
-	uint32_t events =
-	    (c->lingering || (!c->pause && !c->eof) ? EPOLLIN : 0) | (c->blocked ? EPOLLOUT : 0);
+	uint32_t events = (c->lingering || (!c->pause && !c->eof) ? EPOLLIN : 0) |
+			  (c->blocked || (c->tls && tls_is_waiting(c->tls)) ? EPOLLOUT : 0);
 
 	if (c->dead || events == c->events)
 		return;
@@ -354,6 +438,10 @@ static void finish(struct connection *c)
 	if (c->eof || c->lingering) {
 		if (c->eof)
 			close_now(c);
+		return;
+	}
+	if (c->tls && tls_bye(c->tls) == -EAGAIN) {
+		c->blocked = true; /* come back when it is out */
 		return;
 	}
 	shutdown(c->fd, SHUT_WR);
@@ -408,7 +496,7 @@ static void sent_from_log(struct connection *c, const struct logring_view *v, ss
 
 	count(counters, COUNT_SENDS, 1);
 	if (n < 0) {
-		if (n != -EAGAIN && n != -EINTR && n != -ENOBUFS) {
+		if (!is_temporary(n)) {
 			doom(c, (int)-n);
 			return;
 		}
@@ -450,11 +538,11 @@ static bool send_outbox(struct connection *c)
 		size_t at = c->sent % CLIENT_OUT_SIZE, n = CLIENT_OUT_SIZE - at;
 		if (n > end - c->sent)
 			n = end - c->sent;
-		ssize_t r = send(c->fd, outbox + at, n, MSG_DONTWAIT | MSG_NOSIGNAL);
+		ssize_t r = transmit(c, outbox + at, n);
 		FAULT("send-outbox");
 		count(worker_counters(c->w), COUNT_SENDS, 1);
-		if (r < 0 && errno != EAGAIN && errno != EINTR && errno != ENOBUFS) {
-			doom(c, errno);
+		if (r < 0 && !is_temporary(r)) {
+			doom(c, (int)-r);
 			return false;
 		}
 		if (r > 0) {
@@ -478,8 +566,7 @@ static void send_log(struct connection *c)
 	if (c->pos < v.floor) {
 		lapped(c, &v);
 	} else if (c->pos < v.head) {
-		ssize_t n = send(c->fd, logring_at(&v, c->pos), v.head - c->pos, MSG_DONTWAIT | MSG_NOSIGNAL);
-		sent_from_log(c, &v, n < 0 ? -errno : n);
+		sent_from_log(c, &v, transmit(c, logring_at(&v, c->pos), v.head - c->pos));
 	}
 	logring_unpin(c->room->log, worker_index(c->w));
 }
@@ -535,6 +622,9 @@ void connection_deliver(struct worker *w, uint32_t index)
 					c->retrying = true;
 					worker_retry(w, c);
 				}
+			} else if (c->pos < v.head && c->tls) {
+				sent_from_log(c, &v, transmit(c, logring_at(&v, c->pos), v.head - c->pos));
+				want(c);
 			} else if (c->pos < v.head) {
 				ops[n++] = (struct send_op){.fd = c->fd,
 							    .data = logring_at(&v, c->pos),
@@ -581,6 +671,27 @@ static void store_leftover(struct connection *c, const char *from, uint64_t base
 	c->in_touched = true;
 }
 
+/* Reading rests until c->deadline; a person is told why, now and then. */
+static void slow_down(struct connection *c, const char *what)
+{
+	int64_t now = worker_now(c->w);
+
+	if (!(c->pause & PAUSE_LIMITED))
+		count(worker_counters(c->w), COUNT_RATE_PAUSES, 1);
+	c->pause |= PAUSE_LIMITED;
+	log_limited(LOG_TOPIC_RATE, LOG_INFO,
+		    &(struct log_fields){EVENT_CLIENT_SLOWED, c->client->id, NULL, connection_listener(c)},
+		    "client %" PRIu64 " sends too many %s a second and is slowed down", c->client->id, what);
+	if (!c->handler->ending || (c->noticed && now - c->noticed < NOTICE_US) || connection_space(c) < 256)
+		return;
+	c->noticed = now;
+	connection_begin(c);
+	connection_printf(
+	    c, "* Not so fast: that is too many %s a second. Nothing is lost, but it takes a while.\n", what);
+	connection_commit(c, NULL);
+	c->skipped = true;
+}
+
 /* Receives straight into the worker's scratch, where a successor finds it, and lets the handler work on it.
  */
 static void input(struct connection *c, bool receive)
@@ -588,6 +699,7 @@ static void input(struct connection *c, bool receive)
 	struct scratch *s = worker_scratch(c->w);
 	uint64_t base = connection_state(c)->in_parsed;
 	size_t have = c->leftover;
+	int64_t rest = 0; /* us without reading, for having sent so much */
 
 	if (have > 0)
 		load_leftover(c, s->data, base);
@@ -595,16 +707,18 @@ static void input(struct connection *c, bool receive)
 	atomic_store_explicit(&s->owner, scratch_owner(s, c->client->id), memory_order_release);
 	FAULT("receive-owner");
 	if (receive && !c->eof && have < CLIENT_IN_SIZE) {
-		ssize_t n = recv(c->fd, s->data + have, CLIENT_IN_SIZE - have, MSG_DONTWAIT);
+		ssize_t n = take_in(c, s->data + have, CLIENT_IN_SIZE - have);
 		FAULT("receive");
-		if (n < 0 && errno != EAGAIN && errno != EINTR) {
-			doom(c, errno);
+		if (n < 0 && !is_temporary(n)) {
+			doom(c, (int)-n);
 		} else if (n == 0) {
 			c->eof = true;
 		} else if (n > 0) {
 			have += (size_t)n;
 			c->active = worker_now(c->w);
 			count(worker_counters(c->w), COUNT_BYTES_IN, (uint64_t)n);
+			rest = limits_charge(&c->bytes_due, worker_config(c->w)->bytes_per_second,
+					     (uint64_t)n, c->active);
 		}
 	}
 
@@ -615,6 +729,7 @@ static void input(struct connection *c, bool receive)
 		verdict = HANDLER_CLOSE;
 
 	size_t consumed = connection_state(c)->in_parsed - base;
+	c->spoke |= consumed > 0;
 	c->leftover = (uint32_t)(have - consumed);
 	if (c->leftover > 0)
 		store_leftover(c, s->data + consumed, base + consumed);
@@ -633,9 +748,10 @@ static void input(struct connection *c, bool receive)
 		count(worker_counters(c->w), COUNT_CROWDED, 1);
 		break;
 	case HANDLER_LIMITED:
-		if (!(c->pause & PAUSE_LIMITED))
-			count(worker_counters(c->w), COUNT_RATE_PAUSES, 1);
-		c->pause |= PAUSE_LIMITED;
+		slow_down(c, "lines");
+		break;
+	case HANDLER_WAITING:
+		c->pause |= PAUSE_LOGIN;
 		break;
 	case HANDLER_CLOSE:
 		retire(c);
@@ -643,6 +759,10 @@ static void input(struct connection *c, bool receive)
 		c->pause |= PAUSE_CLOSING;
 		c->deadline = worker_now(c->w) + FLUSH_US;
 		break;
+	}
+	if (rest > 0 && !(c->pause & (PAUSE_LIMITED | PAUSE_CLOSING))) {
+		c->deadline = worker_now(c->w) + rest;
+		slow_down(c, "bytes");
 	}
 	if ((c->pause & (PAUSE_CROWDED | PAUSE_LIMITED)) && !c->retrying) {
 		c->retrying = true;
@@ -676,12 +796,35 @@ static void ready(struct source *s, uint32_t events)
 		return;
 	}
 	if (events & EPOLLOUT)
-		c->blocked = false;
+		c->blocked = c->tls && tls_flush(c->tls) == -EAGAIN;
 	if (!c->pause && !c->eof && (events & (EPOLLIN | EPOLLHUP | EPOLLERR)))
 		input(c, true);
 	else if (events & (EPOLLHUP | EPOLLERR))
 		doom(c, ECONNRESET);
 	pump(c);
+	look_again(c);
+}
+
+/* What TLS has deciphered already, no event will tell of. */
+static void look_again(struct connection *c)
+{
+	if (!c->tls || c->dead || c->doomed || c->pause || c->eof || c->retrying || !tls_has_input(c->tls))
+		return;
+	c->retrying = true;
+	worker_retry(c->w, c);
+}
+
+void connection_login_result(struct connection *c, bool good)
+{
+	c->login = good ? LOGIN_GOOD : LOGIN_BAD;
+	if (!(c->pause & PAUSE_LOGIN) || c->dead)
+		return;
+	c->pause &= (uint8_t)~PAUSE_LOGIN;
+	c->pause |= PAUSE_CROWDED; /* so that the line is worked on again in this turn */
+	if (!c->retrying) {
+		c->retrying = true;
+		worker_retry(c->w, c);
+	}
 }
 
 void connection_again(struct connection *c)
@@ -704,8 +847,11 @@ void connection_again(struct connection *c)
 		c->pause &= (uint8_t) ~(PAUSE_CROWDED | PAUSE_LIMITED);
 		if (!c->pause)
 			input(c, false);
+	} else if (c->tls && !c->pause && !c->eof && tls_has_input(c->tls)) {
+		input(c, true);
 	}
 	pump(c);
+	look_again(c);
 }
 
 /* --- private messages --- */
@@ -754,8 +900,7 @@ static void deliver_private(struct worker *w)
 
 /* --- the worker's side --- */
 
-static struct connection *make(struct worker *w, int fd, const union address *address, struct client *client,
-			       const struct handler *handler, bool covered)
+static struct connection *make(struct worker *w, const struct connection_start *start)
 {
 	struct shared *shared = worker_shared(w);
 	struct connection *c = calloc(1, sizeof(*c));
@@ -763,22 +908,24 @@ static struct connection *make(struct worker *w, int fd, const union address *ad
 	if (c) {
 		*c = (struct connection){
 		    .source.ready = ready,
-		    .fd = fd,
-		    .client = client,
-		    .handler = handler,
+		    .fd = start->fd,
+		    .client = start->client,
+		    .handler = start->handler,
 		    .w = w,
-		    .covered = covered,
+		    .covered = start->covered,
+		    .tls = start->tls,
 		    .active = worker_now(w),
-		    .address = *address,
+		    .address = start->address,
 		};
-		if (worker_watch(w, fd, 0, &c->source) == 0)
+		if (worker_watch(w, start->fd, 0, &c->source) == 0)
 			goto good;
 	}
 	free(c);
-	shutdown(fd, SHUT_RDWR);
-	close(fd);
-	clients_release(shared->clients, client);
-	limits_give(shared->limits, address);
+	tls_free(start->tls);
+	shutdown(start->fd, SHUT_RDWR);
+	close(start->fd);
+	limits_give(shared->limits, &start->address, start->client->origin);
+	clients_release(shared->clients, start->client);
 	return NULL;
 good:
 	c->next = *worker_all(w);
@@ -787,35 +934,39 @@ good:
 	*worker_all(w) = c;
 	*worker_by_index(w, connection_index(c)) = c;
 	worker_count_connection(w, 1);
-	if (!covered)
+	if (c->tls)
+		worker_count_mortal(w, 1);
+	if (!c->covered)
 		worker_count_uncovered(w, 1);
 	return c;
 }
 
-int connection_open(struct worker *w, int fd, const union address *address, struct client *client,
-		    const struct handler *handler, bool covered)
+int connection_open(struct worker *w, const struct connection_start *start)
 {
-	struct connection *c = make(w, fd, address, client, handler, covered);
+	struct connection *c = make(w, start);
+	const struct client *client = start->client;
 
 	if (!c)
 		return -ENOMEM;
 	count(worker_counters(w), COUNT_CLIENTS_ACCEPTED, 1);
-	if (!covered)
+	if (!c->covered)
 		count(worker_counters(w), COUNT_UNCOVERED, 1);
 	log_event(LOG_DEBUG,
 		  &(struct log_fields){EVENT_CLIENT_OPENED, client->id, NULL, connection_listener(c)},
 		  "client %" PRIu64 " connected", client->id);
 	const struct client_origin *o = clients_origin(worker_shared(w)->clients, client->origin);
-	handler->opened(c, o ? o->room : "");
+	c->handler->opened(c, o ? o->room : "");
 	pump(c);
+	look_again(c);
 	return 0;
 }
 
-int connection_restore(struct worker *w, int fd, const union address *address, struct client *client,
-		       const struct handler *handler, bool covered,
+int connection_restore(struct worker *w, const struct connection_start *start,
 		       const struct connection_progress *progress)
 {
-	struct connection *c = make(w, fd, address, client, handler, covered);
+	struct connection *c = make(w, start);
+	const struct client *client = start->client;
+	const struct handler *handler = start->handler;
 	const struct client_state *st = client_live(client);
 
 	if (!c)
@@ -832,6 +983,7 @@ int connection_restore(struct worker *w, int fd, const union address *address, s
 	}
 	c->leftover = (uint32_t)(progress->received - st->in_parsed);
 	c->out_touched = c->in_touched = true; /* whatever is there is looked at once */
+	c->spoke = true;		       /* or it has been given its time already */
 	c->skipped = true;
 	if (st->flags & CLIENT_CLOSING) {
 		c->pause |= PAUSE_CLOSING;
@@ -871,7 +1023,7 @@ int connection_restore(struct worker *w, int fd, const union address *address, s
 
 void connection_cover(struct connection *c)
 {
-	if (c->covered || c->dead || keeper_add(worker_shared(c->w)->keeper, c->fd) < 0)
+	if (c->covered || c->dead || c->tls || keeper_add(worker_shared(c->w)->keeper, c->fd) < 0)
 		return;
 	c->covered = true;
 	worker_count_uncovered(c->w, -1);
@@ -883,6 +1035,31 @@ static bool is_acknowledged(const struct connection *c)
 	int out = 0;
 
 	return ioctl(c->fd, SIOCOUTQ, &out) == 0 && out == 0;
+}
+
+/* Who has to say something, or who they are, before long. */
+static void check_beginning(struct connection *c)
+{
+	const struct config *config = worker_config(c->w);
+	const struct client_state *st = connection_state(c);
+	bool nameless = c->handler->uses_room && st->nick_len == 0;
+	int64_t first = config->first_line_timeout_us, login = nameless ? config->login_timeout_us : 0;
+
+	if ((first == 0 || c->spoke) && login == 0)
+		return;
+	int64_t age = clock_us(CLOCK_REALTIME) - (int64_t)c->client->connected_us;
+	const char *text = NULL;
+	if (login > 0 && age > login)
+		text = "* You have not logged in in time.\n";
+	else if (first > 0 && !c->spoke && age > first)
+		text = "* You have said nothing yet; goodbye.\n";
+	if (!text)
+		return;
+	count(worker_counters(c->w), COUNT_CLIENTS_MUTE, 1);
+	log_limited(LOG_TOPIC_TIMEOUT, LOG_INFO,
+		    &(struct log_fields){EVENT_CLIENT_CLOSED, c->client->id, NULL, connection_listener(c)},
+		    "client %" PRIu64 " said nothing in time", c->client->id);
+	connection_kick(c, text);
 }
 
 void connection_tick(struct connection *c)
@@ -909,7 +1086,9 @@ void connection_tick(struct connection *c)
 	if (idle > 0 && !c->pause && now - c->active > idle) {
 		count(worker_counters(c->w), COUNT_CLIENTS_IDLE, 1);
 		connection_kick(c, "* You have been silent for too long.\n");
+		return;
 	}
+	check_beginning(c);
 }
 
 bool connection_kick(struct connection *c, const char *text)
@@ -950,8 +1129,19 @@ void connection_free(struct connection *c)
 {
 	if (c->fd >= 0)
 		close(c->fd);
+	tls_free(c->tls);
 	roster_release(worker_shared(c->w)->roster, c->roster);
 	free(c);
+}
+
+bool connection_is_mortal(const struct connection *c)
+{
+	return c->tls != NULL;
+}
+
+const union address *connection_address(const struct connection *c)
+{
+	return &c->address;
 }
 
 bool connection_is_dead(const struct connection *c)
@@ -979,6 +1169,7 @@ void connection_info(const struct connection *c, struct client_info *ret)
 	    .sent = c->sent,
 	    .behind = st->out_end > c->sent ? st->out_end - c->sent : 0,
 	    .covered = c->covered,
+	    .tls = c->tls != NULL,
 	};
 	snprintf(ret->listener, sizeof(ret->listener), "%s", connection_listener(c));
 	memcpy(ret->nick, st->nick, st->nick_len);

@@ -35,6 +35,8 @@ const struct client_state *connection_state(const struct connection *c);
 struct roster_entry **connection_roster(struct connection *c);
 struct room *connection_room(const struct connection *c);
 const char *connection_listener(const struct connection *c);
+/* The listener's. */
+const char *connection_first_room(const struct connection *c);
 
 struct client_state *connection_begin(struct connection *c);
 /* What connection_begin() returned last. */
@@ -65,31 +67,55 @@ void connection_set_room(struct connection *c, struct room *room);
 /* The server itself ends, so nobody needs to be told that this client leaves. */
 bool connection_is_ending(const struct connection *c);
 
-/* Takes one line's worth from the client's allowance. */
+/* Takes one line's, one change of nick's, one change of room's worth from the client's allowance. */
 bool connection_may_talk(struct connection *c);
+bool connection_may_rename(struct connection *c);
+bool connection_may_move(struct connection *c);
+
+/* Has a password checked (logins.h): the handler returns HANDLER_WAITING, and finds the answer when it is
+ * called again with the same input. connection_login_done() forgets it; the answer is how many failed so far.
+ */
+enum login { LOGIN_NONE, LOGIN_GOOD, LOGIN_BAD };
+bool connection_ask_login(struct connection *c, const char *hash, const char *password, size_t len);
+enum login connection_login(const struct connection *c);
+unsigned connection_login_done(struct connection *c);
 
 /* --- for the worker and the listeners --- */
 
+struct tls;
+
+struct connection_start {
+	int fd;
+	union address address;
+	struct client *client;
+	const struct handler *handler;
+	bool covered;	 /* the keeper has the socket, too */
+	struct tls *tls; /* or NULL */
+};
+
 /*
- * The socket's way into the worker: a new connection, or one of a process before. Takes fd and the entry
- * over, also when it fails (-errno), which closes the connection. The client is counted in the limits for
- * that address already.
+ * The way into the worker: a new connection, or one of a process before. Takes all of start over, also when
+ * it fails
+ * (-errno), which closes the connection. The client is counted in the limits for that address already.
  */
-int connection_open(struct worker *w, int fd, const union address *address, struct client *client,
-		    const struct handler *handler, bool covered);
+int connection_open(struct worker *w, const struct connection_start *start);
 
 /* What a predecessor had done on the socket, as the kernel says. */
 struct connection_progress {
 	uint64_t sent;	   /* output bytes the kernel has */
 	uint64_t received; /* input bytes taken from the kernel */
 };
-int connection_restore(struct worker *w, int fd, const union address *address, struct client *client,
-		       const struct handler *handler, bool covered,
+int connection_restore(struct worker *w, const struct connection_start *start,
 		       const struct connection_progress *progress);
 
 /* Sends the room's news to this worker's members. */
 void connection_deliver(struct worker *w, uint32_t room);
 void connection_again(struct connection *c);
+/* The answer to connection_ask_login(). */
+void connection_login_result(struct connection *c, bool good);
+/* Whether it would not survive this process whatever happens. */
+bool connection_is_mortal(const struct connection *c);
+const union address *connection_address(const struct connection *c);
 /* Tries again to put the socket into the keeper, if it is not there. */
 void connection_cover(struct connection *c);
 /* Once a second. */

@@ -3,6 +3,7 @@
  */
 #include "common/cleanup.h"
 #include "common/varlink.h"
+#include "daemon/bans.h"
 #include "daemon/clock.h"
 #include "daemon/connection.h"
 #include "daemon/control.h"
@@ -171,14 +172,14 @@ static void list_peers(const struct listeners *listeners, json_t *array)
 			continue;
 		json_array_append_new(
 		    array,
-		    json_pack("{s:i,s:s,s:s,s:s,s:s,s:s,s:i,s:i,s:I,s:I,s:I,s:I,s:i,s:I,s:b,s:i}", "id", 0,
-			      "nick", "", "room", e->config.room, "listener", e->config.name, "mode",
+		    json_pack("{s:i,s:s,s:s,s:s,s:s,s:s,s:i,s:i,s:I,s:I,s:I,s:I,s:i,s:I,s:b,s:b,s:i}", "id",
+			      0, "nick", "", "room", e->config.room, "listener", e->config.name, "mode",
 			      e->config.handler->mode, "address", listener_place(&e->config, place), "age", 0,
 			      "idle", 0, "received", zmq_counter(e->zmq, COUNT_BYTES_IN), "sent",
 			      zmq_counter(e->zmq, COUNT_BYTES_OUT), "messages_in",
 			      zmq_counter(e->zmq, COUNT_ZMQ_IN), "messages_out",
 			      zmq_counter(e->zmq, COUNT_ZMQ_OUT), "behind", 0, "dropped",
-			      zmq_counter(e->zmq, COUNT_ZMQ_DROPPED), "covered", 0, "peers",
+			      zmq_counter(e->zmq, COUNT_ZMQ_DROPPED), "covered", 0, "tls", 0, "peers",
 			      (int)zmq_listener_peers(e->zmq)));
 	}
 }
@@ -206,13 +207,13 @@ static void list_clients(struct control_client *c)
 	for (size_t i = 0; i < l->n; i++) {
 		const struct client_info *k = &l->at[i];
 		char address[ADDRESS_TEXT_MAX];
-		json_t *client = json_pack("{s:I,s:s,s:s,s:s,s:s,s:s,s:f,s:f,s:I,s:I,s:I,s:I,s:b}", "id",
-					   (json_int_t)k->id, "nick", k->nick, "room", k->room, "listener",
-					   k->listener, "mode", k->mode, "address",
-					   address_format(&k->address, address), "age", seconds(k->age_us),
-					   "idle", seconds(k->idle_us), "received", (json_int_t)k->received,
-					   "sent", (json_int_t)k->sent, "behind", (json_int_t)k->behind,
-					   "dropped", (json_int_t)k->dropped, "covered", k->covered);
+		json_t *client = json_pack(
+		    "{s:I,s:s,s:s,s:s,s:s,s:s,s:f,s:f,s:I,s:I,s:I,s:I,s:b,s:b}", "id", (json_int_t)k->id,
+		    "nick", k->nick, "room", k->room, "listener", k->listener, "mode", k->mode, "address",
+		    address_format(&k->address, address), "age", seconds(k->age_us), "idle",
+		    seconds(k->idle_us), "received", (json_int_t)k->received, "sent", (json_int_t)k->sent,
+		    "behind", (json_int_t)k->behind, "dropped", (json_int_t)k->dropped, "covered", k->covered,
+		    "tls", k->tls);
 		if (k->lease_us >= 0)
 			json_object_set_new(client, "lease", json_real(seconds(k->lease_us)));
 		json_array_append_new(array, client);
@@ -266,6 +267,23 @@ static void list_listeners(struct control_client *c)
 	control_reply(c, json_pack("{s:o}", "listeners", array), false);
 }
 
+static void list_bans(struct control_client *c)
+{
+	size_t n;
+	struct ban *bans = bans_list(server_shared(control_server(c))->bans, &n);
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < n; i++) {
+		char text[ADDRESS_TEXT_MAX];
+		json_t *o = json_pack("{s:s}", "address", prefix_format(&bans[i].prefix, text));
+		if (bans[i].until_us)
+			json_object_set_new(o, "until", json_real(seconds(bans[i].until_us)));
+		json_array_append_new(array, o);
+	}
+	free(bans);
+	control_reply(c, json_pack("{s:o}", "bans", array), false);
+}
+
 static void method_list(struct control_client *c, const json_t *parameters, bool more)
 {
 	const char *what = json_string_value(json_object_get(parameters, "what"));
@@ -277,6 +295,8 @@ static void method_list(struct control_client *c, const json_t *parameters, bool
 		list_rooms(c);
 	else if (what && strcmp(what, "listeners") == 0)
 		list_listeners(c);
+	else if (what && strcmp(what, "bans") == 0)
+		list_bans(c);
 	else
 		control_invalid(c, "what");
 }
@@ -564,6 +584,128 @@ static void method_kick(struct control_client *c, const json_t *parameters, bool
 	kick_unref(k);
 }
 
+/* --- Ban, Unban --- */
+
+struct eviction {
+	struct prefix prefix;
+	atomic_uint n, references;
+};
+
+static void eviction_unref(void *arg)
+{
+	struct eviction *e = arg;
+
+	if (atomic_fetch_sub(&e->references, 1) == 1)
+		free(e);
+}
+
+/* Members of a listener that come from there, collected before they go. */
+struct victims {
+	const struct prefix *prefix;
+	uint64_t id[256];
+	size_t n;
+};
+
+static void collect_victim(const struct client_info *info, void *arg)
+{
+	struct victims *v = arg;
+
+	if (v->n < sizeof(v->id) / sizeof(*v->id) && prefix_contains(v->prefix, &info->address))
+		v->id[v->n++] = info->id;
+}
+
+static void evict(struct worker *w, void *arg)
+{
+	struct eviction *e = arg;
+
+	for (struct connection *c = *worker_all(w), *next; c; c = next) {
+		next = connection_next(c);
+		if (prefix_contains(&e->prefix, connection_address(c)) &&
+		    connection_kick(c, "* You have been banned.\n"))
+			atomic_fetch_add(&e->n, 1);
+	}
+	for (struct listener *l = *worker_listeners(w); l; l = l->next) {
+		struct victims v = {.prefix = &e->prefix};
+		do {
+			v.n = 0;
+			if (l->ops->each && l->ops->kick)
+				l->ops->each(l, collect_victim, &v);
+			for (size_t i = 0; i < v.n; i++)
+				if (l->ops->kick(l, v.id[i], "* You have been banned.\n"))
+					atomic_fetch_add(&e->n, 1);
+		} while (v.n == sizeof(v.id) / sizeof(*v.id));
+	}
+	count(worker_counters(w), COUNT_CLIENTS_KICKED, atomic_load(&e->n));
+}
+
+static void method_ban(struct control_client *c, const json_t *parameters, bool more)
+{
+	struct server *s = control_server(c);
+	const char *address = json_string_value(json_object_get(parameters, "address"));
+	const json_t *length = json_object_get(parameters, "seconds");
+	struct ban ban = {.until_us = 0};
+	char text[ADDRESS_TEXT_MAX];
+
+	(void)more;
+	if (!address || prefix_parse(address, &ban.prefix) < 0) {
+		control_invalid(c, "address");
+		return;
+	}
+	if (length && !json_is_null(length)) {
+		double v = json_number_value(length);
+		if (!json_is_number(length) || !(v > 0) || !(v <= 100 * 365 * 86400.0)) {
+			control_invalid(c, "seconds");
+			return;
+		}
+		ban.until_us = clock_us(CLOCK_REALTIME) + (int64_t)(v * 1e6);
+	}
+	struct eviction *e = calloc(1, sizeof(*e));
+	if (!e || bans_add(server_shared(s)->bans, &ban, server_config(s)->max_bans) < 0) {
+		control_refuse(c, e ? "there are too many bans (limits.max_bans)" : "out of memory");
+		free(e);
+		return;
+	}
+	e->prefix = ban.prefix;
+	atomic_store(&e->references, 2);
+	int r = bans_save(server_shared(s)->bans);
+	if (r < 0)
+		log_event(LOG_WARNING, &(struct log_fields){.message_id = EVENT_BAN},
+			  "the bans can't be saved, so they end with chatd: %s", strerror(-r));
+	workers_call(server_shared(s), NULL, evict, e, eviction_unref, CALL_TIMEOUT_US);
+	log_event(LOG_NOTICE, &(struct log_fields){.message_id = EVENT_BAN}, "%s banned by %s",
+		  prefix_format(&ban.prefix, text), control_peer(c));
+	json_t *reply = json_pack("{s:b,s:i}", "saved", r == 0, "kicked", (int)atomic_load(&e->n));
+	if (r < 0)
+		json_object_set_new(reply, "reason", json_string(strerror(-r)));
+	eviction_unref(e);
+	control_reply(c, reply, false);
+}
+
+static void method_unban(struct control_client *c, const json_t *parameters, bool more)
+{
+	struct server *s = control_server(c);
+	const char *address = json_string_value(json_object_get(parameters, "address"));
+	char text[ADDRESS_TEXT_MAX];
+	struct prefix p;
+
+	(void)more;
+	if (!address || prefix_parse(address, &p) < 0) {
+		control_invalid(c, "address");
+		return;
+	}
+	if (bans_remove(server_shared(s)->bans, &p) < 0) {
+		control_refuse(c, "%s is not banned", prefix_format(&p, text));
+		return;
+	}
+	int r = bans_save(server_shared(s)->bans);
+	log_event(LOG_NOTICE, &(struct log_fields){.message_id = EVENT_BAN}, "%s no longer banned, says %s",
+		  prefix_format(&p, text), control_peer(c));
+	json_t *reply = json_pack("{s:b}", "saved", r == 0);
+	if (r < 0)
+		json_object_set_new(reply, "reason", json_string(strerror(-r)));
+	control_reply(c, reply, false);
+}
+
 /* --- Reload, Restart, Metrics --- */
 
 static void method_reload(struct control_client *c, const json_t *parameters, bool more)
@@ -648,9 +790,17 @@ static void method_metrics(struct control_client *c, const json_t *parameters, b
 }
 
 const struct control_method control_methods[] = {
-    {"Status", method_status},	 {"List", method_list},	      {"Send", method_send},
-    {"Tail", method_tail},	 {"Kick", method_kick},	      {"Reload", method_reload},
-    {"Restart", method_restart}, {"Metrics", method_metrics}, {NULL, NULL},
+    {"Status", method_status},
+    {"List", method_list},
+    {"Send", method_send},
+    {"Tail", method_tail},
+    {"Kick", method_kick},
+    {"Reload", method_reload},
+    {"Restart", method_restart},
+    {"Metrics", method_metrics},
+    {"Ban", method_ban},
+    {"Unban", method_unban},
+    {NULL, NULL},
 };
 
 const char control_interface[] =
@@ -661,9 +811,11 @@ const char control_interface[] =
     "# How often the clients were taken over from a process before, and how that went the last time.\n"
     "type Takeover (count: int, time: ?float, clients: ?int, closed: ?int, gap: ?float, covered: int, "
     "uncovered: "
-    "int, store: bool)\n"
+    "int, tls: int, store: bool)\n"
+    "type Ban (address: string, until: ?float)\n"
     "type Client (id: int, nick: string, room: string, listener: string, mode: string, address: string, age: "
-    "float, idle: float, received: int, sent: int, behind: int, dropped: int, covered: bool, lease: ?float, "
+    "float, idle: float, received: int, sent: int, behind: int, dropped: int, covered: bool, tls: bool, "
+    "lease: ?float, "
     "peers: ?int, messages_in: ?int, messages_out: ?int)\n"
     "type Room (name: string, members: int, format: string, messages: int, log_size: int, history: int, "
     "announce_max: int, configured: bool)\n"
@@ -674,8 +826,9 @@ const char control_interface[] =
     "method Status() -> (version: string, pid: int, uptime: float, config: string, clients: int, rooms: int, "
     "listeners: int, messages: int, received_bytes: int, sent_bytes: int, workers: []Worker, takeover: "
     "Takeover)\n"
-    "# what: clients, rooms or listeners; only that member is in the reply.\n"
-    "method List(what: string) -> (clients: ?[]Client, rooms: ?[]Room, listeners: ?[]Listener)\n"
+    "# what: clients, rooms, listeners or bans; only that member is in the reply.\n"
+    "method List(what: string) -> (clients: ?[]Client, rooms: ?[]Room, listeners: ?[]Listener, bans: "
+    "?[]Ban)\n"
     "method Send(room: string, text: string, as: ?string) -> ()\n"
     "# Call it with more; with follow it goes on until the next call or the end of the connection. from: the "
     "number\n"
@@ -684,6 +837,10 @@ const char control_interface[] =
     "int, "
     "next: int)\n"
     "method Kick(id: int, reason: ?string) -> ()\n"
+    "# An address or ADDRESS/BITS, for some time or for ever. saved: whether it is kept on disk; if not, "
+    "reason.\n"
+    "method Ban(address: string, seconds: ?float) -> (saved: bool, reason: ?string, kicked: int)\n"
+    "method Unban(address: string) -> (saved: bool, reason: ?string)\n"
     "method Reload() -> ()\n"
     "# Replies before the new program takes over; Status tells when it has.\n"
     "method Restart() -> ()\n"

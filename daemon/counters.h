@@ -22,7 +22,19 @@
 	X(PRIVATE_MESSAGES, "private_messages", "Private messages sent")                                     \
 	X(PRIVATE_DROPPED, "private_messages_dropped",                                                       \
 	  "Private messages dropped: the receiver was gone or did not read")                                 \
-	X(RATE_PAUSES, "rate_pauses", "Times a client was slowed down by lines_per_second")                  \
+	X(RATE_PAUSES, "rate_pauses",                                                                        \
+	  "Times a client was slowed down by lines_per_second or bytes_per_second")                          \
+	X(CHANGES_REFUSED, "changes_refused",                                                                \
+	  "Changes of nick or room refused by nick_changes_per_minute or joins_per_minute")                  \
+	X(CLIENTS_MUTE, "clients_mute_closed", "Connections ended by first_line_timeout or login_timeout")   \
+	X(BANNED, "banned", "Times somebody came from a banned address")                                     \
+	X(NOT_ALLOWED, "not_allowed", "Times somebody came from an address that allow or deny keeps out")    \
+	X(LOGINS, "logins", "Successful logins")                                                             \
+	X(LOGINS_FAILED, "logins_failed", "Logins with a wrong name or password")                            \
+	X(ROOM_REFUSED, "room_refused",                                                                      \
+	  "Times a room was not entered, or not spoken in, for want of a right")                             \
+	X(PROXY_FAILED, "proxy_failed", "Connections from proxies without a valid PROXY header")             \
+	X(TLS_FAILED, "tls_failed", "TLS handshakes that failed")                                            \
 	X(CROWDED, "crowded", "Times a sender waited for a worker to catch up with the room")                \
 	X(SENDS, "sends", "Send operations on client sockets")                                               \
 	X(BYTES_IN, "received_bytes", "Bytes received from clients")                                         \

@@ -24,6 +24,7 @@ enum verdict {
 	HANDLER_BLOCKED, /* the output is full: come back when it has drained */
 	HANDLER_CROWDED, /* the room has to be delivered first: come back next turn */
 	HANDLER_LIMITED, /* too fast: come back in a moment */
+	HANDLER_WAITING, /* for connection_ask_login()'s answer */
 	HANDLER_CLOSE,	 /* flush what is there and close; the state says CLIENT_CLOSING */
 };
 

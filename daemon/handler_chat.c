@@ -3,6 +3,7 @@
  * TCP mode "chat": lines for people with nc and telnet. A line is a message to the sender's room; "/" begins
  * a command; what the server says begins with "* ". docs/PROTOCOL.md is the users' side of this.
  */
+#include "common/accounts.h"
 #include "common/cleanup.h"
 #include "daemon/clock.h"
 #include "daemon/config.h"
@@ -28,6 +29,7 @@ static const char help[] = "* /nick NAME    change your name\n"
 			   "* /who          list who is in this room\n"
 			   "* /me TEXT      say what you do\n"
 			   "* /msg NICK TEXT  say something to one person only\n"
+			   "* /login NAME PASSWORD  prove that you are NAME\n"
 			   "* /quit         leave (as does: quit)\n"
 			   "* //TEXT        say something that begins with /\n";
 
@@ -121,12 +123,20 @@ static bool leave(struct connection *c, bool must_settle)
 static void chat_opened(struct connection *c, const char *room_name)
 {
 	struct shared *shared = shared_of(c);
+	const struct listener_config *l =
+	    config_listener(worker_config(connection_worker(c)), connection_listener(c));
 	struct room *room = NULL;
 	char nick[TEXT_NICK_MAX + 1];
 
+	if (l && l->password) {
+		connection_begin(c)->flags |= CLIENT_GREETED;
+		connection_printf(c, "* Welcome. Please log in: /login NAME PASSWORD\n");
+		connection_commit(c, NULL);
+		return;
+	}
 	int n = snprintf(nick, sizeof(nick), "guest%" PRIu64, connection_id(c));
 	int r = roster_claim(shared->roster, nick, (size_t)n, connection_id(c), connection_index(c),
-			     ROOM_NONE, connection_roster(c));
+			     ROOM_NONE, false, connection_roster(c));
 	if (r == 0)
 		r = rooms_enter(shared->rooms, room_name, worker_index(connection_worker(c)), &room);
 	struct client_state *next = connection_begin(c);
@@ -151,10 +161,11 @@ static void chat_restored(struct connection *c)
 	struct shared *shared = shared_of(c);
 	const struct client_state *st = connection_state(c);
 
-	if (!(st->flags & CLIENT_GREETED) || (st->flags & CLIENT_CLOSING && st->room == ROOM_NONE))
+	if (!(st->flags & CLIENT_GREETED) || st->nick_len == 0 ||
+	    (st->flags & CLIENT_CLOSING && st->room == ROOM_NONE))
 		return;
 	if (roster_claim(shared->roster, st->nick, st->nick_len, connection_id(c), connection_index(c),
-			 st->room, connection_roster(c)) < 0)
+			 st->room, true, connection_roster(c)) < 0)
 		log_warning("client %" PRIu64 ": its nick is lost", connection_id(c));
 	if (st->room != ROOM_NONE)
 		connection_set_room(
@@ -165,9 +176,10 @@ static void chat_restored(struct connection *c)
 
 struct command {
 	const char *name;
-	/* args: without the space before them. consumed: the line's length. False: the output has to drain
-	 * first. */
-	bool (*run)(struct connection *c, const char *args, size_t len, size_t consumed);
+	/* args: without the space before them. consumed: the line's length, which is consumed with
+	 * HANDLER_MORE only. */
+	enum verdict (*run)(struct connection *c, const char *args, size_t len, size_t consumed);
+	bool nameless; /* possible before a login */
 };
 
 /* Begins a reply that comes after what the client said before. */
@@ -199,42 +211,23 @@ __attribute__((format(printf, 3, 4))) static void reply(struct connection *c, si
 	connection_commit(c, NULL);
 }
 
-static bool command_help(struct connection *c, const char *args, size_t len, size_t consumed)
+static enum verdict command_help(struct connection *c, const char *args, size_t len, size_t consumed)
 {
 	(void)args;
 	(void)len;
 	begin_reply(c, consumed);
 	connection_write(c, help, sizeof(help) - 1);
 	connection_commit(c, NULL);
-	return true;
+	return HANDLER_MORE;
 }
 
-static bool command_nick(struct connection *c, const char *args, size_t len, size_t consumed)
+/* Takes the name of that entry of the roster, and the flags; the room hears of it. */
+static void rename_to(struct connection *c, struct roster_entry *entry, const char *nick, size_t len,
+		      size_t consumed, uint16_t flags)
 {
-	struct shared *shared = shared_of(c);
 	const struct client_state *st = connection_state(c);
-	struct roster_entry *entry;
 	struct room *room = connection_room(c);
 
-	if (!text_nick_valid(args, len)) {
-		reply(c, consumed,
-		      "* A name has 1 to %d bytes without space and doesn't begin with : / * or #.\n",
-		      TEXT_NICK_MAX);
-		return true;
-	}
-	if (st->nick_len == len && memcmp(st->nick, args, len) == 0) {
-		reply(c, consumed, "* That is your name already.\n");
-		return true;
-	}
-	int r = roster_claim(shared->roster, args, len, connection_id(c), connection_index(c),
-			     room ? room->index : ROOM_NONE, &entry);
-	if (r < 0) {
-		reply(c, consumed, "* %.*s is %s.\n", (int)len, args,
-		      r == -EEXIST  ? "taken"
-		      : r == -EPERM ? "reserved"
-				    : "not possible now");
-		return true;
-	}
 	begin_reply(c, consumed);
 	struct client_state *next = connection_draft(c);
 	const char *old = st->nick;
@@ -242,21 +235,83 @@ static bool command_nick(struct connection *c, const char *args, size_t len, siz
 	bool told = room && room_announces(room);
 	if (told) {
 		logring_lock(room->log);
-		room_put_notice(room, connection_id(c), "%.*s is now %.*s", old_len, old, (int)len, args);
+		room_put_notice(room, connection_id(c), "%.*s is now %.*s", old_len, old, (int)len, nick);
 	} else {
-		connection_printf(c, "* You are now %.*s.\n", (int)len, args);
+		connection_printf(c, "* You are now %.*s.\n", (int)len, nick);
 	}
+	next->flags |= flags;
 	next->nick_len = (uint8_t)len;
 	memset(next->nick, 0, sizeof(next->nick));
-	memcpy(next->nick, args, len);
+	memcpy(next->nick, nick, len);
 	FAULT("nick");
 	connection_commit(c, told ? room : NULL);
-	roster_release(shared->roster, *connection_roster(c));
+	roster_release(shared_of(c)->roster, *connection_roster(c));
 	*connection_roster(c) = entry;
-	return true;
 }
 
-static bool command_join(struct connection *c, const char *args, size_t len, size_t consumed)
+static enum verdict command_nick(struct connection *c, const char *args, size_t len, size_t consumed)
+{
+	struct shared *shared = shared_of(c);
+	const struct client_state *st = connection_state(c);
+	const struct room *room = connection_room(c);
+	struct roster_entry *entry;
+
+	if (!text_nick_valid(args, len)) {
+		reply(c, consumed,
+		      "* A name has 1 to %d bytes without space and doesn't begin with : / * or #.\n",
+		      TEXT_NICK_MAX);
+		return HANDLER_MORE;
+	}
+	if (st->nick_len == len && memcmp(st->nick, args, len) == 0) {
+		reply(c, consumed, "* That is your name already.\n");
+		return HANDLER_MORE;
+	}
+	if (st->flags & CLIENT_ACCOUNT) {
+		reply(c, consumed, "* You are logged in as %.*s, so that is your name.\n", st->nick_len,
+		      st->nick);
+		return HANDLER_MORE;
+	}
+	if (!connection_may_rename(c)) {
+		reply(c, consumed,
+		      "* Not so fast: you have changed your name too often. Try again in a minute.\n");
+		return HANDLER_MORE;
+	}
+	int r = roster_claim(shared->roster, args, len, connection_id(c), connection_index(c),
+			     room ? room->index : ROOM_NONE, false, &entry);
+	if (r < 0) {
+		reply(c, consumed, "* %.*s is %s.\n", (int)len, args,
+		      r == -EEXIST  ? "taken"
+		      : r == -EPERM ? "reserved"
+				    : "not possible now");
+		return HANDLER_MORE;
+	}
+	rename_to(c, entry, args, len, consumed, 0);
+	return HANDLER_MORE;
+}
+
+/* Whether the account, if it is logged in, is one of the room's members, if it has any. */
+static bool may_enter(struct connection *c, const char *room)
+{
+	const struct client_state *st = connection_state(c);
+	bool account = st->flags & CLIENT_ACCOUNT;
+
+	if (config_may_enter(worker_config(connection_worker(c)), room, st->nick, account ? st->nick_len : 0))
+		return true;
+	count(counters_of(c), COUNT_ROOM_REFUSED, 1);
+	return false;
+}
+
+/* Whether something may be said in this room; if not, that is the reply. */
+static bool may_speak(struct connection *c, const struct room *room, size_t consumed)
+{
+	if (!room->read_only)
+		return true;
+	count(counters_of(c), COUNT_ROOM_REFUSED, 1);
+	reply(c, consumed, "* Room %s is read-only.\n", room->name);
+	return false;
+}
+
+static enum verdict command_join(struct connection *c, const char *args, size_t len, size_t consumed)
 {
 	struct shared *shared = shared_of(c);
 	struct room *room, *old = connection_room(c);
@@ -264,31 +319,40 @@ static bool command_join(struct connection *c, const char *args, size_t len, siz
 	if (!text_room_valid(args, len)) {
 		reply(c, consumed, "* A room's name has 1 to %d of the characters A-Z a-z 0-9 _ . and -.\n",
 		      TEXT_ROOM_MAX);
-		return true;
+		return HANDLER_MORE;
 	}
 	char name[TEXT_ROOM_MAX + 1];
 	memcpy(name, args, len);
 	name[len] = '\0';
 	if (old && strcmp(old->name, name) == 0) {
 		reply(c, consumed, "* You are in %s already.\n", name);
-		return true;
+		return HANDLER_MORE;
+	}
+	if (!may_enter(c, name)) {
+		reply(c, consumed, "* Room %s is for its members only.\n", name);
+		return HANDLER_MORE;
+	}
+	if (!connection_may_move(c)) {
+		reply(c, consumed,
+		      "* Not so fast: you have changed rooms too often. Try again in a minute.\n");
+		return HANDLER_MORE;
 	}
 	unsigned slot = worker_index(connection_worker(c));
 	int r = rooms_enter(shared->rooms, name, slot, &room);
 	if (r < 0) {
 		reply(c, consumed, "* Room %s can't be opened: there are too many rooms.\n", name);
-		return true;
+		return HANDLER_MORE;
 	}
 	/* Two steps: a crash between them finds a client without a room whose /join is still to be done. */
 	if (!leave(c, true)) {
 		rooms_leave(shared->rooms, room, slot);
-		return false;
+		return HANDLER_BLOCKED;
 	}
 	struct client_state *next = connection_begin(c);
 	connection_consume(c, consumed);
 	connection_printf(c, "* You are in %s.\n", room->name);
 	enter(c, next, room);
-	return true;
+	return HANDLER_MORE;
 }
 
 struct room_line {
@@ -313,7 +377,7 @@ static bool collect_room(struct room *r, void *arg)
 	return true;
 }
 
-static bool command_rooms(struct connection *c, const char *args, size_t len, size_t consumed)
+static enum verdict command_rooms(struct connection *c, const char *args, size_t len, size_t consumed)
 {
 	struct room_list l = {.n = 0};
 	size_t bytes = 0;
@@ -330,10 +394,10 @@ static bool command_rooms(struct connection *c, const char *args, size_t len, si
 	if (i < l.all)
 		connection_printf(c, "* ... and %zu more\n", l.all - i);
 	connection_commit(c, NULL);
-	return true;
+	return HANDLER_MORE;
 }
 
-static bool command_who(struct connection *c, const char *args, size_t len, size_t consumed)
+static enum verdict command_who(struct connection *c, const char *args, size_t len, size_t consumed)
 {
 	struct room *room = connection_room(c);
 	char list[LIST_MAX];
@@ -351,10 +415,10 @@ static bool command_who(struct connection *c, const char *args, size_t len, size
 		connection_printf(c, " and %zu more", n - shown);
 	connection_write(c, "\n", 1);
 	connection_commit(c, NULL);
-	return true;
+	return HANDLER_MORE;
 }
 
-static bool command_me(struct connection *c, const char *args, size_t len, size_t consumed)
+static enum verdict command_me(struct connection *c, const char *args, size_t len, size_t consumed)
 {
 	const struct client_state *st = connection_state(c);
 	struct room *room = connection_room(c);
@@ -363,8 +427,10 @@ static bool command_me(struct connection *c, const char *args, size_t len, size_
 
 	if (len == 0 || !room) {
 		reply(c, consumed, "* What do you do? /me TEXT\n");
-		return true;
+		return HANDLER_MORE;
 	}
+	if (!may_speak(c, room, consumed))
+		return HANDLER_MORE;
 	const char *text = text_clean(args, &len, &buf);
 	int n = snprintf(head, sizeof(head), "* %.*s ", st->nick_len, st->nick);
 	struct record record = {.time_us = (uint64_t)clock_us(CLOCK_REALTIME),
@@ -377,10 +443,10 @@ static bool command_me(struct connection *c, const char *args, size_t len, size_
 	if (text)
 		logring_put(room->log, &record, head, (size_t)n, text, len);
 	connection_commit(c, room);
-	return true;
+	return HANDLER_MORE;
 }
 
-static bool command_msg(struct connection *c, const char *args, size_t len, size_t consumed)
+static enum verdict command_msg(struct connection *c, const char *args, size_t len, size_t consumed)
 {
 	struct shared *shared = shared_of(c);
 	const struct client_state *st = connection_state(c);
@@ -396,17 +462,17 @@ static bool command_msg(struct connection *c, const char *args, size_t len, size
 	size_t text_len = space ? len - nick_len - 1 : 0;
 	if (text_len == 0) {
 		reply(c, consumed, "* Whom, and what? /msg NICK TEXT\n");
-		return true;
+		return HANDLER_MORE;
 	}
 	if (!text_nick_valid(args, nick_len) ||
 	    !roster_find(shared->roster, args, nick_len, &record.target, &record.target_index)) {
 		reply(c, consumed, "* There is nobody of that name here.\n");
-		return true;
+		return HANDLER_MORE;
 	}
 	const char *text = text_clean(space + 1, &text_len, &buf);
 	if (!text) {
 		reply(c, consumed, "* Not possible now.\n");
-		return true;
+		return HANDLER_MORE;
 	}
 	int n = snprintf(head, sizeof(head), "* [%.*s -> you] ", st->nick_len, st->nick);
 	record.text = (uint16_t)n;
@@ -419,29 +485,130 @@ static bool command_msg(struct connection *c, const char *args, size_t len, size
 	FAULT("msg");
 	connection_commit(c, private);
 	count(counters_of(c), COUNT_PRIVATE_MESSAGES, 1);
-	return true;
+	return HANDLER_MORE;
 }
 
-static bool command_quit(struct connection *c, const char *args, size_t len, size_t consumed)
+static enum verdict command_quit(struct connection *c, const char *args, size_t len, size_t consumed)
 {
 	(void)args;
 	(void)len;
 	if (!leave(c, true))
-		return false;
+		return HANDLER_BLOCKED;
 	struct client_state *next = connection_begin(c);
 	next->flags |= CLIENT_CLOSING;
 	connection_consume(c, consumed);
 	FAULT("quit");
 	connection_commit(c, NULL);
-	return true;
+	return HANDLER_MORE;
+}
+
+/* The account is proved: its name, and the listener's room for who had to wait for that. */
+static enum verdict logged_in(struct connection *c, const struct account *a, size_t consumed)
+{
+	struct shared *shared = shared_of(c);
+	unsigned slot = worker_index(connection_worker(c));
+	struct room *room = connection_room(c);
+	size_t len = strlen(a->nick);
+	struct roster_entry *entry;
+	const char *listener = connection_listener(c), *name;
+
+	int r = roster_claim(shared->roster, a->nick, len, connection_id(c), connection_index(c),
+			     room ? room->index : ROOM_NONE, true, &entry);
+	if (r < 0) {
+		reply(c, consumed, r == -EEXIST ? "* %s is here already.\n" : "* %s can't log in now.\n",
+		      a->nick);
+		return HANDLER_MORE;
+	}
+	count(counters_of(c), COUNT_LOGINS, 1);
+	log_event(LOG_INFO, &(struct log_fields){EVENT_LOGIN, connection_id(c), NULL, listener},
+		  "client %" PRIu64 " logged in as %s", connection_id(c), a->nick);
+	bool nameless = connection_state(c)->nick_len == 0;
+	rename_to(c, entry, a->nick, len, consumed, CLIENT_ACCOUNT);
+	if (!nameless)
+		return HANDLER_MORE;
+	name = connection_first_room(c);
+	if (!may_enter(c, name)) {
+		reply(c, 0, "* Room %s is for its members only; /join another one.\n", name);
+	} else if (rooms_enter(shared->rooms, name, slot, &room) < 0) {
+		reply(c, 0, "* Room %s can't be entered now; /join another one.\n", name);
+	} else {
+		struct client_state *next = connection_begin(c);
+		connection_printf(c, "* You are in %s; /help lists the commands.\n", room->name);
+		enter(c, next, room);
+	}
+	return HANDLER_MORE;
+}
+
+#define FAILURES_MAX 3
+
+static enum verdict wrong_password(struct connection *c, const char *nick, size_t len, size_t consumed)
+{
+	unsigned failures = connection_login_done(c);
+
+	count(counters_of(c), COUNT_LOGINS_FAILED, 1);
+	log_limited(LOG_TOPIC_LOGIN, LOG_WARNING,
+		    &(struct log_fields){EVENT_LOGIN, connection_id(c), NULL, connection_listener(c)},
+		    "client %" PRIu64 ": wrong name or password (%.*s)", connection_id(c), (int)len, nick);
+	begin_reply(c, consumed);
+	connection_printf(c, "* Wrong name or password.\n");
+	if (failures >= FAILURES_MAX)
+		connection_draft(c)->flags |= CLIENT_CLOSING;
+	connection_commit(c, NULL);
+	return HANDLER_MORE;
+}
+
+static enum verdict command_login(struct connection *c, const char *args, size_t len, size_t consumed)
+{
+	const struct listener_config *l =
+	    config_listener(worker_config(connection_worker(c)), connection_listener(c));
+	const char *space = memchr(args, ' ', len);
+	size_t nick_len = space ? (size_t)(space - args) : len;
+	size_t password_len = space ? len - nick_len - 1 : 0;
+
+	if (connection_state(c)->flags & CLIENT_ACCOUNT) {
+		reply(c, consumed, "* You are logged in already.\n");
+		return HANDLER_MORE;
+	}
+	if (!l || !l->password_file) {
+		reply(c, consumed, "* There are no accounts here.\n");
+		return HANDLER_MORE;
+	}
+	if (password_len == 0 || password_len > ACCOUNTS_PASSWORD_MAX || !text_nick_valid(args, nick_len)) {
+		reply(c, consumed, "* Who, and with what password? /login NAME PASSWORD\n");
+		return HANDLER_MORE;
+	}
+	const struct account *a = accounts_find(&l->accounts, args, nick_len);
+	switch (connection_login(c)) {
+	case LOGIN_GOOD:
+		connection_login_done(c);
+		if (a)
+			return logged_in(c, a, consumed);
+		/* A reload took it away meanwhile. */
+		reply(c, consumed, "* Wrong name or password.\n");
+		return HANDLER_MORE;
+	case LOGIN_BAD:
+		return wrong_password(c, args, nick_len, consumed);
+	default:
+		break;
+	}
+	if (connection_ask_login(c, a ? a->hash : NULL, space + 1, password_len))
+		return HANDLER_WAITING;
+	reply(c, consumed, "* Too many are logging in at the moment; try again in a while.\n");
+	return HANDLER_MORE;
 }
 
 static const struct command commands[] = {
-    {"nick", command_nick}, {"join", command_join}, {"rooms", command_rooms}, {"who", command_who},
-    {"me", command_me},	    {"msg", command_msg},   {"help", command_help},   {"quit", command_quit},
+    {"nick", command_nick, false}, {"join", command_join, false}, {"rooms", command_rooms, false},
+    {"who", command_who, false},   {"me", command_me, false},	  {"msg", command_msg, false},
+    {"help", command_help, true},  {"quit", command_quit, true},  {"login", command_login, true},
 };
 
-static bool run_command(struct connection *c, const char *line, size_t len, size_t consumed)
+static void ask_for_login(struct connection *c, size_t consumed)
+{
+	reply(c, consumed, "* Please log in first: /login NAME PASSWORD\n");
+}
+
+static enum verdict run_command(struct connection *c, const char *line, size_t len, size_t consumed)
 {
 	size_t name = 1;
 
@@ -453,10 +620,14 @@ static bool run_command(struct connection *c, const char *line, size_t len, size
 	count(counters_of(c), COUNT_COMMANDS, 1);
 	for (size_t i = 0; i < sizeof(commands) / sizeof(*commands); i++)
 		if (strlen(commands[i].name) == name - 1 &&
-		    strncasecmp(commands[i].name, line + 1, name - 1) == 0)
-			return commands[i].run(c, args, (size_t)(line + len - args), consumed);
+		    strncasecmp(commands[i].name, line + 1, name - 1) == 0) {
+			if (connection_state(c)->nick_len > 0 || commands[i].nameless)
+				return commands[i].run(c, args, (size_t)(line + len - args), consumed);
+			ask_for_login(c, consumed);
+			return HANDLER_MORE;
+		}
 	reply(c, consumed, "* There is no such command; /help lists them.\n");
-	return true;
+	return HANDLER_MORE;
 }
 
 /* --- lines --- */
@@ -592,9 +763,10 @@ static enum verdict chat_received(struct connection *c, const char *data, size_t
 			break;
 		}
 
-		bool special =
-		    n > max || (n > 0 && line[0] == '/' && !(n > 1 && line[1] == '/')) || is_quit(line, n);
 		struct room *room = connection_room(c);
+		bool command = (n > 0 && line[0] == '/' && !(n > 1 && line[1] == '/')) || is_quit(line, n);
+		/* What has a reply. */
+		bool special = n > max || command || !room || room->read_only;
 		if (special) {
 			run_end(&run, c);
 			if (connection_space(c) < REPLY_MAX) {
@@ -613,13 +785,15 @@ static enum verdict chat_received(struct connection *c, const char *data, size_t
 		}
 		if (n > max) {
 			refuse_long(c, consumed, false, max);
-		} else if (special) {
-			bool done = is_quit(line, n) ? run_command(c, "/quit", 5, consumed)
-						     : run_command(c, line, n, consumed);
-			if (!done) {
-				verdict = HANDLER_BLOCKED;
+		} else if (command) {
+			verdict = is_quit(line, n) ? run_command(c, "/quit", 5, consumed)
+						   : run_command(c, line, n, consumed);
+			if (verdict != HANDLER_MORE)
 				break;
-			}
+		} else if (connection_state(c)->nick_len == 0) {
+			ask_for_login(c, consumed);
+		} else if (room && room->read_only) {
+			may_speak(c, room, consumed);
 		} else if (!room) {
 			reply(c, consumed, "* You are in no room; /join one.\n");
 		} else {

@@ -46,9 +46,6 @@ struct registry {
 	struct room *room;	  /* entered as long as there are members */
 	char room_name[TEXT_ROOM_MAX + 1];
 	struct cookies *cookies;
-	int64_t lease_us;
-	struct prefix trusted[CONFIG_TRUSTED_MAX];
-	size_t n_trusted;
 	uint64_t private_seq;
 };
 
@@ -211,7 +208,7 @@ static void remove_member(struct udp_listener *u, struct member *m, bool announc
 	FAULT("udp-remove");
 	transaction_commit(worker_of(u), c, tell ? room : NULL);
 	leave_room(u, g);
-	limits_give(shared->limits, &m->address);
+	limits_give(shared->limits, &m->address, udp_base(u)->origin);
 	count(worker_counters(worker_of(u)), COUNT_CLIENTS_CLOSED, 1);
 	log_event(LOG_DEBUG,
 		  &(struct log_fields){EVENT_CLIENT_CLOSED, c->id, g->room_name, udp_base(u)->name},
@@ -227,14 +224,6 @@ static void send_away(struct udp_listener *u, struct member *m, bool announce)
 }
 
 /* --- registering --- */
-
-static bool is_trusted(const struct registry *g, const union address *a)
-{
-	for (size_t i = 0; i < g->n_trusted; i++)
-		if (prefix_contains(&g->trusted[i], a))
-			return true;
-	return false;
-}
 
 __attribute__((format(printf, 3, 4))) static void reply(struct udp_listener *u, const struct datagram *d,
 							const char *format, ...)
@@ -256,9 +245,9 @@ static void refuse(struct udp_listener *u, const struct datagram *d, const char 
 
 static void confirm(struct udp_listener *u, const struct datagram *d, const struct member *m)
 {
-	const struct registry *g = udp_data(u);
 
-	reply(u, d, "#OK %.*s %" PRId64 "\n", state(m)->nick_len, state(m)->nick, g->lease_us / SECOND_US);
+	reply(u, d, "#OK %.*s %" PRId64 "\n", state(m)->nick_len, state(m)->nick,
+	      udp_base(u)->config->lease_us / SECOND_US);
 }
 
 /*
@@ -291,7 +280,8 @@ static const char *rename_member(struct udp_listener *u, struct member *m, const
 
 	if (st->nick_len == len && memcmp(st->nick, nick, len) == 0)
 		return NULL;
-	int r = roster_claim(shared->roster, nick, len, m->client->id, m->index, g->room->index, &entry);
+	int r =
+	    roster_claim(shared->roster, nick, len, m->client->id, m->index, g->room->index, false, &entry);
 	if (r < 0)
 		return r == -EEXIST  ? "that name is taken"
 		       : r == -EPERM ? "that name is reserved"
@@ -317,22 +307,18 @@ static const char *rename_member(struct udp_listener *u, struct member *m, const
 static struct client *make_entry(struct udp_listener *u, const union address *a, const char **ret_why)
 {
 	struct shared *shared = shared_of(u);
-	const struct config *config = worker_config(worker_of(u));
-	int r = limits_take(shared->limits, a, config->max_clients, config->max_clients_per_address);
 
-	if (r < 0) {
-		count(worker_counters(worker_of(u)), COUNT_CLIENTS_REFUSED, 1);
-		*ret_why = r == -EDQUOT ? "too many from your address" : "the server is full";
+	if (!listener_admit(udp_base(u), a, ret_why))
 		return NULL;
-	}
 	struct client *c = clients_allocate(shared->clients);
 	if (!c) {
-		limits_give(shared->limits, a);
+		limits_give(shared->limits, a, udp_base(u)->origin);
 		*ret_why = "the server is full";
 		return NULL;
 	}
 	c->connected_us = (uint64_t)clock_us(CLOCK_REALTIME);
 	c->origin = (uint16_t)udp_base(u)->origin;
+	c->kind = CLIENT_DATAGRAM;
 	memcpy(c->datagram.address, a, address_len(a));
 	atomic_store_explicit(&c->datagram.active_us, worker_now(worker_of(u)), memory_order_relaxed);
 	c->st[0].room = ROOM_NONE;
@@ -353,7 +339,8 @@ static bool enter(struct udp_listener *u, struct member *m, const char *nick, si
 		*ret_why = "there are too many rooms";
 		return false;
 	}
-	int r = roster_claim(shared->roster, nick, len, m->client->id, m->index, room->index, &m->roster);
+	int r =
+	    roster_claim(shared->roster, nick, len, m->client->id, m->index, room->index, false, &m->roster);
 	if (r < 0) {
 		rooms_leave(shared->rooms, room, worker_index(worker_of(u)));
 		*ret_why = r == -EEXIST	 ? "that name is taken"
@@ -408,7 +395,7 @@ static void register_member(struct udp_listener *u, const struct datagram *d, co
 		drop_member(u, m);
 	}
 	if (c) {
-		limits_give(shared_of(u)->limits, &d->from);
+		limits_give(shared_of(u)->limits, &d->from, udp_base(u)->origin);
 		clients_release(shared_of(u)->clients, c);
 	}
 	refuse(u, d, why ? why : "out of memory");
@@ -439,7 +426,7 @@ static void command_reg(struct udp_listener *u, struct datagram *d, struct membe
 
 	if (nick.len == 1 && nick.at[0] == '*')
 		nick.len = 0; /* "any" */
-	if (!m && !is_trusted(g, &d->from) &&
+	if (!m && !prefixes_contain(&udp_base(u)->config->trusted, &d->from) &&
 	    !cookies_check(g->cookies, &d->from, worker_now(worker_of(u)), cookie.at, cookie.len)) {
 		ask_for_proof(u, d);
 		return;
@@ -571,12 +558,14 @@ static bool take(struct udp_listener *u, struct run *run, struct datagram *d)
 		return true;
 	}
 	size_t len = (size_t)(end - text);
-	const char *why = len == 0		    ? "the message is empty"
-			  : len > max		    ? "the message is longer than max_message"
-			  : memchr(text, '\n', len) ? "a message is one line"
-			  : !limits_allow(&m->allowance, worker_config(worker_of(u))->lines_per_second, now)
-			      ? "too many messages"
-			      : NULL;
+	const char *why =
+	    g->room->read_only	      ? "this room is read-only"
+	    : len == 0		      ? "the message is empty"
+	    : len > max		      ? "the message is longer than max_message"
+	    : memchr(text, '\n', len) ? "a message is one line"
+	    : !limits_allow(&m->allowance, worker_config(worker_of(u))->lines_per_second, SECOND_US, now)
+		? "too many messages"
+		: NULL;
 	if (why) {
 		refuse(u, d, why);
 		return true;
@@ -747,7 +736,7 @@ static void registry_tick(struct udp_listener *u)
 	struct registry *g = udp_data(u);
 	int64_t now = worker_now(worker_of(u));
 
-	while (g->oldest && now - active_us(g->oldest) > g->lease_us) {
+	while (g->oldest && now - active_us(g->oldest) > udp_base(u)->config->lease_us) {
 		count(worker_counters(worker_of(u)), COUNT_CLIENTS_IDLE, 1);
 		send_away(u, g->oldest, true);
 	}
@@ -784,7 +773,7 @@ static void registry_each(struct udp_listener *u, void (*fn)(const struct client
 	}
 	for (const struct member *m = g->oldest; m; m = m->newer) {
 		const struct client_state *st = state(m);
-		int64_t left = active_us(m) + g->lease_us - now;
+		int64_t left = active_us(m) + udp_base(u)->config->lease_us - now;
 		struct client_info info = {
 		    .id = m->client->id,
 		    .address = m->address,
@@ -862,7 +851,7 @@ static bool restore(struct udp_listener *u, struct client *c)
 	const char *why = check_entry(u, c, &a);
 	if (!why && find(g, &a))
 		why = "its address is another one's";
-	if (!why && limits_take(shared->limits, &a, UINT32_MAX, 0) < 0)
+	if (!why && limits_take(shared->limits, &a, udp_base(u)->origin, NULL) < 0)
 		why = "out of memory";
 	struct member *m = why ? NULL : add_member(u, c, &a);
 	if (m) {
@@ -877,7 +866,7 @@ static bool restore(struct udp_listener *u, struct client *c)
 			atomic_store(&c->datagram.active_us, worker_now(worker_of(u)));
 		if (st->private_seq < g->private_seq)
 			g->private_seq = st->private_seq;
-		if (roster_claim(shared->roster, st->nick, st->nick_len, c->id, m->index, st->room,
+		if (roster_claim(shared->roster, st->nick, st->nick_len, c->id, m->index, st->room, true,
 				 &m->roster) < 0)
 			log_warning("client %" PRIu64 ": its nick is lost", c->id);
 		return true;
@@ -925,15 +914,6 @@ static void registry_started(struct udp_listener *u)
 		rooms_remark(shared_of(u)->rooms, g->room, worker_index(worker_of(u)));
 }
 
-static void registry_configure(struct udp_listener *u, const struct listener_config *config)
-{
-	struct registry *g = udp_data(u);
-
-	g->lease_us = config->lease_us;
-	memcpy(g->trusted, config->trusted, sizeof(g->trusted));
-	g->n_trusted = config->n_trusted;
-}
-
 static void registry_closed(void *data)
 {
 	struct registry *g = data;
@@ -959,9 +939,6 @@ static int registry_opened(struct udp_listener *u, const struct listener_config 
 	g->buckets = calloc(g->n_buckets, sizeof(*g->buckets));
 	g->by_index = calloc(CLIENTS_CAPACITY, sizeof(*g->by_index));
 	memcpy(g->room_name, config->room, sizeof(g->room_name));
-	g->lease_us = config->lease_us;
-	memcpy(g->trusted, config->trusted, sizeof(g->trusted));
-	g->n_trusted = config->n_trusted;
 	if (!g->buckets || !g->by_index || cookies_new(&g->cookies) < 0) {
 		registry_closed(g);
 		return -ENOMEM;
@@ -973,7 +950,6 @@ static int registry_opened(struct udp_listener *u, const struct listener_config 
 
 const struct udp_behaviour udp_registry = {
     .opened = registry_opened,
-    .configure = registry_configure,
     .started = registry_started,
     .received = registry_received,
     .deliver = registry_deliver,

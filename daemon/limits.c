@@ -2,6 +2,7 @@
 #include "daemon/limits.h"
 
 #include "common/cleanup.h"
+#include "daemon/clients.h"
 #include "daemon/clock.h"
 
 #include <pthread.h>
@@ -18,6 +19,7 @@ struct source_count {
 struct limits {
 	pthread_mutex_t lock;
 	unsigned total;
+	unsigned origins[CLIENTS_ORIGINS];
 	struct source_count *buckets[BUCKETS];
 };
 
@@ -62,35 +64,37 @@ static struct source_count **find(struct limits *l, const union address *a, uint
 	return p;
 }
 
-int limits_take(struct limits *l, const union address *a, unsigned max, unsigned max_per_address)
+int limits_take(struct limits *l, const union address *a, unsigned origin, const struct limits_caps *caps)
 {
+	unsigned *at_listener = &l->origins[origin % CLIENTS_ORIGINS];
 	uint8_t key[16];
 	int r = 0;
 
 	pthread_mutex_lock(&l->lock);
 	struct source_count **p = find(l, a, key);
-	if (l->total >= max) {
+	if (caps && l->total >= caps->clients)
 		r = -EUSERS;
-	} else if (*p && max_per_address && (*p)->n >= max_per_address) {
+	else if (caps && caps->per_listener && *at_listener >= caps->per_listener)
+		r = -ENOSPC;
+	else if (caps && *p && caps->per_address && (*p)->n >= caps->per_address)
 		r = -EDQUOT;
-	} else {
-		if (!*p) {
-			*p = calloc(1, sizeof(**p));
-			if (*p)
-				memcpy((*p)->key, key, 16);
-		}
-		if (*p) {
-			(*p)->n++;
-			l->total++;
-		} else {
+	if (r == 0 && !*p) {
+		*p = calloc(1, sizeof(**p));
+		if (*p)
+			memcpy((*p)->key, key, 16);
+		else
 			r = -ENOMEM;
-		}
+	}
+	if (r == 0) {
+		(*p)->n++;
+		++*at_listener;
+		l->total++;
 	}
 	pthread_mutex_unlock(&l->lock);
 	return r;
 }
 
-void limits_give(struct limits *l, const union address *a)
+void limits_give(struct limits *l, const union address *a, unsigned origin)
 {
 	uint8_t key[16];
 
@@ -100,6 +104,7 @@ void limits_give(struct limits *l, const union address *a)
 		*p = s->next;
 		free(s);
 	}
+	l->origins[origin % CLIENTS_ORIGINS]--;
 	l->total--;
 	pthread_mutex_unlock(&l->lock);
 }
@@ -112,14 +117,24 @@ unsigned limits_total(struct limits *l)
 	return n;
 }
 
-bool limits_allow(int64_t *allowance, unsigned rate, int64_t now)
+bool limits_allow(int64_t *due, unsigned rate, int64_t per_us, int64_t now)
 {
 	if (rate == 0)
 		return true;
-	if (*allowance < now - SECOND_US)
-		*allowance = now - SECOND_US;
-	if (*allowance + SECOND_US / rate > now)
+	if (*due < now - per_us)
+		*due = now - per_us;
+	if (*due + per_us / rate > now)
 		return false;
-	*allowance += SECOND_US / rate;
+	*due += per_us / rate;
 	return true;
+}
+
+int64_t limits_charge(int64_t *due, unsigned rate, uint64_t n, int64_t now)
+{
+	if (rate == 0)
+		return 0;
+	if (*due < now - SECOND_US)
+		*due = now - SECOND_US;
+	*due += (int64_t)(n * SECOND_US / rate);
+	return *due > now ? *due - now : 0;
 }

@@ -2,6 +2,9 @@
 #include "daemon/listener.h"
 
 #include "common/cleanup.h"
+#include "daemon/bans.h"
+#include "daemon/limits.h"
+#include "daemon/logger.h"
 
 #include <string.h>
 
@@ -20,6 +23,7 @@ int listener_new(int fd, const struct listener_config *config, unsigned origin, 
 	l->origin = origin;
 	l->home = home;
 	l->handler = config->handler;
+	l->config = config;
 	memcpy(l->name, config->name, sizeof(l->name));
 	*ret = l;
 	return 0;
@@ -61,6 +65,50 @@ void listener_stop(struct listener *l)
 	if (l->next)
 		l->next->prev = l->prev;
 	l->w = NULL;
+}
+
+void listener_refused(struct listener *l, const union address *a, const char *why)
+{
+	char from[ADDRESS_TEXT_MAX];
+
+	count(worker_counters(l->w), COUNT_CLIENTS_REFUSED, 1);
+	log_limited(LOG_TOPIC_REFUSED, LOG_NOTICE,
+		    &(struct log_fields){EVENT_CLIENT_REFUSED, 0, NULL, l->name},
+		    "listener %s: refused %s: %s", l->name, address_format(a, from), why);
+}
+
+bool listener_allows(struct listener *l, const union address *a, const char **ret_why)
+{
+	const struct listener_config *c = l->config;
+
+	*ret_why = NULL;
+	if (bans_match(worker_shared(l->w)->bans, a)) {
+		*ret_why = "your address is banned";
+		count(worker_counters(l->w), COUNT_BANNED, 1);
+	} else if (prefixes_contain(&c->deny, a) || (c->allow.n > 0 && !prefixes_contain(&c->allow, a))) {
+		*ret_why = "your address is not allowed here";
+		count(worker_counters(l->w), COUNT_NOT_ALLOWED, 1);
+	}
+	return !*ret_why;
+}
+
+bool listener_admit(struct listener *l, const union address *a, const char **ret_why)
+{
+	const struct config *config = worker_config(l->w);
+	const struct limits_caps caps = {config->max_clients, config->max_clients_per_address,
+					 l->config->max_clients};
+
+	if (listener_allows(l, a, ret_why)) {
+		int r = limits_take(worker_shared(l->w)->limits, a, l->origin, &caps);
+		if (r == 0)
+			return true;
+		*ret_why = r == -EUSERS	  ? "the server is full"
+			   : r == -ENOSPC ? "there are too many connections here"
+			   : r == -EDQUOT ? "there are too many connections from your address"
+					  : "the server is out of memory";
+	}
+	listener_refused(l, a, *ret_why);
+	return false;
 }
 
 void listener_stats(const struct listener *l, struct listener_stats *ret)

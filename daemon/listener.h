@@ -25,7 +25,7 @@ struct client_info {
 	uint64_t received, sent, behind; /* bytes */
 	uint64_t dropped;		 /* messages */
 	int64_t lease_us;		 /* what is left of a registration's; -1: it is none */
-	bool covered;
+	bool covered, tls;
 };
 
 struct listener_stats {
@@ -38,8 +38,8 @@ struct listener_ops {
 	/* Joins the worker's loop, or leaves it for good; what belongs to the socket alone ends with it. */
 	int (*start)(struct listener *l);
 	void (*stop)(struct listener *l);
-	/* A configuration that differs in what need not close the socket. */
-	void (*configure)(struct listener *l, const struct listener_config *config);
+	/* l->config is new, and differs in what need not close the socket (NULL). */
+	void (*configure)(struct listener *l);
 	/* Once a second. */
 	void (*tick)(struct listener *l);
 	/* The room has news; one the listener has members in, or the private one (NULL). */
@@ -65,8 +65,11 @@ struct listener {
 	unsigned origin; /* from clients_intern() */
 	unsigned home;	 /* index of its worker */
 	const struct handler *handler;
+	const struct listener_config *config; /* follows a reload on the worker's thread */
 	char name[CONFIG_NAME_MAX + 1];
 	bool wants_turn;
+	int64_t turn; /* of the preludes: which it was, and how many steps were taken in it */
+	unsigned steps;
 	struct worker *w; /* NULL: not started */
 	struct listener *next, *prev;
 };
@@ -78,6 +81,16 @@ void listener_free(struct listener *l);
 
 int listener_start(struct listener *l, struct worker *w);
 void listener_stop(struct listener *l);
+
+/*
+ * Whether somebody may come from that address: by the listener's allow and deny and the bans; and, with
+ * listener_admit(), by the limits, which count it then. Why not is in *ret_why, for people; it has been
+ * counted and logged.
+ */
+bool listener_allows(struct listener *l, const union address *a, const char **ret_why);
+bool listener_admit(struct listener *l, const union address *a, const char **ret_why);
+/* Counts and logs that somebody was refused. */
+void listener_refused(struct listener *l, const union address *a, const char *why);
 
 /* For `chatctl list listeners`; any thread. */
 void listener_stats(const struct listener *l, struct listener_stats *ret);

@@ -236,8 +236,8 @@ static int open_entry(struct listeners *ls, const struct config *config, size_t 
 	int r = listener_new(fd, c, (unsigned)origin, home, &ret->listener);
 	if (r < 0)
 		close(fd);
-	else /* a borrowed socket has the backlog of before */
-		ret->listener->ops->configure(ret->listener, c);
+	else if (ret->listener->ops->configure) /* a borrowed socket has the backlog of before */
+		ret->listener->ops->configure(ret->listener);
 	return r;
 }
 
@@ -459,6 +459,13 @@ static void change_free(void *arg)
 	free(c);
 }
 
+static void reconfigure(struct listener *l, const struct listener_config *config)
+{
+	l->config = config;
+	if (l->ops->configure)
+		l->ops->configure(l);
+}
+
 static void apply(struct worker *w, void *arg)
 {
 	const struct change *c = arg;
@@ -470,7 +477,7 @@ static void apply(struct worker *w, void *arg)
 			listener_stop(c->stop[i]);
 	for (size_t i = 0; i < c->n_keep; i++)
 		if (c->keep[i]->home == me)
-			c->keep[i]->ops->configure(c->keep[i], c->settings[i]);
+			reconfigure(c->keep[i], c->settings[i]);
 	for (size_t i = 0; i < c->n_start; i++) {
 		if (c->start[i]->home != me)
 			continue;

@@ -2,6 +2,7 @@
 #include "daemon/logger.h"
 
 #include "common/text.h"
+#include "daemon/clock.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -89,20 +90,11 @@ static void send_to_journal(int level, const struct log_fields *f, const char *t
 	sd_journal_sendv(iov, n);
 }
 
-void log_event(int level, const struct log_fields *fields, const char *format, ...)
+static void log_text(int level, const struct log_fields *fields, const char *raw, size_t n)
 {
-	char raw[1024], text[1100];
-	int saved = errno;
-	va_list ap;
+	char text[1100];
 
-	if (level > atomic_load_explicit(&max_level, memory_order_relaxed))
-		return;
-	va_start(ap, format);
-	int n = vsnprintf(raw, sizeof(raw), format, ap);
-	va_end(ap);
-	if (n < 0)
-		return;
-	text_escape(text, sizeof(text), raw, (size_t)n < sizeof(raw) ? (size_t)n : sizeof(raw) - 1);
+	text_escape(text, sizeof(text), raw, n);
 	if (to_journal) {
 		send_to_journal(level, fields, text);
 	} else {
@@ -112,5 +104,55 @@ void log_event(int level, const struct log_fields *fields, const char *format, .
 		if (write(STDERR_FILENO, line, (size_t)len) < 0)
 			(void)0; /* nowhere to report it */
 	}
+}
+
+static bool is_logged(int level)
+{
+	return level <= atomic_load_explicit(&max_level, memory_order_relaxed);
+}
+
+void log_event(int level, const struct log_fields *fields, const char *format, ...)
+{
+	char raw[1024];
+	int saved = errno;
+	va_list ap;
+
+	if (!is_logged(level))
+		return;
+	va_start(ap, format);
+	int n = vsnprintf(raw, sizeof(raw), format, ap);
+	va_end(ap);
+	if (n >= 0)
+		log_text(level, fields, raw, (size_t)n < sizeof(raw) ? (size_t)n : sizeof(raw) - 1);
+	errno = saved;
+}
+
+void log_limited(enum log_topic topic, int level, const struct log_fields *fields, const char *format, ...)
+{
+	static struct {
+		_Atomic int64_t next_us;
+		atomic_uint missing;
+	} topics[LOG_TOPICS];
+	char raw[1024];
+	int saved = errno;
+	int64_t now = clock_us(CLOCK_MONOTONIC), next = atomic_load(&topics[topic].next_us);
+	va_list ap;
+
+	if (!is_logged(level))
+		return;
+	if (now < next ||
+	    !atomic_compare_exchange_strong(&topics[topic].next_us, &next, now + LOG_LIMIT_US)) {
+		atomic_fetch_add(&topics[topic].missing, 1);
+		return;
+	}
+	va_start(ap, format);
+	int n = vsnprintf(raw, sizeof(raw), format, ap);
+	va_end(ap);
+	if (n < 0 || (size_t)n >= sizeof(raw))
+		n = n < 0 ? 0 : (int)sizeof(raw) - 1;
+	unsigned missing = atomic_exchange(&topics[topic].missing, 0);
+	if (missing > 0)
+		n += snprintf(raw + n, sizeof(raw) - (size_t)n, " (and %u more of the kind before)", missing);
+	log_text(level, fields, raw, (size_t)n < sizeof(raw) ? (size_t)n : sizeof(raw) - 1);
 	errno = saved;
 }

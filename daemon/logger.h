@@ -24,6 +24,9 @@
 #define EVENT_CONTROL "5f2d9a3b6c1e4d1c9b1f0a7d3c5e8f0b"
 #define EVENT_TAKEOVER "5f2d9a3b6c1e4d1c9b1f0a7d3c5e8f0c"
 #define EVENT_STATE_REFUSED "5f2d9a3b6c1e4d1c9b1f0a7d3c5e8f0d"
+#define EVENT_LOGIN "5f2d9a3b6c1e4d1c9b1f0a7d3c5e8f0e"
+#define EVENT_BAN "5f2d9a3b6c1e4d1c9b1f0a7d3c5e8f0f"
+#define EVENT_CLIENT_SLOWED "5f2d9a3b6c1e4d1c9b1f0a7d3c5e8f10"
 
 /* All fields may be left 0. */
 struct log_fields {
@@ -42,6 +45,24 @@ int log_level_parse(const char *s);
 
 void log_event(int level, const struct log_fields *fields, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+/*
+ * What strangers can cause as often as they like: a topic has one line in LOG_LIMIT_US, and its next line
+ * says how many there were in between. Counters tell the rest.
+ */
+#define LOG_LIMIT_US 5000000
+enum log_topic {
+	LOG_TOPIC_REFUSED, /* a limit, a ban, an address list */
+	LOG_TOPIC_LOGIN,   /* a wrong password */
+	LOG_TOPIC_PROXY,   /* no valid PROXY header */
+	LOG_TOPIC_TLS,	   /* a failed handshake */
+	LOG_TOPIC_RATE,	   /* a client is slowed down */
+	LOG_TOPIC_TIMEOUT, /* no line in time */
+	LOG_TOPIC_CONTROL, /* the control socket */
+	LOG_TOPICS
+};
+void log_limited(enum log_topic topic, int level, const struct log_fields *fields, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
 
 #define log_error(...) log_event(LOG_ERR, NULL, __VA_ARGS__)
 #define log_warning(...) log_event(LOG_WARNING, NULL, __VA_ARGS__)

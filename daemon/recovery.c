@@ -81,8 +81,8 @@ const char *recovery_check(struct clients *clients, struct rooms *rooms, const s
 
 	if (!origin || !handler_find(origin->type, origin->mode))
 		return "it came from an unknown listener";
-	if (atomic_load(&c->live) > 1 || st->seal != client_seal_of(c, st) ||
-	    st->flags & ~(CLIENT_GREETED | CLIENT_CLOSING | CLIENT_DISCARD) || st->nick_len > TEXT_NICK_MAX ||
+	if (atomic_load(&c->live) > 1 || st->seal != client_seal_of(c, st) || c->kind != CLIENT_CONNECTION ||
+	    st->flags & ~CLIENT_FLAGS || st->nick_len > TEXT_NICK_MAX ||
 	    (st->nick_len > 0 && !text_nick_valid(st->nick, st->nick_len)))
 		return "its entry is damaged";
 	if (st->room != ROOM_NONE) {
@@ -265,6 +265,23 @@ static struct known *find_cookie(const struct context *x, uint64_t cookie)
 	return x->n ? bsearch(&key, x->known, x->n, sizeof(key), by_cookie) : NULL;
 }
 
+/* Whence it came: what a proxy said, else the socket's. */
+static bool find_address(int fd, const struct client *c, union address *ret)
+{
+	static const uint8_t none[sizeof(c->datagram.address)];
+	socklen_t len = sizeof(*ret);
+
+	if (memcmp(c->datagram.address, none, sizeof(none)) != 0) {
+		memcpy(ret, c->datagram.address, sizeof(*ret));
+		return ret->sa.sa_family == AF_INET || ret->sa.sa_family == AF_INET6;
+	}
+	memset(ret, 0, sizeof(*ret));
+	if (getpeername(fd, &ret->sa, &len) < 0 ||
+	    (ret->sa.sa_family != AF_INET && ret->sa.sa_family != AF_INET6))
+		ret->sa.sa_family = AF_INET; /* it has ended */
+	return true;
+}
+
 static void take_socket(int fd, void *arg)
 {
 	struct context *x = arg;
@@ -300,12 +317,11 @@ static void take_socket(int fd, void *arg)
 	const char *why = recovery_check(shared->clients, shared->rooms, c, &p);
 	if (!why && !recovery_input(shared->clients, c, &p))
 		why = "its input is missing";
-	len = sizeof(a);
-	memset(&a, 0, sizeof(a));
-	a.sa.sa_family = AF_INET;
-	if (getpeername(fd, &a.sa, &len) < 0)
-		a.sa.sa_family = AF_INET; /* it has ended */
-	if (!why && limits_take(shared->limits, &a, UINT32_MAX, 0) < 0)
+	if (!why && client_live(c)->flags & CLIENT_TLS)
+		why = "it used TLS";
+	if (!why && !find_address(fd, c, &a))
+		why = "its address is damaged";
+	if (!why && limits_take(shared->limits, &a, c->origin, NULL) < 0)
 		why = "out of memory";
 	if (why) {
 		refuse(x, c, fd, why);
@@ -314,7 +330,8 @@ static void take_socket(int fd, void *arg)
 	}
 	const struct client_origin *o = clients_origin(shared->clients, c->origin);
 	struct worker *w = shared->workers[x->next_worker++ % shared->n_workers];
-	if (connection_restore(w, fd, &a, c, handler_find(o->type, o->mode), true, &p) == 0)
+	const struct connection_start start = {fd, a, c, handler_find(o->type, o->mode), true, NULL};
+	if (connection_restore(w, &start, &p) == 0)
 		x->result->taken++;
 	else
 		x->result->closed++;

@@ -305,6 +305,7 @@ int rooms_configure(struct rooms *rs, const struct room_config *configured, size
 			rs->at[i]->configured = false;
 			rs->at[i]->history = defaults->history;
 			rs->at[i]->announce_max = defaults->announce_max;
+			rs->at[i]->read_only = false;
 		}
 	for (size_t i = 0; i < n; i++) {
 		const struct room_config *c = &configured[i];
@@ -329,6 +330,7 @@ int rooms_configure(struct rooms *rs, const struct room_config *configured, size
 		r->history = c->settings.history;
 		r->announce_max = c->settings.announce_max;
 		r->raw = c->settings.raw;
+		r->read_only = c->settings.read_only;
 		rs->dir->slots[r->index].raw = c->settings.raw;
 	}
 	pthread_mutex_unlock(&rs->lock);

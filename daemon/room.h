@@ -24,6 +24,7 @@ struct room_settings {
 	unsigned history;
 	unsigned announce_max;
 	bool raw;
+	bool read_only;
 };
 
 struct room {
@@ -33,7 +34,7 @@ struct room {
 	bool configured; /* under the lock of the rooms */
 	/* May change with a reload while others look. */
 	_Atomic unsigned history, announce_max;
-	atomic_bool raw;
+	atomic_bool raw, read_only;
 	_Atomic uint32_t members[LOGRING_READERS]; /* per slot */
 	int64_t empty_since;			   /* CLOCK_MONOTONIC in us, under the lock of the rooms */
 };

@@ -26,6 +26,8 @@ struct roster {
 	struct roster_entry *buckets[BUCKETS];
 	struct roster_entry *rooms[ROOMS_CAPACITY];
 	uint32_t sizes[ROOMS_CAPACITY];
+	char (*reserved)[TEXT_NICK_MAX + 1];
+	size_t n_reserved;
 };
 
 int roster_new(struct roster **ret)
@@ -49,7 +51,33 @@ void roster_free(struct roster *ro)
 			free(e);
 		}
 	pthread_mutex_destroy(&ro->lock);
+	free(ro->reserved);
 	free(ro);
+}
+
+void roster_reserve(struct roster *ro, char (*nicks)[TEXT_NICK_MAX + 1], size_t n)
+{
+	pthread_mutex_lock(&ro->lock);
+	free(ro->reserved);
+	ro->reserved = nicks;
+	ro->n_reserved = n;
+	pthread_mutex_unlock(&ro->lock);
+}
+
+static int compare(const void *a, const void *b)
+{
+	return strcasecmp(a, b);
+}
+
+static bool is_an_account(const struct roster *ro, const char *nick, size_t len)
+{
+	char key[TEXT_NICK_MAX + 1];
+
+	if (ro->n_reserved == 0)
+		return false;
+	memcpy(key, nick, len);
+	key[len] = '\0';
+	return bsearch(key, ro->reserved, ro->n_reserved, sizeof(*ro->reserved), compare) != NULL;
 }
 
 static char fold(char c)
@@ -127,7 +155,7 @@ static void unlink_room(struct roster *ro, struct roster_entry *e)
 }
 
 int roster_claim(struct roster *ro, const char *nick, size_t len, uint64_t id, uint32_t index, uint32_t room,
-		 struct roster_entry **ret)
+		 bool entitled, struct roster_entry **ret)
 {
 	if (len > TEXT_NICK_MAX || reserved(nick, len, id))
 		return -EPERM;
@@ -141,6 +169,11 @@ int roster_claim(struct roster *ro, const char *nick, size_t len, uint64_t id, u
 
 	pthread_mutex_lock(&ro->lock);
 	const struct roster_entry *other = find(ro, nick, len);
+	if (!entitled && is_an_account(ro, nick, len)) {
+		pthread_mutex_unlock(&ro->lock);
+		free(e);
+		return -EPERM;
+	}
 	/* The same client may hold both while it changes the case of its nick. */
 	if (other && other->id != id) {
 		pthread_mutex_unlock(&ro->lock);

@@ -5,6 +5,7 @@
 
 #include "common/text.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct roster;
@@ -16,12 +17,15 @@ void roster_free(struct roster *ro);
 /*
  * Registers a nick (valid, not NUL-terminated) of a client in a room. Returns 0, -EEXIST if it is taken,
  * -EPERM if it is reserved for chatd itself (admin, chatd; guest and a number, unless that is the client's
- * own), or -ENOMEM.
+ * own) or, unless entitled, for an account, or -ENOMEM.
  */
 int roster_claim(struct roster *ro, const char *nick, size_t len, uint64_t id, uint32_t index, uint32_t room,
-		 struct roster_entry **ret);
+		 bool entitled, struct roster_entry **ret);
 void roster_release(struct roster *ro, struct roster_entry *e);
 void roster_move(struct roster *ro, struct roster_entry *e, uint32_t room);
+
+/* From now on these nicks (n, sorted by strcasecmp()) are reserved; takes the array over. */
+void roster_reserve(struct roster *ro, char (*nicks)[TEXT_NICK_MAX + 1], size_t n);
 
 /* Whether somebody has that nick, and who. */
 bool roster_find(struct roster *ro, const char *nick, size_t len, uint64_t *ret_id, uint32_t *ret_index);

@@ -2,6 +2,7 @@
 #include "daemon/server.h"
 
 #include "common/cleanup.h"
+#include "daemon/bans.h"
 #include "daemon/clock.h"
 #include "daemon/connection.h"
 #include "daemon/control.h"
@@ -9,6 +10,7 @@
 #include "daemon/keeper.h"
 #include "daemon/limits.h"
 #include "daemon/logger.h"
+#include "daemon/logins.h"
 #include "daemon/memfd.h"
 #include "daemon/recovery.h"
 #include "daemon/sockets.h"
@@ -20,6 +22,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -104,23 +107,47 @@ const struct listeners *server_listeners(const struct server *s)
 json_t *server_takeover_json(struct server *s)
 {
 	const struct client_history *h = clients_history(s->shared.clients);
-	unsigned connections = 0, uncovered = 0;
+	unsigned connections = 0, uncovered = 0, mortal = 0;
 
 	for (unsigned i = 0; i < s->shared.n_workers; i++) {
 		connections += worker_connections(s->shared.workers[i]);
 		uncovered += worker_uncovered(s->shared.workers[i]);
+		mortal += worker_mortal(s->shared.workers[i]);
 	}
 	if (!sockets_have_store())
 		uncovered = connections;
-	json_t *o = json_pack("{s:I,s:i,s:i,s:b}", "count", (json_int_t)h->takeovers, "covered",
-			      (int)(connections - uncovered), "uncovered", (int)uncovered, "store",
-			      sockets_have_store());
+	json_t *o = json_pack("{s:I,s:i,s:i,s:i,s:b}", "count", (json_int_t)h->takeovers, "covered",
+			      (int)(connections - uncovered), "uncovered", (int)uncovered, "tls", (int)mortal,
+			      "store", sockets_have_store());
 	if (h->takeovers > 0)
 		json_object_update_new(o, json_pack("{s:f,s:I,s:I,s:f}", "time", (double)h->last_us / 1e6,
 						    "clients", (json_int_t)h->last_clients, "closed",
 						    (json_int_t)h->last_closed, "gap",
 						    (double)h->last_gap_us / 1e6));
 	return o;
+}
+
+/* --- names that belong to accounts --- */
+
+static int compare_nicks(const void *a, const void *b)
+{
+	return strcasecmp(a, b);
+}
+
+static void reserve_nicks(struct server *s, const struct config *config)
+{
+	size_t n = 0, o = 0;
+
+	for (size_t i = 0; i < config->n_listeners; i++)
+		n += config->listeners[i].accounts.n;
+	char(*nicks)[TEXT_NICK_MAX + 1] = calloc(n + 1, sizeof(*nicks));
+	if (!nicks)
+		abort(); /* a crash is recovered from */
+	for (size_t i = 0; i < config->n_listeners; i++)
+		for (size_t k = 0; k < config->listeners[i].accounts.n; k++)
+			memcpy(nicks[o++], config->listeners[i].accounts.at[k].nick, sizeof(*nicks));
+	qsort(nicks, n, sizeof(*nicks), compare_nicks);
+	roster_reserve(s->shared.roster, nicks, n);
 }
 
 /* --- reload --- */
@@ -134,6 +161,9 @@ static void note_what_waits(const struct config *old, const struct config *new)
 	if (strcmp(old->control_socket, new->control_socket) != 0 ||
 	    strcmp(old->control_group, new->control_group) != 0)
 		log_notice("the control socket changes at the next restart");
+	if (strcmp(old->state_directory ? old->state_directory : "",
+		   new->state_directory ? new->state_directory : "") != 0)
+		log_notice("state_directory changes at the next restart");
 }
 
 static int apply_config(struct server *s, struct config *new, FILE *errors)
@@ -153,6 +183,7 @@ static int apply_config(struct server *s, struct config *new, FILE *errors)
 	struct config *old = s->config;
 	s->config = new;
 	log_set_level(new->log_level);
+	reserve_nicks(s, new);
 	listeners_apply(s->listeners, new, old);
 	return 0;
 }
@@ -318,10 +349,37 @@ static void cover_all(struct worker *w, void *arg)
 		connection_cover(c);
 }
 
+/* What is sent is cipher text, whose keys end with this process. */
+static void dismiss_mortals(struct worker *w, void *arg)
+{
+	(void)arg;
+	for (struct connection *c = *worker_all(w), *next; c; c = next) {
+		next = connection_next(c);
+		if (connection_is_mortal(c))
+			connection_kick(c, "* chatd restarts; please connect again.\n");
+	}
+}
+
+static unsigned count_mortals(const struct server *s)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < s->shared.n_workers; i++)
+		n += worker_mortal(s->shared.workers[i]);
+	return n;
+}
+
 /* While everybody is still served: nothing is left in hands that the successor can't reach. */
 static void prepare_handover(struct server *s)
 {
+	int64_t patience = s->config->drain_timeout_us < SECOND_US ? s->config->drain_timeout_us : SECOND_US;
+	int64_t until = clock_us(CLOCK_MONOTONIC) + patience;
+
 	workers_call(&s->shared, NULL, cover_all, NULL, NULL, CALL_TIMEOUT_US);
+	if (count_mortals(s) > 0)
+		workers_call(&s->shared, NULL, dismiss_mortals, NULL, NULL, CALL_TIMEOUT_US);
+	while (count_mortals(s) > 0 && clock_us(CLOCK_MONOTONIC) < until)
+		nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
 	listeners_drain_zmq(s->listeners, s->config->drain_timeout_us);
 }
 
@@ -481,6 +539,7 @@ static int on_second(sd_event_source *source, uint64_t now, void *arg)
 	struct server *s = arg;
 
 	rooms_expire(s->shared.rooms, clock_us(CLOCK_MONOTONIC));
+	bans_expire(s->shared.bans);
 	if (sd_event_source_get_enabled(s->merge_timer, NULL) == 0)
 		sd_event_source_set_enabled(s->merge_timer, SD_EVENT_ON);
 	tell_status(s);
@@ -677,6 +736,19 @@ static void end_client(int fd, void *arg)
 	close(fd);
 }
 
+/* The configured directory, else the service manager's, else the control socket's. */
+static int open_bans(struct server *s)
+{
+	_cleanup_free_ char *path = NULL;
+	const char *dir = s->config->state_directory ? s->config->state_directory : getenv("STATE_DIRECTORY");
+	size_t len = dir ? strcspn(dir, ":")
+			 : (size_t)(strrchr(s->config->control_socket, '/') - s->config->control_socket);
+
+	if (asprintf(&path, "%.*s/bans", (int)len, dir ? dir : s->config->control_socket) < 0)
+		return -ENOMEM;
+	return bans_new(path, &s->shared.bans);
+}
+
 static int open_shared(struct server *s)
 {
 	bool rooms_refused = false, clients_refused = false;
@@ -691,6 +763,12 @@ static int open_shared(struct server *s)
 		r = roster_new(&s->shared.roster);
 	if (r == 0)
 		r = limits_new(&s->shared.limits);
+	if (r == 0)
+		r = logins_new(&s->shared.logins);
+	if (r == 0)
+		r = open_bans(s);
+	if (r == 0)
+		reserve_nicks(s, s->config);
 	if (r == 0)
 		r = keeper_new(s->sockets, &s->shared.keeper);
 	if (r == 0 && clients_refused) {
@@ -824,12 +902,14 @@ static int start(struct server *s)
 static void server_free(struct server *s)
 {
 	control_free(s->control);
+	logins_free(s->shared.logins);
 	for (unsigned i = 0; i < s->shared.n_workers; i++)
 		worker_free(s->shared.workers[i]);
 	free(s->shared.workers);
 	listeners_free(s->listeners);
 	keeper_free(s->shared.keeper);
 	limits_free(s->shared.limits);
+	bans_free(s->shared.bans);
 	roster_free(s->shared.roster);
 	clients_close(s->shared.clients);
 	rooms_close(s->shared.rooms);

@@ -11,6 +11,8 @@
 #include "daemon/limits.h"
 #include "daemon/listener.h"
 #include "daemon/logger.h"
+#include "daemon/prelude.h"
+#include "daemon/tls.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -24,6 +26,7 @@
 struct tcp_listener {
 	struct listener base;
 	bool paused, warned;
+	struct prelude *preludes;
 	_Atomic uint64_t accepted;
 };
 
@@ -37,11 +40,12 @@ static int start(struct listener *l)
 static void stop(struct listener *l)
 {
 	worker_unwatch(l->w, l->fd);
+	prelude_end(&((struct tcp_listener *)l)->preludes, true);
 }
 
-static void configure(struct listener *l, const struct listener_config *config)
+static void configure(struct listener *l)
 {
-	if (listen(l->fd, config->backlog) < 0)
+	if (listen(l->fd, l->config->backlog) < 0)
 		log_warning("listener %s: backlog: %s", l->name, strerror(errno));
 }
 
@@ -49,38 +53,36 @@ static void configure(struct listener *l, const struct listener_config *config)
 
 struct adoption {
 	struct job job;
-	int fd;
-	bool covered;
-	union address address;
-	struct client *client;
-	const struct handler *handler;
+	struct connection_start start;
 };
 
 static void adopt(struct worker *w, struct job *job)
 {
 	struct adoption *a = (struct adoption *)job;
 
-	if (w)
-		connection_open(w, a->fd, &a->address, a->client, a->handler, a->covered);
-	else
-		close(a->fd); /* the worker ends; a successor finds the entry */
+	if (w) {
+		connection_open(w, &a->start);
+	} else {
+		close(a->start.fd); /* the worker ends; a successor finds the entry */
+		tls_free(a->start.tls);
+	}
 	free(a);
 }
 
 /* A word for a person, where the handler speaks to people; it is too early to wait for anything. */
-static void refuse(struct listener *l, int fd, const union address *a, const char *why)
+static void turn_away(struct listener *l, const struct prelude_result *p, const char *why)
 {
-	char text[128], from[ADDRESS_TEXT_MAX];
+	char text[128];
 
-	count(worker_counters(l->w), COUNT_CLIENTS_REFUSED, 1);
-	log_event(LOG_DEBUG, &(struct log_fields){EVENT_CLIENT_REFUSED, 0, NULL, l->name},
-		  "listener %s: refused %s: %s", l->name, address_format(a, from), why);
 	if (l->handler->ending) {
 		int n = snprintf(text, sizeof(text), "* Sorry: %s.\n", why);
-		if (send(fd, text, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+		if (p->tls)
+			(void)(tls_send(p->tls, text, (size_t)n) < 0 || tls_bye(p->tls) < 0);
+		else if (send(p->fd, text, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
 			(void)0; /* a courtesy */
 	}
-	close(fd);
+	tls_free(p->tls);
+	close(p->fd);
 }
 
 static struct worker *least_loaded(struct shared *shared)
@@ -93,50 +95,93 @@ static struct worker *least_loaded(struct shared *shared)
 	return best;
 }
 
-static void take(struct listener *l, int fd, const union address *a)
+/* The entry in the table. Whatever the kernel counts as received before the first byte is accounted for. */
+static void fill_entry(const struct listener *l, struct client *client, const struct prelude_result *p)
+{
+	client->connected_us = (uint64_t)clock_us(CLOCK_REALTIME);
+	client->origin = (uint16_t)l->origin;
+	client->kind = CLIENT_CONNECTION;
+	if (p->proxied)
+		memcpy(client->datagram.address, &p->address, sizeof(p->address));
+	client->st[0].room = ROOM_NONE;
+	client->st[0].in_parsed = p->consumed;
+	client->st[0].flags = p->tls ? CLIENT_TLS : 0;
+	client->st[0].private_seq = logring_count(rooms_private(worker_shared(l->w)->rooms)->log);
+	client_seal(client, &client->st[0]);
+}
+
+/* A connection that has been counted and may begin. */
+static void begin(struct listener *l, const struct prelude_result *p)
 {
 	struct shared *shared = worker_shared(l->w);
-	const struct config *config = worker_config(l->w);
 	uint64_t cookie = 0;
 	socklen_t len = sizeof(cookie);
-
-	int r = limits_take(shared->limits, a, config->max_clients, config->max_clients_per_address);
-	if (r < 0) {
-		refuse(l, fd, a,
-		       r == -EUSERS   ? "the server is full"
-		       : r == -EDQUOT ? "there are too many connections from your address"
-				      : "the server is out of memory");
-		return;
-	}
 	struct adoption *job = malloc(sizeof(*job));
 	struct client *client = job ? clients_allocate(shared->clients) : NULL;
-	if (!client || getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &len) < 0 || cookie == 0) {
+
+	if (!client || getsockopt(p->fd, SOL_SOCKET, SO_COOKIE, &cookie, &len) < 0 || cookie == 0) {
 		if (client)
 			clients_release(shared->clients, client);
 		free(job);
-		limits_give(shared->limits, a);
-		refuse(l, fd, a, "the server is full");
+		limits_give(shared->limits, &p->address, l->origin);
+		listener_refused(l, &p->address, "the server is full");
+		turn_away(l, p, "the server is full");
 		return;
 	}
-	client->connected_us = (uint64_t)clock_us(CLOCK_REALTIME);
-	client->origin = (uint16_t)l->origin;
-	client->st[0].room = ROOM_NONE;
-	client->st[0].private_seq = logring_count(rooms_private(shared->rooms)->log);
-	client_seal(client, &client->st[0]);
+	fill_entry(l, client, p);
 	FAULT("accept-entry");
 	/* The entry comes before the socket's copy, so that a socket without an entry is nobody's. */
 	atomic_store_explicit(&client->cookie, cookie, memory_order_release);
 	FAULT("accept-cookie");
-	bool covered = keeper_add(shared->keeper, fd) == 0;
+	bool covered = !p->tls && keeper_add(shared->keeper, p->fd) == 0;
 	FAULT("accept-keeper");
 
 	struct worker *to = least_loaded(shared);
-	*job = (struct adoption){{NULL, adopt}, fd, covered, *a, client, l->handler};
+	*job = (struct adoption){{NULL, adopt}, {p->fd, p->address, client, l->handler, covered, p->tls}};
 	atomic_fetch_add(&((struct tcp_listener *)l)->accepted, 1);
 	if (to == l->w)
 		adopt(to, &job->job);
 	else
 		worker_post(to, &job->job);
+}
+
+/* The address is known now, if a proxy stood before it. */
+static void after_prelude(struct listener *l, const struct prelude_result *p)
+{
+	const char *why;
+
+	if (listener_admit(l, &p->address, &why))
+		begin(l, p);
+	else
+		turn_away(l, p, why);
+}
+
+static void take(struct listener *l, int fd, const union address *a)
+{
+	const struct prelude_result direct = {.fd = fd, .address = *a};
+	const struct listener_config *config = l->config;
+	bool proxy = prefixes_contain(&config->proxies, a);
+	const struct limits_caps caps = {worker_config(l->w)->max_clients, 0, config->max_clients};
+	const char *why = "the server is full";
+
+	if (proxy) {
+		/* All that it stands for come from its address, so only the others' number counts. */
+		if (limits_take(worker_shared(l->w)->limits, a, l->origin, &caps) == 0) {
+			prelude_start(&((struct tcp_listener *)l)->preludes, l, fd, a, true, after_prelude);
+			return;
+		}
+		listener_refused(l, a, why);
+	} else if (listener_admit(l, a, &why)) {
+		if (config->tls)
+			prelude_start(&((struct tcp_listener *)l)->preludes, l, fd, a, false, after_prelude);
+		else
+			begin(l, &direct);
+		return;
+	}
+	if (config->tls)
+		close(fd); /* it would not understand plain text */
+	else
+		turn_away(l, &direct, why);
 }
 
 static void pause_accepting(struct tcp_listener *t, int error)
@@ -179,6 +224,7 @@ static void tick(struct listener *l)
 {
 	struct tcp_listener *t = (struct tcp_listener *)l;
 
+	prelude_tick(&t->preludes);
 	if (t->paused) {
 		t->paused = false;
 		worker_rewatch(l->w, l->fd, EPOLLIN, &l->source);
@@ -196,6 +242,7 @@ static void stats(const struct listener *l, struct listener_stats *ret)
 
 static void release(struct listener *l)
 {
+	prelude_end(&((struct tcp_listener *)l)->preludes, false);
 	free(l);
 }
 

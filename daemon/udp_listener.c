@@ -290,6 +290,21 @@ static void get_local(struct msghdr *m, struct udp_local *ret)
 	}
 }
 
+/* Who may not come is not even told so. */
+static void drop_unwelcome(struct udp_listener *u)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < u->held_n; i++) {
+		const char *why;
+		if (listener_allows(&u->base, &u->held[i].from, &why))
+			u->held[kept++] = u->held[i];
+		else
+			udp_count_ignored(u);
+	}
+	u->held_n = kept;
+}
+
 /* Fills u->held; false when nothing is there. */
 static bool receive_batch(struct udp_listener *u)
 {
@@ -328,6 +343,7 @@ static bool receive_batch(struct udp_listener *u)
 	add(&u->received, (uint64_t)n);
 	count(worker_counters(u->base.w), COUNT_DATAGRAMS_IN, (uint64_t)n);
 	count(worker_counters(u->base.w), COUNT_BYTES_IN, bytes);
+	drop_unwelcome(u);
 	return n > 0;
 }
 
@@ -341,7 +357,7 @@ static void receive(struct udp_listener *u)
 			u->base.wants_turn = true;
 			break;
 		}
-		if (u->held_n < RECEIVE_BATCH)
+		if (u->held_n < RECEIVE_BATCH / 2)
 			break;
 	}
 }
@@ -391,14 +407,6 @@ static void stop(struct listener *l)
 	if (u->behaviour->goodbye)
 		u->behaviour->goodbye(u, true);
 	worker_unwatch(l->w, l->fd);
-}
-
-static void configure(struct listener *l, const struct listener_config *config)
-{
-	struct udp_listener *u = (struct udp_listener *)l;
-
-	if (u->behaviour->configure)
-		u->behaviour->configure(u, config);
 }
 
 static void tick(struct listener *l)
@@ -478,7 +486,6 @@ static void release(struct listener *l)
 static const struct listener_ops ops = {
     .start = start,
     .stop = stop,
-    .configure = configure,
     .tick = tick,
     .deliver = deliver,
     .again = again,

@@ -47,7 +47,6 @@ struct udp_out {
 struct udp_behaviour {
 	/* Makes the data that udp_data() returns. Returns 0 or -errno. */
 	int (*opened)(struct udp_listener *u, const struct listener_config *config, void **ret_data);
-	void (*configure)(struct udp_listener *u, const struct listener_config *config);
 	/* On a worker now. */
 	void (*started)(struct udp_listener *u);
 	/* Returns how many it has dealt with: fewer than n to get the others again next turn. */

@@ -40,7 +40,7 @@ struct worker {
 	bool started;
 	atomic_bool quit;
 	_Atomic int64_t beat;
-	atomic_uint connections, uncovered;
+	atomic_uint connections, uncovered, mortal;
 
 	int64_t now, ticked, later_at;
 	unsigned retries; /* turns in a row with somebody to retry */
@@ -305,6 +305,11 @@ unsigned worker_uncovered(const struct worker *w)
 	return atomic_load_explicit(&w->uncovered, memory_order_relaxed);
 }
 
+unsigned worker_mortal(const struct worker *w)
+{
+	return atomic_load_explicit(&w->mortal, memory_order_relaxed);
+}
+
 const struct counters *worker_counters_of(const struct worker *w)
 {
 	return &w->counters;
@@ -502,6 +507,11 @@ void worker_count_uncovered(struct worker *w, int change)
 struct connection **worker_by_index(struct worker *w, uint32_t index)
 {
 	return &w->by_index[index];
+}
+
+void worker_count_mortal(struct worker *w, int change)
+{
+	atomic_fetch_add(&w->mortal, (unsigned)change);
 }
 
 static void push(struct list *l, struct connection *c)

@@ -21,6 +21,8 @@ struct connection;
 struct limits;
 struct keeper;
 struct sender;
+struct bans;
+struct logins;
 
 /* What all workers share; made by the server before them and destroyed after them. */
 struct shared {
@@ -29,6 +31,8 @@ struct shared {
 	struct roster *roster;
 	struct limits *limits;
 	struct keeper *keeper;
+	struct bans *bans;     /* or NULL */
+	struct logins *logins; /* or NULL */
 	struct wakeup **slots;
 	struct worker **workers;
 	unsigned n_workers;
@@ -55,6 +59,8 @@ int64_t worker_beat(const struct worker *w);
 unsigned worker_connections(const struct worker *w);
 /* Of them, those whose sockets the keeper does not hold. */
 unsigned worker_uncovered(const struct worker *w);
+/* Of those, the ones that can't survive at all (TLS). */
+unsigned worker_mortal(const struct worker *w);
 const struct counters *worker_counters_of(const struct worker *w);
 /* "io_uring" or "send". */
 const char *worker_sender_name(const struct worker *w);
@@ -101,6 +107,7 @@ struct connection **worker_all(struct worker *w);
 struct connection **worker_members(struct worker *w, uint32_t room);
 void worker_count_connection(struct worker *w, int change);
 void worker_count_uncovered(struct worker *w, int change);
+void worker_count_mortal(struct worker *w, int change);
 /* The connection with that place in the table, if it is this worker's. */
 struct connection **worker_by_index(struct worker *w, uint32_t index);
 

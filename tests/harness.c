@@ -173,7 +173,7 @@ int harness_connect(struct harness *h, const char *type, const char *mode, const
 	int fd = accept4(h->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 	if (fd < 0 || fcntl(ours, F_SETFL, O_NONBLOCK) < 0 ||
 	    getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &len) < 0 ||
-	    limits_take(h->shared.limits, &a, 1000, 0) < 0)
+	    limits_take(h->shared.limits, &a, 0, NULL) < 0)
 		abort();
 	struct client *c = clients_allocate(h->shared.clients);
 	c->origin = (uint16_t)clients_intern(h->shared.clients, &origin);
@@ -181,8 +181,8 @@ int harness_connect(struct harness *h, const char *type, const char *mode, const
 	c->st[0].private_seq = logring_count(rooms_private(h->shared.rooms)->log);
 	client_seal(c, &c->st[0]);
 	atomic_store(&c->cookie, cookie);
-	if (keeper_add(h->shared.keeper, fd) < 0 ||
-	    connection_open(h->workers[0], fd, &a, c, handler_find(type, mode), true) < 0)
+	const struct connection_start start = {fd, a, c, handler_find(type, mode), true, NULL};
+	if (keeper_add(h->shared.keeper, fd) < 0 || connection_open(h->workers[0], &start) < 0)
 		abort();
 	return ours;
 }

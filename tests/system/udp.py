@@ -451,7 +451,7 @@ def limits():
     devices = [Device(d.udp_port) for _ in range(4)]
     for i in range(3):
         devices[i].join("d%d" % i)
-    equal(devices[3].ask("#REG d3"), b"#ERR too many from your address\n")
+    equal(devices[3].ask("#REG d3"), b"#ERR there are too many connections from your address\n")
     equal(devices[0].ask("#DEREG"), b"#BYE\n")
     equal(devices[3].ask("#REG d3"), b"#OK d3 300\n")
     answers = [devices[1].ask("m%d" % i) for i in range(8)]

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: MIT */
+/* chatctl ban, unban, passwd: who may come in. */
+#include "cli/command.h"
+#include "common/accounts.h"
+#include "common/cleanup.h"
+
+#include <getopt.h>
+#include <grp.h>
+#include <libconfig.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <string.h>
+#include <termios.h>
+
+/* --- ban, unban --- */
+
+/* "90s", "10m", "2h", "7d", or seconds. Returns 0 for what is none. */
+static double parse_time(const char *s)
+{
+	static const struct {
+		char unit;
+		double seconds;
+	} units[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}, {'w', 7 * 86400}};
+	char *end;
+	double v = strtod(s, &end);
+
+	if (end == s || !(v > 0) || (end[0] && end[1]))
+		return 0;
+	if (!end[0])
+		return v;
+	for (size_t i = 0; i < sizeof(units) / sizeof(*units); i++)
+		if (units[i].unit == end[0])
+			return v * units[i].seconds;
+	return 0;
+}
+
+/* The ban holds, but not for longer than the daemon. */
+static int warn_unsaved(const json_t *reply)
+{
+	if (json_is_true(json_object_get(reply, "saved")))
+		return EXIT_DONE;
+	return fail(EXIT_REFUSED, "done, but it could not be saved, so a stop of chatd undoes it: %s",
+		    json_string_value(json_object_get(reply, "reason")));
+}
+
+int command_ban(const struct options *o, int argc, char **argv)
+{
+	double seconds = argc > 2 ? parse_time(argv[2]) : 0;
+	json_t *reply;
+
+	if (argc < 2 || argc > 3)
+		return usage(argv[0]);
+	if (argc > 2 && seconds == 0)
+		return fail(EXIT_USAGE, "TIME is a number with s, m, h, d or w, such as 10m, not \"%s\"",
+			    argv[2]);
+	json_t *parameters = json_pack("{s:s}", "address", argv[1]);
+	if (!parameters)
+		return fail(EXIT_REFUSED, "that is not UTF-8");
+	if (seconds > 0)
+		json_object_set_new(parameters, "seconds", json_real(seconds));
+	int status = call(o, "Ban", parameters, &reply);
+	if (status != EXIT_DONE)
+		return status;
+	if (o->json)
+		print_json(reply);
+	else
+		printf("%s is banned; %" JSON_INTEGER_FORMAT " removed\n", argv[1],
+		       json_integer_value(json_object_get(reply, "kicked")));
+	status = warn_unsaved(reply);
+	json_decref(reply);
+	return status;
+}
+
+int command_unban(const struct options *o, int argc, char **argv)
+{
+	json_t *reply;
+
+	if (argc != 2)
+		return usage(argv[0]);
+	json_t *parameters = json_pack("{s:s}", "address", argv[1]);
+	if (!parameters)
+		return fail(EXIT_REFUSED, "that is not UTF-8");
+	int status = call(o, "Unban", parameters, &reply);
+	if (status != EXIT_DONE)
+		return status;
+	status = warn_unsaved(reply);
+	json_decref(reply);
+	return status;
+}
+
+/* --- passwd --- */
+
+/* A line from stdin, without echo if that is a terminal. Returns its length, or -1. */
+static ssize_t ask(const char *prompt, char *buf, size_t size)
+{
+	struct termios old, quiet;
+	bool terminal = tcgetattr(STDIN_FILENO, &old) == 0;
+
+	if (terminal) {
+		fputs(prompt, stderr);
+		quiet = old;
+		quiet.c_lflag &= ~(tcflag_t)ECHO;
+		tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet);
+	}
+	bool got = fgets(buf, (int)size, stdin);
+	if (terminal) {
+		tcsetattr(STDIN_FILENO, TCSAFLUSH, &old);
+		fputc('\n', stderr);
+	}
+	if (!got)
+		return -1;
+	size_t n = strcspn(buf, "\r\n");
+	bool whole = buf[n] != '\0' || n < size - 1;
+	buf[n] = '\0';
+	return whole ? (ssize_t)n : -1;
+}
+
+/* The group that the daemon runs as, so that it can read the file: the configuration's, else chatd. */
+static int find_group(const char *config)
+{
+	const char *name = "chatd";
+	config_t lib;
+
+	config_init(&lib);
+	if (config_read_file(&lib, config))
+		config_lookup_string(&lib, "control.group", &name);
+	const struct group *g = getgrnam(name);
+	config_destroy(&lib);
+	return g ? (int)g->gr_gid : -1;
+}
+
+static int change(const struct options *o, const char *file, const char *nick, const char *hash)
+{
+	int r = accounts_change(file, nick, hash, find_group(o->config));
+
+	if (r == -ENOENT && !hash)
+		return fail(EXIT_REFUSED, "there is no account %s in %s", nick, file);
+	if (r < 0)
+		return fail(EXIT_REFUSED, "%s can't be written: %s", file, strerror(-r));
+	return EXIT_DONE;
+}
+
+int command_passwd(const struct options *o, int argc, char **argv)
+{
+	char password[ACCOUNTS_PASSWORD_MAX + 2], again[ACCOUNTS_PASSWORD_MAX + 2],
+	    hash[crypto_pwhash_STRBYTES];
+	bool delete = false;
+	int opt;
+
+	_Static_assert(crypto_pwhash_STRBYTES <= ACCOUNTS_HASH_MAX, "a hash fits");
+	while ((opt = getopt(argc, argv, "d")) >= 0)
+		if (opt == 'd')
+			delete = true;
+		else
+			return usage(argv[0]);
+	if (argc - optind != 2)
+		return usage(argv[0]);
+	const char *file = argv[optind], *nick = argv[optind + 1];
+	if (!text_nick_valid(nick, strlen(nick)) || strchr(nick, ':'))
+		return fail(EXIT_USAGE, "%s is no valid name", nick);
+	if (delete)
+		return change(o, file, nick, NULL);
+	ssize_t n = ask("Password: ", password, sizeof(password));
+	if (n <= 0)
+		return fail(EXIT_REFUSED, "a password has 1 to %d bytes", ACCOUNTS_PASSWORD_MAX);
+	if (isatty(STDIN_FILENO) &&
+	    (ask("Once more: ", again, sizeof(again)) != n || strcmp(password, again) != 0))
+		return fail(EXIT_REFUSED, "the passwords differ; nothing has changed");
+	if (sodium_init() < 0 ||
+	    crypto_pwhash_str(hash, password, (size_t)n, crypto_pwhash_OPSLIMIT_INTERACTIVE,
+			      crypto_pwhash_MEMLIMIT_INTERACTIVE) != 0)
+		return fail(EXIT_REFUSED, "out of memory");
+	sodium_memzero(password, sizeof(password));
+	sodium_memzero(again, sizeof(again));
+	return change(o, file, nick, hash);
+}

@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: MIT */
+#include "common/accounts.h"
+
+#include "common/cleanup.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+
+#define FILE_MAX (64 << 20)
+
+static int by_nick(const void *a, const void *b)
+{
+	return strcasecmp(((const struct account *)a)->nick, ((const struct account *)b)->nick);
+}
+
+/* "$argon2id$..." without anything that crypto_pwhash_str() would not write. */
+static bool is_hash(const char *s)
+{
+	size_t n = strlen(s);
+
+	return strncmp(s, "$argon2id$", 10) == 0 && n < ACCOUNTS_HASH_MAX &&
+	       strspn(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=,$") == n;
+}
+
+static const char *parse_line(char *line, struct account *ret)
+{
+	char *colon = strchr(line, ':');
+
+	if (!colon)
+		return "a line is NAME:HASH, as `chatctl passwd` writes it";
+	*colon = '\0';
+	if (!text_nick_valid(line, strlen(line)))
+		return "this is no valid name";
+	if (!is_hash(colon + 1))
+		return "this is no hash of argon2id, as `chatctl passwd` writes it";
+	snprintf(ret->nick, sizeof(ret->nick), "%s", line);
+	snprintf(ret->hash, sizeof(ret->hash), "%s", colon + 1);
+	return NULL;
+}
+
+int accounts_parse(char *text, const char *name, FILE *errors, struct accounts *ret)
+{
+	struct accounts a = {0};
+	size_t room = 0;
+	int r = 0;
+
+	for (unsigned number = 1; *text; number++) {
+		char *end = text + strcspn(text, "\n"), *next = *end ? end + 1 : end;
+		*end = '\0';
+		if (end > text && end[-1] == '\r')
+			end[-1] = '\0';
+		if (*text && *text != '#') {
+			if (a.n == room) {
+				room = room ? room * 2 : 16;
+				struct account *at = reallocarray(a.at, room, sizeof(*at));
+				if (!at) {
+					accounts_free(&a);
+					return -ENOMEM;
+				}
+				a.at = at;
+			}
+			const char *why = parse_line(text, &a.at[a.n]);
+			if (why) {
+				fprintf(errors, "%s:%u: %s\n", name, number, why);
+				r = -EINVAL;
+			} else {
+				a.n++;
+			}
+		}
+		text = next;
+	}
+	if (a.n > 0)
+		qsort(a.at, a.n, sizeof(*a.at), by_nick);
+	for (size_t i = 1; i < a.n; i++)
+		if (by_nick(&a.at[i - 1], &a.at[i]) == 0) {
+			fprintf(errors, "%s:0: there are two accounts named %s\n", name, a.at[i].nick);
+			r = -EINVAL;
+		}
+	if (r < 0)
+		accounts_free(&a);
+	*ret = a;
+	return r;
+}
+
+/* The whole file, NUL-terminated. */
+static int read_text(const char *path, char **ret)
+{
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	_cleanup_free_ char *text = NULL;
+	struct stat st;
+	size_t n = 0;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return -errno;
+	if (!S_ISREG(st.st_mode))
+		return -EINVAL;
+	if (st.st_size > FILE_MAX)
+		return -EFBIG;
+	text = malloc((size_t)st.st_size + 1);
+	if (!text)
+		return -ENOMEM;
+	while (n < (size_t)st.st_size) {
+		ssize_t r = read(fd, text + n, (size_t)st.st_size - n);
+		if (r < 0)
+			return -errno;
+		if (r == 0)
+			break;
+		n += (size_t)r;
+	}
+	text[n] = '\0';
+	if (strlen(text) != n)
+		return -EBADMSG;
+	*ret = take_ptr(text);
+	return 0;
+}
+
+int accounts_load(const char *path, FILE *errors, struct accounts *ret)
+{
+	_cleanup_free_ char *text = NULL;
+	int r = read_text(path, &text);
+
+	*ret = (struct accounts){0};
+	if (r < 0) {
+		fprintf(errors, "%s:0: can't be read: %s\n", path, strerror(-r));
+		return r;
+	}
+	r = accounts_parse(text, path, errors, ret);
+	explicit_bzero(text, strlen(text));
+	return r;
+}
+
+void accounts_free(struct accounts *a)
+{
+	if (a->at)
+		explicit_bzero(a->at, a->n * sizeof(*a->at));
+	free(a->at);
+	*a = (struct accounts){0};
+}
+
+const struct account *accounts_find(const struct accounts *a, const char *nick, size_t len)
+{
+	struct account key;
+
+	if (a->n == 0 || len > TEXT_NICK_MAX)
+		return NULL;
+	memcpy(key.nick, nick, len);
+	key.nick[len] = '\0';
+	return bsearch(&key, a->at, a->n, sizeof(*a->at), by_nick);
+}
+
+static int write_changed(FILE *f, const char *text, const char *nick, const char *hash)
+{
+	bool found = false;
+	size_t len = strlen(nick);
+
+	while (*text) {
+		size_t n = strcspn(text, "\n");
+		bool mine = n > len && strncasecmp(text, nick, len) == 0 && text[len] == ':';
+		if (!mine)
+			fprintf(f, "%.*s\n", (int)n, text);
+		else if (hash && !found)
+			fprintf(f, "%s:%s\n", nick, hash);
+		found |= mine;
+		text += n + (text[n] == '\n');
+	}
+	if (!found && hash)
+		fprintf(f, "%s:%s\n", nick, hash);
+	return found || hash ? 0 : -ENOENT;
+}
+
+int accounts_change(const char *path, const char *nick, const char *hash, int group)
+{
+	_cleanup_free_ char *text = NULL, *temporary = NULL;
+	struct stat st = {.st_mode = 0640, .st_uid = (uid_t)-1, .st_gid = (gid_t)group};
+	int r = read_text(path, &text);
+
+	if (r == 0 && stat(path, &st) < 0)
+		return -errno;
+	if (r < 0 && (r != -ENOENT || !hash))
+		return r;
+	if (asprintf(&temporary, "%s.new", path) < 0)
+		return -ENOMEM;
+	int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0)
+		return -errno;
+	FILE *f = fdopen(fd, "w");
+	if (!f) {
+		r = -errno;
+		close(fd);
+	} else {
+		r = write_changed(f, text ? text : "", nick, hash);
+		/* Who may read the file is the admin's affair; it is no error where it can't be kept. */
+		if (fchown(fd, st.st_uid, st.st_gid) < 0 && errno != EPERM && r == 0)
+			r = -errno;
+		if ((fchmod(fd, st.st_mode & 07777) < 0 || fflush(f) != 0 || fsync(fd) < 0) && r == 0)
+			r = -errno;
+		if (fclose(f) != 0 && r == 0)
+			r = -errno;
+	}
+	if (r == 0 && rename(temporary, path) < 0)
+		r = -errno;
+	if (r < 0)
+		unlink(temporary);
+	return r;
+}

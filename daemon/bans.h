@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+/* Addresses that may not come, for a time or for ever. Asked by any thread, changed by the main thread. */
+#ifndef DAEMON_BANS_H
+#define DAEMON_BANS_H
+
+#include "common/address.h"
+
+#include <stdint.h>
+
+struct bans;
+
+struct ban {
+	struct prefix prefix;
+	int64_t until_us; /* CLOCK_REALTIME; 0: for ever */
+};
+
+/*
+ * path: where they are kept ("PREFIX UNTIL" lines, UNTIL in seconds), or NULL. What is there is read; lines
+ * that can't be, are logged and left out. Returns 0 or -ENOMEM.
+ */
+int bans_new(const char *path, struct bans **ret);
+void bans_free(struct bans *b);
+
+bool bans_match(struct bans *b, const union address *a);
+
+/*
+ * Bans, or changes the time of, a prefix. Returns 0, or -ENOSPC if there are max of them. The file is written
+ * by bans_save().
+ */
+int bans_add(struct bans *b, const struct ban *ban, size_t max);
+/* -ENOENT if there is no such ban. */
+int bans_remove(struct bans *b, const struct prefix *p);
+/* Writes the file anew, whole or not at all. Returns 0, -ENOTSUP without a path, or -errno. */
+int bans_save(struct bans *b);
+/* Forgets those whose time is over. */
+void bans_expire(struct bans *b);
+
+/* A copy, free()d by the caller; NULL without memory. */
+struct ban *bans_list(struct bans *b, size_t *ret_n);
+
+#endif

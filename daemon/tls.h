@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * TLS on a connection, by OpenSSL: plain text on our side, a non-blocking socket on the other. Of one
+ * connection's only its worker calls anything; a context is shared by all.
+ *
+ * The keys are the process's own, so these connections can't be handed on: see chatd(8).
+ */
+#ifndef DAEMON_TLS_H
+#define DAEMON_TLS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+struct tls_context;
+struct tls;
+
+/*
+ * Reads a certificate chain and its key (PEM), and those who may sign clients' certificates (client_ca, or
+ * NULL: none is asked for). Returns 0, or -EINVAL with the reason in why.
+ */
+int tls_context_new(const char *certificate, const char *key, const char *client_ca, char *why, size_t size,
+		    struct tls_context **ret);
+void tls_context_free(struct tls_context *c);
+
+/* The server's side on a connected socket, which stays the caller's. NULL without memory. */
+struct tls *tls_new(struct tls_context *c, int fd);
+void tls_free(struct tls *t);
+
+/* Returns 0 when it is done, -EAGAIN, or -EPROTO with the reason in why. */
+int tls_handshake(struct tls *t, char *why, size_t size);
+
+/* As recv() and send() do, but with -errno instead of errno; -EPROTO for whatever TLS doesn't allow. */
+ssize_t tls_recv(struct tls *t, void *buf, size_t len);
+ssize_t tls_send(struct tls *t, const void *data, size_t len);
+/* Whether there is plain text that tls_recv() would return without looking at the socket. */
+bool tls_has_input(const struct tls *t);
+
+/* Whether cipher text waits for the socket; tls_flush() tries again. Returns 0, -EAGAIN or -errno. */
+bool tls_is_waiting(const struct tls *t);
+int tls_flush(struct tls *t);
+/* Tells the peer that nothing follows. As tls_flush(). */
+int tls_bye(struct tls *t);
+
+#endif
