@@ -33,21 +33,21 @@ static const char *or_dash(const char *s)
 
 static void print_survival(const json_t *status, const json_t *takeover)
 {
-	json_int_t clients = integer(status, "clients"), uncovered = integer(takeover, "uncovered");
+	json_int_t clients = integer(status, "clients"), tls = integer(takeover, "tls");
+	json_int_t uncovered = integer(takeover, "uncovered") - tls;
 
 	printf("clients    %" JSON_INTEGER_FORMAT, clients);
 	if (!json_is_true(json_object_get(takeover, "store")))
 		puts(" (they survive `chatctl restart`; without systemd's fd store not a crash)");
-	else if (integer(takeover, "tls") > 0 && uncovered == integer(takeover, "tls"))
-		printf(" (%" JSON_INTEGER_FORMAT
-		       " of them use TLS and are closed at a restart: see chatd(8), SURVIVAL)\n",
-		       uncovered);
 	else if (uncovered > 0)
 		printf(" (%" JSON_INTEGER_FORMAT
 		       " of them would not survive a crash: see chatd(8), SURVIVAL)\n",
 		       uncovered);
 	else
-		puts(" (all of them survive a restart or a crash)");
+		printf(" (all %ssurvive a restart or a crash)\n", tls ? "but those of TLS " : "of them ");
+	if (tls > 0)
+		printf("           %" JSON_INTEGER_FORMAT " of them use TLS and are closed at a restart\n",
+		       tls);
 }
 
 static void print_takeover(const json_t *takeover)

@@ -268,6 +268,10 @@ static void read_rooms(struct reader *rd, const config_setting_t *s, void *to)
 	if (!is_list_of_groups(rd, s))
 		return;
 	size_t n = (size_t)config_setting_length(s);
+	if (n > ROOMS_CAPACITY / 2) {
+		complain(rd, s, "there are %zu rooms; at most %d are allowed", n, ROOMS_CAPACITY / 2);
+		return;
+	}
 	c->rooms = calloc(n + 1, sizeof(*c->rooms));
 	if (!c->rooms)
 		return;

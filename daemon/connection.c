@@ -707,7 +707,11 @@ static void input(struct connection *c, bool receive)
 	atomic_store_explicit(&s->owner, scratch_owner(s, c->client->id), memory_order_release);
 	FAULT("receive-owner");
 	if (receive && !c->eof && have < CLIENT_IN_SIZE) {
-		ssize_t n = take_in(c, s->data + have, CLIENT_IN_SIZE - have);
+		size_t room = CLIENT_IN_SIZE - have;
+		unsigned rate = worker_config(c->w)->bytes_per_second;
+		if (rate > 0 && room > rate)
+			room = rate;
+		ssize_t n = take_in(c, s->data + have, room);
 		FAULT("receive");
 		if (n < 0 && !is_temporary(n)) {
 			doom(c, (int)-n);
@@ -717,8 +721,7 @@ static void input(struct connection *c, bool receive)
 			have += (size_t)n;
 			c->active = worker_now(c->w);
 			count(worker_counters(c->w), COUNT_BYTES_IN, (uint64_t)n);
-			rest = limits_charge(&c->bytes_due, worker_config(c->w)->bytes_per_second,
-					     (uint64_t)n, c->active);
+			rest = limits_charge(&c->bytes_due, rate, (uint64_t)n, c->active);
 		}
 	}
 

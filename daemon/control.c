@@ -300,6 +300,22 @@ static int client_ready(sd_event_source *source, int fd, uint32_t events, void *
 	return 0;
 }
 
+/* Whoever has been there for the longest time without following anything; they may just sit there. */
+static bool make_way(struct control *control)
+{
+	struct control_client *oldest = NULL;
+
+	for (struct control_client *c = control->clients; c; c = c->next)
+		if (!c->stream)
+			oldest = c;
+	if (!oldest)
+		return false;
+	log_limited(LOG_TOPIC_CONTROL, LOG_WARNING, &(struct log_fields){.message_id = EVENT_CONTROL},
+		    "control: %s makes way: there are %d connections", oldest->peer, MAX_CLIENTS);
+	client_free(oldest);
+	return true;
+}
+
 static int accept_client(sd_event_source *source, int listen_fd, uint32_t events, void *arg)
 {
 	struct control *control = arg;
@@ -313,8 +329,9 @@ static int accept_client(sd_event_source *source, int listen_fd, uint32_t events
 		return 0;
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0)
 		return 0;
-	if (control->n_clients >= MAX_CLIENTS) {
-		log_warning("control: uid %u (pid %d) is refused: there are %d connections already",
+	if (control->n_clients >= MAX_CLIENTS && !make_way(control)) {
+		log_limited(LOG_TOPIC_CONTROL, LOG_WARNING, &(struct log_fields){.message_id = EVENT_CONTROL},
+			    "control: uid %u (pid %d) is refused: there are %d connections already",
 			    (unsigned)cred.uid, (int)cred.pid, MAX_CLIENTS);
 		return 0;
 	}

@@ -305,7 +305,7 @@ def shape_e():
 
 def shape_f():
     for n in (10, 100, 1000, 10000):
-        shape("(f) 1 -> %d, one message at a time" % n, [chatd_one, nats, redis], fanout(1, 1, n, 64, 1), [RATE, COST])
+        shape("(f) 1 -> %d, one message at a time" % n, [chatd_one, bare_tcp, nats, redis], fanout(1, 1, n, 64, 1), [RATE, COST])
 
 
 def shape_survival():

@@ -432,7 +432,7 @@ def security_score():
     out = c.run("systemd-analyze", "security", "chatd.service", "--no-pager")
     score = float(re.search(r"Overall exposure level for chatd.service: ([\d.]+)", out).group(1))
     note("systemd-analyze security: %.1f" % score)
-    check(score <= 1.5, out)
+    check(score <= 1.0, out)
 
 
 main()

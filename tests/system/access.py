@@ -1,0 +1,811 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Who may come in, and how much of it: limits, address lists, bans, accounts, TLS, the PROXY protocol."""
+
+import os
+import pty
+import re
+import socket
+import ssl
+import stat
+import struct
+import subprocess
+import threading
+import time
+
+from testing import (CHATCTL, CHATD, Client, Daemon, Failure, Skip, WELCOME, check, equal, free_port, main, test, wait_for)
+
+
+def run(*args):
+    subprocess.run(args, check=True, capture_output=True)
+
+
+LOGIN = b"* Welcome. Please log in: /login NAME PASSWORD\n"
+
+
+def tls_files(directory, name="chatd.invalid", ca=None):
+    """A certificate with its key, and a CA for clients; made by openssl(1)."""
+    key, cert = os.path.join(directory, name + ".key"), os.path.join(directory, name + ".pem")
+    args = ["openssl", "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", key,
+            "-out", cert, "-subj", "/CN=" + name, "-days", "2", "-x509"]
+    if ca:
+        args += ["-CA", ca + ".pem", "-CAkey", ca + ".key"]
+    run(*args)
+    return cert, key
+
+
+def tls_connect(d, port, cert=None, minimum=ssl.TLSVersion.TLSv1_2, maximum=None, ca=None):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    if ca:
+        context.load_verify_locations(ca)
+        context.verify_mode = ssl.CERT_REQUIRED
+    context.minimum_version = minimum
+    if maximum:
+        context.maximum_version = maximum
+    if cert:
+        context.load_cert_chain(*cert)
+    s = socket.create_connection(("127.0.0.1", port), timeout=20)
+    c = Client(context.wrap_socket(s))
+    d.clients.append(c)
+    return c
+
+
+def add_account(path, nick, password):
+    p = subprocess.run([CHATCTL, "passwd", path, nick], input=password.encode() + b"\n", capture_output=True)
+    equal((p.returncode, p.stderr), (0, b""))
+
+
+# --- limits ---
+
+
+@test
+def bytes_per_second():
+    """A notice, then a pause, and nothing is lost."""
+    d = Daemon(extra="limits: { bytes_per_second = 20000; };")
+    a, b = d.join(nick="a"), d.join(nick="b")
+    lines = ["%05d %s" % (i, "x" * 490) for i in range(120)]
+    started = time.monotonic()
+    a.send("".join(l + "\n" for l in lines))
+    for l in lines:
+        b.expect("a: %s\n" % l)
+    took = time.monotonic() - started
+    check(0.9 < took < 12, "60 kB at 20 kB a second took", took)
+    a.expect("* Not so fast: that is too many bytes a second. Nothing is lost, but it takes a while.\n")
+    check(d.metric("rate_pauses_total") > 0)
+    check("is slowed down" in d.log())
+
+
+@test
+def a_notice_for_too_many_lines():
+    d = Daemon(extra="limits: { lines_per_second = 10; };")
+    a = d.join(nick="a")
+    a.send("".join("line %d\n" % i for i in range(25)))
+    text = a.expect("a: line 24\n")
+    equal(text.count(b"* Not so fast: that is too many lines a second."), 1)
+    for i in range(25):
+        check(b"a: line %d\n" % i in text)
+
+
+@test
+def names_and_rooms_are_not_changed_for_ever():
+    d = Daemon(extra="limits: { nick_changes_per_minute = 5; joins_per_minute = 5; };")
+    a, b = d.join(), d.join()
+    a.send("".join("/nick n%d\n" % i for i in range(9)))
+    a.expect(re.compile(rb"(?s)is now n4\n.*(\* Not so fast: you have changed your name too often.*\n){4}"))
+    b.send("".join("/join r%d\n" % i for i in range(9)))
+    b.expect(re.compile(rb"(?s)You are in r4\.\n.*(\* Not so fast: you have changed rooms too often.*\n){4}"))
+    equal(d.metric("changes_refused_total"), 8)
+
+
+@test
+def a_first_line_in_time():
+    d = Daemon(extra="limits: { first_line_timeout = 1.5; };")
+    mute, talker = d.join(), d.join(nick="talker")
+    check(mute.rest().endswith(b"* You have said nothing yet; goodbye.\n"))
+    time.sleep(1)
+    talker.send("still here\n")
+    talker.expect("talker: still here\n")
+    equal(d.metric("clients_mute_closed_total"), 1)
+
+
+@test
+def clients_of_a_listener():
+    d = Daemon(start=False)
+    other = free_port()
+    d.write_config(listeners="""
+      { name = "chat"; type = "tcp"; mode = "chat"; listen = "127.0.0.1:%d"; max_clients = 2; },
+      { name = "more"; type = "tcp"; mode = "chat"; listen = "127.0.0.1:%d"; } """ % (d.port, other))
+    d.start()
+    keep = [d.join(), d.join()]
+    equal(d.connect().rest(), b"* Sorry: there are too many connections here.\n")
+    d.join(port=other)
+    keep.pop().close()
+    wait_for(lambda: d.json("status")["clients"] == 2)
+    d.join()
+    check("there are too many connections here" in d.log())
+
+
+@test
+def the_log_is_limited_too():
+    d = Daemon(extra="limits: { max_clients = 1; };")
+    d.join()
+    for _ in range(300):
+        d.connect().rest()
+    equal(d.metric("clients_refused_total"), 300)
+    lines = d.log().count("refused 127.0.0.1")
+    check(1 <= lines <= 5, "there are", lines, "lines of 300 refusals")
+
+
+@test
+def address_lists():
+    d = Daemon(start=False)
+    port, udp = free_port(), free_port(socket.SOCK_DGRAM)
+    d.write_config(listeners="""
+      { name = "chat"; type = "tcp"; mode = "chat"; listen = "[::]:%d"; deny = ( "127.0.0.0/8" ); },
+      { name = "in"; type = "tcp"; mode = "chat"; listen = "127.0.0.1:%d"; allow = ( "127.0.0.2", "10.0.0.0/8" ); },
+      { name = "udp"; type = "udp"; mode = "registry"; listen = "127.0.0.1:%d"; deny = ( "127.0.0.1" ); }
+      """ % (d.port, port, udp))
+    d.start()
+    equal(d.connect().rest(), b"* Sorry: your address is not allowed here.\n")
+    d.join(host="::1")
+    equal(d.connect(port=port).rest(), b"* Sorry: your address is not allowed here.\n")
+    s = socket.create_connection(("127.0.0.1", port), source_address=("127.0.0.2", 0))
+    c = Client(s)
+    d.clients.append(c)
+    c.expect(WELCOME)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as u:
+        u.settimeout(0.5)
+        u.sendto(b"#REG x", ("127.0.0.1", udp))
+        try:
+            raise Failure("an answer: %r" % u.recv(1000))
+        except TimeoutError:
+            pass
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as u:
+        u.bind(("127.0.0.2", 0))
+        u.settimeout(5)
+        u.sendto(b"#REG x", ("127.0.0.1", udp))
+        check(u.recv(1000).startswith(b"#OK x "))
+    equal(d.metric("not_allowed_total"), 3)
+
+
+# --- bans ---
+
+
+@test
+def bans():
+    d = Daemon(store=True)
+    a = d.join(nick="a")
+    b = d.join(host="::1", nick="b")
+    code, out, _ = d.ctl("ban", "127.0.0.0/8")
+    equal((code, out), (0, "127.0.0.0/8 is banned; 1 removed\n"))
+    check(a.rest().endswith(b"* You have been banned.\n"))
+    equal(d.connect().rest(), b"* Sorry: your address is banned.\n")
+    b.send("here\n")
+    b.expect("b: here\n")
+    equal(d.ctl("ban", "10.1.2.3", "1s")[0], 0)
+    equal(d.ctl("ban", "2001:db8::/32", "2h")[0], 0)
+    listed = {x["address"]: x.get("until") for x in d.json("list", "bans")}
+    equal(sorted(listed), ["10.1.2.3", "127.0.0.0/8", "2001:db8::/32"])
+    check(listed["127.0.0.0/8"] is None and 7100 < listed["2001:db8::/32"] - time.time() < 7300)
+    check("127.0.0.0/8" in d.ctl("list", "bans")[1])
+    # They survive whatever becomes of the process, and end in time.
+    d.kill()
+    d.start()
+    equal(d.connect().rest(), b"* Sorry: your address is banned.\n")
+    wait_for(lambda: len(d.json("list", "bans")) == 2)
+    d.stop()
+    d.start()
+    equal(d.connect().rest(), b"* Sorry: your address is banned.\n")
+    equal(d.ctl("unban", "127.0.0.0/8")[0], 0)
+    d.join()
+    code, _, err = d.ctl("unban", "127.0.0.0/8")
+    equal((code, err), (1, "chatctl: 127.0.0.0/8 is not banned\n"))
+    for wrong in (["ban", "nonsense"], ["ban", "1.2.3.4", "soon"], ["ban"], ["unban"]):
+        check(d.ctl(*wrong)[0] in (1, 2), wrong)
+    check(d.metric("banned_total") >= 1)
+
+
+@test
+def bans_of_udp_members():
+    d = Daemon(start=False)
+    udp = free_port(socket.SOCK_DGRAM)
+    d.write_config(listeners='{ name = "udp"; type = "udp"; mode = "registry"; listen = "127.0.0.1:%d"; }' % udp)
+    d.start()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as u:
+        u.settimeout(5)
+        u.sendto(b"#REG x", ("127.0.0.1", udp))
+        check(u.recv(1000).startswith(b"#OK x "))
+        equal(d.ctl("ban", "127.0.0.1")[1], "127.0.0.1 is banned; 1 removed\n")
+        check(b"banned" in u.recv(1000) + u.recv(1000))
+        u.sendto(b"#REG x", ("127.0.0.1", udp))
+        u.settimeout(0.5)
+        try:
+            raise Failure("an answer: %r" % u.recv(1000))
+        except TimeoutError:
+            pass
+
+
+@test
+def limits_of_bans_and_damaged_files():
+    d = Daemon(start=False)
+    with open(os.path.join(d.dir, "bans"), "w") as f:
+        f.write("10.0.0.1 0\nnonsense\n10.0.0.2 12x\n10.0.0.3\n\n10.0.0.4 99999999999999999999\n10.0.0.5 1\n")
+    d.write_config(extra="limits: { max_bans = 3; max_clients_per_address = 0; };")
+    d.start()
+    equal(sorted(x["address"] for x in d.json("list", "bans")), ["10.0.0.1", "10.0.0.3"])
+    equal(d.log().count("this is no ban; it is left out"), 3)
+    equal(d.ctl("ban", "10.0.0.6")[0], 0)
+    equal(d.ctl("ban", "10.0.0.7")[2], "chatctl: there are too many bans (limits.max_bans)\n")
+
+
+@test
+def bans_on_a_full_disk():
+    """And where nothing may be written at all: the ban holds, and the admin is told."""
+    d = Daemon(start=False)
+    for options in ("size=4k,nr_inodes=2", "ro"):
+        where = os.path.join(d.dir, options[:2])
+        os.mkdir(where)
+        try:
+            run("mount", "-t", "tmpfs", "-o", options, "none", where)
+        except subprocess.CalledProcessError:
+            raise Skip("a file system can't be mounted here") from None
+        try:
+            if options != "ro":
+                with open(os.path.join(where, "full"), "w") as f:
+                    f.write("x" * 4096)
+            d.write_config(extra='state_directory = "%s";' % where)
+            d.start()
+            code, out, err = d.ctl("ban", "127.0.0.1")
+            equal(code, 1)
+            check("is banned; 0 removed" in out and "could not be saved" in err, out, err)
+            equal(d.connect().rest(), b"* Sorry: your address is banned.\n")
+            d.join(host="::1")
+            check("the bans can't be saved" in d.log())
+            equal(d.ctl("unban", "127.0.0.1")[0], 1)
+            d.join()
+            d.stop()
+        finally:
+            run("umount", where)
+
+
+# --- accounts ---
+
+
+def with_accounts(rooms="", auth="password", more="", **kwargs):
+    d = Daemon(start=False, **kwargs)
+    d.passwords = os.path.join(d.dir, "passwords")
+    add_account(d.passwords, "alice", "wonder land")
+    add_account(d.passwords, "Bob", "b")
+    d.guests = free_port()
+    d.rooms = rooms or '{ name = "lobby"; }'
+    d.doors = """
+      { name = "chat"; type = "tcp"; mode = "chat"; listen = "[::]:%d"; auth = "%s"; password_file = "%s"; %s },
+      { name = "guests"; type = "tcp"; mode = "chat"; listen = "[::]:%d"; room = "hall"; }""" % (
+        d.port, auth, d.passwords, more, d.guests)
+    d.write_config(rooms=d.rooms, listeners=d.doors)
+    d.start()
+    return d
+
+
+def login(d, nick, password, room="lobby", **kwargs):
+    c = d.connect(**kwargs)
+    c.expect(LOGIN)
+    c.send("/login %s %s\n" % (nick, password))
+    c.expect("* You are in %s; /help lists the commands.\n" % room)
+    return c
+
+
+@test
+def logins():
+    d = with_accounts()
+    equal(stat.S_IMODE(os.stat(d.passwords).st_mode), 0o640)
+    c = d.connect()
+    equal(c.expect(LOGIN), LOGIN)
+    c.send("hello\n/who\n/join x\n/nick x\n")
+    for _ in range(4):
+        c.expect("* Please log in first: /login NAME PASSWORD\n")
+    c.send("/login\n/login alice\n/login alice wrong\n/login nobody wrong\n")
+    c.expect("* Who, and with what password? /login NAME PASSWORD\n* Who, and")
+    c.expect("* Wrong name or password.\n* Wrong name or password.\n")
+    # The lines behind a login wait for it.
+    c.send("/login ALICE wonder land\nhello there\n")
+    c.expect("* You are now alice.\n* You are in lobby; /help lists the commands.\n")
+    c.expect("alice: hello there\n")
+    c.send("/nick somebody\n")
+    c.expect("* You are logged in as alice, so that is your name.\n")
+    c.send("/login bob b\n")
+    c.expect("* You are logged in already.\n")
+    second = d.connect()
+    second.send("/login alice wonder land\n")
+    second.expect("* alice is here already.\n")
+    equal((d.metric("logins_total"), d.metric("logins_failed_total")), (1, 2))
+    check("logged in as alice" in d.log() and "wrong name or password" in d.log())
+    check("wonder land" not in d.log())
+
+
+@test
+def three_wrong_passwords_are_enough():
+    d = with_accounts()
+    c = d.connect()
+    c.send("/login alice 1\n/login alice 2\n/login alice 3\n/login alice wonder land\n")
+    text = c.rest()
+    equal(text.count(b"Wrong name"), 3)
+    check(b"You are in" not in text)
+
+
+@test
+def a_login_takes_not_for_ever():
+    d = with_accounts()
+    d.write_config(rooms=d.rooms, listeners=d.doors, extra="limits: { login_timeout = 1.5; };")
+    equal(d.ctl("reload")[0], 0)
+    check(d.connect().rest().endswith(b"* You have not logged in in time.\n"))
+
+
+@test
+def names_belong_to_accounts():
+    d = with_accounts(auth="none")
+    g = d.join(port=d.guests, nick="guest-of-honour")
+    g.send("/nick alice\n/nick BOB\n")
+    g.expect("* alice is reserved.\n* BOB is reserved.\n")
+    g.send("/login alice wonder land\n")
+    g.expect("* There are no accounts here.\n")
+    # Where a login is possible but not necessary, one gets the name by it.
+    c = d.join()
+    other = d.join(nick="other")
+    c.send("/nick alice\n/login alice wonder land\n")
+    c.expect("* alice is reserved.\n")
+    c.expect("is now alice\n")
+    other.expect("is now alice\n")
+    c.send("hello\n")
+    other.expect("alice: hello\n")
+    # A new account takes effect with a reload, an old one ends with it.
+    add_account(d.passwords, "carol", "c")
+    equal(subprocess.run([CHATCTL, "passwd", "-d", d.passwords, "Bob"]).returncode, 0)
+    equal(d.ctl("reload")[0], 0)
+    g.send("/nick carol\n/nick bob\n")
+    g.expect("* carol is reserved.\n")
+    g.expect("is now bob\n")
+    equal(subprocess.run([CHATCTL, "passwd", "-d", d.passwords, "nobody"], capture_output=True).returncode, 1)
+
+
+@test
+def logins_survive():
+    d = with_accounts(store=True, rooms='{ name = "lobby"; }, { name = "board"; members = ( "alice" ); }')
+    alice = login(d, "alice", "wonder land")
+    waiting = d.connect()
+    waiting.expect(LOGIN)
+    # The password is being checked, or not yet, when the process dies.
+    waiting.send("/login bob b\n")
+    d.kill()
+    d.start()
+    waiting.expect("* You are now Bob.\n")
+    waiting.expect("* You are in lobby; /help lists the commands.\n")
+    alice.send("/join board\n/nick x\n")
+    alice.expect("* You are in board.\n")
+    alice.expect("* You are logged in as alice, so that is your name.\n")
+    waiting.send("/join board\n")
+    waiting.expect("* Room board is for its members only.\n")
+
+
+@test
+def rooms_with_members():
+    rooms = '{ name = "lobby"; }, { name = "board"; members = ( "alice", "carol" ); history = 5; }'
+    d = with_accounts(rooms=rooms, more='room = "board";')
+    alice = login(d, "alice", "wonder land", room="board")
+    alice.send("secret\n")
+    alice.expect("alice: secret\n")
+    bob = d.connect()
+    bob.expect(LOGIN)
+    bob.send("/login bob b\n/join board\n/join lobby\nhi\n")
+    bob.expect("* Room board is for its members only; /join another one.\n")
+    bob.expect("* Room board is for its members only.\n")
+    check(b"secret" not in bob.expect("Bob: hi\n"))
+    guest = d.join(port=d.guests)
+    guest.send("/join board\n")
+    guest.expect("* Room board is for its members only.\n")
+    # Doors that would lead everybody in are an error.
+    d.write_config(rooms=rooms, listeners=d.doors.replace('room = "hall"', 'room = "board"'))
+    code, _, err = d.ctl("reload")
+    equal(code, 1)
+    check('room "board" has members, so the listener needs auth = "password"' in err, err)
+
+
+@test
+def read_only_rooms():
+    d = Daemon(start=False)
+    udp = free_port(socket.SOCK_DGRAM)
+    d.write_config(rooms='{ name = "lobby"; read_only = true; }', listeners="""
+      { name = "chat"; type = "tcp"; mode = "chat"; listen = "[::]:%d"; },
+      { name = "udp"; type = "udp"; mode = "registry"; listen = "127.0.0.1:%d"; } """ % (d.port, udp))
+    d.start()
+    a, b = d.join(nick="a"), d.join(nick="b")
+    a.send("hello\n/me waves\n")
+    a.expect("* Room lobby is read-only.\n* Room lobby is read-only.\n")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as u:
+        u.settimeout(5)
+        u.sendto(b"#REG x", ("127.0.0.1", udp))
+        check(u.recv(1000).startswith(b"#OK x "))
+        u.sendto(b"hello", ("127.0.0.1", udp))
+        while True:
+            got = u.recv(1000)
+            if got.startswith(b"#ERR"):
+                break
+        equal(got, b"#ERR this room is read-only\n")
+    equal(d.ctl("send", "lobby", "news")[0], 0)
+    text = b.expect("admin: news\n")
+    check(b"hello" not in text and b"waves" not in text)
+    d.write_config(rooms='{ name = "lobby"; }')
+    equal(d.ctl("reload")[0], 0)
+    a.send("now\n")
+    b.expect("a: now\n")
+
+
+@test
+def passwords_from_a_terminal():
+    d = Daemon(start=False)
+    path = os.path.join(d.dir, "passwords")
+    with open(path, "w") as f:
+        f.write("# ours\n\nalice:old\n")
+
+    def typed(*answers):
+        pid, fd = pty.fork()
+        if pid == 0:
+            os.execv(CHATCTL, [CHATCTL, "passwd", path, "alice"])
+        seen = b""
+        for prompt, answer in zip((b"Password: ", b"Once more: "), answers):
+            while prompt not in seen:
+                seen += os.read(fd, 1000)
+            time.sleep(0.1)
+            os.write(fd, answer + b"\n")
+        try:
+            while data := os.read(fd, 1000):
+                seen += data
+        except OSError:
+            pass
+        os.close(fd)
+        check(b"secret" not in seen, "it is echoed")
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+    equal(typed(b"secret word", b"secret word"), 0)
+    with open(path) as f:
+        text = f.read()
+    check(text.startswith("# ours\n\nalice:$argon2id$"), text)
+    equal(typed(b"one", b"other"), 1)
+    with open(path) as f:
+        equal(f.read(), text)
+    for wrong in (["passwd"], ["passwd", path], ["passwd", path, "#x"]):
+        equal(subprocess.run([CHATCTL, *wrong], capture_output=True, input=b"x\n").returncode, 2)
+    equal(subprocess.run([CHATCTL, "passwd", path, "x"], capture_output=True, input=b"\n").returncode, 1)
+    equal(subprocess.run([CHATCTL, "passwd", "/nowhere/at/all", "x"], capture_output=True, input=b"p\n").returncode, 1)
+
+
+@test
+def errors_in_files_are_told():
+    d = Daemon(start=False)
+    path = os.path.join(d.dir, "passwords")
+    with open(path, "w") as f:
+        f.write("alice\n#x\n:y\nbob:plain\n")
+    cert, key = tls_files(d.dir)
+    other = tls_files(d.dir, "other")
+    d.write_config(listeners="""
+      { name = "a"; type = "tcp"; mode = "chat"; listen = "[::]:1"; password_file = "%s"; },
+      { name = "b"; type = "tcp"; mode = "chat"; listen = "[::]:2"; auth = "password"; },
+      { name = "c"; type = "tcp"; mode = "chat"; listen = "[::]:3"; tls_certificate = "%s"; tls_key = "%s"; },
+      { name = "d"; type = "tcp"; mode = "chat"; listen = "[::]:4"; tls_key = "%s"; auth = "some"; },
+      { name = "e"; type = "tcp"; mode = "chat"; listen = "[::]:5"; tls_certificate = "relative"; allow = ( ); },
+      { name = "f"; type = "tcp"; mode = "echo"; listen = "[::]:6"; auth = "password"; password_file = "/nowhere"; },
+      { name = "g"; type = "udp"; mode = "echo"; listen = "[::]:7"; proxies = ( "::1" ); deny = ( "x" ); }
+      """ % (path, cert, other[1], key))
+    p = subprocess.run([CHATD, "--check", d.config], capture_output=True, text=True)
+    equal(p.returncode, 1)
+    for expected in (path + ":1: a line is NAME:HASH", path + ":3: this is no valid name",
+                     path + ":4: this is no hash of argon2id", 'auth = "password" needs a password_file',
+                     "can't be used with the certificate", "tls_key needs a tls_certificate",
+                     'auth must be "none" or "password", not "some"', "tls_certificate must be an absolute path",
+                     "allow is empty", 'mode "echo" of type "tcp" has no auth', "/nowhere:0: can't be read",
+                     'mode "echo" of type "udp" has no proxies', "deny must be a list of addresses"):
+        check(expected in p.stderr, expected, "is missing in", p.stderr)
+
+
+# --- TLS ---
+
+
+def with_tls(more="", mode="chat", **kwargs):
+    d = Daemon(start=False, **kwargs)
+    d.tls = free_port()
+    d.cert, d.key = tls_files(d.dir)
+    d.doors = """
+      { name = "chat"; type = "tcp"; mode = "chat"; listen = "[::]:%d"; },
+      { name = "tls"; type = "tcp"; mode = "%s"; listen = "127.0.0.1:%d"; tls_certificate = "%s"; tls_key = "%s"; %s
+      } """ % (d.port, mode, d.tls, d.cert, d.key, more)
+    d.write_config(listeners=d.doors)
+    d.start()
+    return d
+
+
+@test
+def chat_over_tls():
+    d = with_tls()
+    plain = d.join(nick="plain")
+    for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+        c = tls_connect(d, d.tls, minimum=version, maximum=version, ca=d.cert)
+        c.expect(WELCOME)
+        c.send("/nick t%d\nhello\n" % version.value)
+        plain.expect("t%d: hello\n" % version.value)
+        for i in range(500):
+            plain.send("%d %s\n" % (i, "y" * 800))
+        for i in range(500):
+            c.expect("plain: %d %s\n" % (i, "y" * 800))
+        listed = [x for x in d.json("list", "clients") if x["listener"] == "tls"]
+        equal([x["tls"] for x in listed], [True])
+        check("use TLS and are closed at a restart" in d.ctl("status")[1])
+        c.send("/quit\n")
+        c.rest()
+    with socket.create_connection(("127.0.0.1", d.tls)) as s:
+        s.sendall(b"hello\n")
+        s.settimeout(5)
+        try:
+            check(b"Welcome" not in s.recv(1000))
+        except ConnectionResetError:
+            pass
+    try:
+        tls_connect(d, d.tls, minimum=ssl.TLSVersion.TLSv1, maximum=ssl.TLSVersion.TLSv1_1)
+        raise Failure("TLS 1.1 is accepted")
+    except (ssl.SSLError, ConnectionResetError):
+        pass
+    check(d.metric("tls_failed_total") >= 2)
+    p = subprocess.run(["openssl", "s_client", "-connect", "127.0.0.1:%d" % d.tls, "-quiet", "-no_ign_eof"],
+                       input=b"from openssl\n/quit\n", capture_output=True, timeout=20)
+    check(b"Welcome" in p.stdout and b"from openssl" in p.stdout, p.stdout)
+
+
+@test
+def echo_of_megabytes_over_tls():
+    d = with_tls(mode="echo")
+    c = tls_connect(d, d.tls)
+    blob = os.urandom(6 << 20)
+    t = threading.Thread(target=lambda: c.sock.sendall(blob))
+    t.start()
+    got = bytearray()
+    while len(got) < len(blob):
+        data = c.sock.recv(1 << 16)
+        check(data, "the connection ended after", len(got))
+        got += data
+    t.join()
+    check(bytes(got) == blob, "the echo differs")
+
+
+@test
+def slow_readers_over_tls():
+    d = Daemon(start=False)
+    port = free_port()
+    cert, key = tls_files(d.dir)
+    d.write_config(rooms='{ name = "lobby"; log_size = "64K"; }', extra="max_message = 4096;", listeners="""
+      { name = "chat"; type = "tcp"; mode = "chat"; listen = "[::]:%d"; },
+      { name = "tls"; type = "tcp"; mode = "chat"; listen = "[::]:%d"; tls_certificate = "%s"; tls_key = "%s"; }
+      """ % (d.port, port, cert, key))
+    d.start()
+    slow = tls_connect(d, port)
+    slow.expect(WELCOME)
+    fast = d.join(nick="fast")
+    for i in range(6000):
+        fast.send("%05d %s\n" % (i, "z" * 1500))
+        if i % 20 == 0:
+            fast.expect("fast: %05d " % i)
+    text = slow.expect("fast: 05999 ")
+    check(b"messages skipped\n" in text)
+    # What it got is whole lines, in order.
+    numbers = [int(l[6:11]) for l in text.split(b"\n") if l.startswith(b"fast: ") and len(l) > 11]
+    check(numbers == sorted(set(numbers)), "out of order")
+    for l in text.split(b"\n")[:-1]:
+        check(l.startswith(b"* ") or (l.startswith(b"fast: ") and len(l) == 12 + 1500), l[:80])
+
+
+@test
+def certificates_are_renewed():
+    d = with_tls()
+    old = tls_connect(d, d.tls, ca=d.cert)
+    old.expect(WELCOME)
+    cert, key = tls_files(d.dir, "new.invalid")
+    os.rename(cert, d.cert)
+    os.rename(key, d.key)
+    equal(d.ctl("reload")[0], 0)
+    new = tls_connect(d, d.tls, ca=d.cert)
+    new.expect(WELCOME)
+    check("new.invalid" in str(new.sock.getpeercert()))
+    old.send("still here\n")
+    new.expect("still here\n")
+    # A broken one changes nothing.
+    with open(d.cert, "w") as f:
+        f.write("nonsense\n")
+    code, _, err = d.ctl("reload")
+    equal(code, 1)
+    check("can't be used" in err, err)
+    tls_connect(d, d.tls).expect(WELCOME)
+
+
+@test
+def client_certificates():
+    d = Daemon(start=False)
+    ca = os.path.join(d.dir, "ca")
+    tls_files(d.dir, "ca")
+    good = tls_files(d.dir, "good", ca=ca)
+    bad = tls_files(d.dir, "bad")
+    cert, key = tls_files(d.dir)
+    port = free_port()
+    d.write_config(listeners="""{ name = "tls"; type = "tcp"; mode = "chat"; listen = "[::]:%d"; tls_certificate = "%s";
+      tls_key = "%s"; tls_client_ca = "%s.pem"; }""" % (port, cert, key, ca))
+    d.start()
+    tls_connect(d, port, cert=good).expect(WELCOME)
+    for wrong in (bad, None):
+        try:
+            c = tls_connect(d, port, cert=wrong)
+            check(not c.sock.recv(1000), "it was let in")
+            raise ConnectionResetError
+        except (ssl.SSLError, ConnectionResetError):
+            pass
+    equal(d.metric("tls_failed_total"), 2)
+
+
+@test
+def tls_clients_at_a_restart():
+    d = with_tls(store=True)
+    plain = d.join(nick="plain")
+    c = tls_connect(d, d.tls)
+    c.expect(WELCOME)
+    c.send("/nick secret\n")
+    plain.expect("is now secret\n")
+    d.signal(10)  # SIGUSR1: the service manager's restart
+    check(c.rest().endswith(b"* chatd restarts; please connect again.\n"))
+    d.wait()
+    d.start()
+    plain.expect("* secret left lobby\n")
+    # A crash says nothing, but the rest goes on.
+    c = tls_connect(d, d.tls)
+    c.expect(WELCOME)
+    c.send("/nick again\n")
+    plain.expect("is now again\n")
+    d.kill()
+    d.start()
+    try:
+        c.rest()
+    except (ssl.SSLError, ConnectionResetError):
+        pass
+    plain.expect("* again left lobby\n")
+    tls_connect(d, d.tls).expect(WELCOME)
+    equal(d.json("status")["takeover"]["tls"], 1)
+
+
+@test
+def handshakes_that_never_end():
+    d = with_tls()
+    d.write_config(listeners=d.doors, extra="limits: { handshake_timeout = 1.0; max_clients_per_address = 0; };")
+    equal(d.ctl("reload")[0], 0)
+    socks = [socket.create_connection(("127.0.0.1", d.tls)) for _ in range(50)]
+    for s in socks[:25]:
+        s.sendall(b"\x16\x03\x01\x02\x00\x01\x00")
+    wait_for(lambda: d.json("status")["clients"] == 50)
+    tls_connect(d, d.tls).expect(WELCOME)
+    for s in socks:
+        s.settimeout(10)
+        check(not s.recv(1000))
+        s.close()
+    wait_for(lambda: d.metric("tls_failed_total") == 50)
+
+
+# --- the PROXY protocol ---
+
+
+def v2(address, port, command=1, extra=b""):
+    if ":" in address:
+        body = socket.inet_pton(socket.AF_INET6, address) + socket.inet_pton(socket.AF_INET6, "::1")
+        family = 0x21
+    else:
+        body = socket.inet_aton(address) + socket.inet_aton("127.0.0.1")
+        family = 0x11
+    body += struct.pack("!HH", port, 5050) + extra
+    return b"\r\n\r\n\0\r\nQUIT\n" + bytes([0x20 | command, family]) + struct.pack("!H", len(body)) + body
+
+
+def with_proxy(more="", **kwargs):
+    d = Daemon(start=False, **kwargs)
+    d.write_config(listeners="""
+      { name = "chat"; type = "tcp"; mode = "chat"; listen = "[::]:%d"; proxies = ( "127.0.0.1" ); %s }""" % (
+        d.port, more), extra="limits: { max_clients_per_address = 2; handshake_timeout = 2.0; };")
+    d.start()
+    return d
+
+
+def addresses(d):
+    return sorted(x["address"] for x in d.json("list", "clients"))
+
+
+@test
+def proxies():
+    d = with_proxy(store=True)
+    a, b, c = d.connect(), d.connect(), d.connect()
+    a.send(b"PROXY TCP4 192.0.2.7 127.0.0.1 4711 5050\r\n/nick a\n")
+    b.send(v2("2001:db8::5", 99, extra=b"\x04\0\x02ab"))
+    for byte in b"PROXY UNKNOWN\r\n":  # at least one proxy sends it in pieces
+        c.send(bytes([byte]))
+        time.sleep(0.01)
+    for x in (a, b, c):
+        x.expect(WELCOME)
+    a.expect("is now a\n")
+    listed = addresses(d)
+    equal(listed[1:], ["192.0.2.7:4711", "[2001:db8::5]:99"])
+    check(listed[0].startswith("127.0.0.1:"))
+    # Who is no proxy says no header.
+    d.join(host="::1")
+    # It is the real address that counts.
+    keep = []
+    for _ in range(2):
+        keep.append(d.connect())
+        keep[-1].send(b"PROXY TCP4 192.0.2.8 127.0.0.1 4711 5050\r\n")
+        keep[-1].expect(WELCOME)
+    x = d.connect()
+    x.send(b"PROXY TCP4 192.0.2.8 127.0.0.1 4711 5050\r\n")
+    equal(x.rest(), b"* Sorry: there are too many connections from your address.\n")
+    equal(d.ctl("ban", "192.0.2.0/24")[1], "192.0.2.0/24 is banned; 3 removed\n")
+    x = d.connect()
+    x.send(v2("192.0.2.9", 1))
+    equal(x.rest(), b"* Sorry: your address is banned.\n")
+    # And it survives.
+    b.send("/nick b\nhalf")
+    b.expect("is now b\n")
+    d.kill()
+    d.start()
+    b.send(" a line\n")
+    b.expect("b: half a line\n")
+    check("[2001:db8::5]:99" in addresses(d))
+
+
+@test
+def bad_proxy_headers():
+    d = with_proxy()
+    for bad in (b"hello\n", b"PROXY TCP4 1.2.3.4 1.2.3.4 99999 1\r\n", b"PROXY TCP4 1.2.3.4\r\n", b"PROXY " + b"x" * 200,
+                b"PROXY TCP4 ::1 ::1 1 1\r\n", v2("192.0.2.1", 1)[:12] + b"\x31\x11\0\x0c" + b"x" * 12,
+                v2("192.0.2.1", 1)[:13] + b"\x11\xff\xff" + b"x" * 100, b""):
+        s = socket.create_connection(("127.0.0.1", d.port), timeout=10)
+        s.sendall(bad)
+        if not bad:
+            s.shutdown(socket.SHUT_WR)
+        try:
+            equal(s.recv(1000), b"")
+        except ConnectionResetError:
+            pass
+        s.close()
+    s = socket.create_connection(("127.0.0.1", d.port), timeout=10)
+    s.sendall(b"PROXY TCP4 ")
+    before = d.cpu()
+    try:
+        equal(s.recv(1000), b"")  # too late
+    except ConnectionResetError:
+        pass
+    check(d.cpu() - before < 1, "it span")
+    s.close()
+    equal(d.metric("proxy_failed_total"), 9)
+    equal(d.json("status")["clients"], 0)
+
+
+@test
+def tls_behind_a_proxy():
+    d = Daemon(start=False)
+    cert, key = tls_files(d.dir)
+    d.write_config(listeners="""{ name = "tls"; type = "tcp"; mode = "chat"; listen = "127.0.0.1:%d"; tls_certificate = "%s";
+      tls_key = "%s"; proxies = ( "127.0.0.0/8" ); }""" % (d.port, cert, key))
+    d.start()
+    s = socket.create_connection(("127.0.0.1", d.port), timeout=20)
+    s.sendall(v2("192.0.2.7", 80))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    c = Client(context.wrap_socket(s))
+    d.clients.append(c)
+    c.expect(WELCOME)
+    equal(addresses(d), ["192.0.2.7:80"])
+
+
+main()
