@@ -18,6 +18,8 @@
 #include <zmq.h>
 
 #define MAX_MESSAGE_LIMIT 16384
+/* So many mistakes are told; who made more has made one with the file. */
+#define ERRORS_MAX 100
 
 struct reader {
 	const char *file;
@@ -31,7 +33,8 @@ __attribute__((format(printf, 3, 4))) static void complain(struct reader *rd, co
 	const char *file = at ? config_setting_source_file(at) : NULL;
 	va_list ap;
 
-	rd->n_errors++;
+	if (++rd->n_errors > ERRORS_MAX)
+		return;
 	fprintf(rd->errors, "%s:%d: ", file ? file : rd->file, at ? config_setting_source_line(at) : 0);
 	va_start(ap, format);
 	vfprintf(rd->errors, format, ap);
@@ -1085,6 +1088,8 @@ static int read_config(config_t *lib, struct reader *rd, struct config **ret)
 	config_setting_t *root = config_root_setting(lib);
 	read_group(rd, root, keys, c);
 	check_whole(rd, root, c);
+	if (rd->n_errors > ERRORS_MAX)
+		fprintf(rd->errors, "%s:0: and %u more mistakes\n", rd->file, rd->n_errors - ERRORS_MAX);
 	if (rd->n_errors > 0 || !c->control_socket || !c->control_group) {
 		config_free(c);
 		return rd->n_errors > 0 ? -EINVAL : -ENOMEM;

@@ -12,6 +12,7 @@ import struct
 import subprocess
 import threading
 import time
+import warnings
 
 from testing import (CHATCTL, CHATD, Client, Daemon, Failure, Skip, WELCOME, check, equal, free_port, main, test, wait_for)
 
@@ -35,6 +36,7 @@ def tls_files(directory, name="chatd.invalid", ca=None):
 
 
 def tls_connect(d, port, cert=None, minimum=ssl.TLSVersion.TLSv1_2, maximum=None, ca=None):
+    warnings.simplefilter("ignore", DeprecationWarning)  # old versions are wanted here
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -543,6 +545,8 @@ def chat_over_tls():
         check("use TLS and are closed at a restart" in d.ctl("status")[1])
         c.send("/quit\n")
         c.rest()
+        c.close()
+        wait_for(lambda: d.json("status")["clients"] == 1)
     with socket.create_connection(("127.0.0.1", d.tls)) as s:
         s.sendall(b"hello\n")
         s.settimeout(5)

@@ -5,6 +5,7 @@ Attacks, each bounded and on loopback only, while two honest people talk, who mu
 is printed with and without the attack; docs/SECURITY.md has the figures.
 """
 
+import itertools
 import json
 import os
 import random
@@ -227,14 +228,14 @@ def readers_that_do_not_read():
     def attack():
         deaf = [d.connect(rcvbuf=2048) for _ in range(50)]
         talker = d.join(nick="talker")
-        for i in range(int(20000 * SCALE)):
+        for i in range(int(60000 * SCALE)):
             talker.send("%d %s\n" % (i, "x" * 500))
             if i % 50 == 0:
                 talker.expect("talker: %d " % i)
         for c in deaf + [talker]:
             c.close()
 
-    under(d, "50 readers that do not read 10 MB", attack)
+    under(d, "50 readers that do not read 30 MB", attack)
     note("chatd grew by %d kB" % ((rss(d) - before) >> 10))
 
 
@@ -267,21 +268,23 @@ def what_terminals_would_obey():
     d = Daemon()
     reader = d.join(nick="reader")
 
-    def attack():
-        a = d.join(nick="a")
+    def once():
+        a = d.join()  # /quit may still be under way when the next one wants the name
         evil = [b"\0\0\0", b"\x1b[2J\x1b]0;owned\x07", b"\xc2\x9b31m", "\u202egnp.exe\u202c".encode(),
                 "\u2066x\u2069".encode(), b"\xff\xfe\xc0\xaf\xed\xa0\x80", b"a\rb", b"\x7f\x08\x08"]
         for e in evil * 50:
             a.send(e + b"\n")
         a.send("/nick \u202eevil\n/me \x1b[31m\n/msg reader \x1b[31m\u202e\n/join \x1b[31m\nend\n")
-        text = reader.expect("a: end\n").decode()  # is UTF-8
+        text = reader.expect(": end\n").decode()  # is UTF-8
         for c in text:
             check(c == "\n" or c == "\t" or (ord(c) >= 0x20 and not 0x7f <= ord(c) < 0xa0
                                              and not 0x202a <= ord(c) <= 0x202e and not 0x2066 <= ord(c) <= 0x2069),
                   "%r got through" % c)
         a.expect("* A name has 1 to 32 bytes")
+        a.send("/quit\n")
+        a.rest()
 
-    under(d, "control characters", attack)
+    under(d, "control characters", lambda: for_a_while(1.5, once))
     check("\x1b" not in d.log())
 
 
@@ -303,7 +306,7 @@ def storms_of_joins_and_nicks():
         for t in threads:
             t.join()
 
-    under(d, "20 clients with 1000 joins and nicks each", attack)
+    under(d, "20 clients with 1000 joins and nicks each", lambda: for_a_while(1.5, attack))
     check(d.metric("changes_refused_total") > 1000)
     check(d.json("status")["rooms"] <= 50)
 
@@ -311,14 +314,19 @@ def storms_of_joins_and_nicks():
 @test
 def storms_of_private_messages():
     d = Daemon()
+    numbers = itertools.count()
 
     def attack():
-        a, b = d.join(nick="a"), d.join(nick="b")
-        a.send("".join("/msg b %d %s\n" % (i, "x" * 200) for i in range(int(5000 * SCALE))))
-        a.send("/msg b end\n")
+        n = next(numbers)
+        a, b = d.join(), d.join(nick="b%d" % n)
+        a.send("".join("/msg b%d %d %s\n" % (n, i, "x" * 200) for i in range(int(5000 * SCALE))))
+        a.send("/msg b%d end\n" % n)
         b.expect("end\n")
+        for c in (a, b):
+            c.send("/quit\n")
+            c.rest()
 
-    under(d, "private messages", attack)
+    under(d, "private messages", lambda: for_a_while(1.5, attack))
 
 
 @test
@@ -379,7 +387,6 @@ def forged_datagrams():
     d.write_config(listeners="""{ name = "chat"; type = "tcp"; mode = "chat"; listen = "[::]:%d"; },
       { name = "udp"; type = "udp"; mode = "registry"; listen = "127.0.0.1:%d"; trusted = ( ); }""" % (d.port, udp))
     d.start()
-    bytes_before = d.json("status")["sent_bytes"]
     sent = [0]
 
     def attack():
@@ -400,7 +407,7 @@ def forged_datagrams():
             s.close()
 
     under(d, "datagrams from forged addresses", attack)
-    equal(d.json("status")["clients"], 0)
+    wait_for(lambda: d.json("status")["clients"] == 0)
     out = d.metric("datagrams_sent_total")
     note("%d bytes of forged datagrams, %d answers" % (sent[0], out))
 
@@ -467,7 +474,7 @@ def a_flood_of_control_requests():
         t.join()
         s.close()
 
-    under(d, "a flood of control requests", attack)
+    under(d, "a flood of control requests", lambda: for_a_while(1.5, attack))
 
 
 @test
@@ -481,14 +488,17 @@ def a_configuration_of_100000_lines():
             f.write(text)
         started = time.monotonic()
         code, _, err = d.ctl("reload")
-        check(time.monotonic() - started < 20, "it took", time.monotonic() - started)
+        check(time.monotonic() - started < 25, "it took", time.monotonic() - started)
         return code, err
 
     def attack():
         equal(reload(good + "# nothing\n" * 100000), (0, ""))
         code, err = reload(good + "".join("wrong%d = 1;\n" % i for i in range(100000)))
         equal(code, 1)
-        check("unknown setting wrong0" in err, err[:200])
+        check("more than 5 s to read" in err, err[:200])
+        code, err = reload(good + "".join("wrong%d = 1;\n" % i for i in range(5000)))
+        equal(code, 1)
+        check("unknown setting wrong0" in err and "and 4900 more mistakes" in err, err[:200])
         code, err = reload("rooms = (\n" + ",\n".join('{ name = "r%d"; }' % i for i in range(100000)) + ");\n")
         equal(code, 1)
         check("rooms" in err, err[:200])
