@@ -5,12 +5,12 @@
 import os
 import pty
 import re
+import select
 import socket
 import ssl
 import stat
 import struct
 import subprocess
-import threading
 import time
 import warnings
 
@@ -560,9 +560,9 @@ def chat_over_tls():
     except (ssl.SSLError, ConnectionResetError):
         pass
     check(d.metric("tls_failed_total") >= 2)
-    p = subprocess.run(["openssl", "s_client", "-connect", "127.0.0.1:%d" % d.tls, "-quiet", "-no_ign_eof"],
+    p = subprocess.run(["openssl", "s_client", "-connect", "127.0.0.1:%d" % d.tls, "-quiet"],
                        input=b"from openssl\n/quit\n", capture_output=True, timeout=20)
-    check(b"Welcome" in p.stdout and b"from openssl" in p.stdout, p.stdout)
+    check(b"Welcome" in p.stdout and b": from openssl" in p.stdout, p.stdout[-300:])
 
 
 @test
@@ -570,14 +570,25 @@ def echo_of_megabytes_over_tls():
     d = with_tls(mode="echo")
     c = tls_connect(d, d.tls)
     blob = os.urandom(6 << 20)
-    t = threading.Thread(target=lambda: c.sock.sendall(blob))
-    t.start()
-    got = bytearray()
+    got, sent = bytearray(), 0
+    c.sock.setblocking(False)  # one thread for both ways: OpenSSL's objects are not for two
     while len(got) < len(blob):
-        data = c.sock.recv(1 << 16)
-        check(data, "the connection ended after", len(got))
-        got += data
-    t.join()
+        idle = True
+        try:
+            if sent < len(blob):
+                sent += c.sock.send(blob[sent:sent + 65536])
+                idle = False
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            pass
+        try:
+            data = c.sock.recv(1 << 16)
+            check(data, "the connection ended after", len(got))
+            got += data
+            idle = False
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            pass
+        if idle:
+            select.select([c.sock], [c.sock] if sent < len(blob) else [], [], 10)
     check(bytes(got) == blob, "the echo differs")
 
 

@@ -319,9 +319,10 @@ def storms_of_private_messages():
     def attack():
         n = next(numbers)
         a, b = d.join(), d.join(nick="b%d" % n)
-        a.send("".join("/msg b%d %d %s\n" % (n, i, "x" * 200) for i in range(int(5000 * SCALE))))
-        a.send("/msg b%d end\n" % n)
-        b.expect("end\n")
+        for i in range(max(1, int(20 * SCALE))):
+            a.send("".join("/msg b%d %s\n" % (n, "x" * 200) for _ in range(250)))
+            a.send("/msg b%d end %d\n" % (n, i))
+            b.expect("end %d\n" % i)
         for c in (a, b):
             c.send("/quit\n")
             c.rest()
