@@ -114,6 +114,64 @@ static void print_help(void)
 	     "chatctl(1).");
 }
 
+/* How many letters have to be changed, added or taken away (Levenshtein), for words of up to 31 bytes. */
+static unsigned distance(const char *a, const char *b)
+{
+	unsigned row[32];
+	size_t n = strlen(b);
+
+	if (strlen(a) > 31 || n > 31)
+		return 99;
+	for (size_t k = 0; k <= n; k++)
+		row[k] = (unsigned)k;
+	for (size_t i = 0; a[i]; i++) {
+		unsigned diagonal = row[0];
+		row[0] = (unsigned)i + 1;
+		for (size_t k = 0; k < n; k++) {
+			unsigned change = diagonal + (a[i] != b[k]);
+			diagonal = row[k + 1];
+			row[k + 1] = change;
+			if (row[k] + 1 < row[k + 1])
+				row[k + 1] = row[k] + 1;
+			if (diagonal + 1 < row[k + 1])
+				row[k + 1] = diagonal + 1;
+		}
+	}
+	return row[n];
+}
+
+static int unknown(const char *name)
+{
+	const char *near = NULL;
+	unsigned least = 3;
+
+	for (size_t i = 0; i < N_COMMANDS; i++) {
+		unsigned d = distance(name, commands[i].name);
+		if (d < least || (strlen(name) > 1 && strncmp(name, commands[i].name, strlen(name)) == 0)) {
+			least = d < least ? d : least;
+			near = commands[i].name;
+		}
+	}
+	if (near)
+		return fail(EXIT_USAGE, "there is no command \"%s\"; do you mean %s?", name, near);
+	return fail(EXIT_USAGE, "there is no command \"%s\"; chatctl --help lists them", name);
+}
+
+static int help(int argc, char **argv)
+{
+	if (argc == 1) {
+		print_help();
+		return EXIT_DONE;
+	}
+	for (size_t i = 0; i < N_COMMANDS; i++)
+		if (strcmp(commands[i].name, argv[1]) == 0) {
+			printf("Usage: chatctl [OPTION...] %s %s\n\n%c%s. chatctl(1) says more.\n", argv[1],
+			       commands[i].usage, commands[i].help[0] - 'a' + 'A', commands[i].help + 1);
+			return EXIT_DONE;
+		}
+	return unknown(argv[1]);
+}
+
 /* The configuration's control.socket; the caller free()s it. A configuration that can't be read is none. */
 static char *configured_socket(const char *path)
 {
@@ -172,10 +230,8 @@ int main(int argc, char **argv)
 	argc -= optind;
 	argv += optind;
 	optind = 0;
-	if (strcmp(argv[0], "help") == 0) {
-		print_help();
-		return EXIT_DONE;
-	}
+	if (strcmp(argv[0], "help") == 0)
+		return help(argc, argv);
 	/* People write --json at the end as well. */
 	for (int i = 1; i < argc; i++)
 		if (strcmp(argv[i], "--json") == 0 && strcmp(argv[0], "send") != 0) {
@@ -191,5 +247,5 @@ int main(int argc, char **argv)
 				return fail(EXIT_REFUSED, "can't write: %s", strerror(errno));
 			return status;
 		}
-	return fail(EXIT_USAGE, "there is no command \"%s\"; chatctl --help lists them", argv[0]);
+	return unknown(argv[0]);
 }
