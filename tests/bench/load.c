@@ -337,7 +337,8 @@ static struct connection *join(const struct protocol *p, int port, unsigned room
 		die("hello");
 	if (!p->join)
 		expect(c->fd, p->welcome(publishes));
-	/* ncat has a backlog of 10, and greets nobody: whoever comes too early is made to wait for seconds. */
+	/* ncat has a backlog of 10, and greets nobody: whoever comes too early is made to wait for seconds.
+	 */
 	if (!p->welcome(publishes))
 		usleep(1000);
 	return c;
