@@ -73,7 +73,7 @@ static ssize_t parse_v1(const char *data, size_t len, union address *ret)
 		return len >= V1_MAX || memchr(data, '\n', max) || memchr(data, '\0', max) ? -EBADMSG
 											   : -EAGAIN;
 	size_t n = (size_t)(end - data);
-	if (memchr(data, '\0', n) || n < 7)
+	if (memchr(data, '\0', n) || memchr(data, '\n', n) || n < 7)
 		return -EBADMSG;
 	memcpy(line, data + 6, n - 6);
 	line[n - 6] = '\0';

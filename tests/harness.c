@@ -167,8 +167,12 @@ int harness_connect(struct harness *h, const char *type, const char *mode, const
 	snprintf(origin.mode, sizeof(origin.mode), "%s", mode);
 	snprintf(origin.room, sizeof(origin.room), "%s", room);
 	int ours = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (connect(ours, &h->listen_address.sa, sizeof(h->listen_address.in)) < 0)
-		abort();
+	/* Others on this machine may have used all ports up for the moment. */
+	for (unsigned i = 0; connect(ours, &h->listen_address.sa, sizeof(h->listen_address.in)) < 0; i++) {
+		if (errno != EADDRNOTAVAIL || i == 600)
+			abort();
+		nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
+	}
 	setsockopt(ours, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
 	int fd = accept4(h->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 	if (fd < 0 || fcntl(ours, F_SETFL, O_NONBLOCK) < 0 ||

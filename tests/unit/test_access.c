@@ -192,7 +192,8 @@ static void proxy_headers(void **state)
 					  "PROXY TCP4 ::1 ::1 4711 5050\r\n",
 					  "PROXY \r\n",
 					  "PROXY TCP4 192.0.2.7 127.0.0.1 4711 5050\n",
-					  "PROXY TCP4 192.0.2.7 127.0.0.1 4711 5050 x\r\n"};
+					  "PROXY TCP4 192.0.2.7 127.0.0.1 4711 5050 x\r\n",
+					  "PROXY UNKNOWN x\ny\r\n"};
 
 	(void)state;
 	expect_header(v1, sizeof(v1) - 1, sizeof(v1) - 5, "192.0.2.7:4711");
