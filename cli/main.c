@@ -30,6 +30,8 @@ static const struct command commands[] = {
     {"metrics", "", "counters for Prometheus", command_metrics},
 };
 
+static int command_complete(const struct options *o, int argc, char **argv);
+
 #define N_COMMANDS (sizeof(commands) / sizeof(*commands))
 
 int fail(int status, const char *format, ...)
@@ -157,6 +159,68 @@ static int unknown(const char *name)
 	return fail(EXIT_USAGE, "there is no command \"%s\"; chatctl --help lists them", name);
 }
 
+static void print_names(const json_t *list, const char *key)
+{
+	const json_t *e;
+	size_t i;
+
+	json_array_foreach(list, i, e)
+	{
+		const json_t *v = json_object_get(e, key);
+		if (json_is_integer(v) && json_integer_value(v) > 0)
+			printf("%" JSON_INTEGER_FORMAT "\n", json_integer_value(v));
+		else if (json_string_length(v) > 0)
+			puts(json_string_value(v));
+	}
+}
+
+/* Where a client comes from, without its port and brackets. */
+static void print_addresses(const json_t *list)
+{
+	const json_t *e;
+	size_t i;
+
+	json_array_foreach(list, i, e)
+	{
+		const char *a = json_string_value(json_object_get(e, "address"));
+		const char *colon = a && !json_object_get(e, "peers") ? strrchr(a, ':') : NULL;
+		if (colon)
+			printf("%.*s\n", (int)(colon - a) - (a[0] == '[' ? 2 : 0), a + (a[0] == '['));
+	}
+}
+
+/* For the shells' completions (completions/): what there is of a kind, a line each. */
+static int command_complete(const struct options *o, int argc, char **argv)
+{
+	static const struct {
+		const char *kind, *list, *key;
+	} kinds[] = {{"rooms", "rooms", "name"},
+		     {"nicks", "clients", "nick"},
+		     {"ids", "clients", "id"},
+		     {"addresses", "clients", NULL},
+		     {"bans", "bans", "address"}};
+	json_t *reply;
+
+	if (argc != 2)
+		return EXIT_USAGE;
+	if (strcmp(argv[1], "commands") == 0)
+		for (size_t i = 0; i < N_COMMANDS; i++)
+			puts(commands[i].name);
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(*kinds); i++) {
+		if (strcmp(kinds[i].kind, argv[1]) != 0)
+			continue;
+		int status = call(o, "List", json_pack("{s:s}", "what", kinds[i].list), &reply);
+		if (status != EXIT_DONE)
+			return status;
+		if (kinds[i].key)
+			print_names(json_object_get(reply, kinds[i].list), kinds[i].key);
+		else
+			print_addresses(json_object_get(reply, kinds[i].list));
+		json_decref(reply);
+	}
+	return EXIT_DONE;
+}
+
 static int help(int argc, char **argv)
 {
 	if (argc == 1) {
@@ -232,6 +296,8 @@ int main(int argc, char **argv)
 	optind = 0;
 	if (strcmp(argv[0], "help") == 0)
 		return help(argc, argv);
+	if (strcmp(argv[0], "complete") == 0)
+		return command_complete(&o, argc, argv);
 	/* People write --json at the end as well. */
 	for (int i = 1; i < argc; i++)
 		if (strcmp(argv[i], "--json") == 0 && strcmp(argv[0], "send") != 0) {

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: MIT
+# fish completion for chatctl: commands, and rooms, nicks, ids and bans of the running daemon.
+
+# The socket or configuration that was given before the command.
+function __chatctl_socket
+    set -l words (commandline -opc)
+    for i in (seq 2 (count $words))
+        switch $words[$i]
+            case -s --socket -c --config
+                printf '%s\n' $words[$i]
+                test $i -lt (count $words); and printf '%s\n' $words[(math $i + 1)]
+        end
+    end
+end
+
+function __chatctl_from
+    chatctl (__chatctl_socket) complete $argv[1] 2>/dev/null
+end
+
+# The command and what follows it, without options.
+function __chatctl_words
+    set -l words (commandline -opc)
+    set -l skip 0
+    for word in $words[2..]
+        if test $skip = 1
+            set skip 0
+            continue
+        end
+        switch $word
+            case -s --socket -c --config
+                set skip 1
+            case '-*'
+            case '*'
+                printf '%s\n' $word
+        end
+    end
+end
+
+# Whether the word to be completed is the N-th (from 0) after one of the commands.
+function __chatctl_at
+    set -l words (__chatctl_words)
+    test (count $words) -eq (math $argv[1] + 1); and contains -- $words[1] $argv[2..]
+end
+
+function __chatctl_no_command
+    test (count (__chatctl_words)) -eq 0
+end
+
+complete -c chatctl -f
+complete -c chatctl -n __chatctl_no_command -a '(__chatctl_from commands)'
+complete -c chatctl -n __chatctl_no_command -s s -l socket -r -F -d 'the control socket'
+complete -c chatctl -n __chatctl_no_command -s c -l config -r -F -d 'the configuration'
+complete -c chatctl -n __chatctl_no_command -s j -l json -d 'output for programs'
+complete -c chatctl -n '__chatctl_at 0 help' -a '(__chatctl_from commands)'
+complete -c chatctl -n '__chatctl_at 0 list' -a 'clients rooms listeners bans'
+complete -c chatctl -n '__chatctl_at 0 send tail' -a '(__chatctl_from rooms)'
+complete -c chatctl -n '__chatctl_at 0 kick' -a '(__chatctl_from ids)'
+complete -c chatctl -n '__chatctl_at 0 ban' -a '(__chatctl_from addresses)'
+complete -c chatctl -n '__chatctl_at 0 unban' -a '(__chatctl_from bans)'
+complete -c chatctl -n '__chatctl_at 0 check passwd' -F
+complete -c chatctl -n 'contains send (__chatctl_words)' -l as -x -a '(__chatctl_from nicks)' -d 'under this name'
+complete -c chatctl -n 'contains tail (__chatctl_words)' -s n -x -d 'that many messages'
+complete -c chatctl -n 'contains tail (__chatctl_words)' -s f -d 'go on'
+complete -c chatctl -n 'contains tail (__chatctl_words)' -s t -d 'with times'
+complete -c chatctl -n 'contains passwd (__chatctl_words)' -s d -d 'delete the account'

@@ -1,0 +1,137 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Completions, in the shells themselves; help and suggestions."""
+
+import os
+import pty
+import re
+import select
+import subprocess
+import time
+
+from testing import CHATCTL, SOURCE, Daemon, check, equal, main, need, test
+
+COMPLETIONS = os.path.join(os.path.abspath(SOURCE), "completions")
+
+
+def crowd():
+    d = Daemon(rooms='{ name = "lobby"; }, { name = "laundry"; }, { name = "ops"; }')
+    d.join(nick="alice")
+    d.join(nick="bob")
+    equal(d.ctl("ban", "192.0.2.1")[0], 0)
+    return d
+
+
+def environment():
+    return dict(os.environ, PATH=os.path.dirname(CHATCTL) + ":" + os.environ["PATH"], HOME="/nonexistent")
+
+
+def expect_all(complete, d):
+    """complete(line) gives the words that line's last one can become."""
+    s = "chatctl -s %s " % d.socket
+    equal(complete(s + "ta"), ["tail"])
+    check({"status", "list", "ban", "unban"} <= set(complete(s)))
+    equal(complete(s + "tail l"), ["laundry", "lobby"])
+    equal(complete(s + "send -"), ["--as"])
+    equal(complete(s + "send --as al"), ["alice"])
+    equal(complete(s + "list b"), ["bans"])
+    equal(complete(s + "kick "), ["1", "2"])
+    equal(complete(s + "unban "), ["192.0.2.1"])
+    equal(complete(s + "ban 1"), ["127.0.0.1"])
+    equal(complete("chatctl -s /nowhere tail "), [])
+
+
+@test
+def bash():
+    d = crowd()
+    script = """source %s/chatctl.bash; line=$1; COMP_WORDS=($line); [[ $line == *" " ]] && COMP_WORDS+=("")
+        COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _chatctl; printf '%%s\\n' "${COMPREPLY[@]}" """ % COMPLETIONS
+
+    def complete(line):
+        p = subprocess.run(["bash", "-c", script, "bash", line], capture_output=True, text=True, env=environment(), timeout=20)
+        equal(p.stderr, "")
+        return sorted(set(p.stdout.split()))
+
+    expect_all(complete, d)
+
+
+@test
+def fish():
+    need("fish")
+    d = crowd()
+
+    def complete(line):
+        p = subprocess.run(["fish", "--no-config", "-c", "source %s/chatctl.fish; complete -C %r" % (COMPLETIONS, line)],
+                           capture_output=True, text=True, env=environment(), timeout=20)
+        return sorted({w.split("\t")[0] for w in p.stdout.splitlines()})
+
+    expect_all(complete, d)
+
+
+@test
+def zsh():
+    """In a terminal, since only there it completes."""
+    need("zsh")
+    d = crowd()
+    pid, fd = pty.fork()
+    if pid == 0:
+        os.execvpe("zsh", ["zsh", "-f", "-i"], dict(environment(), TERM="dumb", PS1="", PROMPT=""))
+
+    def read(until, timeout=20):
+        seen, end = b"", time.monotonic() + timeout
+        while until not in seen:
+            check(time.monotonic() < end, "zsh said", seen)
+            if select.select([fd], [], [], 0.2)[0]:
+                seen += os.read(fd, 10000)
+        return seen
+
+    def send(text):
+        os.write(fd, text.encode())
+
+    # What would be offered is printed instead of shown.
+    send("unsetopt zle_bracketed_paste 2>/dev/null; PS1=''; fpath=(%s $fpath); autoload -Uz compinit; compinit -u -D\n"
+         % COMPLETIONS)
+    send("compadd() { local -a got; builtin compadd -O got \"$@\"; print -r -- \"<${got[*]}>\" > %s/answer; "
+         "builtin compadd \"$@\"; }\n" % d.dir)
+    send("echo rea''dy\n")
+    read(b"ready")
+    answer = os.path.join(d.dir, "answer")
+
+    def complete(line):
+        if os.path.exists(answer):
+            os.unlink(answer)
+        send("\x15" + line + "\t")
+        until = time.monotonic() + 20
+        while not os.path.exists(answer) or not open(answer).read().endswith(">\n"):
+            check(time.monotonic() < until, "zsh does not answer to", line)
+            time.sleep(0.02)
+        time.sleep(0.05)
+        words = open(answer).read()[1:-2].split()
+        send("\x15")
+        return sorted(set(words))
+
+    try:
+        expect_all(complete, d)
+    finally:
+        os.close(fd)
+        os.kill(pid, 9)
+        os.waitpid(pid, 0)
+
+
+@test
+def help_and_suggestions():
+    def say(*args):
+        p = subprocess.run([CHATCTL, *args], capture_output=True, text=True)
+        return p.returncode, p.stdout + p.stderr
+
+    code, out = say("help", "kick")
+    equal(code, 0)
+    check(out.startswith("Usage: chatctl [OPTION...] kick ID [REASON]\n"), out)
+    for wrong, right in (("stauts", "status"), ("kcik", "kick"), ("metric", "metrics"), ("rel", "reload")):
+        code, out = say(wrong)
+        equal(code, 2)
+        check(re.search("do you mean %s\\?" % right, out), out)
+    equal(say("xyzzy"), (2, 'chatctl: there is no command "xyzzy"; chatctl --help lists them\n'))
+
+
+main()
