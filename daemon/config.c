@@ -985,6 +985,27 @@ static void read_control(struct reader *rd, const config_setting_t *s, void *to)
 		read_group(rd, s, control_keys, to);
 }
 
+static void metrics_listen_at(struct reader *rd, const config_setting_t *s, void *to)
+{
+	const char *v = get_string(rd, s, "an address such as \"127.0.0.1:9150\"");
+
+	if (v && address_parse(v, &((struct config *)to)->metrics) < 0)
+		complain(rd, s, "listen must be an address such as \"127.0.0.1:9150\", not \"%s\"", v);
+}
+
+static const struct key metrics_keys[] = {
+    {"listen", metrics_listen_at},
+    {NULL, NULL},
+};
+
+static void read_metrics(struct reader *rd, const config_setting_t *s, void *to)
+{
+	if (!config_setting_is_group(s))
+		complain(rd, s, "metrics must be a group: { ... }");
+	else
+		read_group(rd, s, metrics_keys, to);
+}
+
 static void read_state_directory(struct reader *rd, const config_setting_t *s, void *to)
 {
 	struct config *c = to;
@@ -1012,6 +1033,7 @@ static const struct key keys[] = {
     {"listeners", read_listeners},
     {"limits", read_limits},
     {"control", read_control},
+    {"metrics", read_metrics},
     {"state_directory", read_state_directory},
     {NULL, NULL},
 };

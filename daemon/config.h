@@ -88,6 +88,7 @@ struct config {
 
 	char *control_socket;
 	char *control_group;
+	union address metrics; /* where they are served over HTTP; family 0: nowhere */
 	char *state_directory; /* what has to outlive a reboot */
 };
 

@@ -9,6 +9,7 @@
 #include "daemon/control.h"
 #include "daemon/limits.h"
 #include "daemon/logger.h"
+#include "daemon/metrics.h"
 #include "daemon/server.h"
 
 #include <inttypes.h>
@@ -31,22 +32,6 @@ static json_t *clean_string(const char *s, size_t len)
 	_cleanup_free_ char *buf = malloc(len * TEXT_SANITISE_GROWTH + 1);
 
 	return buf ? json_stringn(buf, text_sanitise(buf, s, len)) : NULL;
-}
-
-static uint64_t total(struct server *s, enum counter which)
-{
-	const struct shared *shared = server_shared(s);
-	const struct listener_entry *e;
-	uint64_t sum = atomic_load_explicit(&server_counters(s)->v[which], memory_order_relaxed);
-
-	for (unsigned i = 0; i < shared->n_workers; i++)
-		sum += atomic_load_explicit(&worker_counters_of(shared->workers[i])->v[which],
-					    memory_order_relaxed);
-	for (size_t i = 0; (e = listeners_at(server_listeners(s), i)); i++)
-		if (e->zmq)
-			sum += atomic_load_explicit(&zmq_listener_counters(e->zmq)->v[which],
-						    memory_order_relaxed);
-	return sum;
 }
 
 static bool count_room(struct room *r, void *arg)
@@ -83,13 +68,14 @@ static void method_status(struct control_client *c, const json_t *parameters, bo
 					      json_pack("{s:s,s:i,s:s}", "name",
 							zmq_listener_thread_name(e->zmq), "connections",
 							(int)zmq_listener_peers(e->zmq), "sender", "zmq"));
-	json_t *reply = json_pack(
-	    "{s:s,s:i,s:f,s:s,s:i,s:i,s:i,s:I,s:I,s:I,s:o}", "version", PACKAGE_VERSION, "pid", (int)getpid(),
-	    "uptime", seconds(clock_us(CLOCK_REALTIME) - server_started_us(s)), "config",
-	    server_config_path(s), "clients", (int)limits_total(shared->limits), "rooms", (int)rooms,
-	    "listeners", (int)listeners_count(server_listeners(s)), "messages",
-	    (json_int_t)total(s, COUNT_MESSAGES), "received_bytes", (json_int_t)total(s, COUNT_BYTES_IN),
-	    "sent_bytes", (json_int_t)total(s, COUNT_BYTES_OUT), "workers", workers);
+	json_t *reply =
+	    json_pack("{s:s,s:i,s:f,s:s,s:i,s:i,s:i,s:I,s:I,s:I,s:o}", "version", PACKAGE_VERSION, "pid",
+		      (int)getpid(), "uptime", seconds(clock_us(CLOCK_REALTIME) - server_started_us(s)),
+		      "config", server_config_path(s), "clients", (int)limits_total(shared->limits), "rooms",
+		      (int)rooms, "listeners", (int)listeners_count(server_listeners(s)), "messages",
+		      (json_int_t)metrics_total(s, COUNT_MESSAGES), "received_bytes",
+		      (json_int_t)metrics_total(s, COUNT_BYTES_IN), "sent_bytes",
+		      (json_int_t)metrics_total(s, COUNT_BYTES_OUT), "workers", workers);
 	json_object_set_new(reply, "takeover", server_takeover_json(s));
 	control_reply(c, reply, false);
 }
@@ -737,56 +723,16 @@ static void method_restart(struct control_client *c, const json_t *parameters, b
 		control_reply(c, NULL, false);
 }
 
-static void metric(FILE *f, const char *name, const char *type, const char *text, uint64_t value)
-{
-	fprintf(f, "# HELP chatd_%s %s.\n# TYPE chatd_%s %s\nchatd_%s %" PRIu64 "\n", name, text, name, type,
-		name, value);
-}
-
-/* A room's name needs no escaping in a label: see text_room_valid(). */
-static bool room_metric(struct room *r, void *arg)
-{
-	if (r->configured)
-		fprintf(arg, "chatd_room_members{room=\"%s\"} %" PRIu32 "\n", r->name, room_members(r));
-	return true;
-}
-
 static void method_metrics(struct control_client *c, const json_t *parameters, bool more)
 {
-	struct server *s = control_server(c);
-	struct shared *shared = server_shared(s);
-	_cleanup_free_ char *text = NULL;
-	size_t size;
-	unsigned rooms = 0;
+	_cleanup_free_ char *text = metrics_text(control_server(c));
 
 	(void)parameters;
 	(void)more;
-	FILE *f = open_memstream(&text, &size);
-	if (!f) {
+	if (text)
+		control_reply(c, json_pack("{s:s}", "text", text), false);
+	else
 		control_refuse(c, "out of memory");
-		return;
-	}
-	for (int i = 0; i < COUNTERS_N; i++) {
-		char name[80];
-		snprintf(name, sizeof(name), "%s_total", counter_name((enum counter)i));
-		metric(f, name, "counter", counter_help((enum counter)i), total(s, (enum counter)i));
-	}
-	rooms_each(shared->rooms, count_room, &rooms);
-	metric(f, "rooms", "gauge", "Rooms that exist", rooms);
-	metric(f, "clients", "gauge", "Clients connected", limits_total(shared->limits));
-	metric(f, "workers", "gauge", "Worker threads", shared->n_workers);
-	metric(f, "takeovers", "counter", "Times a new process took the clients over",
-	       clients_history(shared->clients)->takeovers);
-	fprintf(f, "# HELP chatd_worker_connections Connections of each worker.\n"
-		   "# TYPE chatd_worker_connections gauge\n");
-	for (unsigned i = 0; i < shared->n_workers; i++)
-		fprintf(f, "chatd_worker_connections{worker=\"%u\"} %u\n", i,
-			worker_connections(shared->workers[i]));
-	fprintf(f, "# HELP chatd_room_members Members of each configured room.\n"
-		   "# TYPE chatd_room_members gauge\n");
-	rooms_each(shared->rooms, room_metric, f);
-	fclose(f);
-	control_reply(c, json_pack("{s:s}", "text", text), false);
 }
 
 const struct control_method control_methods[] = {

@@ -12,6 +12,7 @@
 #include "daemon/logger.h"
 #include "daemon/logins.h"
 #include "daemon/memfd.h"
+#include "daemon/metrics.h"
 #include "daemon/recovery.h"
 #include "daemon/sockets.h"
 
@@ -59,6 +60,7 @@ struct server {
 	unsigned n_slots; /* the workers', the ZeroMQ listeners' and, the last, the main thread's */
 	struct listeners *listeners;
 	struct control *control;
+	struct metrics_listener *metrics; /* or NULL */
 	struct counters counters;
 	int64_t started_us;
 	uint64_t watchdog_us; /* 0: no watchdog */
@@ -166,12 +168,45 @@ static void note_what_waits(const struct config *old, const struct config *new)
 		log_notice("state_directory changes at the next restart");
 }
 
+static bool same_address(const union address *a, const union address *b)
+{
+	return a->sa.sa_family == b->sa.sa_family && (a->sa.sa_family == 0 || address_equal(a, b));
+}
+
+/* The listener of the metrics as the configuration has it, in place of the one before. */
+static int open_metrics(struct server *s, const struct config *config, FILE *errors)
+{
+	struct metrics_listener *new = NULL;
+	char text[ADDRESS_TEXT_MAX];
+
+	if (config->metrics.sa.sa_family) {
+		int r = metrics_listen(s, s->event, &config->metrics, &new);
+		if (r < 0) {
+			fprintf(errors, "metrics: %s: %s\n", address_format(&config->metrics, text),
+				strerror(-r));
+			return r;
+		}
+		log_event(LOG_INFO, &(struct log_fields){.message_id = EVENT_LISTENER},
+			  "metrics at http://%s/metrics", address_format(&config->metrics, text));
+	}
+	metrics_listener_free(s->metrics);
+	s->metrics = new;
+	return 0;
+}
+
 static int apply_config(struct server *s, struct config *new, FILE *errors)
 {
 	int r = listeners_prepare(s->listeners, new, errors);
 
 	if (r < 0)
 		return r;
+	if (!same_address(&s->config->metrics, &new->metrics) || (new->metrics.sa.sa_family && !s->metrics)) {
+		r = open_metrics(s, new, errors);
+		if (r < 0) {
+			listeners_cancel(s->listeners);
+			return r;
+		}
+	}
 	r = rooms_configure(s->shared.rooms, new->rooms, new->n_rooms, &new->room_defaults, new->max_rooms,
 			    new->room_linger_us);
 	if (r < 0) {
@@ -870,6 +905,20 @@ static int load_config(struct server *s)
 	return r;
 }
 
+/* People talk as well without them. */
+static void open_metrics_first(struct server *s)
+{
+	_cleanup_free_ char *text = NULL;
+	size_t size;
+	FILE *errors = open_memstream(&text, &size);
+
+	if (!errors)
+		return;
+	open_metrics(s, s->config, errors);
+	fclose(errors);
+	log_config_errors(text);
+}
+
 static int start(struct server *s)
 {
 	int r;
@@ -903,12 +952,14 @@ static int start(struct server *s)
 	if (r < 0)
 		return r;
 	sockets_settle(s->sockets);
+	open_metrics_first(s);
 	return control_new(s, s->event, s->config->control_socket, s->config->control_group, &s->control);
 }
 
 static void server_free(struct server *s)
 {
 	control_free(s->control);
+	metrics_listener_free(s->metrics);
 	logins_free(s->shared.logins);
 	for (unsigned i = 0; i < s->shared.n_workers; i++)
 		worker_free(s->shared.workers[i]);

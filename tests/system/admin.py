@@ -160,9 +160,88 @@ def metrics():
     code, out, err = d.ctl("metrics")
     equal((code, err), (0, ""))
     for line in out.splitlines():
-        check(re.fullmatch(r"# (HELP|TYPE) chatd_\w+ .*|chatd_\w+(\{\w+=\"[^\"]*\"\})? \d+", line), line)
+        check(re.fullmatch(r"# (HELP|TYPE) chatd_\w+ .*|chatd_\w+(\{\w+=\"[^\"]*\"\})? [\d.]+", line), line)
     equal(d.metric("clients_accepted_total"), 1)
     equal(d.metric("clients"), 1)
+
+
+def get(port, path, method="GET"):
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as s:
+        s.sendall(("%s %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n" % (method, path)).encode())
+        data = b""
+        while part := s.recv(65536):
+            data += part
+    head, _, body = data.partition(b"\r\n\r\n")
+    return int(head.split()[1]), head.decode(), body.decode()
+
+
+@test
+def metrics_over_http():
+    need("promtool")
+    d = Daemon(start=False)
+    port, other = free_port(), free_port()
+    d.write_config(extra='metrics: { listen = "127.0.0.1:%d"; };' % port)
+    d.start()
+    d.join()
+    code, head, body = get(port, "/metrics")
+    equal(code, 200)
+    check("text/plain; version=0.0.4" in head, head)
+    check("\nchatd_clients 1\n" in body and 'chatd_room_members{room="lobby"} 1\n' in body, body)
+    p = run("promtool", "check", "metrics", stdin=body.encode())
+    equal((p.returncode, p.stdout, p.stderr), (0, b"", b""))
+    equal(get(port, "/other")[0], 404)
+    equal(get(port, "/metrics", "POST")[0], 405)
+    # Idle and broken connections keep nobody out for long, and cost the main thread nothing.
+    idle = [socket.create_connection(("127.0.0.1", port)) for _ in range(10)]
+    idle[0].sendall(b"\0\xff" * 1000)
+    equal(get(port, "/metrics")[0], 200)
+    before = d.cpu()
+    time.sleep(0.5)
+    check(d.cpu() - before < 0.2)
+    for s in idle:
+        s.close()
+    # A reload moves it, and one that can't be had changes nothing.
+    d.write_config(extra='metrics: { listen = "127.0.0.1:%d"; };' % other)
+    equal(d.ctl("reload")[0], 0)
+    equal(get(other, "/metrics")[0], 200)
+    d.write_config(extra='metrics: { listen = "192.0.2.1:1"; };')
+    code, _, err = d.ctl("reload")
+    equal(code, 1)
+    check("metrics: 192.0.2.1:1: " in err, err)
+    equal(get(other, "/metrics")[0], 200)
+    # At a start it is no reason not to serve.
+    equal(d.ctl("restart")[0], 0)
+    d.join()
+    d.write_config(extra='metrics: { listen = "127.0.0.1:%d"; };' % other)
+    equal(d.ctl("reload")[0], 0)
+    equal(get(other, "/metrics")[0], 200)
+    equal(d.ctl("restart")[0], 0)
+    equal(get(other, "/metrics")[0], 200)
+    d.write_config()
+    equal(d.ctl("reload")[0], 0)
+    try:
+        get(other, "/metrics")
+        raise Failure("it is still there")
+    except ConnectionRefusedError:
+        pass
+
+
+@test
+def alert_rules_and_dashboard():
+    need("promtool")
+    where = os.path.join(os.path.abspath(SOURCE), "docs", "prometheus")
+    p = run("promtool", "check", "rules", os.path.join(where, "alerts.yml"))
+    equal(p.returncode, 0)
+    d = Daemon()
+    there = set(re.findall(r"^# TYPE (\w+) ", d.ctl("metrics")[1], re.M))
+    for name in ("alerts.yml", "dashboard.json"):
+        with open(os.path.join(where, name)) as f:
+            text = f.read()
+        if name.endswith(".json"):
+            json.loads(text)
+        # "chatd_clients" but not the name of the dashboard or of a job.
+        used = set(re.findall(r"\b(chatd_\w+)", text))
+        check(used and used <= there, name, "uses", used - there)
 
 
 def talk(path, data, timeout=5):

@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/metrics.h"
+
+#include "common/cleanup.h"
+#include "daemon/limits.h"
+#include "daemon/server.h"
+
+#include <inttypes.h>
+#include <microhttpd.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+/* Prometheus needs one connection; a few more for people with a browser. */
+#define CONNECTIONS_MAX 16
+#define TIMEOUT_S 10
+
+uint64_t metrics_total(struct server *s, enum counter which)
+{
+	const struct shared *shared = server_shared(s);
+	const struct listener_entry *e;
+	uint64_t sum = atomic_load_explicit(&server_counters(s)->v[which], memory_order_relaxed);
+
+	for (unsigned i = 0; i < shared->n_workers; i++)
+		sum += atomic_load_explicit(&worker_counters_of(shared->workers[i])->v[which],
+					    memory_order_relaxed);
+	for (size_t i = 0; (e = listeners_at(server_listeners(s), i)); i++)
+		if (e->zmq)
+			sum += atomic_load_explicit(&zmq_listener_counters(e->zmq)->v[which],
+						    memory_order_relaxed);
+	return sum;
+}
+
+static void head(FILE *f, const char *name, const char *type, const char *text)
+{
+	fprintf(f, "# HELP chatd_%s %s.\n# TYPE chatd_%s %s\n", name, text, name, type);
+}
+
+static void metric(FILE *f, const char *name, const char *type, const char *text, uint64_t value)
+{
+	head(f, name, type, text);
+	fprintf(f, "chatd_%s %" PRIu64 "\n", name, value);
+}
+
+static bool count_room(struct room *r, void *arg)
+{
+	(void)r;
+	++*(unsigned *)arg;
+	return true;
+}
+
+/* A room's name needs no escaping in a label: see text_room_valid(). */
+static bool room_metric(struct room *r, void *arg)
+{
+	if (r->configured)
+		fprintf(arg, "chatd_room_members{room=\"%s\"} %" PRIu32 "\n", r->name, room_members(r));
+	return true;
+}
+
+char *metrics_text(struct server *s)
+{
+	struct shared *shared = server_shared(s);
+	const struct client_history *history = clients_history(shared->clients);
+	unsigned rooms = 0, uncovered = 0;
+	char *text = NULL;
+	size_t size;
+	FILE *f = open_memstream(&text, &size);
+
+	if (!f)
+		return NULL;
+	for (int i = 0; i < COUNTERS_N; i++) {
+		char name[80];
+		snprintf(name, sizeof(name), "%s_total", counter_name((enum counter)i));
+		metric(f, name, "counter", counter_help((enum counter)i), metrics_total(s, (enum counter)i));
+	}
+	rooms_each(shared->rooms, count_room, &rooms);
+	for (unsigned i = 0; i < shared->n_workers; i++)
+		uncovered += worker_uncovered(shared->workers[i]);
+	metric(f, "rooms", "gauge", "Rooms that exist", rooms);
+	metric(f, "clients", "gauge", "Clients connected", limits_total(shared->limits));
+	metric(f, "uncovered_clients", "gauge", "Clients connected that would not survive a crash",
+	       uncovered);
+	metric(f, "workers", "gauge", "Worker threads", shared->n_workers);
+	metric(f, "takeovers_total", "counter", "Times a new process took the clients over",
+	       history->takeovers);
+	head(f, "takeover_gap_seconds", "gauge", "How long nobody was served at the last takeover");
+	fprintf(f, "chatd_takeover_gap_seconds %.6f\n", (double)history->last_gap_us / 1e6);
+	head(f, "start_time_seconds", "gauge", "When this process was started, in seconds since 1970");
+	fprintf(f, "chatd_start_time_seconds %.3f\n", (double)server_started_us(s) / 1e6);
+	head(f, "worker_connections", "gauge", "Connections of each worker");
+	for (unsigned i = 0; i < shared->n_workers; i++)
+		fprintf(f, "chatd_worker_connections{worker=\"%u\"} %u\n", i,
+			worker_connections(shared->workers[i]));
+	head(f, "room_members", "gauge", "Members of each configured room");
+	rooms_each(shared->rooms, room_metric, f);
+	fclose(f);
+	return text;
+}
+
+/* --- over HTTP --- */
+
+struct metrics_listener {
+	struct server *server;
+	struct MHD_Daemon *http;
+	sd_event_source *io, *timer;
+};
+
+static enum MHD_Result respond(struct MHD_Connection *c, unsigned status, char *text,
+			       enum MHD_ResponseMemoryMode mode)
+{
+	struct MHD_Response *r = MHD_create_response_from_buffer(strlen(text), text, mode);
+
+	if (!r)
+		return MHD_NO;
+	MHD_add_response_header(r, "Content-Type", "text/plain; version=0.0.4; charset=utf-8");
+	enum MHD_Result done = MHD_queue_response(c, status, r);
+	MHD_destroy_response(r);
+	return done;
+}
+
+static enum MHD_Result answer(void *arg, struct MHD_Connection *c, const char *url, const char *method,
+			      const char *version, const char *upload, size_t *upload_size, void **state)
+{
+	const struct metrics_listener *l = arg;
+
+	(void)version;
+	(void)upload;
+	(void)state;
+	*upload_size = 0; /* whatever it is */
+	if (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0)
+		return respond(c, MHD_HTTP_METHOD_NOT_ALLOWED, "GET only\n", MHD_RESPMEM_PERSISTENT);
+	if (strcmp(url, "/metrics") != 0)
+		return respond(c, MHD_HTTP_NOT_FOUND, "See /metrics\n", MHD_RESPMEM_PERSISTENT);
+	char *text = metrics_text(l->server);
+	return text ? respond(c, MHD_HTTP_OK, text, MHD_RESPMEM_MUST_FREE) : MHD_NO;
+}
+
+/* libmicrohttpd wants to be called when its connections' time is over, too. */
+static void arm(struct metrics_listener *l)
+{
+	MHD_UNSIGNED_LONG_LONG ms;
+
+	if (MHD_get_timeout(l->http, &ms) == MHD_YES) {
+		sd_event_source_set_time_relative(l->timer, ms * 1000);
+		sd_event_source_set_enabled(l->timer, SD_EVENT_ONESHOT);
+	} else {
+		sd_event_source_set_enabled(l->timer, SD_EVENT_OFF);
+	}
+}
+
+static int on_io(sd_event_source *source, int fd, uint32_t events, void *arg)
+{
+	struct metrics_listener *l = arg;
+
+	(void)source;
+	(void)fd;
+	(void)events;
+	MHD_run(l->http);
+	arm(l);
+	return 0;
+}
+
+static int on_time(sd_event_source *source, uint64_t now, void *arg)
+{
+	(void)now;
+	return on_io(source, -1, 0, arg);
+}
+
+static int open_socket(const union address *at)
+{
+	_cleanup_close_ int fd = socket(at->sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int one = 1;
+
+	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) < 0 ||
+	    bind(fd, &at->sa, address_len(at)) < 0 || listen(fd, CONNECTIONS_MAX) < 0)
+		return -errno;
+	return take_fd(&fd);
+}
+
+int metrics_listen(struct server *s, sd_event *event, const union address *at, struct metrics_listener **ret)
+{
+	struct metrics_listener *l = calloc(1, sizeof(*l));
+	int fd = open_socket(at), r = fd;
+
+	if (!l || fd < 0) {
+		if (fd >= 0)
+			close(fd);
+		free(l);
+		return fd < 0 ? fd : -ENOMEM;
+	}
+	l->server = s;
+	l->http = MHD_start_daemon(MHD_USE_EPOLL, 0, NULL, NULL, answer, l, MHD_OPTION_LISTEN_SOCKET, fd,
+				   MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS_MAX,
+				   MHD_OPTION_CONNECTION_TIMEOUT, TIMEOUT_S, MHD_OPTION_END);
+	if (!l->http) {
+		close(fd);
+		free(l);
+		return -EIO;
+	}
+	r = sd_event_add_io(event, &l->io, MHD_get_daemon_info(l->http, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd,
+			    EPOLLIN, on_io, l);
+	if (r >= 0)
+		r = sd_event_add_time_relative(event, &l->timer, CLOCK_MONOTONIC, 0, 0, on_time, l);
+	if (r < 0) {
+		metrics_listener_free(l);
+		return r;
+	}
+	*ret = l;
+	return 0;
+}
+
+void metrics_listener_free(struct metrics_listener *l)
+{
+	if (!l)
+		return;
+	sd_event_source_disable_unref(l->io);
+	sd_event_source_disable_unref(l->timer);
+	MHD_stop_daemon(l->http);
+	free(l);
+}
