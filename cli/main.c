@@ -18,6 +18,8 @@ static const struct command commands[] = {
     {"list", "[clients|rooms|listeners|bans]", "who and what is there", command_list},
     {"send", "[--as NICK] ROOM TEXT...|-", "say something in a room (-: each line of stdin)", command_send},
     {"tail", "[-n N] [-f] [-t] ROOM", "what was said in a room (-f: and goes on)", command_tail},
+    {"join", "[--room R] [--nick N] [URL]",
+     "talk from a terminal (tcp://, tls://, udp://, zmq://HOST:PULL,PUB)", command_join},
     {"kick", "ID [REASON]", "disconnect a client", command_kick},
     {"ban", "ADDRESS[/BITS] [TIME]", "keep an address out (TIME: 90s, 10m, 2h, 7d; else for ever)",
      command_ban},

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A way to chatd for `chatctl join`: lines in and out, by whatever the URL says: tcp://HOST:PORT,
+ * tls://HOST:PORT, udp://HOST:PORT, zmq://HOST:PULL,PUB.
+ */
+#ifndef CLI_LINK_H
+#define CLI_LINK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <zmq.h>
+
+struct link;
+
+struct link_options {
+	const char *url;
+	const char *room; /* or NULL */
+	const char *nick; /* or NULL */
+	const char *ca;	  /* tls: certificates to trust instead of the system's, or NULL */
+};
+
+/* Connects. Returns 0, -EINVAL for a URL that is none, or -errno; why says it in words. */
+int link_open(const struct link_options *o, char *why, size_t size, struct link **ret);
+void link_close(struct link *l);
+
+/* What to wait for with zmq_poll(), and for how long at most in ms (-1: for ever). */
+void link_poll_item(const struct link *l, zmq_pollitem_t *item);
+long link_timeout(const struct link *l);
+/*
+ * Reads what is there and calls line() for each line, without its newline. Returns 0, or -ECONNRESET when the
+ * other side has ended, or -errno. Also to be called when the time is over.
+ */
+int link_receive(struct link *l, void (*line)(const char *s, size_t len, void *arg), void *arg);
+/* Whether it takes lines already. */
+bool link_is_ready(const struct link *l);
+/* One line, without its newline. Returns 0 or -errno. */
+int link_send(struct link *l, const char *line, size_t len);
+/* Says goodbye; what still comes is to be received until -ECONNRESET, or for a moment where nothing tells
+ * (link_has_end()). */
+void link_leave(struct link *l);
+/* Whether it can be known that the other side has gone. */
+bool link_has_end(const struct link *l);
+
+#endif

@@ -1,0 +1,254 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""chatctl join: from pipes over each transport, and at a terminal (tmux), where the line being typed stays whole."""
+
+import os
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+
+from testing import CHATCTL, Daemon, check, equal, free_port, main, need, test, wait_for
+
+
+def everything():
+    d = Daemon(start=False)
+    d.udp, d.pull, d.pub, d.tls = free_port(socket.SOCK_DGRAM), free_port(), free_port(), free_port()
+    key, d.cert = os.path.join(d.dir, "key"), os.path.join(d.dir, "cert")
+    subprocess.run(["openssl", "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", key,
+                    "-out", d.cert, "-subj", "/CN=x", "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost", "-x509"],
+                   capture_output=True, check=True)
+    d.write_config(listeners="""
+      { name = "chat"; type = "tcp"; mode = "chat"; listen = "[::]:%d"; },
+      { name = "tls"; type = "tcp"; mode = "chat"; listen = "[::]:%d"; tls_certificate = "%s"; tls_key = "%s"; },
+      { name = "udp"; type = "udp"; mode = "registry"; listen = "127.0.0.1:%d"; trusted = ( ); },
+      { name = "relay"; type = "zmq"; mode = "relay"; pull = "tcp://127.0.0.1:%d"; pub = "tcp://127.0.0.1:%d"; room = "lobby"; }
+      """ % (d.port, d.tls, d.cert, key, d.udp, d.pull, d.pub))
+    d.start()
+    return d
+
+
+def pipe(url, *args, text="", timeout=30):
+    p = subprocess.run([CHATCTL, "join", *args, url], input=text.encode(), capture_output=True, timeout=timeout)
+    return p.returncode, p.stdout.decode(), p.stderr.decode()
+
+
+@test
+def piped_over_tcp():
+    d = everything()
+    reader = d.join(room="ops", nick="reader")
+    code, out, err = pipe("tcp://127.0.0.1:%d" % d.port, "--nick", "alice", "--room", "ops",
+                          text="hello\nh\u00e9 \u4f60\u597d\nno newline at the end")
+    equal((code, err), (0, ""))
+    check("* You are in ops.\n" in out and "alice: hello\n" in out and "alice: no newline at the end\n" in out, out)
+    check("\x1b" not in out and not re.search(r"^\d\d:", out, re.M), "piped output is plain")
+    reader.expect("alice: h\u00e9 \u4f60\u597d\n")
+    reader.expect("* alice left ops\n")
+    # Megabytes go through as well.
+    lines = "".join("%d %s\n" % (i, "x" * 900) for i in range(3000))
+    code, out, _ = pipe("tcp://[::1]:%d" % d.port, "--nick", "much", "--room", "ops", text=lines)
+    equal(code, 0)
+    equal(out.count("much: "), 3000)
+
+
+@test
+def piped_over_tls():
+    d = everything()
+    reader = d.join(nick="reader")
+    for host in ("127.0.0.1", "localhost"):
+        code, out, err = pipe("tls://%s:%d" % (host, d.tls), "--ca", d.cert, "--nick", "safe", text="hello\n")
+        equal((code, err), (0, ""))
+        check("safe: hello\n" in out, out)
+        reader.expect("safe: hello\n")
+        reader.expect("* safe left lobby\n")
+    code, _, err = pipe("tls://127.0.0.1:%d" % d.tls)
+    equal(code, 3)
+    check("self-signed certificate" in err or "self signed" in err, err)
+    code, _, err = pipe("tls://127.0.0.1:%d" % d.port, "--ca", d.cert)
+    equal(code, 3)
+
+
+@test
+def piped_over_udp():
+    d = everything()
+    reader = d.join(nick="reader")
+    code, out, err = pipe("udp://127.0.0.1:%d" % d.udp, "--nick", "porch", text="21.5 degrees\n")
+    # The address is not trusted, so it was proved before; what was said before that is not heard.
+    equal((code, err), (0, ""))
+    check("* Registered as porch.\n" in out, out)
+    reader.expect("* porch joined lobby\n")
+    reader.expect("porch: 21.5 degrees\n")
+    reader.expect("* porch left lobby\n")
+
+
+@test
+def piped_over_zeromq():
+    d = everything()
+    reader = d.join(nick="reader")
+    code, _, err = pipe("zmq://127.0.0.1:%d,%d" % (d.pull, d.pub), "--nick", "program", "--room", "lobby", text="hello\n")
+    equal((code, err), (0, ""))
+    reader.expect("program: hello\n")
+
+
+@test
+def urls_that_are_none():
+    for url in ("nonsense", "tcp://", "tcp://x", "tcp://x:y", "zmq://127.0.0.1:5", "udp://127.0.0.1:"):
+        code, _, err = pipe(url)
+        check(code == 2 and err.startswith("chatctl: "), url, code, err)
+    code, _, err = pipe("tcp://127.0.0.1:%d" % free_port())
+    equal(code, 3)
+    check("Connection refused" in err, err)
+    equal(pipe("udp://127.0.0.1:1", "--room", "x")[0], 2)
+    equal(pipe("tcp://127.0.0.1:1", "--nick", "#x")[0], 2)
+
+
+# --- at a terminal ---
+
+
+class Terminal:
+    def __init__(self, *command, columns=80, env=""):
+        need("tmux")
+        self.dir = tempfile.mkdtemp(prefix="chatd-tmux-")
+        self.base = ["tmux", "-S", os.path.join(self.dir, "s"), "-f", "/dev/null"]
+        # What remains on the screen at the end, and the exit status.
+        shell = "%s LC_ALL=C.UTF-8 %s; echo \"status $?\"; sleep 60" % (env, shlex.join(command))
+        subprocess.run(self.base + ["new-session", "-d", "-x", str(columns), "-y", "20", shell], check=True,
+                       env=dict(os.environ, LC_ALL="C.UTF-8", TERM="xterm-256color"))
+
+    def tmux(self, *args):
+        return subprocess.run(self.base + list(args), capture_output=True, check=True).stdout.decode()
+
+    def type(self, text):
+        self.tmux("send-keys", "-l", text)
+
+    def key(self, *keys):
+        self.tmux("send-keys", *keys)
+
+    def screen(self, colours=False):
+        text = self.tmux("capture-pane", "-p", *(["-e"] if colours else []))
+        return [l.rstrip() for l in text.split("\n")]
+
+    def lines(self, colours=False):
+        return [l for l in self.screen(colours) if l]
+
+    def wait(self, what, **kwargs):
+        """Until the screen has it (a regular expression for a line)."""
+        try:
+            wait_for(lambda: any(re.search(what, l) for l in self.lines(**kwargs)), what=what)
+        except Exception as e:
+            raise type(e)("%s; the screen is %r" % (e, self.lines())) from None
+
+    def close(self):
+        subprocess.run(self.base + ["kill-server"], capture_output=True)
+
+
+def at_terminal(d, *args, **kwargs):
+    t = Terminal(CHATCTL, "join", "--nick", "alice", *args, "tcp://127.0.0.1:%d" % d.port, **kwargs)
+    t.wait(r"is now alice")
+    t.wait(r"^> ?")
+    return t
+
+
+@test
+def the_line_being_typed_stays_whole():
+    d = Daemon()
+    bob = d.join(nick="bob")
+    t = at_terminal(d)
+    try:
+        t.type("half a \u4f60\u597d sentence")
+        t.wait(r"^> half a \u4f60\u597d sentence$")
+        for i in range(5):
+            bob.send("message %d\n" % i)
+        t.wait(r"^\d\d:\d\d:\d\d bob: message 4$")
+        lines = t.lines()
+        equal(lines[-1], "> half a \u4f60\u597d sentence")
+        equal([l[9:] for l in lines[-6:-1]], ["bob: message %d" % i for i in range(5)])
+        t.key("Left", "Left", "Left", "BSpace")
+        bob.send("and one\n")
+        t.wait(r"bob: and one$")
+        equal(t.lines()[-1], "> half a \u4f60\u597d sentnce")
+        t.key("Enter")
+        bob.expect("alice: half a \u4f60\u597d sentnce\n")
+        t.wait(r"alice: half a \u4f60\u597d sentnce$")
+        # What was typed is shown once, as it came back.
+        equal(sum("sentnce" in l for l in t.lines()), 1)
+        # A line that is longer than the screen is wide, while more come in, and after a resize.
+        t.type("w" * 100)
+        bob.send("during a long line\n")
+        t.wait("during a long line")
+        t.tmux("resize-window", "-x", "60", "-y", "20")
+        bob.send("after the resize\n")
+        t.wait("after the resize")
+        t.key("Enter")
+        bob.expect("alice: " + "w" * 100 + "\n")
+        # History, and the end by Ctrl-D.
+        t.key("Up", "Up")
+        t.wait(r"^> half a")
+        t.key("C-u", "C-d")
+        t.wait(r"^status 0$")
+        bob.expect("* alice left lobby\n")
+    finally:
+        t.close()
+
+
+@test
+def tab_colours_and_the_ends():
+    d = Daemon()
+    bob = d.join(nick="bob-the-builder")
+    bob.send("hello\n")
+    t = at_terminal(d)
+    try:
+        t.wait(r"bob-the-builder: hello")
+        t.type("bob")
+        t.key("Tab")
+        t.wait(r"^> bob-the-builder:$")
+        t.key("C-u")
+        t.type("/ni")
+        t.key("Tab")
+        t.wait(r"^> /nick$")
+        t.key("C-u")
+        check(any(re.search("\x1b\\[3[1-6]m(\x1b\\[49m)?bob-the-builder", l) for l in t.lines(colours=True)), t.lines(colours=True))
+        t.key("C-c")
+        t.wait(r"^status 0$")
+    finally:
+        t.close()
+    t = at_terminal(d, env="NO_COLOR=1")
+    try:
+        t.type("/who")
+        t.key("Enter")
+        t.wait(r"2 in lobby: ")
+        check(not any("\x1b[3" in l for l in t.lines(colours=True)))
+        t.type("/quit")
+        t.key("Enter")
+        t.wait(r"^status 0$")
+    finally:
+        t.close()
+
+
+@test
+def a_server_that_goes_and_comes_back():
+    d = Daemon(store=True)
+    t = at_terminal(d)
+    try:
+        # A restart is not noticed.
+        d.kill()
+        d.start()
+        t.type("still here")
+        t.key("Enter")
+        t.wait(r"alice: still here$")
+        check(not any("lost" in l for l in t.lines()))
+        d.stop()
+        t.wait(r"\* The server has gone; waiting for it to come back\.$")
+        d.start()
+        t.wait(r"\* Connected again\.$")
+        t.type("back")
+        t.key("Enter")
+        t.wait(r"alice: back$")
+    finally:
+        t.close()
+
+
+main()
