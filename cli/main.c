@@ -29,6 +29,7 @@ static const struct command commands[] = {
     {"restart", "", "run the program on disk, keeping everybody connected", command_restart},
     {"check", "[FILE]", "check a configuration file", command_check},
     {"keys", "", "make a pair of CURVE keys for ZeroMQ", command_keys},
+    {"top", "", "a live view of clients and rooms", command_top},
     {"metrics", "", "counters for Prometheus", command_metrics},
 };
 
@@ -201,7 +202,7 @@ static int command_complete(const struct options *o, int argc, char **argv)
 		     {"ids", "clients", "id"},
 		     {"addresses", "clients", NULL},
 		     {"bans", "bans", "address"}};
-	json_t *reply;
+	json_t *reply = NULL;
 
 	if (argc != 2)
 		return EXIT_USAGE;

@@ -181,7 +181,7 @@ static int open_socket(const union address *at)
 int metrics_listen(struct server *s, sd_event *event, const union address *at, struct metrics_listener **ret)
 {
 	struct metrics_listener *l = calloc(1, sizeof(*l));
-	int fd = open_socket(at), r = fd;
+	int fd = open_socket(at);
 
 	if (!l || fd < 0) {
 		if (fd >= 0)
@@ -198,7 +198,8 @@ int metrics_listen(struct server *s, sd_event *event, const union address *at, s
 		free(l);
 		return -EIO;
 	}
-	r = sd_event_add_io(event, &l->io, MHD_get_daemon_info(l->http, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd,
+	int r =
+	    sd_event_add_io(event, &l->io, MHD_get_daemon_info(l->http, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd,
 			    EPOLLIN, on_io, l);
 	if (r >= 0)
 		r = sd_event_add_time_relative(event, &l->timer, CLOCK_MONOTONIC, 0, 0, on_time, l);

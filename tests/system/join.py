@@ -251,4 +251,40 @@ def a_server_that_goes_and_comes_back():
         t.close()
 
 
+# --- chatctl top ---
+
+
+@test
+def top():
+    d = Daemon(rooms='{ name = "lobby"; }, { name = "ops"; }')
+    loud, quiet = d.join(nick="loud"), d.join(nick="quiet", room="ops")
+    t = Terminal(CHATCTL, "-s", d.socket, "top", columns=140)
+    try:
+        t.wait(r"^chatd \S+  up .*  2 clients .*2 rooms$")
+        t.wait(r"loud +lobby +chat +127\.0\.0\.1:")
+        for _ in range(200):
+            loud.send("x" * 1000 + "\n")
+        loud.expect("x\n")
+        t.key("t")  # by what they send
+        t.wait(r"^ +\d+ loud .* (\d|\.)+ kB ")
+        names = [l.split()[1] for l in t.lines() if re.search(r"(loud|quiet) ", l) and "sort by" not in l]
+        equal(names, ["loud", "quiet"])
+        t.key("n", "R")  # by name, backwards
+        wait_for(lambda: [l.split()[1] for l in t.lines() if re.search(r"\d (loud|quiet) ", l)] == ["quiet", "loud"])
+        t.tmux("resize-window", "-x", "100", "-y", "15")
+        t.wait(r"q quit|sort by")
+        quiet.send("/quit\n")
+        t.wait(r"  1 clients ")
+        d.kill()
+        t.wait(r"chatd can't be reached")
+        d.start()
+        t.wait(r"  0 clients ")
+        t.key("q")
+        t.wait(r"^status 0$")
+    finally:
+        t.close()
+    p = subprocess.run([CHATCTL, "-s", d.socket, "top"], capture_output=True, text=True)
+    equal((p.returncode, p.stdout), (1, ""))
+
+
 main()

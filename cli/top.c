@@ -1,0 +1,348 @@
+/* SPDX-License-Identifier: MIT */
+/* chatctl top: a live view for an admin in trouble: rates, rooms, clients, slow readers. */
+#include "cli/client.h"
+#include "cli/command.h"
+#include "cli/table.h"
+#include "common/cleanup.h"
+
+#include <curses.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+#include <time.h>
+
+struct column {
+	const char *title;
+	const char *key; /* of the client */
+	int width;	 /* < 0: text, to the left */
+	char sort;	 /* the key to press */
+	enum { NUMBER, BYTES, SECONDS, TEXT } kind;
+};
+
+static const struct column columns[] = {
+    {"ID", "id", 7, 'i', NUMBER},	    {"NICK", "nick", -16, 'n', TEXT},
+    {"ROOM", "room", -14, 'r', TEXT},	    {"LISTENER", "listener", -10, 'l', TEXT},
+    {"ADDRESS", "address", -22, 'a', TEXT}, {"IDLE", "idle", 10, 'd', SECONDS},
+    {"IN/s", "in", 9, 't', BYTES},	    {"OUT/s", "out", 9, 'o', BYTES},
+    {"BEHIND", "behind", 9, 'b', BYTES},    {"DROPPED", "dropped", 8, 'x', NUMBER},
+};
+
+#define N_COLUMNS (sizeof(columns) / sizeof(*columns))
+
+struct top {
+	const struct options *o;
+	json_t *status, *clients, *rooms; /* of now */
+	json_t *before;			  /* client id to the entry of last time */
+	double at, before_at;
+	json_int_t messages, received, sent; /* of last time */
+	double rates[3];
+	size_t sort;
+	bool reverse;
+	char error[256];
+};
+
+static double now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+}
+
+/* --- what is there --- */
+
+static int ask(struct client *c, const char *method, json_t *parameters, json_t **ret, char *why, size_t size)
+{
+	_cleanup_free_ char *error = NULL;
+	int r = client_send(c, method, parameters, false);
+
+	if (r == 0)
+		r = client_receive(c, ret, &error);
+	if (r < 0)
+		snprintf(why, size, "%s", error ? error : strerror(-r));
+	return r;
+}
+
+static json_t *list(struct client *c, const char *what, char *why, size_t size)
+{
+	json_t *reply = NULL, *found = NULL;
+
+	if (ask(c, "List", json_pack("{s:s}", "what", what), &reply, why, size) == 0)
+		found = json_incref(json_object_get(reply, what));
+	json_decref(reply);
+	return found;
+}
+
+static void id_of(const json_t *client, char dst[static 24])
+{
+	snprintf(dst, 24, "%" JSON_INTEGER_FORMAT, json_integer_value(json_object_get(client, "id")));
+}
+
+/* Bytes a second since the last time, beside what the daemon says. */
+static void add_rates(struct top *t)
+{
+	json_t *known = json_object();
+	json_t *c;
+	size_t i;
+
+	json_array_foreach(t->clients, i, c)
+	{
+		char id[24];
+		id_of(c, id);
+		const json_t *old = json_object_get(t->before, id);
+		double seconds = t->at - t->before_at;
+		static const char *const pairs[][2] = {{"received", "in"}, {"sent", "out"}};
+		for (size_t k = 0; k < 2; k++) {
+			double now_value = json_number_value(json_object_get(c, pairs[k][0]));
+			double change = now_value - json_number_value(json_object_get(old, pairs[k][0]));
+			json_object_set_new(
+			    c, pairs[k][1],
+			    json_real(old && seconds > 0 && change > 0 ? change / seconds : 0));
+		}
+		json_object_set(known, id, c);
+	}
+	json_decref(t->before);
+	t->before = known;
+}
+
+static double rate(json_int_t value, json_int_t *last, double seconds)
+{
+	double r = seconds > 0 && value >= *last ? (double)(value - *last) / seconds : 0;
+
+	*last = value;
+	return r;
+}
+
+static void refresh_all(struct top *t)
+{
+	struct client *c;
+	int r = client_open(t->o->socket, &c);
+
+	t->error[0] = '\0';
+	if (r < 0) {
+		snprintf(t->error, sizeof(t->error), "chatd can't be reached at %s: %s", t->o->socket,
+			 strerror(-r));
+		return;
+	}
+	json_t *status = NULL;
+	ask(c, "Status", NULL, &status, t->error, sizeof(t->error));
+	json_t *clients = list(c, "clients", t->error, sizeof(t->error));
+	json_t *rooms = list(c, "rooms", t->error, sizeof(t->error));
+	client_close(c);
+	if (status && clients && rooms) {
+		json_decref(t->status);
+		json_decref(t->clients);
+		json_decref(t->rooms);
+		t->status = json_incref(status);
+		t->clients = json_incref(clients);
+		t->rooms = json_incref(rooms);
+		t->before_at = t->at;
+		t->at = now();
+		add_rates(t);
+		double seconds = t->before_at > 0 ? t->at - t->before_at : 0;
+		t->rates[0] =
+		    rate(json_integer_value(json_object_get(status, "messages")), &t->messages, seconds);
+		t->rates[1] = rate(json_integer_value(json_object_get(status, "received_bytes")),
+				   &t->received, seconds);
+		t->rates[2] =
+		    rate(json_integer_value(json_object_get(status, "sent_bytes")), &t->sent, seconds);
+	}
+	json_decref(status);
+	json_decref(clients);
+	json_decref(rooms);
+}
+
+/* --- the order --- */
+
+static const struct top *sorting;
+
+static int by_column(const void *a, const void *b)
+{
+	const json_t *x = *(const json_t *const *)a, *y = *(const json_t *const *)b;
+	const struct column *c = &columns[sorting->sort];
+	int r;
+
+	if (c->kind == TEXT) {
+		const char *s = json_string_value(json_object_get(x, c->key)),
+			   *u = json_string_value(json_object_get(y, c->key));
+		r = strcasecmp(s ? s : "", u ? u : "");
+	} else {
+		double v = json_number_value(json_object_get(x, c->key)),
+		       w = json_number_value(json_object_get(y, c->key));
+		r = (v < w) - (v > w); /* the largest first */
+	}
+	return sorting->reverse ? -r : r;
+}
+
+static json_t **sorted(struct top *t, size_t *ret_n)
+{
+	size_t n = json_array_size(t->clients);
+	json_t **at = calloc(n + 1, sizeof(*at));
+
+	*ret_n = at ? n : 0;
+	for (size_t i = 0; at && i < n; i++)
+		at[i] = json_array_get(t->clients, i);
+	sorting = t;
+	if (at && n > 0)
+		qsort(at, n, sizeof(*at), by_column);
+	return at;
+}
+
+/* --- the screen --- */
+
+static void draw_cell(const struct column *c, const json_t *client)
+{
+	const json_t *v = json_object_get(client, c->key);
+	char text[64];
+
+	switch (c->kind) {
+	case NUMBER:
+		snprintf(text, sizeof(text), "%" JSON_INTEGER_FORMAT, json_integer_value(v));
+		break;
+	case BYTES:
+		format_bytes((int64_t)json_number_value(v), text);
+		break;
+	case SECONDS:
+		format_duration(json_number_value(v), text);
+		break;
+	case TEXT:
+		snprintf(text, sizeof(text), "%.*s", -c->width,
+			 json_string_length(v) ? json_string_value(v) : "-");
+		break;
+	}
+	/* The width counts characters, so wide ones may shift a line; that harms nobody. */
+	printw("%*s ", c->width, text);
+}
+
+static void draw_head(const struct top *t)
+{
+	const json_t *takeover = json_object_get(t->status, "takeover");
+	char up[32], in[32], out[32];
+
+	mvprintw(0, 0,
+		 "chatd %s  up %s  %" JSON_INTEGER_FORMAT " clients (%" JSON_INTEGER_FORMAT
+		 " would not survive a crash)  %zu rooms",
+		 json_string_value(json_object_get(t->status, "version")),
+		 format_duration(json_number_value(json_object_get(t->status, "uptime")), up),
+		 json_integer_value(json_object_get(t->status, "clients")),
+		 json_integer_value(json_object_get(takeover, "uncovered")), json_array_size(t->rooms));
+	mvprintw(1, 0, "%.1f messages/s  in %s/s  out %s/s  %" JSON_INTEGER_FORMAT " takeovers", t->rates[0],
+		 format_bytes((int64_t)t->rates[1], in), format_bytes((int64_t)t->rates[2], out),
+		 json_integer_value(json_object_get(takeover, "count")));
+}
+
+/* The fullest rooms on one line. */
+static void draw_rooms(const struct top *t)
+{
+	const json_t *used[256] = {NULL};
+	size_t n = json_array_size(t->rooms) < 256 ? json_array_size(t->rooms) : 256;
+
+	move(2, 0);
+	for (size_t k = 0; k < n && getcurx(stdscr) < COLS - 24; k++) {
+		size_t best = n;
+		for (size_t i = 0; i < n; i++)
+			if (!used[i] &&
+			    (best == n ||
+			     json_integer_value(json_object_get(json_array_get(t->rooms, i), "members")) >
+				 json_integer_value(
+				     json_object_get(json_array_get(t->rooms, best), "members"))))
+				best = i;
+		used[best] = json_array_get(t->rooms, best);
+		printw("%.24s %" JSON_INTEGER_FORMAT "  ",
+		       json_string_value(json_object_get(used[best], "name")),
+		       json_integer_value(json_object_get(used[best], "members")));
+	}
+}
+
+static void draw(struct top *t)
+{
+	size_t n;
+	_cleanup_free_ json_t **at = sorted(t, &n);
+
+	erase();
+	if (t->status) {
+		draw_head(t);
+		draw_rooms(t);
+	}
+	move(4, 0);
+	for (size_t i = 0; i < N_COLUMNS; i++) {
+		attrset(i == t->sort ? A_REVERSE : A_BOLD);
+		printw("%*s", columns[i].width, columns[i].title);
+		attrset(A_NORMAL);
+		addch(' ');
+	}
+	for (size_t i = 0; i < n && (int)i + 5 < LINES - 1; i++) {
+		move((int)i + 5, 0);
+		/* Who does not read stands out. */
+		if (json_integer_value(json_object_get(at[i], "behind")) > 65536)
+			attrset(A_BOLD);
+		for (size_t k = 0; k < N_COLUMNS; k++)
+			draw_cell(&columns[k], at[i]);
+		attrset(A_NORMAL);
+	}
+	if (t->error[0])
+		mvprintw(3, 0, "%.*s", COLS - 1, t->error);
+	mvprintw(LINES - 1, 0, "sort by: ");
+	for (size_t i = 0; i < N_COLUMNS; i++)
+		printw("%c %s  ", columns[i].sort, columns[i].title);
+	printw("R reverse  q quit");
+	refresh();
+}
+
+/* True to go on. */
+static bool key(struct top *t, int k)
+{
+	if (k == 'q' || k == 27 || k == 4)
+		return false;
+	if (k == 'R')
+		t->reverse = !t->reverse;
+	for (size_t i = 0; i < N_COLUMNS; i++)
+		if (columns[i].sort == k)
+			t->sort = i;
+	return true;
+}
+
+int command_top(const struct options *o, int argc, char **argv)
+{
+	struct top t = {.o = o, .sort = 8, .before = json_object()};
+	struct client *c;
+
+	if (argc > 1)
+		return usage(argv[0]);
+	int status = reach(o, &c);
+	if (status != EXIT_DONE) {
+		json_decref(t.before);
+		return status;
+	}
+	client_close(c);
+	if (!isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO)) {
+		json_decref(t.before);
+		return fail(EXIT_REFUSED,
+			    "top needs a terminal; chatctl --json list clients is for programs");
+	}
+	if (!initscr())
+		return fail(EXIT_REFUSED, "the terminal is of no use");
+	noecho();
+	cbreak();
+	keypad(stdscr, true);
+	curs_set(0);
+	bool going = true;
+	for (double next = 0; going;) {
+		if (now() >= next) {
+			refresh_all(&t);
+			next = now() + 1;
+		}
+		draw(&t);
+		double left = next - now();
+		timeout(left > 0 ? (int)(left * 1000) + 1 : 0);
+		int k = getch();
+		if (k != ERR)
+			going = key(&t, k);
+	}
+	endwin();
+	json_decref(t.status);
+	json_decref(t.clients);
+	json_decref(t.rooms);
+	json_decref(t.before);
+	return EXIT_DONE;
+}
