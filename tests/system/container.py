@@ -435,4 +435,76 @@ def security_score():
     check(score <= 1.0, out)
 
 
+def build_package(c):
+    """dpkg-buildpackage on a copy of the sources; lintian has nothing to say of what comes out."""
+    where = os.path.join(c.dir, "package")
+    source = os.path.join(where, "chatd")
+    shutil.copytree(os.path.abspath(SOURCE), source, symlinks=True,
+                    ignore=shutil.ignore_patterns("build*", ".git", "autom4te.cache", "__pycache__"))
+    # The aux files are no build directory.
+    p = subprocess.run(["dpkg-buildpackage", "-us", "-uc", "-b"], cwd=source, capture_output=True, text=True, timeout=600,
+                       env={k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "CMOCKA"))})
+    check(p.returncode == 0, p.stdout[-3000:], p.stderr[-2000:])
+    changes = glob.glob(where + "/chatd_*.changes")[0]
+    p = subprocess.run(["lintian", "--fail-on", "error,warning", changes], capture_output=True, text=True, timeout=300)
+    check(p.returncode == 0 and not p.stdout.strip(), p.stdout, p.stderr)
+    return [f for f in glob.glob(where + "/chatd_*.deb") if "dbgsym" not in f][0]
+
+
+def higher_version(c, deb):
+    """The same package as a later version."""
+    tree = os.path.join(c.dir, "higher")
+    c.run_on_host("dpkg-deb", "-R", deb, tree)
+    path = tree + "/DEBIAN/control"
+    with open(path) as f:
+        text = f.read()
+    with open(path, "w") as f:
+        f.write(re.sub(r"^Version: .*$", "Version: 99.0", text, flags=re.M))
+    c.run_on_host("dpkg-deb", "--root-owner-group", "-b", tree, os.path.join(c.dir, "higher.deb"))
+    shutil.rmtree(tree)
+    return os.path.join(c.dir, "higher.deb")
+
+
+@test
+def debian_package():
+    """Builds, installs, talks, upgrades with somebody connected, removes and purges."""
+    need("dpkg-buildpackage", "dh", "lintian", "dpkg-deb")
+    c = container()
+    deb = build_package(c)
+    for name, path in (("one", deb), ("two", higher_version(c, deb))):
+        shutil.copy(path, c.root + "/root/%s.deb" % name)
+    # Containers are often told not to start services.
+    c.sh("rm -f /usr/sbin/policy-rc.d /etc/chatd.conf")
+    c.run("dpkg", "-i", "/root/one.deb", timeout=120)
+    equal(c.show("ActiveState"), "active")
+    check("/usr/sbin/chatd" in c.show("ExecStart"))
+    equal(c.sh("stat -c '%A %U %G' /etc/chatd").strip(), "drwxr-x--- root chatd")
+    equal(c.run("dpkg-query", "-W", "-f", "${Conffiles}", "chatd").split()[0], "/etc/chatd.conf")
+    c.sh("echo '# mine' >>/etc/chatd.conf")
+    person = c.popen("timeout", "120", "nc", "127.0.0.1", "5050", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        check(b"Welcome, guest1" in person.stdout.readline())
+        person.stdin.write(b"before\n")
+        person.stdin.flush()
+        equal(person.stdout.readline(), b"guest1: before\n")
+        c.run("dpkg", "-i", "/root/two.deb", timeout=120)
+        wait_for(lambda: c.try_run("chatctl", "status")[0] == 0)
+        takeover = json.loads(c.run("chatctl", "--json", "status"))["takeover"]
+        equal((takeover["count"], takeover["clients"], takeover["closed"]), (1, 1, 0))
+        check("# mine" in c.sh("cat /etc/chatd.conf"))
+        person.stdin.write(b"after\n")
+        person.stdin.flush()
+        equal(person.stdout.readline(), b"guest1: after\n")
+        c.run("dpkg", "-r", "chatd", timeout=120)
+        person.stdin.close()
+        equal(person.stdout.read(), b"* chatd is going down\n")
+    finally:
+        person.kill()
+        person.wait()
+    equal(c.try_run("systemctl", "is-active", "chatd")[1].strip(), "inactive")
+    c.sh("test -e /etc/chatd.conf")
+    c.run("dpkg", "-P", "chatd", timeout=120)
+    c.sh("test ! -e /etc/chatd.conf -a ! -e /usr/sbin/chatd")
+
+
 main()
