@@ -62,7 +62,9 @@ _Static_assert(sizeof(struct client_state) == 88, "without holes, for the seal")
 struct client_datagram {
 	/* union address: a datagram client's; a connection's real one, if a proxy told it, else 0 */
 	uint8_t address[32];
-	_Atomic uint64_t sent_seq; /* the next message to be sent to it; stored after the sending */
+	/* The next message to be sent to it, stored after the sending; a connection's cookie once more, under
+	 * the seal. */
+	_Atomic uint64_t sent_seq;
 	_Atomic int64_t active_us; /* CLOCK_MONOTONIC of its last datagram */
 };
 
@@ -162,6 +164,10 @@ static inline uint64_t client_seal_of(const struct client *c, const struct clien
 		memcpy(&word, c->datagram.address + i, sizeof(word));
 		h = (h ^ word) * 0xc4ceb9fe1a85ec53ULL;
 	}
+	/* Or another one's socket could be taken for this client's. */
+	if (c->kind == CLIENT_CONNECTION)
+		h = (h ^ atomic_load_explicit(&c->datagram.sent_seq, memory_order_relaxed)) *
+		    0xff51afd7ed558ccdULL;
 	return h;
 }
 

@@ -82,8 +82,8 @@ const char *recovery_check(struct clients *clients, struct rooms *rooms, const s
 	if (!origin || !handler_find(origin->type, origin->mode))
 		return "it came from an unknown listener";
 	if (atomic_load(&c->live) > 1 || st->seal != client_seal_of(c, st) || c->kind != CLIENT_CONNECTION ||
-	    st->flags & ~CLIENT_FLAGS || st->nick_len > TEXT_NICK_MAX ||
-	    (st->nick_len > 0 && !text_nick_valid(st->nick, st->nick_len)))
+	    atomic_load(&c->cookie) != atomic_load(&c->datagram.sent_seq) || st->flags & ~CLIENT_FLAGS ||
+	    st->nick_len > TEXT_NICK_MAX || (st->nick_len > 0 && !text_nick_valid(st->nick, st->nick_len)))
 		return "its entry is damaged";
 	if (st->room != ROOM_NONE) {
 		room = st->room == ROOM_PRIVATE ? NULL : rooms_at(rooms, st->room);

@@ -96,11 +96,13 @@ static struct worker *least_loaded(struct shared *shared)
 }
 
 /* The entry in the table. Whatever the kernel counts as received before the first byte is accounted for. */
-static void fill_entry(const struct listener *l, struct client *client, const struct prelude_result *p)
+static void fill_entry(const struct listener *l, struct client *client, const struct prelude_result *p,
+		       uint64_t cookie)
 {
 	client->connected_us = (uint64_t)clock_us(CLOCK_REALTIME);
 	client->origin = (uint16_t)l->origin;
 	client->kind = CLIENT_CONNECTION;
+	atomic_store_explicit(&client->datagram.sent_seq, cookie, memory_order_relaxed);
 	if (p->proxied)
 		memcpy(client->datagram.address, &p->address, sizeof(p->address));
 	client->st[0].room = ROOM_NONE;
@@ -128,7 +130,7 @@ static void begin(struct listener *l, const struct prelude_result *p)
 		turn_away(l, p, "the server is full");
 		return;
 	}
-	fill_entry(l, client, p);
+	fill_entry(l, client, p, cookie);
 	FAULT("accept-entry");
 	/* The entry comes before the socket's copy, so that a socket without an entry is nobody's. */
 	atomic_store_explicit(&client->cookie, cookie, memory_order_release);

@@ -184,6 +184,7 @@ int harness_connect(struct harness *h, const char *type, const char *mode, const
 	c->origin = (uint16_t)clients_intern(h->shared.clients, &origin);
 	c->st[0].room = ROOM_NONE;
 	c->st[0].private_seq = logring_count(rooms_private(h->shared.rooms)->log);
+	atomic_store(&c->datagram.sent_seq, cookie);
 	client_seal(c, &c->st[0]);
 	atomic_store(&c->cookie, cookie);
 	const struct connection_start start = {fd, a, c, handler_find(type, mode), true, NULL};
