@@ -435,6 +435,41 @@ def security_score():
     check(score <= 1.0, out)
 
 
+@test
+def everything_works_in_the_sandbox():
+    """TLS with a key that only chatd may read, logins, bans, metrics, the directory of the state; through a restart."""
+    c = container()
+    c.sh("""set -e
+        mkdir -p /etc/chatd; chown root:chatd /etc/chatd; chmod 750 /etc/chatd; cd /etc/chatd
+        openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout key.pem -out cert.pem \\
+            -subj /CN=x -addext subjectAltName=IP:127.0.0.1 2>/dev/null
+        chown root:chatd *.pem; chmod 640 key.pem
+        rm -f passwords; echo 'wonder land' | chatctl passwd /etc/chatd/passwords alice
+        test "$(stat -c '%a %G' passwords)" = '640 chatd'""")
+    c.write_config("""
+      rooms = ( { name = "lobby"; }, { name = "board"; members = ( "alice" ); } );
+      listeners = (
+        { name = "chat"; type = "tcp"; mode = "chat"; listen = "[::]:5050"; },
+        { name = "tls"; type = "tcp"; mode = "chat"; listen = "[::]:5052"; room = "board"; auth = "password";
+          password_file = "/etc/chatd/passwords"; tls_certificate = "/etc/chatd/cert.pem"; tls_key = "/etc/chatd/key.pem"; } );
+      metrics: { listen = "127.0.0.1:9150"; };""")
+    c.systemctl("start", "chatd")
+    alice = ("(sleep 0.5; echo '/login alice wonder land'; sleep 0.7; echo hello; sleep 0.3; echo quit) | "
+             "timeout 20 chatctl join --ca /etc/chatd/cert.pem tls://127.0.0.1:5052")
+    out = c.sh(alice)
+    check("* You are in board" in out and "alice: hello\n" in out, out)
+    equal(c.run("chatctl", "ban", "192.0.2.0/24").strip(), "192.0.2.0/24 is banned; 0 removed")
+    equal(c.sh("stat -c '%a %U' /var/lib/chatd").strip(), "700 chatd")
+    c.systemctl("restart", "chatd")
+    c.systemctl("reload", "chatd")
+    check("192.0.2.0/24" in c.run("chatctl", "list", "bans"))
+    check("alice: hello\n" in c.sh(alice))
+    equal(c.run("chatctl", "unban", "192.0.2.0/24"), "")
+    page = c.sh("printf 'GET /metrics HTTP/1.0\\r\\n\\r\\n' | timeout 10 nc 127.0.0.1 9150")
+    check("200 OK" in page and "chatd_logins_total 1\n" in page, page[:500])
+    equal(c.journal("-u", "chatd", "-p", "err", "-b", "--since", "-1min"), [])
+
+
 def build_package(c):
     """dpkg-buildpackage on a copy of the sources; lintian has nothing to say of what comes out."""
     where = os.path.join(c.dir, "package")
