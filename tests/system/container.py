@@ -470,6 +470,102 @@ def everything_works_in_the_sandbox():
     equal(c.journal("-u", "chatd", "-p", "err", "-b", "--since", "-1min"), [])
 
 
+def recipes():
+    """docs/RECIPES.md: the code blocks of each heading, by language."""
+    with open(os.path.join(os.path.abspath(SOURCE), "docs", "RECIPES.md")) as f:
+        text = f.read()
+    blocks = {}
+    for part in re.split(r"^#+ ", text, flags=re.M)[1:]:
+        title = part.split("\n", 1)[0]
+        blocks[title] = re.findall(r"^```(\w+)\n(.*?)^```$", part, re.M | re.S)
+    return blocks
+
+
+@test
+def the_recipes_work():
+    need("haproxy", "stunnel4")
+    c = container()
+    r = recipes()
+    done = set()
+
+    def block(title, n=0):
+        done.add(title)
+        return r[title][n][1]
+
+    c.write_config(block("Recipes"))
+    c.systemctl("start", "chatd")
+    running = []
+
+    def background(*command):
+        p = subprocess.Popen(["nsenter", "-t", str(c.pid), "-a", "--", "timeout", "60", *command], stdin=subprocess.DEVNULL,
+                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        running.append(p)
+        return p
+
+    def hear(room, text):
+        wait_for(lambda: text in c.run("chatctl", "tail", "-n", "50", room), 20, text)
+
+    try:
+        background("sh", "-c", block("A machine's log in a room"))
+        for i in range(50):  # until journalctl follows
+            c.sh("logger -t backup 'the disk is %d %% full'" % i)
+            if "journal: the disk is" in c.run("chatctl", "tail", "ops"):
+                break
+            time.sleep(0.2)
+        hear("ops", "journal: the disk is")
+
+        c.sh(block("An alert from cron"))
+        hear("ops", "cron: backup failed on ")
+
+        background("/usr/bin/python3", "-c", block("Alerts from Prometheus"))
+        alert = json.dumps({"alerts": [{"status": "firing", "labels": {"alertname": "x"}, "annotations": {"summary": "all is lost"}}]})
+        wait_for(lambda: c.try_run("sh", "-c", "printf 'POST / HTTP/1.0\\r\\nContent-Length: %d\\r\\n\\r\\n%%s' '%s' | "
+                                   "timeout 5 nc 127.0.0.1 9099 | grep -q 204" % (len(alert), alert))[0] == 0)
+        hear("ops", "prometheus: firing: all is lost")
+
+        c.run("bash", "-c", block("A sensor over UDP, from a shell"))
+        hear("sensors", "porch: ")
+
+        worker = background("/usr/bin/python3", "-c", block("A ZeroMQ worker farm"))
+        c.run("/usr/bin/python3", "-c", block("A ZeroMQ worker farm", 1))
+        equal([worker.stdout.readline() for _ in range(100)], [b"done: task %d\n" % i for i in range(100)])
+
+        background("sh", "-c", block("One room's messages in another"))
+        for i in range(50):  # until it follows
+            c.run("chatctl", "send", "ops", "to all %d" % i)
+            if "ops: admin: to all" in c.run("chatctl", "tail", "lobby"):
+                break
+            time.sleep(0.2)
+        hear("lobby", "ops: admin: to all")
+
+        with open(c.root + "/root/haproxy.cfg", "w") as f:
+            f.write(block("Behind haproxy"))
+        background("haproxy", "-f", "/root/haproxy.cfg")
+        c.sh("mkdir -p /etc/chatd; openssl req -x509 -newkey rsa:2048 -nodes -keyout /etc/chatd/k -out /etc/chatd/c -subj /CN=x "
+             "2>/dev/null; cat /etc/chatd/k /etc/chatd/c >/etc/chatd/stunnel.pem")
+        with open(c.root + "/root/stunnel.conf", "w") as f:
+            f.write(block("Behind stunnel"))
+        background("stunnel4", "/root/stunnel.conf")
+        for connect in ("nc 127.0.0.1 6050", "openssl s_client -quiet -connect 127.0.0.1:6052"):
+            person = "(sleep 0.3; echo /who; sleep 0.7; echo quit) | timeout 10 %s 2>/dev/null" % connect
+            wait_for(lambda: "Welcome" in c.sh(person + " || true"), 20, connect)
+        # The address is the client's, not the proxy's.
+        background("sh", "-c", "sleep 20 | nc -s 127.0.0.9 127.0.0.1 6050")
+        wait_for(lambda: "127.0.0.9:" in c.run("chatctl", "list", "clients"), 20, "the real address")
+
+        display = background("sh", "-c", block("A read-only display"))
+        wait_for(lambda: "display" in c.run("chatctl", "list", "clients"), 20, "the display")
+        c.run("chatctl", "send", "board", "lunch is ready")
+        display.stdout.readline()
+        equal(display.stdout.readline(), b"admin: lunch is ready\n")
+        equal(done, set(r))
+    finally:
+        for p in running:
+            p.terminate()
+            p.wait()
+            p.stdout.close()
+
+
 def build_package(c):
     """dpkg-buildpackage on a copy of the sources; lintian has nothing to say of what comes out."""
     where = os.path.join(c.dir, "package")
