@@ -38,6 +38,7 @@ int command_unban(const struct options *o, int argc, char **argv);
 int command_passwd(const struct options *o, int argc, char **argv);
 int command_join(const struct options *o, int argc, char **argv);
 int command_top(const struct options *o, int argc, char **argv);
+int command_watch(const struct options *o, int argc, char **argv);
 int command_metrics(const struct options *o, int argc, char **argv);
 
 /* One line on stderr; returns the status. */

@@ -29,6 +29,7 @@ static const struct command commands[] = {
     {"restart", "", "run the program on disk, keeping everybody connected", command_restart},
     {"check", "[FILE]", "check a configuration file", command_check},
     {"keys", "", "make a pair of CURVE keys for ZeroMQ", command_keys},
+    {"watch", "", "events as they happen: who comes, goes, is kicked or too slow", command_watch},
     {"top", "", "a live view of clients and rooms", command_top},
     {"metrics", "", "counters for Prometheus", command_metrics},
 };

@@ -189,3 +189,56 @@ int command_tail(const struct options *o, int argc, char **argv)
 	}
 	return r < 0 ? explain(r, error) : EXIT_DONE;
 }
+
+/* Prints events until the connection ends; as client_receive() returns. */
+static int watch_events(const struct options *o, struct client *c, char **ret_error)
+{
+	json_t *reply, *e;
+	size_t i;
+	int r = client_send(c, "Watch", NULL, true);
+
+	while (r >= 0 && (r = client_receive(c, &reply, ret_error)) >= 0) {
+		json_int_t missed = json_integer_value(json_object_get(reply, "missed"));
+		if (missed > 0)
+			fprintf(stderr, "chatctl: %" JSON_INTEGER_FORMAT " events missed\n", missed);
+		json_array_foreach(json_object_get(reply, "events"), i, e)
+		{
+			time_t at = (time_t)json_number_value(json_object_get(e, "time"));
+			char text[16];
+			struct tm tm;
+			strftime(text, sizeof(text), "%T", localtime_r(&at, &tm));
+			if (o->json)
+				print_json(e);
+			else
+				printf("%s  %-9s  %s\n", text, json_string_value(json_object_get(e, "kind")),
+				       json_string_value(json_object_get(e, "text")));
+		}
+		fflush(stdout);
+		json_decref(reply);
+	}
+	return r;
+}
+
+int command_watch(const struct options *o, int argc, char **argv)
+{
+	_cleanup_free_ char *error = NULL;
+	struct client *c;
+
+	if (argc > 1)
+		return usage(argv[0]);
+	int status = reach(o, &c);
+	if (status != EXIT_DONE)
+		return status;
+	int r = watch_events(o, c, &error);
+	client_close(c);
+	for (unsigned i = 0; r == -ECONNRESET && i < RETRIES; i++) {
+		nanosleep(&(struct timespec){.tv_nsec = RETRY_NS}, NULL);
+		if (client_open(o->socket, &c) < 0)
+			continue;
+		fputs("chatctl: chatd has restarted; what happened meanwhile is not shown\n", stderr);
+		r = watch_events(o, c, &error);
+		client_close(c);
+		i = 0;
+	}
+	return explain(r, error);
+}

@@ -487,6 +487,10 @@ static void lapped(struct connection *c, const struct logring_view *v)
 	count(worker_counters(c->w), COUNT_MESSAGES_SKIPPED, skipped);
 	connection_commit(c, NULL);
 	c->skipped = true;
+	log_event(LOG_DEBUG,
+		  &(struct log_fields){EVENT_SKIPPED, c->client->id, c->room->name, connection_listener(c)},
+		  "client %" PRIu64 " reads too slowly and misses %" PRIu64 " messages in %s", c->client->id,
+		  skipped, c->room->name);
 }
 
 /* After a send from the log; n as in struct send_op. Holds the pin. */

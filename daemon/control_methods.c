@@ -494,6 +494,66 @@ static void method_tail(struct control_client *c, const json_t *parameters, bool
 	control_stream(c, &ops, t);
 }
 
+/* --- Watch --- */
+
+struct watch {
+	uint64_t next;
+	bool replied;
+};
+
+static void watch_forget(struct control_client *c, void *data)
+{
+	(void)c;
+	log_unwatch();
+	free(data);
+}
+
+static void watch_follow(struct control_client *c, void *data)
+{
+	struct watch *w = data;
+	struct log_entry e;
+	uint64_t missed, all_missed = 0;
+
+	while (!control_is_full(c)) {
+		json_t *array = json_array();
+		unsigned n = 0;
+		for (; n < 100 && log_watch_next(&w->next, &e, &missed); n++, all_missed += missed) {
+			json_t *o = json_pack("{s:f,s:s,s:s}", "time", seconds(e.time_us), "kind", e.kind,
+					      "text", e.text);
+			if (e.client)
+				json_object_set_new(o, "client", json_integer((json_int_t)e.client));
+			if (e.room[0])
+				json_object_set_new(o, "room", json_string(e.room));
+			if (e.listener[0])
+				json_object_set_new(o, "listener", json_string(e.listener));
+			json_array_append_new(array, o);
+		}
+		if (n == 0 && w->replied) {
+			json_decref(array);
+			return;
+		}
+		w->replied = true;
+		control_reply(c, json_pack("{s:o,s:I}", "events", array, "missed", (json_int_t)all_missed),
+			      true);
+		all_missed = 0;
+	}
+}
+
+static void method_watch(struct control_client *c, const json_t *parameters, bool more)
+{
+	static const struct control_stream ops = {watch_follow, watch_forget};
+	struct watch *w = more ? calloc(1, sizeof(*w)) : NULL;
+
+	(void)parameters;
+	if (!w) {
+		control_refuse(c, more ? "out of memory"
+				       : "Watch has many replies, so the call must say \"more\"");
+		return;
+	}
+	w->next = log_watch();
+	control_stream(c, &ops, w);
+}
+
 /* --- Kick --- */
 
 struct kick {
@@ -736,17 +796,10 @@ static void method_metrics(struct control_client *c, const json_t *parameters, b
 }
 
 const struct control_method control_methods[] = {
-    {"Status", method_status},
-    {"List", method_list},
-    {"Send", method_send},
-    {"Tail", method_tail},
-    {"Kick", method_kick},
-    {"Reload", method_reload},
-    {"Restart", method_restart},
-    {"Metrics", method_metrics},
-    {"Ban", method_ban},
-    {"Unban", method_unban},
-    {NULL, NULL},
+    {"Status", method_status},	 {"List", method_list},	      {"Send", method_send},
+    {"Tail", method_tail},	 {"Kick", method_kick},	      {"Reload", method_reload},
+    {"Restart", method_restart}, {"Metrics", method_metrics}, {"Ban", method_ban},
+    {"Watch", method_watch},	 {"Unban", method_unban},     {NULL, NULL},
 };
 
 const char control_interface[] =
@@ -782,6 +835,9 @@ const char control_interface[] =
     "method Tail(room: string, lines: ?int, from: ?int, follow: ?bool) -> (messages: []Message, skipped: "
     "int, "
     "next: int)\n"
+    "type Event (time: float, kind: string, text: string, client: ?int, room: ?string, listener: ?string)\n"
+    "# Call it with more. missed: events that came faster than they were read.\n"
+    "method Watch() -> (events: []Event, missed: int)\n"
     "method Kick(id: int, reason: ?string) -> ()\n"
     "# An address or ADDRESS/BITS, for some time or for ever. saved: whether it is kept on disk; if not, "
     "reason.\n"

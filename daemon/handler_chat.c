@@ -92,6 +92,10 @@ static void enter(struct connection *c, struct client_state *next, struct room *
 	connection_commit(c, room);
 	connection_set_room(c, room);
 	roster_move(shared_of(c)->roster, *connection_roster(c), room->index);
+	const struct client_state *st = connection_state(c);
+	log_event(LOG_DEBUG,
+		  &(struct log_fields){EVENT_JOINED, connection_id(c), room->name, connection_listener(c)},
+		  "%.*s joined %s", st->nick_len, st->nick, room->name);
 }
 
 /* Leaves the room, with what it said before in the outbox. False if that doesn't fit yet and must not be
@@ -113,10 +117,15 @@ static bool leave(struct connection *c, bool must_settle)
 		room_put_notice(room, connection_id(c), "%.*s left %s", next->nick_len, next->nick,
 				room->name);
 	next->room = ROOM_NONE;
+	char name[TEXT_ROOM_MAX + 1];
+	memcpy(name, room->name, sizeof(name)); /* which may close when nobody is there any more */
+	const struct client_state *st = connection_state(c);
 	FAULT("leave");
 	connection_commit(c, room);
 	connection_set_room(c, NULL);
 	roster_move(shared_of(c)->roster, *connection_roster(c), ROOM_NONE);
+	log_event(LOG_DEBUG, &(struct log_fields){EVENT_LEFT, connection_id(c), name, connection_listener(c)},
+		  "%.*s left %s", st->nick_len, st->nick, name);
 	return true;
 }
 
@@ -243,6 +252,10 @@ static void rename_to(struct connection *c, struct roster_entry *entry, const ch
 	next->nick_len = (uint8_t)len;
 	memset(next->nick, 0, sizeof(next->nick));
 	memcpy(next->nick, nick, len);
+	log_event(LOG_DEBUG,
+		  &(struct log_fields){EVENT_RENAMED, connection_id(c), room ? room->name : NULL,
+				       connection_listener(c)},
+		  "%.*s is now %.*s", old_len, old, (int)len, nick);
 	FAULT("nick");
 	connection_commit(c, told ? room : NULL);
 	roster_release(shared_of(c)->roster, *connection_roster(c));

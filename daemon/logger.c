@@ -6,11 +6,13 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -106,6 +108,111 @@ static void log_text(int level, const struct log_fields *fields, const char *raw
 	}
 }
 
+/* --- for those who watch --- */
+
+#define ENTRIES 1024
+
+static struct {
+	pthread_mutex_t lock;
+	atomic_uint watchers; /* nobody: nothing is kept */
+	int fd;
+	uint64_t next;
+	struct log_entry ring[ENTRIES];
+} watch = {.lock = PTHREAD_MUTEX_INITIALIZER, .fd = -1};
+
+static const char *kind_of(const char *message_id)
+{
+	static const struct {
+		const char *id, *kind;
+	} kinds[] = {
+	    {EVENT_CLIENT_OPENED, "connected"},
+	    {EVENT_CLIENT_CLOSED, "closed"},
+	    {EVENT_CLIENT_KICKED, "kicked"},
+	    {EVENT_CLIENT_REFUSED, "refused"},
+	    {EVENT_CLIENT_SLOWED, "slowed"},
+	    {EVENT_JOINED, "joined"},
+	    {EVENT_LEFT, "left"},
+	    {EVENT_RENAMED, "renamed"},
+	    {EVENT_SKIPPED, "skipped"},
+	    {EVENT_LOGIN, "login"},
+	    {EVENT_BAN, "ban"},
+	    {EVENT_RELOADED, "reloaded"},
+	    {EVENT_LISTENER, "listener"},
+	    {EVENT_WORKER, "worker"},
+	    {EVENT_TAKEOVER, "takeover"},
+	    {EVENT_STARTED, "started"},
+	    {EVENT_STOPPED, "stopping"},
+	    {EVENT_CONFIG_ERROR, "error"},
+	    {EVENT_STATE_REFUSED, "error"},
+	};
+
+	for (size_t i = 0; message_id && i < sizeof(kinds) / sizeof(*kinds); i++)
+		if (strcmp(kinds[i].id, message_id) == 0)
+			return kinds[i].kind;
+	return NULL;
+}
+
+static bool is_watched(const struct log_fields *fields)
+{
+	return atomic_load_explicit(&watch.watchers, memory_order_relaxed) > 0 && fields &&
+	       kind_of(fields->message_id);
+}
+
+static void keep(const struct log_fields *fields, const char *raw, size_t n)
+{
+	uint64_t one = 1;
+
+	pthread_mutex_lock(&watch.lock);
+	struct log_entry *e = &watch.ring[watch.next++ % ENTRIES];
+	*e = (struct log_entry){.time_us = clock_us(CLOCK_REALTIME),
+				.kind = kind_of(fields->message_id),
+				.client = fields->client};
+	snprintf(e->room, sizeof(e->room), "%s", fields->room ? fields->room : "");
+	snprintf(e->listener, sizeof(e->listener), "%s", fields->listener ? fields->listener : "");
+	text_escape(e->text, sizeof(e->text), raw, n);
+	pthread_mutex_unlock(&watch.lock);
+	if (watch.fd >= 0 && write(watch.fd, &one, sizeof(one)) < 0)
+		(void)0; /* it is readable already */
+}
+
+int log_watch_fd(void)
+{
+	if (watch.fd < 0)
+		watch.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	return watch.fd < 0 ? -errno : watch.fd;
+}
+
+uint64_t log_watch(void)
+{
+	atomic_fetch_add(&watch.watchers, 1);
+	pthread_mutex_lock(&watch.lock);
+	uint64_t next = watch.next;
+	pthread_mutex_unlock(&watch.lock);
+	return next;
+}
+
+void log_unwatch(void)
+{
+	atomic_fetch_sub(&watch.watchers, 1);
+}
+
+bool log_watch_next(uint64_t *number, struct log_entry *ret, uint64_t *ret_missed)
+{
+	*ret_missed = 0;
+	pthread_mutex_lock(&watch.lock);
+	if (watch.next > ENTRIES && *number < watch.next - ENTRIES) {
+		*ret_missed = watch.next - ENTRIES - *number;
+		*number = watch.next - ENTRIES;
+	}
+	bool there = *number < watch.next;
+	if (there)
+		*ret = watch.ring[(*number)++ % ENTRIES];
+	pthread_mutex_unlock(&watch.lock);
+	return there;
+}
+
+/* --- what all call --- */
+
 static bool is_logged(int level)
 {
 	return level <= atomic_load_explicit(&max_level, memory_order_relaxed);
@@ -117,13 +224,17 @@ void log_event(int level, const struct log_fields *fields, const char *format, .
 	int saved = errno;
 	va_list ap;
 
-	if (!is_logged(level))
+	bool watched = is_watched(fields);
+	if (!is_logged(level) && !watched)
 		return;
 	va_start(ap, format);
 	int n = vsnprintf(raw, sizeof(raw), format, ap);
 	va_end(ap);
-	if (n >= 0)
-		log_text(level, fields, raw, (size_t)n < sizeof(raw) ? (size_t)n : sizeof(raw) - 1);
+	size_t len = n < 0 ? 0 : (size_t)n < sizeof(raw) ? (size_t)n : sizeof(raw) - 1;
+	if (watched)
+		keep(fields, raw, len);
+	if (is_logged(level))
+		log_text(level, fields, raw, len);
 	errno = saved;
 }
 

@@ -7,6 +7,7 @@
 #ifndef DAEMON_LOGGER_H
 #define DAEMON_LOGGER_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <syslog.h>
 
@@ -27,6 +28,10 @@
 #define EVENT_LOGIN "5f2d9a3b6c1e4d1c9b1f0a7d3c5e8f0e"
 #define EVENT_BAN "5f2d9a3b6c1e4d1c9b1f0a7d3c5e8f0f"
 #define EVENT_CLIENT_SLOWED "5f2d9a3b6c1e4d1c9b1f0a7d3c5e8f10"
+#define EVENT_JOINED "5f2d9a3b6c1e4d1c9b1f0a7d3c5e8f11"
+#define EVENT_LEFT "5f2d9a3b6c1e4d1c9b1f0a7d3c5e8f12"
+#define EVENT_RENAMED "5f2d9a3b6c1e4d1c9b1f0a7d3c5e8f13"
+#define EVENT_SKIPPED "5f2d9a3b6c1e4d1c9b1f0a7d3c5e8f14"
 
 /* All fields may be left 0. */
 struct log_fields {
@@ -69,5 +74,25 @@ void log_limited(enum log_topic topic, int level, const struct log_fields *field
 #define log_notice(...) log_event(LOG_NOTICE, NULL, __VA_ARGS__)
 #define log_info(...) log_event(LOG_INFO, NULL, __VA_ARGS__)
 #define log_debug(...) log_event(LOG_DEBUG, NULL, __VA_ARGS__)
+
+/* --- for `chatctl watch`: events as they happen, whatever log_level is --- */
+
+struct log_entry {
+	int64_t time_us;  /* CLOCK_REALTIME */
+	const char *kind; /* "joined", "kicked", ... */
+	uint64_t client;  /* 0: none */
+	char room[65], listener[64];
+	char text[256];
+};
+
+/* An eventfd that becomes readable when something has happened while somebody watches; made once, by the main
+ * thread. Returns it, or -errno. */
+int log_watch_fd(void);
+/* Somebody begins to watch, and ends. log_watch() returns the number of the entry that comes next. */
+uint64_t log_watch(void);
+void log_unwatch(void);
+/* The entry of a number, which is moved on; *ret_missed is how many were overwritten before. False: none yet.
+ */
+bool log_watch_next(uint64_t *number, struct log_entry *ret, uint64_t *ret_missed);
 
 #endif

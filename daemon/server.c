@@ -543,6 +543,20 @@ static int on_news(sd_event_source *source, int fd, uint32_t events, void *arg)
 	return 0;
 }
 
+static int on_log(sd_event_source *source, int fd, uint32_t events, void *arg)
+{
+	const struct server *s = arg;
+	uint64_t n;
+
+	(void)source;
+	(void)events;
+	if (read(fd, &n, sizeof(n)) < 0)
+		return 0;
+	if (s->control)
+		control_news(s->control);
+	return 0;
+}
+
 static bool count_room(struct room *r, void *arg)
 {
 	(void)r;
@@ -665,6 +679,9 @@ static int add_events(struct server *s)
 	if (r >= 0)
 		r = sd_event_add_io(s->event, NULL, wakeup_fd(s->shared.slots[server_slot(s)]), EPOLLIN,
 				    on_news, s);
+	int log_fd = log_watch_fd();
+	if (r >= 0)
+		r = log_fd < 0 ? log_fd : sd_event_add_io(s->event, NULL, log_fd, EPOLLIN, on_log, s);
 	if (r >= 0)
 		r = add_timer(s, SECOND_US, on_second, NULL);
 	if (r >= 0)

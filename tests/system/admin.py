@@ -165,6 +165,67 @@ def metrics():
     equal(d.metric("clients"), 1)
 
 
+@test
+def watching():
+    d = Daemon(store=True, rooms='{ name = "lobby"; log_size = "64K"; }')
+    with open(d.config) as f:
+        text = f.read()
+    with open(d.config, "w") as f:
+        f.write(text.replace('log_level = "debug"', 'log_level = "info"'))
+    equal(d.ctl("reload")[0], 0)
+    p = subprocess.Popen([CHATCTL, "-s", d.socket, "--json", "watch"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    seen = []
+
+    def read():
+        for line in p.stdout:
+            seen.append(json.loads(line))
+
+    t = threading.Thread(target=read, daemon=True)
+    t.start()
+
+    def happened(kind, **fields):
+        def found():
+            return [e for e in seen if e["kind"] == kind and all(e.get(k) == v for k, v in fields.items())]
+        wait_for(found, what="%s %s, not %s" % (kind, fields, seen[-5:]))
+        return found()[0]
+
+    # Until it watches.
+    wait_for(lambda: d.join().close() or seen, what="the first event")
+    a = d.join()
+    a.send("/nick alice\n/join ops\n")
+    a.expect("You are in ops")
+    happened("joined", room="ops", text="alice joined ops", listener="chat")
+    happened("left", room="lobby", text="alice left lobby")
+    check(" is now alice" in happened("renamed")["text"])
+    deaf = d.join(rcvbuf=2048)
+    deaf.send("/nick deaf\n")
+    happened("renamed", text=happened("renamed", client=happened("renamed")["client"])["text"])
+    loud = d.join(nick="loud")
+    for i in range(2500):
+        loud.send("%d %s\n" % (i, "x" * 4000))
+        if i % 8 == 7:
+            loud.expect("loud: %d " % i)
+    deaf.expect(" messages skipped\n")  # it reads again
+    happened("skipped", room="lobby")
+    ids = {c["nick"]: c["id"] for c in d.json("list", "clients")}
+    equal(d.ctl("kick", str(ids["alice"]))[0], 0)
+    happened("kicked", client=ids["alice"])
+    happened("closed", client=ids["alice"])
+    equal(d.ctl("ban", "192.0.2.1")[0], 0)
+    happened("ban")
+    check("joined ops" not in d.log(), "events are logged at level info")
+    # It goes on after a restart, and says so.
+    d.kill()
+    d.start()
+    wait_for(lambda: d.join().close() or any(e["kind"] == "connected" and e["time"] > time.time() - 5 for e in seen[-3:]))
+    p.terminate()
+    check(b"chatd has restarted" in p.stderr.read())
+    p.wait()
+    t.join(10)
+    p.stdout.close()
+    p.stderr.close()
+
+
 def get(port, path, method="GET"):
     with socket.create_connection(("127.0.0.1", port), timeout=10) as s:
         s.sendall(("%s %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n" % (method, path)).encode())
