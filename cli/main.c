@@ -4,12 +4,15 @@
 #include "cli/command.h"
 #include "common/cleanup.h"
 
+#include <curses.h>
 #include <getopt.h>
 #include <libconfig.h>
 #include <locale.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+
+#include <readline/readline.h>
 
 #define DEFAULT_SOCKET "/run/chatd/control.sock"
 
@@ -282,7 +285,8 @@ int main(int argc, char **argv)
 			print_help();
 			return EXIT_DONE;
 		case 'V':
-			puts("chatctl " PACKAGE_VERSION);
+			printf("chatctl %s\nconfiguration " SYSCONFDIR "/chatd.conf; readline %s, %s\n",
+			       PACKAGE_VERSION, rl_library_version, curses_version());
 			return EXIT_DONE;
 		default:
 			return EXIT_USAGE;

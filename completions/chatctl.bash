@@ -22,6 +22,14 @@ _chatctl() {
 		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
 		return
 		;;
+	--ca)
+		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+		return
+		;;
+	--room)
+		mapfile -t COMPREPLY < <(compgen -W "$(chatctl "${socket[@]}" complete rooms 2>/dev/null)" -- "$cur")
+		return
+		;;
 	--as)
 		mapfile -t COMPREPLY < <(compgen -W "$(chatctl "${socket[@]}" complete nicks 2>/dev/null)" -- "$cur")
 		return
@@ -50,6 +58,7 @@ _chatctl_options() {
 	'') echo "--socket --config --json --help --version" ;;
 	send) echo "--as" ;;
 	tail) echo "-n -f -t --json" ;;
+	join) echo "--room --nick --ca" ;;
 	passwd) echo "-d" ;;
 	*) echo "--json" ;;
 	esac

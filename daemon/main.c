@@ -5,8 +5,12 @@
 #include "daemon/server.h"
 
 #include <getopt.h>
+#include <microhttpd.h>
+#include <openssl/crypto.h>
+#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <zmq.h>
 
 static const char help[] = "Usage: chatd [-c FILE]\n"
 			   "       chatd --check [FILE]\n"
@@ -16,7 +20,7 @@ static const char help[] = "Usage: chatd [-c FILE]\n"
 			   "  -c, --config FILE  the configuration (" SYSCONFDIR "/chatd.conf)\n"
 			   "      --check [FILE] check the configuration and exit: 0 good, 1 bad\n"
 			   "  -h, --help         show this help\n"
-			   "  -V, --version      show the version\n"
+			   "  -V, --version      show the version and what it was built with\n"
 			   "\n"
 			   "Signals: TERM ends, HUP reloads, USR2 restarts without dropping anyone.\n"
 			   "See chatd(8), chatd.conf(5), chatctl(1).\n";
@@ -27,7 +31,28 @@ static const char help[] = "Usage: chatd [-c FILE]\n"
 #define FAULTS ""
 #endif
 
+#if defined(__SANITIZE_ADDRESS__)
+#define SANITIZER ", AddressSanitizer"
+#elif defined(__SANITIZE_THREAD__)
+#define SANITIZER ", ThreadSanitizer"
+#else
+#define SANITIZER ""
+#endif
+
 enum { OPTION_CHECK = 256, OPTION_PROBE };
+
+static void print_version(void)
+{
+	int major, minor, patch;
+
+	zmq_version(&major, &minor, &patch);
+	printf("chatd %s (state layout %u%s%s)\n", PACKAGE_VERSION, clients_layout(), FAULTS, SANITIZER);
+	printf("configuration " SYSCONFDIR
+	       "/chatd.conf; io_uring, ZeroMQ %d.%d.%d, OpenSSL %s, libsodium %s, "
+	       "libmicrohttpd %s\n",
+	       major, minor, patch, OpenSSL_version(OPENSSL_VERSION_STRING), sodium_version_string(),
+	       MHD_get_version());
+}
 
 static int check(const char *path)
 {
@@ -66,7 +91,7 @@ int main(int argc, char **argv)
 			fputs(help, stdout);
 			return EXIT_SUCCESS;
 		case 'V':
-			printf("chatd %s (state layout %u%s)\n", PACKAGE_VERSION, clients_layout(), FAULTS);
+			print_version();
 			return EXIT_SUCCESS;
 		default:
 			fputs("Try chatd --help.\n", stderr);

@@ -566,6 +566,40 @@ def the_recipes_work():
             p.stdout.close()
 
 
+@test
+def the_commands_of_the_readme_work():
+    """Each chatctl line of it, as it stands there."""
+    c = container()
+    with open(os.path.join(os.path.abspath(SOURCE), "README.md")) as f:
+        lines = re.findall(r"^    (?:.*?  (?:or|for an hour): +)?(chatctl .*)$", f.read(), re.M)
+    commands = []
+    for l in lines:
+        # What follows two spaces is an explanation, which may name another command.
+        commands += [part.strip() for part in re.split(r" {2,}", l) if part.startswith("chatctl ")]
+        commands += re.findall(r"(?:or|for an hour): +((?:journalctl|chatctl) .*)$", l)
+    check(len(commands) >= 12, commands)
+    c.sh("mkdir -p /etc/chatd; cp /etc/chatd.conf /tmp/new.conf")
+    c.write_config(shared["config"].replace('{ name = "lobby";', '{ name = "ops"; }, { name = "lobby";', 1))
+    c.systemctl("start", "chatd")
+    c.sh("for i in $(seq 16); do echo quit | timeout 5 nc 127.0.0.1 5050 >/dev/null; done")
+    seventeen = c.popen("timeout", "60", "nc", "127.0.0.1", "5050", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        check(b"guest17" in seventeen.stdout.readline())
+        for command in sorted(set(commands), key=commands.index):
+            endless = " -f" in command or "watch" in command or command == "chatctl top"
+            if command == "chatctl top":
+                command = "script -qec 'timeout 2 chatctl top' /dev/null"
+            elif " join" in command:
+                command = "echo hello | " + command
+            elif " passwd " in command:
+                command = "echo secret | " + command
+            code, out, err = c.try_run("sh", "-c", ("timeout 3 " if endless and not command.startswith("script") else "") + command)
+            check(code == 0 or (endless and code in (124, 143)), command, "gave", code, out, err)
+    finally:
+        seventeen.kill()
+        seventeen.wait()
+
+
 def build_package(c):
     """dpkg-buildpackage on a copy of the sources; lintian has nothing to say of what comes out."""
     where = os.path.join(c.dir, "package")

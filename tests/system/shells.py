@@ -38,6 +38,7 @@ def expect_all(complete, d):
     equal(complete(s + "kick "), ["1", "2"])
     equal(complete(s + "unban "), ["192.0.2.1"])
     equal(complete(s + "ban 1"), ["127.0.0.1"])
+    equal(complete(s + "join --room o"), ["ops"])
     equal(complete("chatctl -s /nowhere tail "), [])
 
 
