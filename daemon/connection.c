@@ -263,6 +263,9 @@ static bool allow_by_the_minute(struct connection *c, int64_t *due, unsigned rat
 	if (limits_allow(due, rate, 60 * SECOND_US, worker_now(c->w)))
 		return true;
 	count(worker_counters(c->w), COUNT_CHANGES_REFUSED, 1);
+	log_limited(LOG_TOPIC_RATE, LOG_INFO,
+		    &(struct log_fields){EVENT_CLIENT_SLOWED, c->client->id, NULL, connection_listener(c)},
+		    "client %" PRIu64 " changes its nick or room too often", c->client->id);
 	return false;
 }
 
@@ -1092,6 +1095,10 @@ void connection_tick(struct connection *c)
 	}
 	if (idle > 0 && !c->pause && now - c->active > idle) {
 		count(worker_counters(c->w), COUNT_CLIENTS_IDLE, 1);
+		log_limited(
+		    LOG_TOPIC_TIMEOUT, LOG_INFO,
+		    &(struct log_fields){EVENT_CLIENT_CLOSED, c->client->id, NULL, connection_listener(c)},
+		    "client %" PRIu64 " was silent for too long", c->client->id);
 		connection_kick(c, "* You have been silent for too long.\n");
 		return;
 	}

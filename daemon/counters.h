@@ -31,6 +31,7 @@
 	X(NOT_ALLOWED, "not_allowed", "Times somebody came from an address that allow or deny keeps out")    \
 	X(LOGINS, "logins", "Successful logins")                                                             \
 	X(LOGINS_FAILED, "logins_failed", "Logins with a wrong name or password")                            \
+	X(ROOMS_FULL, "rooms_full", "Times a room was not made because of max_rooms")                        \
 	X(ROOM_REFUSED, "room_refused",                                                                      \
 	  "Times a room was not entered, or not spoken in, for want of a right")                             \
 	X(PROXY_FAILED, "proxy_failed", "Connections from proxies without a valid PROXY header")             \

@@ -353,6 +353,12 @@ static enum verdict command_join(struct connection *c, const char *args, size_t 
 	unsigned slot = worker_index(connection_worker(c));
 	int r = rooms_enter(shared->rooms, name, slot, &room);
 	if (r < 0) {
+		count(counters_of(c), COUNT_ROOMS_FULL, 1);
+		log_limited(LOG_TOPIC_ROOMS, LOG_NOTICE,
+			    &(struct log_fields){EVENT_CLIENT_REFUSED, connection_id(c), name,
+						 connection_listener(c)},
+			    "client %" PRIu64 " could not open room %s: %s", connection_id(c), name,
+			    strerror(-r));
 		reply(c, consumed, "* Room %s can't be opened: there are too many rooms.\n", name);
 		return HANDLER_MORE;
 	}

@@ -63,6 +63,7 @@ enum log_topic {
 	LOG_TOPIC_TLS,	   /* a failed handshake */
 	LOG_TOPIC_RATE,	   /* a client is slowed down */
 	LOG_TOPIC_TIMEOUT, /* no line in time */
+	LOG_TOPIC_ROOMS,   /* max_rooms */
 	LOG_TOPIC_CONTROL, /* the control socket */
 	LOG_TOPICS
 };

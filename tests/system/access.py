@@ -99,6 +99,22 @@ def names_and_rooms_are_not_changed_for_ever():
     b.send("".join("/join r%d\n" % i for i in range(9)))
     b.expect(re.compile(rb"(?s)You are in r4\.\n.*(\* Not so fast: you have changed rooms too often.*\n){4}"))
     equal(d.metric("changes_refused_total"), 8)
+    check("changes its nick or room too often" in d.log())
+
+
+@test
+def rooms_in_all():
+    d = Daemon(extra="limits: { max_rooms = 3; };")
+    keep = [d.join(room=r) for r in ("one", "two")]
+    c = d.join()
+    c.send("/join three\n")
+    c.expect("* Room three can't be opened: there are too many rooms.\n")
+    equal(d.metric("rooms_full_total"), 1)
+    check("could not open room three" in d.log())
+    keep.pop().close()  # an empty room makes way
+    wait_for(lambda: d.json("status")["clients"] == 2)
+    c.send("/join three\n")
+    c.expect("* You are in three.\n")
 
 
 @test
