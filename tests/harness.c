@@ -168,14 +168,19 @@ int harness_connect(struct harness *h, const char *type, const char *mode, const
 	snprintf(origin.mode, sizeof(origin.mode), "%s", mode);
 	snprintf(origin.room, sizeof(origin.room), "%s", room);
 	int ours = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	/* Others on this machine may have used all ports up for the moment. */
-	for (unsigned i = 0; connect(ours, &h->listen_address.sa, sizeof(h->listen_address.in)) < 0; i++) {
-		if (errno != EADDRNOTAVAIL || i == 600)
+	/* Others on this machine may have used all ports up for the moment; and libFuzzer has an alarm. */
+	for (unsigned i = 0;
+	     connect(ours, &h->listen_address.sa, sizeof(h->listen_address.in)) < 0 && errno != EISCONN;
+	     i++) {
+		if ((errno != EADDRNOTAVAIL && errno != EINTR && errno != EALREADY) || i == 600)
 			abort();
-		nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
+		nanosleep(&(struct timespec){.tv_nsec = errno == EADDRNOTAVAIL ? 100000000 : 1000000}, NULL);
 	}
 	setsockopt(ours, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
-	int fd = accept4(h->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	int fd;
+	do
+		fd = accept4(h->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	while (fd < 0 && errno == EINTR);
 	if (fd < 0 || fcntl(ours, F_SETFL, O_NONBLOCK) < 0 ||
 	    getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &len) < 0 ||
 	    limits_take(h->shared.limits, &a, 0, NULL) < 0)
