@@ -218,24 +218,36 @@ static bool is_logged(int level)
 	return level <= atomic_load_explicit(&max_level, memory_order_relaxed);
 }
 
-void log_event(int level, const struct log_fields *fields, const char *format, ...)
+/* To those who watch, and to the log if it is to be logged; missing: how many of the kind were not. */
+static void emit(int level, const struct log_fields *fields, bool logged, unsigned missing,
+		 const char *format, va_list ap)
 {
 	char raw[1024];
 	int saved = errno;
-	va_list ap;
-
 	bool watched = is_watched(fields);
-	if (!is_logged(level) && !watched)
+
+	if (!logged && !watched)
 		return;
-	va_start(ap, format);
 	int n = vsnprintf(raw, sizeof(raw), format, ap);
-	va_end(ap);
 	size_t len = n < 0 ? 0 : (size_t)n < sizeof(raw) ? (size_t)n : sizeof(raw) - 1;
 	if (watched)
 		keep(fields, raw, len);
-	if (is_logged(level))
+	if (logged && missing > 0) {
+		n = snprintf(raw + len, sizeof(raw) - len, " (and %u more of the kind before)", missing);
+		len = len + (size_t)n < sizeof(raw) ? len + (size_t)n : sizeof(raw) - 1;
+	}
+	if (logged)
 		log_text(level, fields, raw, len);
 	errno = saved;
+}
+
+void log_event(int level, const struct log_fields *fields, const char *format, ...)
+{
+	va_list ap;
+
+	va_start(ap, format);
+	emit(level, fields, is_logged(level), 0, format, ap);
+	va_end(ap);
 }
 
 void log_limited(enum log_topic topic, int level, const struct log_fields *fields, const char *format, ...)
@@ -244,26 +256,19 @@ void log_limited(enum log_topic topic, int level, const struct log_fields *field
 		_Atomic int64_t next_us;
 		atomic_uint missing;
 	} topics[LOG_TOPICS];
-	char raw[1024];
-	int saved = errno;
 	int64_t now = clock_us(CLOCK_MONOTONIC), next = atomic_load(&topics[topic].next_us);
+	bool logged = is_logged(level);
+	unsigned missing = 0;
 	va_list ap;
 
-	if (!is_logged(level))
-		return;
-	if (now < next ||
-	    !atomic_compare_exchange_strong(&topics[topic].next_us, &next, now + LOG_LIMIT_US)) {
+	if (logged && (now < next ||
+		       !atomic_compare_exchange_strong(&topics[topic].next_us, &next, now + LOG_LIMIT_US))) {
 		atomic_fetch_add(&topics[topic].missing, 1);
-		return;
+		logged = false;
+	} else if (logged) {
+		missing = atomic_exchange(&topics[topic].missing, 0);
 	}
 	va_start(ap, format);
-	int n = vsnprintf(raw, sizeof(raw), format, ap);
+	emit(level, fields, logged, missing, format, ap);
 	va_end(ap);
-	if (n < 0 || (size_t)n >= sizeof(raw))
-		n = n < 0 ? 0 : (int)sizeof(raw) - 1;
-	unsigned missing = atomic_exchange(&topics[topic].missing, 0);
-	if (missing > 0)
-		n += snprintf(raw + n, sizeof(raw) - (size_t)n, " (and %u more of the kind before)", missing);
-	log_text(level, fields, raw, (size_t)n < sizeof(raw) ? (size_t)n : sizeof(raw) - 1);
-	errno = saved;
 }

@@ -213,6 +213,12 @@ def watching():
     happened("closed", client=ids["alice"])
     equal(d.ctl("ban", "192.0.2.1")[0], 0)
     happened("ban")
+    # What is logged now and then only is shown each time.
+    equal(d.ctl("ban", "127.0.0.2")[0], 0)
+    for _ in range(3):
+        with socket.create_connection(("127.0.0.1", d.port), source_address=("127.0.0.2", 0)) as s:
+            s.recv(100)
+    wait_for(lambda: len([e for e in seen if e["kind"] == "refused"]) == 3, what="the refusals")
     check("joined ops" not in d.log(), "events are logged at level info")
     # It goes on after a restart, and says so.
     d.kill()
