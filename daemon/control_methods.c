@@ -34,24 +34,15 @@ static json_t *clean_string(const char *s, size_t len)
 	return buf ? json_stringn(buf, text_sanitise(buf, s, len)) : NULL;
 }
 
-static bool count_room(struct room *r, void *arg)
-{
-	(void)r;
-	++*(unsigned *)arg;
-	return true;
-}
-
 /* --- Status --- */
 
 static void method_status(struct control_client *c, const json_t *parameters, bool more)
 {
 	struct server *s = control_server(c);
 	struct shared *shared = server_shared(s);
-	unsigned rooms = 0;
 
 	(void)parameters;
 	(void)more;
-	rooms_each(shared->rooms, count_room, &rooms);
 	json_t *workers = json_array();
 	for (unsigned i = 0; i < shared->n_workers; i++) {
 		const struct worker *w = shared->workers[i];
@@ -72,8 +63,8 @@ static void method_status(struct control_client *c, const json_t *parameters, bo
 	    json_pack("{s:s,s:i,s:f,s:s,s:i,s:i,s:i,s:I,s:I,s:I,s:o}", "version", PACKAGE_VERSION, "pid",
 		      (int)getpid(), "uptime", seconds(clock_us(CLOCK_REALTIME) - server_started_us(s)),
 		      "config", server_config_path(s), "clients", (int)limits_total(shared->limits), "rooms",
-		      (int)rooms, "listeners", (int)listeners_count(server_listeners(s)), "messages",
-		      (json_int_t)metrics_total(s, COUNT_MESSAGES), "received_bytes",
+		      (int)rooms_count(shared->rooms), "listeners", (int)listeners_count(server_listeners(s)),
+		      "messages", (json_int_t)metrics_total(s, COUNT_MESSAGES), "received_bytes",
 		      (json_int_t)metrics_total(s, COUNT_BYTES_IN), "sent_bytes",
 		      (json_int_t)metrics_total(s, COUNT_BYTES_OUT), "workers", workers);
 	json_object_set_new(reply, "takeover", server_takeover_json(s));

@@ -43,13 +43,6 @@ static void metric(FILE *f, const char *name, const char *type, const char *text
 	fprintf(f, "chatd_%s %" PRIu64 "\n", name, value);
 }
 
-static bool count_room(struct room *r, void *arg)
-{
-	(void)r;
-	++*(unsigned *)arg;
-	return true;
-}
-
 /* A room's name needs no escaping in a label: see text_room_valid(). */
 static bool room_metric(struct room *r, void *arg)
 {
@@ -62,7 +55,7 @@ char *metrics_text(struct server *s)
 {
 	struct shared *shared = server_shared(s);
 	const struct client_history *history = clients_history(shared->clients);
-	unsigned rooms = 0, uncovered = 0;
+	unsigned uncovered = 0;
 	char *text = NULL;
 	size_t size;
 	FILE *f = open_memstream(&text, &size);
@@ -74,10 +67,9 @@ char *metrics_text(struct server *s)
 		snprintf(name, sizeof(name), "%s_total", counter_name((enum counter)i));
 		metric(f, name, "counter", counter_help((enum counter)i), metrics_total(s, (enum counter)i));
 	}
-	rooms_each(shared->rooms, count_room, &rooms);
 	for (unsigned i = 0; i < shared->n_workers; i++)
 		uncovered += worker_uncovered(shared->workers[i]);
-	metric(f, "rooms", "gauge", "Rooms that exist", rooms);
+	metric(f, "rooms", "gauge", "Rooms that exist", rooms_count(shared->rooms));
 	metric(f, "clients", "gauge", "Clients connected", limits_total(shared->limits));
 	metric(f, "uncovered_clients", "gauge", "Clients connected that would not survive a crash",
 	       uncovered);

@@ -447,6 +447,21 @@ void rooms_each(struct rooms *rs, bool (*fn)(struct room *r, void *arg), void *a
 	pthread_mutex_unlock(&rs->lock);
 }
 
+static bool count_room(struct room *r, void *arg)
+{
+	(void)r;
+	++*(unsigned *)arg;
+	return true;
+}
+
+unsigned rooms_count(struct rooms *rs)
+{
+	unsigned n = 0;
+
+	rooms_each(rs, count_room, &n);
+	return n;
+}
+
 void rooms_mark(struct rooms *rs, struct room *r, struct slot_set *kick)
 {
 	for (unsigned i = 0; i < rs->n_slots; i++)

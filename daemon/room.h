@@ -79,6 +79,9 @@ void rooms_expire(struct rooms *rs, int64_t now);
  * short. */
 void rooms_each(struct rooms *rs, bool (*fn)(struct room *r, void *arg), void *arg);
 
+/* How many there are, without the private one. */
+unsigned rooms_count(struct rooms *rs);
+
 /* Marks the room dirty for all slots that have members; collects in *kick (one bit a slot) whom to wake. */
 struct slot_set {
 	uint64_t bits[2];

@@ -557,13 +557,6 @@ static int on_log(sd_event_source *source, int fd, uint32_t events, void *arg)
 	return 0;
 }
 
-static bool count_room(struct room *r, void *arg)
-{
-	(void)r;
-	++*(unsigned *)arg;
-	return true;
-}
-
 /* All that are stopped before the main thread: the workers, and ZeroMQ's. */
 static unsigned n_threads(const struct server *s)
 {
@@ -577,10 +570,9 @@ static unsigned n_threads(const struct server *s)
 
 static void tell_status(struct server *s)
 {
-	unsigned rooms = 0, clients = limits_total(s->shared.limits);
+	unsigned rooms = rooms_count(s->shared.rooms), clients = limits_total(s->shared.limits);
 	char status[sizeof(s->status)];
 
-	rooms_each(s->shared.rooms, count_room, &rooms);
 	snprintf(status, sizeof(status), "%u client%s in %u room%s, %zu listener%s, %u worker%s", clients,
 		 clients == 1 ? "" : "s", rooms, rooms == 1 ? "" : "s", listeners_count(s->listeners),
 		 listeners_count(s->listeners) == 1 ? "" : "s", n_threads(s), n_threads(s) == 1 ? "" : "s");
