@@ -198,10 +198,7 @@ def half_open_connections():
 @test
 def no_file_descriptors_left():
     d = Daemon(start=False)
-    d.binary = os.path.join(d.dir, "limited")
-    with open(d.binary, "w") as f:
-        f.write('#!/bin/sh\nulimit -n 300\nexec %s "$@"\n' % CHATD)
-    os.chmod(d.binary, 0o755)
+    d.limit_files(300)
     d.start()
 
     def attack():

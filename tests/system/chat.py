@@ -293,10 +293,7 @@ def idle_clients_are_sent_away():
 def accept_pauses_when_fds_run_out():
     """And resumes, without spinning, with one warning."""
     d = Daemon(start=False)
-    d.binary = os.path.join(d.dir, "limited")
-    with open(d.binary, "w") as f:
-        f.write('#!/bin/sh\nulimit -n 120\nexec %s "$@"\n' % CHATD)
-    os.chmod(d.binary, 0o755)
+    d.limit_files(120)
     d.start()
     clients = [d.connect() for _ in range(150)]
     wait_for(lambda: "no more connections can be accepted" in d.log(), what="the warning")

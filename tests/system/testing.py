@@ -181,6 +181,13 @@ listeners = ( %s );
 control: { socket = "%s"; group = "chatd"; };
 """ % (self.workers, IO_URING, rooms or '{ name = "lobby"; }', listeners, extra, self.socket))
 
+    def limit_files(self, n):
+        """From the next start on no more than n file descriptors are allowed."""
+        self.binary = os.path.join(self.dir, "limited")
+        with open(self.binary, "w") as f:
+            f.write('#!/bin/sh\nulimit -n %d\nexec %s "$@"\n' % (n, CHATD))
+        os.chmod(self.binary, 0o755)
+
     # --- the service manager's part ---
 
     def drain_notify(self):
