@@ -51,7 +51,7 @@ struct rooms {
 	unsigned max_rooms;
 	int64_t linger_us;
 	struct wakeup *const *slots;
-	unsigned n_slots;
+	unsigned n_slots, n_workers;
 };
 
 uint64_t rooms_file_size(void)
@@ -108,6 +108,7 @@ static int attach(struct rooms *rs, uint32_t index, bool fresh)
 	if (e < 0)
 		return e;
 	r->index = index;
+	r->n_workers = rs->n_workers;
 	memcpy(r->name, s->name, sizeof(r->name));
 	r->raw = s->raw;
 	r->history = rs->defaults.history;
@@ -238,6 +239,7 @@ int rooms_open(int fd, bool fresh, struct wakeup *const *slots, unsigned n_slots
 	rs->fd = fd;
 	rs->slots = slots;
 	rs->n_slots = n_slots;
+	rs->n_workers = n_workers;
 	rs->max_rooms = ROOMS_CAPACITY - 1;
 	size = memfd_check(fd, sizeof(struct directory));
 	e = size < 0 ? (int)size : memfd_map(fd, 0, memfd_align(sizeof(struct directory)), (void **)&rs->dir);
@@ -265,7 +267,7 @@ int rooms_open(int fd, bool fresh, struct wakeup *const *slots, unsigned n_slots
 			goto fail;
 	}
 	for (unsigned i = 0; i < n_workers; i++)
-		rs->at[ROOM_PRIVATE]->members[i] = 1; /* every worker looks for its clients' messages */
+		rs->at[ROOM_PRIVATE]->readers[i] = 1; /* every worker looks for its clients' messages */
 	*ret = rs;
 	return 0;
 fail:
@@ -286,9 +288,18 @@ void rooms_close(struct rooms *rs)
 	free(rs);
 }
 
+static uint32_t count_readers(const struct room *r, unsigned n_slots)
+{
+	uint32_t n = 0;
+
+	for (unsigned i = 0; i < n_slots; i++)
+		n += atomic_load_explicit(&r->readers[i], memory_order_relaxed);
+	return n;
+}
+
 static bool is_empty(const struct room *r)
 {
-	return !r->configured && room_members(r) == 0;
+	return !r->configured && count_readers(r, LOGRING_READERS) == 0;
 }
 
 int rooms_configure(struct rooms *rs, const struct room_config *configured, size_t n,
@@ -313,7 +324,7 @@ int rooms_configure(struct rooms *rs, const struct room_config *configured, size
 
 		/* A log can't change its size under its readers; an empty room just starts anew. */
 		if (r && logring_size(r->log) != logring_round(c->settings.log_size)) {
-			if (room_members(r) == 0 && logring_count(r->log) == 0) {
+			if (count_readers(r, LOGRING_READERS) == 0 && logring_count(r->log) == 0) {
 				remove_room(rs, r);
 				r = NULL;
 			} else {
@@ -351,9 +362,9 @@ static bool evict(struct rooms *rs)
 	return oldest;
 }
 
-static void add_member(struct room *r, unsigned slot)
+static void add_reader(struct room *r, unsigned slot)
 {
-	if (atomic_fetch_add(&r->members[slot], 1) == 0)
+	if (atomic_fetch_add(&r->readers[slot], 1) == 0)
 		logring_caught_up(r->log, slot); /* it has missed nothing yet */
 }
 
@@ -371,7 +382,7 @@ int rooms_enter(struct rooms *rs, const char *name, unsigned slot, struct room *
 			e = create(rs, name, &rs->defaults, &r);
 	}
 	if (e == 0) {
-		add_member(r, slot);
+		add_reader(r, slot);
 		*ret = r;
 	}
 	pthread_mutex_unlock(&rs->lock);
@@ -383,7 +394,7 @@ int rooms_enter_existing(struct rooms *rs, const char *name, unsigned slot, stru
 	pthread_mutex_lock(&rs->lock);
 	struct room *r = find(rs, name);
 	if (r)
-		add_member(r, slot);
+		add_reader(r, slot);
 	pthread_mutex_unlock(&rs->lock);
 	*ret = r;
 	return r ? 0 : -ENOENT;
@@ -396,7 +407,7 @@ struct room *rooms_enter_index(struct rooms *rs, uint32_t index, unsigned slot)
 	pthread_mutex_lock(&rs->lock);
 	struct room *r = rs->at[index];
 	if (r)
-		add_member(r, slot);
+		add_reader(r, slot);
 	pthread_mutex_unlock(&rs->lock);
 	return r;
 }
@@ -404,8 +415,8 @@ struct room *rooms_enter_index(struct rooms *rs, uint32_t index, unsigned slot)
 void rooms_leave(struct rooms *rs, struct room *r, unsigned slot)
 {
 	pthread_mutex_lock(&rs->lock);
-	atomic_fetch_sub(&r->members[slot], 1);
-	if (room_members(r) == 0)
+	atomic_fetch_sub(&r->readers[slot], 1);
+	if (count_readers(r, LOGRING_READERS) == 0)
 		r->empty_since = clock_us(CLOCK_MONOTONIC);
 	pthread_mutex_unlock(&rs->lock);
 }
@@ -422,11 +433,7 @@ struct room *rooms_at(struct rooms *rs, uint32_t index)
 
 uint32_t room_members(const struct room *r)
 {
-	uint32_t n = 0;
-
-	for (unsigned i = 0; i < LOGRING_READERS; i++)
-		n += atomic_load_explicit(&r->members[i], memory_order_relaxed);
-	return n;
+	return count_readers(r, r->n_workers);
 }
 
 void rooms_expire(struct rooms *rs, int64_t now)
@@ -465,7 +472,7 @@ unsigned rooms_count(struct rooms *rs)
 void rooms_mark(struct rooms *rs, struct room *r, struct slot_set *kick)
 {
 	for (unsigned i = 0; i < rs->n_slots; i++)
-		if (atomic_load(&r->members[i]) > 0 && wakeup_mark(rs->slots[i], r->index))
+		if (atomic_load(&r->readers[i]) > 0 && wakeup_mark(rs->slots[i], r->index))
 			kick->bits[i / 64] |= 1ULL << (i % 64);
 }
 
@@ -509,7 +516,7 @@ void room_put_notice(struct room *r, uint64_t sender, const char *format, ...)
 bool room_crowded(const struct rooms *rs, const struct room *r)
 {
 	for (unsigned i = 0; i < rs->n_slots; i++)
-		if (atomic_load_explicit(&r->members[i], memory_order_relaxed) > 0 &&
+		if (atomic_load_explicit(&r->readers[i], memory_order_relaxed) > 0 &&
 		    logring_reader_behind(r->log, i))
 			return true;
 	return false;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The rooms: a directory of logs in one memory file, and for each room who listens to it. Room 0 is the
- * hidden log of private messages. A thread that has members in a room is told of its news through its slot
- * (wakeup.h).
+ * hidden log of private messages. A thread that reads a room, for its members or by itself, is told of its
+ * news through its slot (wakeup.h).
  */
 #ifndef DAEMON_ROOM_H
 #define DAEMON_ROOM_H
@@ -35,14 +35,15 @@ struct room {
 	/* May change with a reload while others look. */
 	_Atomic unsigned history, announce_max;
 	atomic_bool raw, read_only;
-	_Atomic uint32_t members[LOGRING_READERS]; /* per slot */
+	_Atomic uint32_t readers[LOGRING_READERS]; /* per slot */
+	unsigned n_workers;			   /* whose readers are the members */
 	int64_t empty_since;			   /* CLOCK_MONOTONIC in us, under the lock of the rooms */
 };
 
 /*
  * Opens the rooms in fd (memfd); a fresh file is initialised. Rooms that can't be trusted are dropped with a
- * log line. slots[0..n_slots) are the threads' wake-ups, owned by the caller: first the workers', of whom
- * each gets the private messages. -EBADMSG: not a rooms file of this layout.
+ * log line. slots[0..n_slots) are the threads' wake-ups, owned by the caller: first the workers', who have
+ * the members and of whom each gets the private messages. -EBADMSG: not a rooms file of this layout.
  */
 int rooms_open(int fd, bool fresh, struct wakeup *const *slots, unsigned n_slots, unsigned n_workers,
 	       struct rooms **ret);
@@ -57,8 +58,8 @@ int rooms_configure(struct rooms *rs, const struct room_config *configured, size
 		    const struct room_settings *defaults, unsigned max_rooms, int64_t linger_us);
 
 /*
- * Enters a room as one member on slot; opens it if it isn't there. Returns 0, or -ENOSPC if there are
- * max_rooms already, or -errno. room_leave() must follow.
+ * Enters a room as one reader on slot, which is a member if the slot is a worker's; opens it if it isn't
+ * there. Returns 0, or -ENOSPC if there are max_rooms already, or -errno. room_leave() must follow.
  */
 int rooms_enter(struct rooms *rs, const char *name, unsigned slot, struct room **ret);
 /* The same for a room that exists, by name (-ENOENT) or by index as the state has it (NULL). */
@@ -70,6 +71,7 @@ struct room *rooms_private(struct rooms *rs);
 /* The room of an index that the caller is a member of. */
 struct room *rooms_at(struct rooms *rs, uint32_t index);
 
+/* Who is there, over TCP or UDP; bridges and `chatctl tail` read, but are nobody. */
 uint32_t room_members(const struct room *r);
 
 /* Closes rooms that have been empty for long; now in us of CLOCK_MONOTONIC. */
@@ -82,7 +84,7 @@ void rooms_each(struct rooms *rs, bool (*fn)(struct room *r, void *arg), void *a
 /* How many there are, without the private one. */
 unsigned rooms_count(struct rooms *rs);
 
-/* Marks the room dirty for all slots that have members; collects in *kick (one bit a slot) whom to wake. */
+/* Marks the room dirty for all slots that read it; collects in *kick (one bit a slot) whom to wake. */
 struct slot_set {
 	uint64_t bits[2];
 };
@@ -98,7 +100,7 @@ bool room_announces(const struct room *r);
 void room_put_notice(struct room *r, uint64_t sender, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* Whether a thread with members is so far behind in this room that more text would overrun it. */
+/* Whether a thread that reads is so far behind in this room that more text would overrun it. */
 bool room_crowded(const struct rooms *rs, const struct room *r);
 
 #endif

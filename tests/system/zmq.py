@@ -172,6 +172,9 @@ def the_room_is_bridged_both_ways():
     alice.expect("bridge: 10001 21 40\ncarol: hi\nbridge: bad \ufffd[31m\n")
     equal(room.lines(3), ["lobby\tbridge: 10001 21 40", "lobby\tcarol: hi", "lobby\tbridge: bad \ufffd[31m"])
     equal(raw.line(), "10001 21 40")  # unchanged as well, for whoever subscribes to it
+    # The bridge reads the room, but is nobody in it.
+    alice.send("/rooms\n/who\n")
+    alice.expect("* lobby (1)\n* 1 in lobby: alice\n")
     # Nobody speaks for somebody who is here, and nothing comes back as a new message.
     alice.send("the end\n")
     equal(alice.expect("alice: the end\n"), b"alice: the end\n")

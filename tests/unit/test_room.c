@@ -164,6 +164,19 @@ static void wakes_who_listens(void **state)
 	assert_int_equal(kick.bits[0], 0); /* it knows already */
 }
 
+static void readers_are_not_members(void **state)
+{
+	struct fixture *f = *state;
+	struct room *r;
+
+	configure(f, "lobby", 10, 0);
+	assert_int_equal(rooms_enter(f->rooms, "den", 2, &r), 0); /* behind the workers' slots */
+	assert_int_equal(room_members(r), 0);
+	rooms_expire(f->rooms, INT64_MAX / 2);
+	assert_int_equal(rooms_enter_existing(f->rooms, "den", 1, &r), 0); /* but who reads keeps it open */
+	assert_int_equal(room_members(r), 1);
+}
+
 static void refuses_other_files(void **state)
 {
 	struct fixture *f = *state;
@@ -182,8 +195,10 @@ static void refuses_other_files(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    CASE(configured_and_made), CASE(empty_rooms_go),	  CASE(too_many_rooms), CASE(survive),
-	    CASE(wakes_who_listens),   CASE(refuses_other_files),
+	    CASE(configured_and_made), CASE(empty_rooms_go),
+	    CASE(too_many_rooms),      CASE(survive),
+	    CASE(wakes_who_listens),   CASE(readers_are_not_members),
+	    CASE(refuses_other_files),
 	};
 
 	return cmocka_run_group_tests_name("room", tests, NULL, NULL);
