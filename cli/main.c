@@ -99,7 +99,7 @@ int call(const struct options *o, const char *method, json_t *parameters, json_t
 
 void print_json(const json_t *j)
 {
-	json_dumpf(j, stdout, JSON_COMPACT);
+	json_dumpf(j, stdout, JSON_COMPACT | JSON_REAL_PRECISION(15));
 	putchar('\n');
 }
 

@@ -117,10 +117,14 @@ static void print_clients(const json_t *list)
 
 	json_array_foreach(list, i, c)
 	{
-		/* The peers of a ZeroMQ listener are one line. */
-		if (json_object_get(c, "peers")) {
+		/* The peers of a ZeroMQ listener are one line, with their messages. */
+		bool peers = json_object_get(c, "peers");
+		if (peers) {
 			table_add(t, "-");
-			table_add(t, "(%" JSON_INTEGER_FORMAT " peers)", integer(c, "peers"));
+			table_add(t,
+				  "(%" JSON_INTEGER_FORMAT " peers, %" JSON_INTEGER_FORMAT
+				  " in, %" JSON_INTEGER_FORMAT " out)",
+				  integer(c, "peers"), integer(c, "messages_in"), integer(c, "messages_out"));
 		} else {
 			table_add(t, "%" JSON_INTEGER_FORMAT, integer(c, "id"));
 			table_add(t, "%s", or_dash(string(c, "nick")));
@@ -128,8 +132,8 @@ static void print_clients(const json_t *list)
 		table_add(t, "%s", or_dash(string(c, "room")));
 		table_add(t, "%s", string(c, "listener"));
 		table_add(t, "%s", string(c, "address"));
-		table_add(t, "%s", format_duration(number(c, "age"), text));
-		table_add(t, "%s", format_duration(number(c, "idle"), text));
+		table_add(t, "%s", peers ? "-" : format_duration(number(c, "age"), text));
+		table_add(t, "%s", peers ? "-" : format_duration(number(c, "idle"), text));
 		table_add(t, "%s", format_bytes(integer(c, "received"), text));
 		table_add(t, "%s", format_bytes(integer(c, "sent"), text));
 		table_add(t, "%s", format_bytes(integer(c, "behind"), text));
@@ -155,7 +159,7 @@ static void print_rooms(const json_t *list)
 		table_add(t, "%" JSON_INTEGER_FORMAT, integer(r, "members"));
 		table_add(t, "%" JSON_INTEGER_FORMAT, integer(r, "messages"));
 		table_add(t, "%s", string(r, "format"));
-		table_add(t, "%s", format_bytes(integer(r, "log_size"), text));
+		table_add(t, "%s", format_size(integer(r, "log_size"), text));
 		table_add(t, "%s", json_is_true(json_object_get(r, "configured")) ? "yes" : "no");
 	}
 	table_print(t);

@@ -113,6 +113,19 @@ char *format_duration(double seconds, char dst[static 32])
 	return dst;
 }
 
+char *format_size(int64_t bytes, char dst[static 32])
+{
+	static const char units[] = {0, 'K', 'M', 'G'};
+	size_t u = 0;
+
+	while (u < sizeof(units) - 1 && bytes >= 1024 && bytes % 1024 == 0) {
+		bytes /= 1024;
+		u++;
+	}
+	snprintf(dst, 32, "%lld%c", (long long)bytes, units[u]);
+	return dst;
+}
+
 char *format_bytes(int64_t bytes, char dst[static 32])
 {
 	static const char *const units[] = {"kB", "MB", "GB", "TB", "PB"};

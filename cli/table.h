@@ -18,5 +18,7 @@ void table_print(struct table *t);
 /* "3 min 20 s", "2 d 4 h"; "12.3 kB". */
 char *format_duration(double seconds, char dst[static 32]);
 char *format_bytes(int64_t bytes, char dst[static 32]);
+/* As the configuration has sizes: "64K", "4M". */
+char *format_size(int64_t bytes, char dst[static 32]);
 
 #endif

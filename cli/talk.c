@@ -64,6 +64,15 @@ static char *join(int argc, char **argv)
 	return text;
 }
 
+/* --as NICK, which people write behind ROOM and behind "-" as well. */
+static int take_as(int argc, char **argv, int at, const char **ret_as)
+{
+	if (argc - at < 2 || strcmp(argv[at], "--as") != 0)
+		return at;
+	*ret_as = argv[at + 1];
+	return at + 2;
+}
+
 int command_send(const struct options *o, int argc, char **argv)
 {
 	static const struct option options[] = {{"as", required_argument, NULL, 'a'}, {NULL, 0, NULL, 0}};
@@ -78,14 +87,18 @@ int command_send(const struct options *o, int argc, char **argv)
 	}
 	if (argc - optind < 2)
 		return usage(argv[0]);
-	const char *room = argv[optind++];
+	const char *room = argv[optind];
+	int text_at = take_as(argc, argv, optind + 1, &as);
+	if (text_at == argc)
+		return usage(argv[0]);
+	bool from_stdin = strcmp(argv[text_at], "-") == 0 && take_as(argc, argv, text_at + 1, &as) == argc;
 	int status = reach(o, &c);
 	if (status != EXIT_DONE)
 		return status;
-	if (argc - optind == 1 && strcmp(argv[optind], "-") == 0) {
+	if (from_stdin) {
 		status = send_stdin(c, room, as);
 	} else {
-		_cleanup_free_ char *text = join(argc - optind, argv + optind);
+		_cleanup_free_ char *text = join(argc - text_at, argv + text_at);
 		status = text ? send_one(c, room, text, strlen(text), as) : EXIT_REFUSED;
 	}
 	client_close(c);

@@ -53,7 +53,7 @@ void varlink_input_clear(struct varlink_input *in)
 
 char *varlink_frame(const json_t *message, size_t *ret_len)
 {
-	char *text = json_dumps(message, JSON_COMPACT);
+	char *text = json_dumps(message, JSON_COMPACT | JSON_REAL_PRECISION(15));
 
 	if (text)
 		*ret_len = strlen(text) + 1;
