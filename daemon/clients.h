@@ -44,8 +44,14 @@ enum client_kind {
 };
 
 struct client_state {
-	uint64_t in_parsed;
-	uint64_t out_end;
+	union {
+		struct {
+			uint64_t in_parsed;
+			uint64_t out_end;
+		};
+		uint8_t
+		    local[16]; /* a datagram client's: our address that it talks to (IPv6); 0: not known */
+	};
 	uint64_t cursor;      /* a message boundary in the room's log */
 	uint64_t cursor_seq;  /* its number */
 	uint64_t private_seq; /* first private message not yet in the outbox */

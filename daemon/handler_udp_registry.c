@@ -14,36 +14,17 @@
 #include "daemon/logger.h"
 #include "daemon/transaction.h"
 #include "daemon/udp_listener.h"
+#include "daemon/udp_members.h"
 
 #include <inttypes.h>
-#include <sodium.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
-#define BUCKETS_MIN 256
-
-struct member {
-	struct member *next_in_bucket;
-	struct member *older, *newer; /* by last activity */
-	struct client *client;
-	uint32_t index;
-	union address address;
-	struct udp_local local;
-	struct roster_entry *roster;
-	uint64_t seq; /* the next message to be sent */
-	uint64_t received, sent, dropped;
-	int64_t allowance; /* when the next line is due, were they evenly spread (GCRA) */
-};
-
 struct registry {
-	unsigned char hash_key[crypto_shorthash_KEYBYTES];
-	struct member **buckets;
-	size_t n_buckets, n;
-	struct member *oldest, *newest;
-	struct member **by_index; /* per place in the table; what isn't used is no memory */
-	struct room *room;	  /* entered as long as there are members */
+	struct members *members;
+	struct room *room; /* entered as long as there are members */
 	char room_name[TEXT_ROOM_MAX + 1];
 	struct cookies *cookies;
 	uint64_t private_seq;
@@ -63,71 +44,6 @@ static struct shared *shared_of(struct udp_listener *u)
 
 /* --- the members --- */
 
-static struct member **bucket(struct registry *g, const union address *a)
-{
-	unsigned char in[18], out[crypto_shorthash_BYTES];
-	uint16_t port = address_port(a);
-	uint64_t h;
-
-	address_key(a, in);
-	memcpy(in + 16, &port, sizeof(port));
-	crypto_shorthash(out, in, sizeof(in), g->hash_key);
-	memcpy(&h, out, sizeof(h));
-	return &g->buckets[h & (g->n_buckets - 1)];
-}
-
-static struct member *find(struct registry *g, const union address *a)
-{
-	struct member *m = *bucket(g, a);
-
-	while (m && !address_equal(&m->address, a))
-		m = m->next_in_bucket;
-	return m;
-}
-
-/* Keeps chains short; without memory they just get longer. */
-static void grow(struct registry *g)
-{
-	size_t old_n = g->n_buckets;
-	struct member **old = g->buckets, **larger = calloc(old_n * 2, sizeof(*larger));
-
-	if (!larger)
-		return;
-	g->buckets = larger;
-	g->n_buckets = old_n * 2;
-	for (size_t i = 0; i < old_n; i++)
-		for (struct member *m = old[i], *next; m; m = next) {
-			next = m->next_in_bucket;
-			struct member **b = bucket(g, &m->address);
-			m->next_in_bucket = *b;
-			*b = m;
-		}
-	free(old);
-}
-
-static void link_newest(struct registry *g, struct member *m)
-{
-	m->newer = NULL;
-	m->older = g->newest;
-	if (g->newest)
-		g->newest->newer = m;
-	else
-		g->oldest = m;
-	g->newest = m;
-}
-
-static void unlink_age(struct registry *g, struct member *m)
-{
-	if (m->older)
-		m->older->newer = m->newer;
-	else
-		g->oldest = m->newer;
-	if (m->newer)
-		m->newer->older = m->older;
-	else
-		g->newest = m->older;
-}
-
 static int64_t active_us(const struct member *m)
 {
 	return atomic_load_explicit(&m->client->datagram.active_us, memory_order_relaxed);
@@ -137,45 +53,41 @@ static int64_t active_us(const struct member *m)
 static void touch(struct registry *g, struct member *m, int64_t now)
 {
 	atomic_store_explicit(&m->client->datagram.active_us, now, memory_order_relaxed);
-	unlink_age(g, m);
-	link_newest(g, m);
+	members_touch(g->members, m);
+}
+
+/* Which of our addresses it talks to, as the next process has to answer from there, too. */
+static void put_local(struct client_state *next, const struct udp_local *local)
+{
+	_Static_assert(sizeof(next->local) == sizeof(local->address), "an address fits");
+	if (local->known)
+		memcpy(next->local, &local->address, sizeof(next->local));
+}
+
+static void note_local(struct udp_listener *u, struct member *m, const struct udp_local *local)
+{
+	if (!local->known ||
+	    (m->local.known && memcmp(&m->local.address, &local->address, sizeof(local->address)) == 0))
+		return;
+	m->local = *local;
+	put_local(transaction_begin(m->client), local);
+	transaction_commit(worker_of(u), m->client, NULL);
 }
 
 static struct member *add_member(struct udp_listener *u, struct client *c, const union address *a)
 {
-	struct registry *g = udp_data(u);
-	struct member *m = calloc(1, sizeof(*m));
+	const struct registry *g = udp_data(u);
 
-	if (!m)
-		return NULL;
-	m->client = c;
-	m->index = clients_index(shared_of(u)->clients, c);
-	m->address = *a;
-	if (g->n >= g->n_buckets)
-		grow(g);
-	struct member **b = bucket(g, a);
-	m->next_in_bucket = *b;
-	*b = m;
-	link_newest(g, m);
-	g->by_index[m->index] = m;
-	g->n++;
-	return m;
+	return members_add(g->members, c, clients_index(shared_of(u)->clients, c), a);
 }
 
 /* Forgets the process's side of it. */
 static void drop_member(struct udp_listener *u, struct member *m)
 {
-	struct registry *g = udp_data(u);
-	struct member **b = bucket(g, &m->address);
+	const struct registry *g = udp_data(u);
 
-	while (*b != m)
-		b = &(*b)->next_in_bucket;
-	*b = m->next_in_bucket;
-	unlink_age(g, m);
-	g->by_index[m->index] = NULL;
-	g->n--;
 	roster_release(shared_of(u)->roster, m->roster);
-	free(m);
+	members_remove(g->members, m);
 }
 
 static const struct client_state *state(const struct member *m)
@@ -357,6 +269,7 @@ static bool enter(struct udp_listener *u, struct member *m, const char *nick, si
 	next->nick_len = (uint8_t)len;
 	memcpy(next->nick, nick, len);
 	next->room = room->index;
+	put_local(next, &m->local);
 	logring_lock(room->log);
 	if (room_announces(room))
 		room_put_notice(room, m->client->id, "%.*s joined %s", (int)len, nick, room->name);
@@ -517,7 +430,7 @@ static bool is_command(struct word w, const char *name)
 static bool take(struct udp_listener *u, struct run *run, struct datagram *d)
 {
 	struct registry *g = udp_data(u);
-	struct member *m = find(g, &d->from);
+	struct member *m = members_find(g->members, &d->from);
 	const char *text = d->data, *end = d->data + d->len, *at = text;
 	unsigned max = worker_config(worker_of(u))->max_message;
 	int64_t now = worker_now(worker_of(u));
@@ -543,7 +456,7 @@ static bool take(struct udp_listener *u, struct run *run, struct datagram *d)
 	if (!special && end > text && !run_begin(u, run))
 		return false;
 	m->received += d->len;
-	m->local = d->local;
+	note_local(u, m, &d->local);
 	touch(g, m, now);
 	if (special) {
 		run_end(u, run);
@@ -661,7 +574,7 @@ static bool deliver_room(struct udp_listener *u)
 	bool all = true;
 
 	logring_pin(log, worker_index(worker_of(u)), &v);
-	for (struct member *m = g->oldest; m && all; m = m->newer) {
+	for (struct member *m = members_oldest(g->members); m && all; m = m->newer) {
 		if (m->seq < v.first) {
 			/* Datagrams may be lost; a slow socket doesn't hold the room. */
 			m->dropped += v.first - m->seq;
@@ -697,7 +610,7 @@ static void deliver_private(struct udp_listener *u)
 	logring_peek(log, &v);
 	for (uint64_t i = g->private_seq > v.first ? g->private_seq : v.first; i < v.count; i++) {
 		const struct record *r = logring_record(log, i);
-		struct member *m = r->target_index < CLIENTS_CAPACITY ? g->by_index[r->target_index] : NULL;
+		struct member *m = members_at(g->members, r->target_index);
 		if (!m || m->client->id != r->target || i < state(m)->private_seq)
 			continue;
 		uint64_t start = logring_start(log, &v, i);
@@ -717,7 +630,7 @@ static void registry_deliver(struct udp_listener *u, uint32_t room)
 		deliver_private(u);
 		return;
 	}
-	if (g->n == 0 || (room != ROOM_NONE && room != g->room->index))
+	if (members_count(g->members) == 0 || (room != ROOM_NONE && room != g->room->index))
 		return;
 	if (udp_is_blocked(u)) {
 		/* A full socket doesn't hold the room up. */
@@ -736,15 +649,18 @@ static void registry_tick(struct udp_listener *u)
 	struct registry *g = udp_data(u);
 	int64_t now = worker_now(worker_of(u));
 
-	while (g->oldest && now - active_us(g->oldest) > udp_base(u)->config->lease_us) {
+	struct member *m;
+
+	while ((m = members_oldest(g->members)) && now - active_us(m) > udp_base(u)->config->lease_us) {
 		count(worker_counters(worker_of(u)), COUNT_CLIENTS_IDLE, 1);
-		send_away(u, g->oldest, true);
+		send_away(u, m, true);
 	}
 }
 
 static void registry_unreachable(struct udp_listener *u, const union address *a)
 {
-	struct member *m = find(udp_data(u), a);
+	const struct registry *g = udp_data(u);
+	struct member *m = members_find(g->members, a);
 
 	if (m)
 		remove_member(u, m, true);
@@ -754,10 +670,10 @@ static void registry_goodbye(struct udp_listener *u, bool announce)
 {
 	struct registry *g = udp_data(u);
 
-	if (g->n > 0)
+	if (members_count(g->members) > 0)
 		deliver_room(u);
-	while (g->oldest)
-		send_away(u, g->oldest, announce);
+	for (struct member *m; (m = members_oldest(g->members));)
+		send_away(u, m, announce);
 }
 
 static void registry_each(struct udp_listener *u, void (*fn)(const struct client_info *info, void *arg),
@@ -767,11 +683,11 @@ static void registry_each(struct udp_listener *u, void (*fn)(const struct client
 	int64_t now = worker_now(worker_of(u));
 	struct logring_view v = {0};
 
-	if (g->n > 0) {
+	if (members_count(g->members) > 0) {
 		logring_lock(g->room->log);
 		logring_peek(g->room->log, &v);
 	}
-	for (const struct member *m = g->oldest; m; m = m->newer) {
+	for (const struct member *m = members_oldest(g->members); m; m = m->newer) {
 		const struct client_state *st = state(m);
 		int64_t left = active_us(m) + udp_base(u)->config->lease_us - now;
 		struct client_info info = {
@@ -792,14 +708,14 @@ static void registry_each(struct udp_listener *u, void (*fn)(const struct client
 		snprintf(info.room, sizeof(info.room), "%s", g->room->name);
 		fn(&info, arg);
 	}
-	if (g->n > 0)
+	if (members_count(g->members) > 0)
 		logring_unlock(g->room->log);
 }
 
 static bool registry_kick(struct udp_listener *u, uint64_t id, const char *text)
 {
 	struct registry *g = udp_data(u);
-	struct member *m = g->oldest;
+	struct member *m = members_oldest(g->members);
 
 	while (m && m->client->id != id)
 		m = m->newer;
@@ -849,7 +765,7 @@ static bool restore(struct udp_listener *u, struct client *c)
 	if (is_void(c))
 		return false;
 	const char *why = check_entry(u, c, &a);
-	if (!why && find(g, &a))
+	if (!why && members_find(g->members, &a))
 		why = "its address is another one's";
 	if (!why && limits_take(shared->limits, &a, udp_base(u)->origin, NULL) < 0)
 		why = "out of memory";
@@ -859,6 +775,8 @@ static bool restore(struct udp_listener *u, struct client *c)
 		uint64_t sent = atomic_load(&c->datagram.sent_seq);
 		g->room = rooms_enter_index(shared->rooms, st->room, worker_index(worker_of(u)));
 		uint64_t count = logring_count(g->room->log);
+		memcpy(&m->local.address, st->local, sizeof(st->local));
+		m->local.known = !IN6_IS_ADDR_UNSPECIFIED(&m->local.address);
 		m->seq = sent < st->cursor_seq ? st->cursor_seq : sent;
 		if (m->seq > count)
 			m->seq = count;
@@ -910,7 +828,7 @@ static void registry_started(struct udp_listener *u)
 	for (size_t i = 0; i < n; i++)
 		if (!restore(u, found[i]))
 			clients_release(clients, found[i]);
-	if (g->n > 0)
+	if (members_count(g->members) > 0)
 		rooms_remark(shared_of(u)->rooms, g->room, worker_index(worker_of(u)));
 }
 
@@ -918,13 +836,8 @@ static void registry_closed(void *data)
 {
 	struct registry *g = data;
 
-	for (struct member *m = g->oldest, *newer; m; m = newer) {
-		newer = m->newer;
-		free(m);
-	}
 	cookies_free(g->cookies);
-	free(g->by_index);
-	free(g->buckets);
+	members_free(g->members);
 	free(g);
 }
 
@@ -935,15 +848,12 @@ static int registry_opened(struct udp_listener *u, const struct listener_config 
 	(void)u;
 	if (!g)
 		return -ENOMEM;
-	g->n_buckets = BUCKETS_MIN;
-	g->buckets = calloc(g->n_buckets, sizeof(*g->buckets));
-	g->by_index = calloc(CLIENTS_CAPACITY, sizeof(*g->by_index));
 	memcpy(g->room_name, config->room, sizeof(g->room_name));
-	if (!g->buckets || !g->by_index || cookies_new(&g->cookies) < 0) {
+	g->members = members_new();
+	if (!g->members || cookies_new(&g->cookies) < 0) {
 		registry_closed(g);
 		return -ENOMEM;
 	}
-	randombytes_buf(g->hash_key, sizeof(g->hash_key));
 	*ret_data = g;
 	return 0;
 }

@@ -622,7 +622,7 @@ static bool drain(struct zmq_listener *z, int64_t last_input)
 
 struct polled {
 	zmq_pollitem_t items[4 + 2 * HANDLER_ENDPOINTS];
-	int n, input, output, subscriptions;
+	int n, zap, monitors[HANDLER_ENDPOINTS], input, output, subscriptions;
 };
 
 static int add_item(struct polled *p, void *socket, int fd, short events)
@@ -635,19 +635,23 @@ static void make_items(struct zmq_listener *z, struct polled *p)
 {
 	const struct zmq_behaviour *b = z->behaviour;
 
-	*p = (struct polled){.input = -1, .output = -1, .subscriptions = -1};
+	*p = (struct polled){.zap = -1, .input = -1, .output = -1, .subscriptions = -1};
 	add_item(p, NULL, wakeup_fd(z->wakeup), ZMQ_POLLIN);
 	if (z->zap)
-		add_item(p, z->zap, 0, ZMQ_POLLIN);
+		p->zap = add_item(p, z->zap, 0, ZMQ_POLLIN);
 	for (unsigned i = 0; i < HANDLER_ENDPOINTS; i++)
-		if (z->at[i].monitor)
-			add_item(p, z->at[i].monitor, 0, ZMQ_POLLIN);
+		p->monitors[i] = z->at[i].monitor ? add_item(p, z->at[i].monitor, 0, ZMQ_POLLIN) : -1;
 	if (z->held_message.any)
 		p->output = add_item(p, z->at[1].socket, 0, ZMQ_POLLOUT);
 	else if (!z->crowded && !z->held)
 		p->input = add_item(p, z->at[0].socket, 0, ZMQ_POLLIN);
 	if (b->types[1] == ZMQ_XPUB)
 		p->subscriptions = add_item(p, z->at[1].socket, 0, ZMQ_POLLIN);
+}
+
+static bool is_ready(const struct polled *p, int item)
+{
+	return item >= 0 && p->items[item].revents;
 }
 
 static bool news(const struct zmq_listener *z)
@@ -695,15 +699,14 @@ static void serve(struct zmq_listener *z)
 		atomic_store_explicit(&z->beat, clock_us(CLOCK_MONOTONIC), memory_order_relaxed);
 		if (p.items[0].revents)
 			wakeup_clear(z->wakeup);
-		if (z->zap)
+		if (is_ready(&p, p.zap))
 			answer_zap(z);
 		for (unsigned i = 0; i < HANDLER_ENDPOINTS; i++)
-			if (z->at[i].monitor)
+			if (is_ready(&p, p.monitors[i]))
 				read_monitor(z, &z->at[i]);
-		if (p.subscriptions >= 0 && p.items[p.subscriptions].revents)
+		if (is_ready(&p, p.subscriptions))
 			read_subscriptions(z, z->at[1].socket);
-		bool readable = z->crowded || (p.input >= 0 && p.items[p.input].revents) ||
-				(p.output >= 0 && p.items[p.output].revents);
+		bool readable = z->crowded || is_ready(&p, p.input) || is_ready(&p, p.output);
 		z->crowded = false;
 		if (readable) {
 			b->forward(z, BURST);

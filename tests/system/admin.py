@@ -24,7 +24,7 @@ def status_and_lists():
     check(re.search(r"^ *1  alice  lobby  chat      127\.0\.0\.1:\d+ ", out, re.M), out)
     code, out, err = d.ctl("list", "rooms")
     check(re.search(r"^lobby          1 +\d+  named    4M  yes$", out, re.M), out)
-    check(re.search(r"^sensors        0 +0  raw     4\.2 MB  yes$", out, re.M), out)
+    check(re.search(r"^sensors        0 +0  raw      4M  yes$", out, re.M), out)
     code, out, err = d.ctl("list", "listeners")
     check(re.search(r"^chat      tcp   chat  \[::\]:%d +lobby         1 +0 +0 +0  own$" % d.port, out, re.M), out)
     rooms = d.json("list", "rooms")

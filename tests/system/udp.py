@@ -631,6 +631,27 @@ def registrations_survive():
 
 
 @test
+def answers_come_from_where_they_were_asked():
+    """A device knows one of chatd's addresses, and takes nothing from another one, after a restart neither."""
+    d = udp_daemon(store=True)
+    alice = d.join(nick="alice")
+    device = Device(d.udp_port, host="127.0.0.2").join("porch")
+    d.supervise()
+    for k, end in enumerate(("kill", "restart", "kill")):
+        if end == "kill":
+            deaths = d.deaths
+            d.signal(signal.SIGKILL)
+            wait_for(lambda: d.deaths > deaths)
+        else:
+            d.unsupervise()
+            equal(d.ctl("restart")[0], 0)
+            d.supervise()
+        alice.send("round %d\n" % k)
+        device.expect(b"alice: round %d\n" % k)
+    d.unsupervise()
+
+
+@test
 def a_listener_that_goes_says_goodbye():
     d = udp_daemon(store=True)
     v = Device(d.udp_port).join("dev")
