@@ -122,6 +122,8 @@ static void remove_member(struct udp_listener *u, struct member *m, bool announc
 	leave_room(u, g);
 	limits_give(shared->limits, &m->address, udp_base(u)->origin);
 	count(worker_counters(worker_of(u)), COUNT_CLIENTS_CLOSED, 1);
+	log_event(LOG_DEBUG, &(struct log_fields){EVENT_LEFT, c->id, g->room_name, udp_base(u)->name},
+		  "%.*s left %s", st->nick_len, st->nick, g->room_name);
 	log_event(LOG_DEBUG,
 		  &(struct log_fields){EVENT_CLIENT_CLOSED, c->id, g->room_name, udp_base(u)->name},
 		  "client %" PRIu64 " is no longer registered", c->id);
@@ -157,7 +159,6 @@ static void refuse(struct udp_listener *u, const struct datagram *d, const char 
 
 static void confirm(struct udp_listener *u, const struct datagram *d, const struct member *m)
 {
-
 	reply(u, d, "#OK %.*s %" PRId64 "\n", state(m)->nick_len, state(m)->nick,
 	      udp_base(u)->config->lease_us / SECOND_US);
 }
@@ -192,6 +193,11 @@ static const char *rename_member(struct udp_listener *u, struct member *m, const
 
 	if (st->nick_len == len && memcmp(st->nick, nick, len) == 0)
 		return NULL;
+	if (!limits_allow(&m->nicks_due, worker_config(worker_of(u))->nick_changes_per_minute, 60 * SECOND_US,
+			  worker_now(worker_of(u)))) {
+		count(worker_counters(worker_of(u)), COUNT_CHANGES_REFUSED, 1);
+		return "too many changes of name";
+	}
 	int r =
 	    roster_claim(shared->roster, nick, len, m->client->id, m->index, g->room->index, false, &entry);
 	if (r < 0)
@@ -208,6 +214,9 @@ static const char *rename_member(struct udp_listener *u, struct member *m, const
 	next->nick_len = (uint8_t)len;
 	memset(next->nick, 0, sizeof(next->nick));
 	memcpy(next->nick, nick, len);
+	log_event(LOG_DEBUG,
+		  &(struct log_fields){EVENT_RENAMED, m->client->id, g->room->name, udp_base(u)->name},
+		  "%.*s is now %.*s", st->nick_len, st->nick, (int)len, nick);
 	transaction_commit(worker_of(u), m->client, tell ? g->room : NULL);
 	roster_release(shared->roster, m->roster);
 	m->roster = entry;
@@ -302,6 +311,9 @@ static void register_member(struct udp_listener *u, const struct datagram *d, co
 				  &(struct log_fields){EVENT_CLIENT_OPENED, c->id, g->room->name,
 						       udp_base(u)->name},
 				  "client %" PRIu64 " registered", c->id);
+			log_event(LOG_DEBUG,
+				  &(struct log_fields){EVENT_JOINED, c->id, g->room->name, udp_base(u)->name},
+				  "%.*s joined %s", (int)len, nick, g->room->name);
 			confirm(u, d, m);
 			return;
 		}
@@ -476,7 +488,7 @@ static bool take(struct udp_listener *u, struct run *run, struct datagram *d)
 	    : len == 0		      ? "the message is empty"
 	    : len > max		      ? "the message is longer than max_message"
 	    : memchr(text, '\n', len) ? "a message is one line"
-	    : !limits_allow(&m->allowance, worker_config(worker_of(u))->lines_per_second, SECOND_US, now)
+	    : !limits_allow(&m->lines_due, worker_config(worker_of(u))->lines_per_second, SECOND_US, now)
 		? "too many messages"
 		: NULL;
 	if (why) {

@@ -4,6 +4,7 @@
 
 import ctypes
 import random
+import select
 import signal
 import socket
 import struct
@@ -203,6 +204,26 @@ def sent_kicked_and_tailed_by_an_admin():
     equal(v.receive(), b"#BYE\n")
     equal(d.json("list", "clients"), [])
     v.silence("gone")
+
+
+@test
+def watched_by_an_admin():
+    d = udp_daemon()
+    p = subprocess.Popen([CHATCTL, "-s", d.socket, "watch"], stdout=subprocess.PIPE)
+    try:
+        # Until it watches.
+        wait_for(lambda: d.join().close() or select.select([p.stdout], [], [], 0)[0], what="the first event")
+        device = Device(d.udp_port).join("porch")
+        device.ask("#REG attic")
+        device.ask("#DEREG")
+        seen = b""
+        while b"attic left lobby" not in seen:
+            seen += p.stdout.readline()
+        check(re.search(rb"joined +porch joined lobby\n.*renamed +porch is now attic\n.*left +attic left lobby\n", seen,
+                        re.S), seen)
+    finally:
+        p.kill()
+        p.wait()
 
 
 @test
@@ -447,7 +468,7 @@ def strangers_prove_their_address():
 
 @test
 def limits():
-    d = udp_daemon(extra="limits: { max_clients_per_address = 3; lines_per_second = 5; };")
+    d = udp_daemon(extra="limits: { max_clients_per_address = 3; lines_per_second = 5; nick_changes_per_minute = 2; };")
     devices = [Device(d.udp_port) for _ in range(4)]
     for i in range(3):
         devices[i].join("d%d" % i)
@@ -456,6 +477,10 @@ def limits():
     equal(devices[3].ask("#REG d3"), b"#OK d3 300\n")
     answers = [devices[1].ask("m%d" % i) for i in range(8)]
     check(answers[0] == b"d1: m0\n" and b"#ERR too many messages\n" in answers, answers)
+    equal([devices[1].ask("#REG name%d" % i) for i in range(3)],
+          [b"#OK name0 300\n", b"#OK name1 300\n", b"#ERR too many changes of name\n"])
+    equal(devices[1].ask("#REG name1"), b"#OK name1 300\n")  # renewing is no change
+    equal(d.metric("changes_refused_total"), 1)
 
 
 CLONE_NEWNET = 0x40000000
