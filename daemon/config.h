@@ -14,7 +14,6 @@
 #define CONFIG_NAME_MAX 63
 #define CONFIG_MAX_LISTENERS 256
 #define CONFIG_MAX_WORKERS 63
-#define CONFIG_PREFIXES_MAX 4096
 /* A CURVE key in Z85 (rfc.zeromq.org/spec/32). */
 #define CONFIG_KEY_LEN 40
 /* Listeners of type "zmq": each has a thread. */

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Settings of a libconfig file, read by tables: a key has a name, a function that checks the value and takes
+ * it over, and where it goes. Every mistake becomes a line "FILE:LINE: what, and what is allowed"; a value
+ * that has one is left as it was.
+ */
+#ifndef DAEMON_SETTINGS_H
+#define DAEMON_SETTINGS_H
+
+#include "common/address.h"
+
+#include <libconfig.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+struct settings {
+	const char *file;
+	FILE *errors; /* mistakes are written there */
+	unsigned n_errors;
+};
+
+/* How a setting is read into at: &its group's struct + key.offset. */
+struct setting_key;
+typedef void setting_reader(struct settings *ss, const config_setting_t *s, const struct setting_key *key,
+			    void *at);
+
+struct setting_key {
+	const char *name;
+	setting_reader *read;
+	size_t offset;
+	double min, max;		 /* of numbers, seconds and bytes */
+	const struct setting_key *group; /* for setting_group() */
+	unsigned use;			 /* the caller's */
+};
+
+/* A row of a table of keys, and its last one; what follows the offset are other fields: .max = 100 */
+#define SETTING(name_, read_, offset_, ...)                                                                  \
+	{                                                                                                    \
+		.name = name_, .read = read_, .offset = offset_, __VA_ARGS__                                 \
+	}
+#define SETTINGS_END                                                                                         \
+	{                                                                                                    \
+		.name = NULL                                                                                 \
+	}
+
+/* A mistake; at may be NULL. */
+void settings_complain(struct settings *ss, const config_setting_t *at, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* At the end: says how many mistakes there were beyond those that were written. */
+void settings_finish(struct settings *ss);
+
+/* Reads a group's settings into *to; keys end with SETTINGS_END, and whatever has no key is a mistake. */
+void settings_read(struct settings *ss, const config_setting_t *group, const struct setting_key *keys,
+		   void *to);
+/* Whether s is a list of at most max groups, as `rooms` is; its length. */
+bool settings_is_list_of_groups(struct settings *ss, const config_setting_t *s, size_t max, size_t *ret_n);
+
+/* Readers, with what at points to. */
+setting_reader setting_unsigned; /* unsigned, or int whose min is not below 0 */
+setting_reader setting_seconds;	 /* int64_t, in us */
+setting_reader setting_size;	 /* uint64_t or int64_t: bytes, or a string such as "4M" */
+setting_reader setting_bool;	 /* bool */
+setting_reader setting_room;	 /* char[TEXT_ROOM_MAX + 1] */
+setting_reader setting_path;	 /* char *, which was malloc()ed or NULL; also "credential:NAME" */
+setting_reader setting_prefixes; /* struct prefix_list, likewise */
+setting_reader setting_group;	 /* the group's struct: key.group says the rest */
+
+/* For readers of one's own: the string, or NULL after a complaint that says what is allowed. */
+const char *setting_string(struct settings *ss, const config_setting_t *s, const char *allowed);
+/* Which of two words it is, 0 or 1; -1 after a complaint. */
+int setting_word(struct settings *ss, const config_setting_t *s, const char *zero, const char *one);
+/* Whether s is a list or an array, of what allowed says. */
+bool setting_is_list(struct settings *ss, const config_setting_t *s, const char *allowed);
+
+#endif
