@@ -98,9 +98,9 @@ void setting_unsigned(struct settings *ss, const config_setting_t *s, const stru
 {
 	long long v;
 
-	if (!is_whole(s, &v) || v < (long long)key->min || v > (long long)key->max)
-		settings_complain(ss, s, "%s must be a whole number from %.0f to %.0f", key->name, key->min,
-				  key->max);
+	if (!is_whole(s, &v) || v < key->min || v > key->max)
+		settings_complain(ss, s, "%s must be a whole number from %" PRId64 " to %" PRId64, key->name,
+				  key->min, key->max);
 	else
 		*(unsigned *)at = (unsigned)v;
 }
@@ -111,9 +111,9 @@ void setting_seconds(struct settings *ss, const config_setting_t *s, const struc
 	bool is_number = is_whole(s, &whole) || config_setting_type(s) == CONFIG_TYPE_FLOAT;
 	double v = config_setting_type(s) == CONFIG_TYPE_FLOAT ? config_setting_get_float(s) : (double)whole;
 
-	if (!is_number || !(v >= key->min) || !(v <= key->max))
-		settings_complain(ss, s, "%s must be a number of seconds from %.0f to %.0f", key->name,
-				  key->min, key->max);
+	if (!is_number || !(v >= (double)key->min) || !(v <= (double)key->max))
+		settings_complain(ss, s, "%s must be a number of seconds from %" PRId64 " to %" PRId64,
+				  key->name, key->min, key->max);
 	else
 		*(int64_t *)at = (int64_t)(v * 1e6);
 }

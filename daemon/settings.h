@@ -30,7 +30,7 @@ struct setting_key {
 	const char *name;
 	setting_reader *read;
 	size_t offset;
-	double min, max;		 /* of numbers, seconds and bytes */
+	int64_t min, max;		 /* of numbers, seconds and bytes */
 	const struct setting_key *group; /* for setting_group() */
 	unsigned use;			 /* the caller's */
 };
