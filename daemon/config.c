@@ -201,11 +201,11 @@ static const struct setting_key limit_keys[] = {
     SETTING("nick_changes_per_minute", setting_unsigned, AT(nick_changes_per_minute), .max = 1000000),
     SETTING("joins_per_minute", setting_unsigned, AT(joins_per_minute), .max = 1000000),
     SETTING("max_bans", setting_unsigned, AT(max_bans), .max = 100000),
-    SETTING("first_line_timeout", setting_seconds, AT(first_line_timeout_us), .max = 86400),
-    SETTING("login_timeout", setting_seconds, AT(login_timeout_us), .max = 86400),
+    SETTING("first_line_timeout", setting_seconds, AT(first_line_timeout_us), .max = DAY_S),
+    SETTING("login_timeout", setting_seconds, AT(login_timeout_us), .max = DAY_S),
     SETTING("handshake_timeout", setting_seconds, AT(handshake_timeout_us), .min = 1, .max = 3600),
-    SETTING("idle_timeout", setting_seconds, AT(idle_timeout_us), .max = 30 * 86400),
-    SETTING("room_linger", setting_seconds, AT(room_linger_us), .max = 30 * 86400),
+    SETTING("idle_timeout", setting_seconds, AT(idle_timeout_us), .max = 30 * DAY_S),
+    SETTING("room_linger", setting_seconds, AT(room_linger_us), .max = 30 * DAY_S),
     SETTINGS_END,
 };
 

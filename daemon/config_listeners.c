@@ -155,7 +155,7 @@ static const struct setting_key listener_keys[] = {
     SETTING("listen", listener_listen, AT(listen), .use = FOR_ENDPOINTS),
     SETTING("room", setting_room, AT(room), .use = FOR_ROOMS),
     SETTING("backlog", setting_unsigned, AT(backlog), .min = 1, .max = 65535, .use = FOR_TCP),
-    SETTING("lease", setting_seconds, AT(lease_us), .min = 1, .max = 30 * 86400, .use = FOR_LEASES),
+    SETTING("lease", setting_seconds, AT(lease_us), .min = 1, .max = 30 * DAY_S, .use = FOR_LEASES),
     SETTING("trusted", setting_prefixes, AT(trusted), .use = FOR_LEASES),
     SETTING("max_clients", setting_unsigned, AT(max_clients), .max = CLIENTS_CAPACITY, .use = FOR_SOCKETS),
     SETTING("allow", listener_allow, AT(allow), .use = FOR_SOCKETS),

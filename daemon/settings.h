@@ -35,6 +35,8 @@ struct setting_key {
 	unsigned use;			 /* the caller's */
 };
 
+#define DAY_S INT64_C(86400)
+
 /* A row of a table of keys, and its last one; what follows the offset are other fields: .max = 100 */
 #define SETTING(name_, read_, offset_, ...)                                                                  \
 	{                                                                                                    \
