@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The control socket: Varlink on a Unix socket, served by the main thread. This file is the transport; what
- * can be called is in control_methods.c.
+ * can be called is in control_methods.h.
  */
 #ifndef DAEMON_CONTROL_H
 #define DAEMON_CONTROL_H
@@ -21,9 +21,11 @@ void control_free(struct control *c);
 
 /* --- for the methods --- */
 
+typedef void control_call(struct control_client *c, const json_t *parameters, bool more);
+
 struct control_method {
 	const char *name;
-	void (*call)(struct control_client *c, const json_t *parameters, bool more);
+	control_call *call;
 };
 /* Ends with a NULL name. */
 extern const struct control_method control_methods[];

@@ -199,6 +199,7 @@ def bans():
     code, out, _ = d.ctl("ban", "127.0.0.0/8")
     equal((code, out), (0, "127.0.0.0/8 is banned; 1 removed\n"))
     check(a.rest().endswith(b"* You have been banned.\n"))
+    equal(d.metric("clients_kicked_total"), 1)
     equal(d.connect().rest(), b"* Sorry: your address is banned.\n")
     b.send("here\n")
     b.expect("b: here\n")

@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: MIT */
+#include "common/cleanup.h"
+#include "daemon/clock.h"
+#include "daemon/control_methods.h"
+#include "daemon/logger.h"
+#include "daemon/server.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+/* A JSON string holds UTF-8 only, which lines of raw rooms need not be. */
+static json_t *clean_string(const char *s, size_t len)
+{
+	_cleanup_free_ char *buf = malloc(len * TEXT_SANITISE_GROWTH + 1);
+
+	return buf ? json_stringn(buf, text_sanitise(buf, s, len)) : NULL;
+}
+
+/* --- Send --- */
+
+/* Gives a room that is full of undelivered text a moment. */
+static bool wait_for_room(struct server *s, struct room *room)
+{
+	for (unsigned i = 0; i < 500; i++) {
+		logring_caught_up(room->log, server_slot(s));
+		if (!room_crowded(server_shared(s)->rooms, room))
+			return true;
+		nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+	}
+	return false;
+}
+
+void control_send(struct control_client *c, const json_t *parameters, bool more)
+{
+	struct server *s = control_server(c);
+	struct shared *shared = server_shared(s);
+	const char *name = json_string_value(json_object_get(parameters, "room"));
+	const json_t *text = json_object_get(parameters, "text"), *as = json_object_get(parameters, "as");
+	const char *nick = as && !json_is_null(as) ? json_string_value(as) : "admin";
+	size_t len = json_string_length(text);
+	uint64_t id;
+	uint32_t index;
+	struct room *room;
+
+	(void)more;
+	if (!name || !json_is_string(text) || !nick) {
+		control_invalid(c, !name ? "room" : !nick ? "as" : "text");
+		return;
+	}
+	if (strcmp(nick, "admin") != 0 && !text_nick_valid(nick, strlen(nick))) {
+		control_refuse(c, "%s is no valid nick", nick);
+		return;
+	}
+	if (strcmp(nick, "admin") != 0 && roster_find(shared->roster, nick, strlen(nick), &id, &index)) {
+		control_refuse(c, "nick %s is in use", nick);
+		return;
+	}
+	if (len > server_config(s)->max_message) {
+		control_refuse(c, "the message is longer than max_message (%u bytes)",
+			       server_config(s)->max_message);
+		return;
+	}
+	if (memchr(json_string_value(text), '\n', len)) {
+		control_refuse(c, "a message is one line");
+		return;
+	}
+	if (rooms_enter_existing(shared->rooms, name, server_slot(s), &room) < 0) {
+		control_refuse(c, "there is no room %s", name);
+		return;
+	}
+	if (!wait_for_room(s, room)) {
+		rooms_leave(shared->rooms, room, server_slot(s));
+		control_refuse(c, "room %s is too busy", name);
+		return;
+	}
+
+	_cleanup_free_ char *clean = malloc(len * TEXT_SANITISE_GROWTH + 1);
+	char head[TEXT_NICK_MAX + 3] = "";
+	struct slot_set kick = {{0}};
+	if (!room->raw)
+		snprintf(head, sizeof(head), "%s: ", nick);
+	struct record record = {.time_us = (uint64_t)clock_us(CLOCK_REALTIME),
+				.kind = RECORD_MESSAGE,
+				.text = (uint16_t)strlen(head)};
+	if (clean) {
+		const char *body = json_string_value(text);
+		if (!room->raw) {
+			len = text_sanitise(clean, body, len);
+			body = clean;
+		}
+		logring_lock(room->log);
+		logring_put(room->log, &record, head, strlen(head), body, len);
+		logring_commit(room->log);
+		logring_unlock(room->log);
+		rooms_mark(shared->rooms, room, &kick);
+		/* The main thread is told as well: `chatctl tail` may follow the room. */
+		rooms_kick(shared->rooms, &kick, UINT32_MAX);
+		count(server_counters(s), COUNT_MESSAGES, 1);
+	}
+	rooms_leave(shared->rooms, room, server_slot(s));
+	log_event(LOG_DEBUG, &(struct log_fields){EVENT_CONTROL, 0, name, NULL},
+		  "control: %s sent to room %s", control_peer(c), name);
+	control_reply(c, NULL, false);
+}
+
+/* --- Tail --- */
+
+struct tail {
+	struct room *room;
+	uint64_t seq;
+	uint64_t live; /* announcements before this one are old news */
+	bool follow, replied;
+};
+
+static const char *const kind_names[RECORD_KINDS] = {"message", "action", "notice"};
+
+/* Adds up to 100 messages from t->seq on to array; true if there are more. The log is locked. */
+static bool collect_lines(struct tail *t, json_t *array, uint64_t *ret_skipped)
+{
+	struct logring_view v;
+
+	logring_peek(t->room->log, &v);
+	*ret_skipped = t->seq < v.first ? v.first - t->seq : 0;
+	t->seq += *ret_skipped;
+	for (unsigned n = 0; t->seq < v.count && n < 100; n++, t->seq++) {
+		const struct record *r = logring_record(t->room->log, t->seq);
+		uint64_t start = logring_start(t->room->log, &v, t->seq);
+		const char *line = logring_at(&v, start);
+		if (r->kind == RECORD_NOTICE && t->seq < t->live)
+			continue;
+		json_array_append_new(
+		    array, json_pack("{s:f,s:s,s:I,s:o?,s:o?}", "time", control_seconds((int64_t)r->time_us),
+				     "kind", kind_names[r->kind], "client", (json_int_t)r->sender, "line",
+				     clean_string(line, r->end - start - 1), "text",
+				     clean_string(line + r->text, r->end - start - 1 - r->text)));
+	}
+	return t->seq < v.count;
+}
+
+static void tail_forget(struct control_client *c, void *data)
+{
+	struct tail *t = data;
+	struct server *s = control_server(c);
+
+	rooms_leave(server_shared(s)->rooms, t->room, server_slot(s));
+	free(t);
+}
+
+static void tail_follow(struct control_client *c, void *data)
+{
+	struct tail *t = data;
+	bool more = true;
+
+	/* The room need not wait for this reader, who is told what it missed. */
+	logring_caught_up(t->room->log, server_slot(control_server(c)));
+	while (more && !control_is_full(c)) {
+		json_t *array = json_array();
+		uint64_t skipped;
+		logring_lock(t->room->log);
+		more = collect_lines(t, array, &skipped);
+		logring_unlock(t->room->log);
+		bool last = !more && !t->follow;
+		if (json_array_size(array) > 0 || skipped > 0 || last || !t->replied)
+			control_reply(c,
+				      json_pack("{s:o,s:I,s:I}", "messages", array, "skipped",
+						(json_int_t)skipped, "next", (json_int_t)t->seq),
+				      !last);
+		else
+			json_decref(array);
+		t->replied = true;
+		if (last) {
+			control_stream_end(c);
+			return;
+		}
+	}
+}
+
+void control_tail(struct control_client *c, const json_t *parameters, bool more)
+{
+	static const struct control_stream ops = {tail_follow, tail_forget};
+	struct server *s = control_server(c);
+	struct shared *shared = server_shared(s);
+	const char *name = json_string_value(json_object_get(parameters, "room"));
+	const json_t *lines = json_object_get(parameters, "lines"),
+		     *follow = json_object_get(parameters, "follow");
+	const json_t *from = json_object_get(parameters, "from");
+	json_int_t n = lines && !json_is_null(lines) ? json_integer_value(lines) : 10;
+	struct logring_view v;
+
+	if (!name || n < 0 || (lines && !json_is_integer(lines) && !json_is_null(lines))) {
+		control_invalid(c, !name ? "room" : "lines");
+		return;
+	}
+	if (from && !json_is_null(from) && (!json_is_integer(from) || json_integer_value(from) < 0)) {
+		control_invalid(c, "from");
+		return;
+	}
+	if (!more) {
+		control_refuse(c, "Tail has many replies, so the call must say \"more\"");
+		return;
+	}
+	struct tail *t = calloc(1, sizeof(*t));
+	if (!t || rooms_enter_existing(shared->rooms, name, server_slot(s), &t->room) < 0) {
+		free(t);
+		control_refuse(c, "there is no room %s", name);
+		return;
+	}
+	t->follow = json_is_true(follow);
+	logring_lock(t->room->log);
+	logring_peek(t->room->log, &v);
+	t->seq = t->live = v.count;
+	if (json_is_integer(from)) {
+		/* A number that isn't there yet is of a log before this one, all of which is news. */
+		t->seq = t->live = (uint64_t)json_integer_value(from) <= v.count
+				       ? (uint64_t)json_integer_value(from)
+				       : v.first;
+		n = 0;
+	}
+	for (json_int_t left = n; t->seq > v.first && left > 0; t->seq--)
+		if (logring_record(t->room->log, t->seq - 1)->kind != RECORD_NOTICE)
+			left--;
+	logring_unlock(t->room->log);
+	control_stream(c, &ops, t);
+}
+
+/* --- Watch --- */
+
+struct watch {
+	uint64_t next;
+	bool replied;
+};
+
+static void watch_forget(struct control_client *c, void *data)
+{
+	(void)c;
+	log_unwatch();
+	free(data);
+}
+
+static void watch_follow(struct control_client *c, void *data)
+{
+	struct watch *w = data;
+	struct log_entry e;
+	uint64_t missed, all_missed = 0;
+
+	while (!control_is_full(c)) {
+		json_t *array = json_array();
+		unsigned n = 0;
+		for (; n < 100 && log_watch_next(&w->next, &e, &missed); n++, all_missed += missed) {
+			json_t *o = json_pack("{s:f,s:s,s:s}", "time", control_seconds(e.time_us), "kind",
+					      e.kind, "text", e.text);
+			if (e.client)
+				json_object_set_new(o, "client", json_integer((json_int_t)e.client));
+			if (e.room[0])
+				json_object_set_new(o, "room", json_string(e.room));
+			if (e.listener[0])
+				json_object_set_new(o, "listener", json_string(e.listener));
+			json_array_append_new(array, o);
+		}
+		if (n == 0 && w->replied) {
+			json_decref(array);
+			return;
+		}
+		w->replied = true;
+		control_reply(c, json_pack("{s:o,s:I}", "events", array, "missed", (json_int_t)all_missed),
+			      true);
+		all_missed = 0;
+	}
+}
+
+void control_watch(struct control_client *c, const json_t *parameters, bool more)
+{
+	static const struct control_stream ops = {watch_follow, watch_forget};
+	struct watch *w = more ? calloc(1, sizeof(*w)) : NULL;
+
+	(void)parameters;
+	if (!w) {
+		control_refuse(c, more ? "out of memory"
+				       : "Watch has many replies, so the call must say \"more\"");
+		return;
+	}
+	w->next = log_watch();
+	control_stream(c, &ops, w);
+}
