@@ -155,8 +155,12 @@ static size_t submit(struct sender *s, struct send_op *ops, size_t n)
 		r = io_uring_submit(&s->ring);
 		submitted += r > 0 ? (size_t)r : 0;
 	}
-	n = submitted;
-	while (done < n && io_uring_wait_cqe(&s->ring, &cqe) == 0) {
+	while (done < submitted) {
+		r = io_uring_wait_cqe(&s->ring, &cqe);
+		if (r == -EINTR)
+			continue;
+		if (r < 0)
+			abort(); /* what was sent nobody knows any more; a successor asks the kernel */
 		struct send_op *op = io_uring_cqe_get_data(cqe);
 		op->result = cqe->res;
 		io_uring_cqe_seen(&s->ring, cqe);
@@ -171,18 +175,16 @@ void sender_run(struct sender *s, struct send_op *ops, size_t n)
 		plain(ops, n);
 		return;
 	}
-	if (!prepare(s)) {
-		s->uring = false;
-		plain(ops, n);
-		return;
-	}
-	if (submit(s, ops, n) == n)
-		return;
-	/* Nothing was submitted: the ring belongs to a thread that has ended, or was forbidden since. */
-	drop_ring(s);
-	s->uring = prepare(s) && submit(s, ops, n) == n;
-	if (!s->uring) {
+	/* Twice: the ring may belong to a thread that has ended, or be forbidden since. */
+	for (unsigned tries = 0; tries < 2 && prepare(s); tries++) {
+		size_t done = submit(s, ops, n);
+		if (done == n)
+			return;
+		/* What it has not taken must not be sent later. */
 		drop_ring(s);
-		plain(ops, n);
+		if (done > 0)
+			return;
 	}
+	s->uring = false;
+	plain(ops, n);
 }
