@@ -2,17 +2,25 @@
 /* UDP mode "echo" (RFC 862): each datagram comes back. Not to other services that would answer it for ever.
  */
 #include "common/cleanup.h"
+#include "daemon/config.h"
 #include "daemon/udp_listener.h"
 
 struct echo {
-	uint16_t own_port;
+	uint16_t own_port; /* systemd may pass a socket that has another one than the configuration */
 };
 
 /* Services that answer whatever they get: echo, systat, daytime, qotd, chargen, time, dns, tftp, ntp, snmp
- * ... are well-known ones (RFC 4732, 2.1.2); a person's program has a port above. Another chatd may echo at
- * our port. */
-static bool would_loop(const struct echo *e, uint16_t port)
+ * ... are well-known ones (RFC 4732, 2.1.2); a person's program has a port above. Our own listeners' ports
+ * are left out at every address, as another chatd may have the same ones. */
+static bool would_loop(struct udp_listener *u, uint16_t port)
 {
+	const struct echo *e = udp_data(u);
+	const struct config *config = worker_config(udp_base(u)->w);
+
+	for (size_t i = 0; i < config->n_listeners; i++)
+		if (config->listeners[i].handler->transport == TRANSPORT_UDP &&
+		    address_port(&config->listeners[i].listen) == port)
+			return true;
 	return port < 1024 || port == e->own_port;
 }
 
@@ -21,11 +29,19 @@ static int echo_opened(struct udp_listener *u, const struct listener_config *con
 	struct echo *e = calloc(1, sizeof(*e));
 
 	(void)u;
-	if (!e)
-		return -ENOMEM;
-	e->own_port = address_port(&config->listen);
+	(void)config;
 	*ret_data = e;
-	return 0;
+	return e ? 0 : -ENOMEM;
+}
+
+static void echo_started(struct udp_listener *u)
+{
+	struct echo *e = udp_data(u);
+	union address a = {0};
+	socklen_t len = sizeof(a);
+
+	if (getsockname(udp_base(u)->fd, &a.sa, &len) == 0)
+		e->own_port = address_port(&a);
 }
 
 static size_t echo_received(struct udp_listener *u, struct datagram *d, size_t n)
@@ -36,7 +52,7 @@ static size_t echo_received(struct udp_listener *u, struct datagram *d, size_t n
 	if (n > UDP_BATCH)
 		n = UDP_BATCH;
 	for (size_t i = 0; i < n; i++) {
-		if (would_loop(udp_data(u), address_port(&d[i].from))) {
+		if (would_loop(u, address_port(&d[i].from))) {
 			udp_count_ignored(u);
 			continue;
 		}
@@ -57,6 +73,7 @@ static void echo_closed(void *data)
 
 const struct udp_behaviour udp_echo = {
     .opened = echo_opened,
+    .started = echo_started,
     .received = echo_received,
     .closed = echo_closed,
 };

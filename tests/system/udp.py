@@ -607,6 +607,25 @@ def echo():
     equal(d.json("list", "listeners")[0]["ignored"], 1)
 
 
+@test
+def echoes_do_not_answer_each_other():
+    """One datagram that says to come from another listener of ours would go to and fro for ever."""
+    ports = [free_port(socket.SOCK_DGRAM) for _ in range(3)]
+    d = Daemon(listeners='''
+      { name = "a"; type = "udp"; mode = "echo"; listen = "[::]:%d"; },
+      { name = "b"; type = "udp"; mode = "echo"; listen = "127.0.0.1:%d"; },
+      { name = "c"; type = "udp"; mode = "registry"; listen = "127.0.0.1:%d"; }''' % tuple(ports))
+    try:
+        attacker = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+    except PermissionError:
+        raise Skip("only root can forge addresses") from None
+    for source, destination in ((1, 0), (0, 1), (2, 0), (0, 0)):
+        attacker.sendto(forged(("127.0.0.1", ports[source]), ("127.0.0.1", ports[destination]), b"ping"), ("127.0.0.1", 0))
+    wait_for(lambda: d.metric("datagrams_ignored_total") == 4)
+    equal((d.metric("datagrams_received_total"), d.metric("datagrams_sent_total")), (4, 0))
+    equal(Device(ports[0]).ask(b"hello"), b"hello")
+
+
 # --- the life of the daemon ---
 
 @test
