@@ -432,4 +432,20 @@ def stopping_waits_no_longer_than_drain_timeout():
     check("1 clients had not read everything" in d.log(), d.log())
 
 
+@test
+def no_drain_timeout_is_an_end_at_once():
+    """The workers still end before the main thread does, and connections are closed, but nobody is waited for."""
+    d = Daemon(extra="drain_timeout = 0;", rooms='{ name = "lobby"; log_size = "16M"; history = 0; }')
+    stuck, talker, idle = d.join(nick="stuck", rcvbuf=4096), d.join(nick="talker"), d.join(nick="idle")
+    drain(talker)
+    talker.send(("x" * 1000 + "\n") * 9000)
+    wait_for(lambda: d.metric("messages_total") >= 9000)
+    started = time.monotonic()
+    d.stop()
+    check(time.monotonic() - started < 2)
+    log = d.log()
+    check(log.index("<6>stopping") < log.index("worker chatd/1 ended") < log.index("<6>stopped"), log)
+    idle.rest()  # to its end
+
+
 main()
