@@ -12,6 +12,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <systemd/sd-daemon.h>
 
@@ -23,11 +24,14 @@
 #define MERGE_STEP 128
 #define BUFFER (64 << 20)
 #define MAX_PAIRS 64
+/* More than the kernel accounts to one message of one socket. */
+#define MESSAGE_SPACE 1024
 
 struct pair {
 	int write, read;
 	unsigned number;
 	unsigned messages, singles, sockets; /* as far as is known; singles are messages of one socket */
+	unsigned room;			     /* messages that fit for certain */
 };
 
 struct keeper {
@@ -42,11 +46,21 @@ struct keeper {
 	unsigned n_batch;
 	atomic_uint singles;
 	atomic_bool full;
+	int event; /* eventfd: the current pair is half full, or full */
 };
 
 static void pair_name(const struct pair *p, char end, char dst[static 40])
 {
 	snprintf(dst, 40, "chatd-keeper-%u-%c", p->number, end);
+}
+
+static void measure(struct pair *p)
+{
+	int size = 0;
+	socklen_t len = sizeof(size);
+
+	if (getsockopt(p->write, SOL_SOCKET, SO_SNDBUF, &size, &len) == 0)
+		p->room = (unsigned)size / MESSAGE_SPACE;
 }
 
 static int pair_open(struct keeper *k, struct pair *ret)
@@ -61,6 +75,7 @@ static int pair_open(struct keeper *k, struct pair *ret)
 	if (setsockopt(fds[0], SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size)) < 0)
 		setsockopt(fds[0], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
 	*ret = (struct pair){.write = fds[0], .read = fds[1], .number = k->next_number++};
+	measure(ret);
 	pair_name(ret, 'w', name);
 	sockets_store(ret->write, name);
 	FAULT("keeper-store");
@@ -208,6 +223,7 @@ static int choose_current(struct keeper *k)
 		if (k->frozen[i].number > k->frozen[newest].number)
 			newest = i;
 	k->current = k->frozen[newest];
+	measure(&k->current);
 	k->frozen[newest] = k->frozen[--k->n_frozen];
 	return 0;
 }
@@ -222,9 +238,10 @@ int keeper_new(struct sockets *passed, struct keeper **ret)
 	pthread_mutex_init(&k->lock, NULL);
 	k->next_number = 1;
 	k->base.read = k->base.write = k->current.read = k->current.write = -1;
+	k->event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (passed)
 		take_pairs(k, passed);
-	r = choose_current(k);
+	r = k->event < 0 ? -errno : choose_current(k);
 	if (r < 0) {
 		keeper_free(k);
 		return r;
@@ -251,6 +268,8 @@ void keeper_free(struct keeper *k)
 	pair_close(&k->base);
 	for (unsigned i = 0; i < k->n_frozen; i++)
 		pair_close(&k->frozen[i]);
+	if (k->event >= 0)
+		close(k->event);
 	pthread_mutex_destroy(&k->lock);
 	free(k);
 }
@@ -260,11 +279,12 @@ int keeper_add(struct keeper *k, int fd)
 	/* A merge holds the lock only while it swaps the pairs. */
 	pthread_mutex_lock(&k->lock);
 	int r = pair_put(&k->current, &fd, 1);
+	bool half_full = r == 0 && k->current.messages == k->current.room / 2;
 	pthread_mutex_unlock(&k->lock);
 	if (r == 0)
 		atomic_fetch_add(&k->singles, 1);
-	else
-		atomic_store(&k->full, true);
+	if (half_full || (r < 0 && !atomic_exchange(&k->full, true)))
+		eventfd_write(k->event, 1);
 	return r;
 }
 
@@ -337,29 +357,49 @@ static void give_up(struct keeper *k)
 	atomic_store(&k->singles, 0); /* try again after as many new ones */
 }
 
+/* New sockets go to a fresh pair from now on. */
+static bool swap(struct keeper *k)
+{
+	struct pair fresh;
+
+	if (k->n_frozen >= MAX_PAIRS - 1 || pair_open(k, &fresh) < 0)
+		return false;
+	pthread_mutex_lock(&k->lock);
+	k->frozen[k->n_frozen] = k->current;
+	k->current = fresh;
+	pthread_mutex_unlock(&k->lock);
+	atomic_store(&k->singles, 0);
+	atomic_store(&k->full, false);
+	FAULT("keeper-swap");
+	peek_from_start(&k->frozen[k->n_frozen++]);
+	return true;
+}
+
+int keeper_fd(const struct keeper *k)
+{
+	return k->event;
+}
+
+void keeper_relieve(struct keeper *k)
+{
+	eventfd_t n;
+
+	if (eventfd_read(k->event, &n) == 0)
+		swap(k);
+}
+
 static bool begin_merge(struct keeper *k, unsigned live)
 {
-	struct pair fresh = {.read = -1};
-
 	/* Mostly closed sockets in the base: it is made anew, too. */
 	if (k->base.read >= 0 && k->base.sockets > 2 * live + 1024 && k->n_frozen < MAX_PAIRS - 2) {
 		peek_from_start(&k->base);
 		k->frozen[k->n_frozen++] = k->base;
 		k->base.read = k->base.write = -1;
 	}
-	if (k->n_frozen >= MAX_PAIRS - 1 || pair_open(k, &fresh) < 0)
+	if (k->base.read < 0 && pair_open(k, &k->base) < 0)
 		return false;
-	if (k->base.read < 0 && pair_open(k, &k->base) < 0) {
-		pair_drop(&fresh);
+	if (!swap(k))
 		return false;
-	}
-	pthread_mutex_lock(&k->lock);
-	k->frozen[k->n_frozen++] = k->current;
-	k->current = fresh;
-	pthread_mutex_unlock(&k->lock);
-	atomic_store(&k->singles, 0);
-	atomic_store(&k->full, false);
-	FAULT("keeper-swap");
 	for (unsigned i = 0; i < k->n_frozen; i++)
 		peek_from_start(&k->frozen[i]);
 	k->merging = true;

@@ -28,6 +28,11 @@ void keeper_free(struct keeper *k);
  */
 int keeper_add(struct keeper *k, int fd);
 
+/* Readable when the current pair will soon be full: see keeper_relieve(). */
+int keeper_fd(const struct keeper *k);
+/* Has new sockets go to a fresh pair; the one before is left to be merged. Main thread. */
+void keeper_relieve(struct keeper *k);
+
 /* Calls fn with each socket of the pairs taken over, maybe more than once; fn owns the fd. Main thread. */
 void keeper_each(struct keeper *k, void (*fn)(int fd, void *arg), void *arg);
 

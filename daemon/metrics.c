@@ -55,7 +55,6 @@ char *metrics_text(struct server *s)
 {
 	struct shared *shared = server_shared(s);
 	const struct client_history *history = clients_history(shared->clients);
-	unsigned uncovered = 0;
 	char *text = NULL;
 	size_t size;
 	FILE *f = open_memstream(&text, &size);
@@ -67,12 +66,10 @@ char *metrics_text(struct server *s)
 		snprintf(name, sizeof(name), "%s_total", counter_name((enum counter)i));
 		metric(f, name, "counter", counter_help((enum counter)i), metrics_total(s, (enum counter)i));
 	}
-	for (unsigned i = 0; i < shared->n_workers; i++)
-		uncovered += worker_uncovered(shared->workers[i]);
 	metric(f, "rooms", "gauge", "Rooms that exist", rooms_count(shared->rooms));
 	metric(f, "clients", "gauge", "Clients connected", limits_total(shared->limits));
 	metric(f, "uncovered_clients", "gauge", "Clients connected that would not survive a crash",
-	       uncovered);
+	       server_uncovered(s));
 	metric(f, "workers", "gauge", "Worker threads", shared->n_workers);
 	metric(f, "takeovers_total", "counter", "Times a new process took the clients over",
 	       history->takeovers);

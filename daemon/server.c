@@ -66,6 +66,7 @@ struct server {
 	uint64_t watchdog_us; /* 0: no watchdog */
 	sd_event_source *merge_timer;
 	char status[160];
+	unsigned uncovered; /* as it was logged last */
 	enum ending ending;
 };
 
@@ -106,18 +107,26 @@ const struct listeners *server_listeners(const struct server *s)
 	return s->listeners;
 }
 
+static unsigned count_workers(const struct server *s, unsigned (*of)(const struct worker *w))
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < s->shared.n_workers; i++)
+		n += of(s->shared.workers[i]);
+	return n;
+}
+
+unsigned server_uncovered(const struct server *s)
+{
+	return count_workers(s, sockets_have_store() ? worker_uncovered : worker_connections);
+}
+
 json_t *server_takeover_json(struct server *s)
 {
 	const struct client_history *h = clients_history(s->shared.clients);
-	unsigned connections = 0, uncovered = 0, mortal = 0;
+	unsigned connections = count_workers(s, worker_connections), mortal = count_workers(s, worker_mortal),
+		 uncovered = server_uncovered(s);
 
-	for (unsigned i = 0; i < s->shared.n_workers; i++) {
-		connections += worker_connections(s->shared.workers[i]);
-		uncovered += worker_uncovered(s->shared.workers[i]);
-		mortal += worker_mortal(s->shared.workers[i]);
-	}
-	if (!sockets_have_store())
-		uncovered = connections;
 	json_t *o = json_pack("{s:I,s:i,s:i,s:i,s:b}", "count", (json_int_t)h->takeovers, "covered",
 			      (int)(connections - uncovered), "uncovered", (int)uncovered, "tls", (int)mortal,
 			      "store", sockets_have_store());
@@ -330,15 +339,6 @@ static void tick_all(struct worker *w, void *arg)
 	}
 }
 
-static unsigned count_connections(const struct server *s)
-{
-	unsigned n = 0;
-
-	for (unsigned i = 0; i < s->shared.n_workers; i++)
-		n += worker_connections(s->shared.workers[i]);
-	return n;
-}
-
 /* What has been said is sent to whoever reads, then the connections end; all that within the time allowed. */
 static void drain(struct server *s)
 {
@@ -349,11 +349,11 @@ static void drain(struct server *s)
 		return;
 	listeners_drain_zmq(s->listeners, until - clock_us(CLOCK_MONOTONIC));
 	workers_call(&s->shared, NULL, say_goodbye, NULL, NULL, s->config->drain_timeout_us);
-	while (count_connections(s) > 0 && clock_us(CLOCK_MONOTONIC) < until) {
+	while (count_workers(s, worker_connections) > 0 && clock_us(CLOCK_MONOTONIC) < until) {
 		nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
 		workers_call(&s->shared, NULL, tick_all, NULL, NULL, s->config->drain_timeout_us);
 	}
-	unsigned left = count_connections(s);
+	unsigned left = count_workers(s, worker_connections);
 	if (left > 0)
 		log_notice("%u clients had not read everything after drain_timeout", left);
 }
@@ -402,15 +402,6 @@ static void dismiss_mortals(struct worker *w, void *arg)
 	}
 }
 
-static unsigned count_mortals(const struct server *s)
-{
-	unsigned n = 0;
-
-	for (unsigned i = 0; i < s->shared.n_workers; i++)
-		n += worker_mortal(s->shared.workers[i]);
-	return n;
-}
-
 /* While everybody is still served: nothing is left in hands that the successor can't reach. */
 static void prepare_handover(struct server *s)
 {
@@ -418,9 +409,9 @@ static void prepare_handover(struct server *s)
 	int64_t until = clock_us(CLOCK_MONOTONIC) + patience;
 
 	workers_call(&s->shared, NULL, cover_all, NULL, NULL, CALL_TIMEOUT_US);
-	if (count_mortals(s) > 0)
+	if (count_workers(s, worker_mortal) > 0)
 		workers_call(&s->shared, NULL, dismiss_mortals, NULL, NULL, CALL_TIMEOUT_US);
-	while (count_mortals(s) > 0 && clock_us(CLOCK_MONOTONIC) < until)
+	while (count_workers(s, worker_mortal) > 0 && clock_us(CLOCK_MONOTONIC) < until)
 		nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
 	listeners_drain_zmq(s->listeners, s->config->drain_timeout_us);
 }
@@ -582,6 +573,24 @@ static void tell_status(struct server *s)
 	sd_notifyf(false, "STATUS=%s", status);
 }
 
+/* Says so when clients would not survive a crash for want of space in the keeper, and when all would again.
+ */
+static void tell_uncovered(struct server *s)
+{
+	unsigned n = count_workers(s, worker_uncovered), tls = count_workers(s, worker_mortal);
+
+	n -= tls < n ? tls : n;
+	if (!sockets_have_store() || (n > 0 && n <= 2 * s->uncovered) || n == s->uncovered)
+		return;
+	s->uncovered = n;
+	if (n > 0)
+		log_warning("%u clients would not survive a crash: the keeper of their sockets has no space "
+			    "(see net.core.wmem_max, LimitNOFILE=)",
+			    n);
+	else
+		log_notice("all clients would survive a crash again");
+}
+
 static int on_second(sd_event_source *source, uint64_t now, void *arg)
 {
 	struct server *s = arg;
@@ -591,6 +600,7 @@ static int on_second(sd_event_source *source, uint64_t now, void *arg)
 	if (sd_event_source_get_enabled(s->merge_timer, NULL) == 0)
 		sd_event_source_set_enabled(s->merge_timer, SD_EVENT_ON);
 	tell_status(s);
+	tell_uncovered(s);
 	return sd_event_source_set_time(source, now + SECOND_US);
 }
 
@@ -601,6 +611,18 @@ static int on_merge(sd_event_source *source, uint64_t now, void *arg)
 	if (keeper_merge(s->shared.keeper, limits_total(s->shared.limits)))
 		return sd_event_source_set_time(source, now + MERGE_PAUSE_US);
 	return sd_event_source_set_enabled(source, SD_EVENT_OFF);
+}
+
+/* Many connections at once fill the keeper faster than once a second. */
+static int on_keeper(sd_event_source *source, int fd, uint32_t events, void *arg)
+{
+	struct server *s = arg;
+
+	(void)source;
+	(void)fd;
+	(void)events;
+	keeper_relieve(s->shared.keeper);
+	return sd_event_source_set_enabled(s->merge_timer, SD_EVENT_ON);
 }
 
 /* A worker that makes no progress starves the watchdog, so that the service manager restarts the service. */
@@ -678,6 +700,8 @@ static int add_events(struct server *s)
 		r = add_timer(s, SECOND_US, on_second, NULL);
 	if (r >= 0)
 		r = add_timer(s, SECOND_US, on_merge, &s->merge_timer);
+	if (r >= 0)
+		r = sd_event_add_io(s->event, NULL, keeper_fd(s->shared.keeper), EPOLLIN, on_keeper, s);
 	if (r >= 0 && sd_watchdog_enabled(false, &s->watchdog_us) > 0)
 		r = add_timer(s, s->watchdog_us / 4, on_watchdog, NULL);
 	return r < 0 ? r : 0;
@@ -1044,6 +1068,10 @@ int server_run(const char *config_path, char **argv)
 	log_event(LOG_INFO, &(struct log_fields){.message_id = EVENT_STARTED},
 		  "chatd %s serves %zu listeners with %u workers (%s)", PACKAGE_VERSION,
 		  listeners_count(s->listeners), n_threads(s), sender);
+	if (!sockets_have_store())
+		log_info(
+		    "there is no fd store (FileDescriptorStoreMax= of systemd): clients survive `chatctl "
+		    "restart`, but none of them a crash");
 	tell_status(s);
 	sd_notify(false, "READY=1");
 	r = sd_event_loop(s->event);

@@ -26,6 +26,8 @@ int64_t server_started_us(const struct server *s); /* CLOCK_REALTIME */
 /* The main thread's slot among the readers of rooms. */
 unsigned server_slot(const struct server *s);
 struct counters *server_counters(struct server *s);
+/* Connections that would not survive a crash: TLS, or no fd store, or the keeper has not got them (yet). */
+unsigned server_uncovered(const struct server *s);
 /* How the clients were taken over; the interface's type Takeover. */
 json_t *server_takeover_json(struct server *s);
 

@@ -362,6 +362,33 @@ def the_keeper_is_merged():
 
 
 @test
+def a_burst_is_kept():
+    """Connections come faster than a keeper as small as an ordinary user's holds them one by one."""
+    need("setpriv")
+    import resource
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    n = min(10000, hard - 2000) if SCALE >= 1 else 1000
+    d = Daemon(rooms=ROOMS, extra=DEFAULTS, store=True, start=False)
+    d.binary = os.path.join(d.dir, "ordinary")
+    with open(d.binary, "w") as f:
+        f.write('#!/bin/sh\nexec setpriv --bounding-set=-all %s "$@"\n' % CHATD)
+    os.chmod(d.binary, 0o755)
+    d.start()
+    clients = [socket.create_connection(("127.0.0.1", d.port)) for _ in range(n)]
+    began = time.monotonic()
+    wait_for(lambda: d.json("status")["clients"] == n)
+    wait_for(lambda: d.json("status")["takeover"]["uncovered"] == 0, what="the keeper")
+    note("%d connections at once were all kept %.1f s later" % (n, time.monotonic() - began))
+    d.kill()
+    d.start()
+    t = d.json("status")["takeover"]
+    equal((t["closed"], t["clients"]), (0, n))
+    for c in clients:
+        c.close()
+
+
+@test
 def ten_thousand_idle_and_a_hundred_talking():
     import resource
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
