@@ -370,10 +370,7 @@ def a_burst_is_kept():
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     n = min(10000, hard - 2000) if SCALE >= 1 else 1000
     d = Daemon(rooms=ROOMS, extra=DEFAULTS, store=True, start=False)
-    d.binary = os.path.join(d.dir, "ordinary")
-    with open(d.binary, "w") as f:
-        f.write('#!/bin/sh\nexec setpriv --bounding-set=-all %s "$@"\n' % CHATD)
-    os.chmod(d.binary, 0o755)
+    d.start_by("exec setpriv --bounding-set=-all")
     d.start()
     clients = [socket.create_connection(("127.0.0.1", d.port)) for _ in range(n)]
     began = time.monotonic()

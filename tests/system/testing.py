@@ -183,9 +183,13 @@ control: { socket = "%s"; group = "chatd"; };
 
     def limit_files(self, n):
         """From the next start on no more than n file descriptors are allowed."""
-        self.binary = os.path.join(self.dir, "limited")
+        self.start_by("ulimit -n %d\nexec" % n)
+
+    def start_by(self, shell):
+        """From the next start on chatd is what these words of shell are followed by."""
+        self.binary = os.path.join(self.dir, "started-by")
         with open(self.binary, "w") as f:
-            f.write('#!/bin/sh\nulimit -n %d\nexec %s "$@"\n' % (n, CHATD))
+            f.write('#!/bin/sh\n%s %s "$@"\n' % (shell, CHATD))
         os.chmod(self.binary, 0o755)
 
     # --- the service manager's part ---
