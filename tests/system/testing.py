@@ -471,6 +471,15 @@ class Client:
             except socket.timeout:
                 pass
 
+    def expect_messages(self, n):
+        """Reads lines until n of them are messages, and not notices; returns the messages."""
+        messages = []
+        while len(messages) < n:
+            line = self.expect("\n").decode().rstrip("\n")
+            if not line.startswith("*"):
+                messages.append(line)
+        return messages
+
     def nothing(self, seconds=0.3):
         """Nothing may come for so long."""
         self.sock.settimeout(seconds)

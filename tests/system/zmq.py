@@ -211,14 +211,14 @@ def tcp_udp_and_zeromq_see_the_same():
         device.send(b"d%d" % i)
         p.say("z%d" % i)
         time.sleep(0.001)
-    wait_for(lambda: d.metric("messages_total") >= 3 * n)
+    tcp = alice.expect_messages(3 * n)
     alice.send("the end\n")
-    tcp = [l for l in alice.expect("alice: the end\n").decode().splitlines() if ": " in l and not l.startswith("*")]
+    tcp += alice.expect_messages(1)
     udp = []
     while not udp or udp[-1] != "alice: the end":
         udp.append(device.recv(65536).decode().rstrip("\n"))
     zmq = [l.split("\t", 1)[1] for l in z.lines(3 * n + 1)]
-    equal(len(tcp), 3 * n + 1)
+    equal(tcp[-1], "alice: the end")
     equal(udp[-(3 * n + 1):], tcp)
     equal(zmq, tcp)
     for who, letter in (("alice", "a"), ("device", "d"), ("bridge", "z")):
