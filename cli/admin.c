@@ -87,7 +87,7 @@ int command_restart(const struct options *o, int argc, char **argv)
 		} else if (takeovers(now) > count) {
 			printf("chatd %s took over: %" JSON_INTEGER_FORMAT
 			       " clients came across, %" JSON_INTEGER_FORMAT
-			       " closed, nobody was served for %.3f s\n",
+			       " closed, nobody was served for %.3f s at most\n",
 			       json_string_value(json_object_get(now, "version")),
 			       json_integer_value(json_object_get(t, "clients")),
 			       json_integer_value(json_object_get(t, "closed")),

@@ -60,7 +60,8 @@ static void print_takeover(const json_t *takeover)
 		return;
 	strftime(when, sizeof(when), "%F %T", localtime_r(&at, &tm));
 	printf("takeovers  %" JSON_INTEGER_FORMAT ", the last %s: %" JSON_INTEGER_FORMAT
-	       " clients came across, %" JSON_INTEGER_FORMAT " closed, nobody was served for %.3f s\n",
+	       " clients came across, %" JSON_INTEGER_FORMAT
+	       " closed, nobody was served for %.3f s at most\n",
 	       integer(takeover, "count"), when, integer(takeover, "clients"), integer(takeover, "closed"),
 	       number(takeover, "gap"));
 }

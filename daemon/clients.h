@@ -116,7 +116,7 @@ struct client_history {
 	uint64_t last_us;      /* CLOCK_REALTIME of the last one */
 	uint64_t last_clients; /* how many came across */
 	uint64_t last_closed;  /* how many could not */
-	uint64_t last_gap_us;  /* how long nobody was served */
+	uint64_t last_gap_us;  /* how long nobody was served, at most: an idle worker beats once a second */
 };
 
 struct clients;

@@ -73,7 +73,7 @@ char *metrics_text(struct server *s)
 	metric(f, "workers", "gauge", "Worker threads", shared->n_workers);
 	metric(f, "takeovers_total", "counter", "Times a new process took the clients over",
 	       history->takeovers);
-	head(f, "takeover_gap_seconds", "gauge", "How long nobody was served at the last takeover");
+	head(f, "takeover_gap_seconds", "gauge", "How long nobody was served at the last takeover, at most");
 	fprintf(f, "chatd_takeover_gap_seconds %.6f\n", (double)history->last_gap_us / 1e6);
 	head(f, "start_time_seconds", "gauge", "When this process was started, in seconds since 1970");
 	fprintf(f, "chatd_start_time_seconds %.3f\n", (double)server_started_us(s) / 1e6);

@@ -27,6 +27,7 @@
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sysexits.h>
 #include <systemd/sd-daemon.h>
 #include <systemd/sd-event.h>
 #include <time.h>
@@ -906,7 +907,7 @@ static bool take_over(struct server *s)
 	h->last_closed = result.closed;
 	h->last_gap_us = now > beat ? now - beat : 0;
 	log_event(LOG_NOTICE, &(struct log_fields){.message_id = EVENT_TAKEOVER},
-		  "%u clients taken over, %u closed; nobody was served for %.3f s", result.taken,
+		  "%u clients taken over, %u closed; nobody was served for %.3f s at most", result.taken,
 		  result.closed, (double)h->last_gap_us / 1e6);
 	return true;
 }
@@ -1043,9 +1044,28 @@ static int finish(struct server *s)
 	return s->ending == END_BROKEN ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
+/*
+ * How a start that failed ends. Where connections wait, in the fd store or at passed sockets, the service
+ * manager tries again until the mistake is mended: chatd.service. That is at once, so the pause is ours.
+ */
+static int fail(bool waiting, bool mistakes)
+{
+	static const struct timespec pause = {.tv_sec = 1};
+	sigset_t end;
+
+	if (mistakes && !waiting)
+		return EX_CONFIG;
+	sigemptyset(&end);
+	sigaddset(&end, SIGTERM);
+	if (sd_notify(false, "STATUS=can't start; the log says why") > 0)
+		sigtimedwait(&end, NULL, &pause);
+	return EXIT_FAILURE;
+}
+
 int server_run(const char *config_path, char **argv)
 {
 	struct server *s = calloc(1, sizeof(*s));
+	bool waiting = sd_listen_fds(false) > 0;
 	int status;
 
 	if (!s)
@@ -1061,8 +1081,9 @@ int server_run(const char *config_path, char **argv)
 		quit_workers(s);
 		if (!join_workers(s))
 			_exit(EXIT_FAILURE);
+		status = fail(waiting, !s->config);
 		server_free(s);
-		return EXIT_FAILURE;
+		return status;
 	}
 	const char *sender = s->shared.n_workers > 0 ? worker_sender_name(s->shared.workers[0]) : "";
 	log_event(LOG_INFO, &(struct log_fields){.message_id = EVENT_STARTED},

@@ -519,6 +519,30 @@ def reloads_under_load_drop_nobody():
 
 
 @test
+def a_start_with_mistakes():
+    d = Daemon(start=False, store=True)
+    with open(d.config, "a") as f:
+        f.write("\nmistake = 1;\n")
+    equal(run(CHATD, "-c", d.config).returncode, os.EX_CONFIG)
+    with open(d.config, "w") as f:
+        f.write("listeners = ( ;")
+    equal(run(CHATD, "-c", d.config).returncode, os.EX_CONFIG)
+    # Where connections wait it is to be tried again, with a pause that is the service's own.
+    read, write = os.pipe()
+    notify = os.path.join(d.dir, "notify2")
+    s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    s.bind(notify)
+    script = "exec env LISTEN_PID=$$ LISTEN_FDS=1 NOTIFY_SOCKET='%s' '%s' -c '%s' 3<&0"
+    started = time.monotonic()
+    p = subprocess.run(["sh", "-c", script % (notify, CHATD, d.config)], stdin=read, capture_output=True, timeout=20)
+    equal(p.returncode, 1)
+    check(time.monotonic() - started >= 1)
+    check(b"STATUS=can't start" in s.recv(1000))
+    os.close(read)
+    os.close(write)
+
+
+@test
 def checking():
     d = Daemon()
     equal(run(CHATD, "--check", d.config).returncode, 0)

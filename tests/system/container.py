@@ -346,6 +346,36 @@ def the_watchdog_notices_a_stuck_worker():
 
 
 @test
+def mistakes_in_the_configuration():
+    """At a start they end it; at a restart the clients wait until they are mended."""
+    c = container()
+    good = open(c.config).read()
+    c.write_config(good + "\nmistake = 1;\n")
+    code, _, err = c.try_run("systemctl", "start", "chatd")
+    check(code != 0 and "failed" in err, code, err)
+    equal((c.show("ActiveState"), c.show("ExecMainStatus"), c.show("NRestarts")), ("failed", "78", "0"))
+    c.write_config(good)
+    c.systemctl("start", "chatd")
+    p = c.popen("nc", "127.0.0.1", "5050", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        p.stdout.readline()
+        c.write_config(good + "\nmistake = 1;\n")
+        check(c.try_run("systemctl", "restart", "chatd")[0] != 0)
+        p.stdin.write(b"is anybody there?\n")
+        p.stdin.flush()
+        wait_for(lambda: int(c.show("NRestarts")) >= 2, 20, "more than one try")
+        check(int(c.show("NRestarts")) < 20, "without a pause")
+        c.write_config(good)
+        wait_for(lambda: c.show("ActiveState") == "active", 20, "the service")
+        equal(p.stdout.readline(), b"guest1: is anybody there?\n")
+        takeover = json.loads(c.run("chatctl", "--json", "status"))["takeover"]
+        equal((takeover["clients"], takeover["closed"]), (1, 0))
+    finally:
+        p.kill()
+        p.wait()
+
+
+@test
 def kills_restarts_and_upgrades_under_load():
     """200 clients in 10 rooms, 4 workers: SIGKILLs at random instants, restarts, upgrades to another version."""
     c = container()
