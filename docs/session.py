@@ -81,9 +81,9 @@ def main():
     try:
         time.sleep(1)
         path = "PS1='$ ' PATH=%s:$PATH bash --norc" % programs
-        bob = Pane(base, "bob, with nc", path, 92, 15)
-        alice = Pane(base, "alice, with chatctl join", path, 92, 12)
-        admin = Pane(base, "an admin", "alias() { :; }; " + path, 92, 9)
+        bob = Pane(base, "bob, with nc", path, 96, 15)
+        alice = Pane(base, "alice, with chatctl join", path, 96, 12)
+        admin = Pane(base, "an admin", "alias() { :; }; " + path, 96, 9)
         admin.type("chatctl() { command chatctl -s %s/socket \"$@\"; }; clear" % where)
         bob.type("nc 127.0.0.1 %d" % PORT)
         bob.type("/nick bob")
