@@ -961,6 +961,8 @@ static int start(struct server *s)
 	block_signals();
 	r = find_program(s);
 	if (r == 0)
+		r = sockets_take(&s->sockets);
+	if (r == 0)
 		r = load_config(s);
 	if (!s->config)
 		return r < 0 ? r : -EINVAL;
@@ -968,8 +970,6 @@ static int start(struct server *s)
 	raise_nofile(s->config);
 	r = sd_event_new(&s->event);
 	if (r >= 0)
-		r = sockets_take(&s->sockets);
-	if (r == 0)
 		r = open_shared(s);
 	if (r == 0)
 		r = make_workers(s);
@@ -1048,12 +1048,12 @@ static int finish(struct server *s)
  * How a start that failed ends. Where connections wait, in the fd store or at passed sockets, the service
  * manager tries again until the mistake is mended: chatd.service. That is at once, so the pause is ours.
  */
-static int fail(bool waiting, bool mistakes)
+static int fail(const struct server *s)
 {
 	static const struct timespec pause = {.tv_sec = 1};
 	sigset_t end;
 
-	if (mistakes && !waiting)
+	if (!s->config && s->sockets && !sockets_were_passed(s->sockets))
 		return EX_CONFIG;
 	sigemptyset(&end);
 	sigaddset(&end, SIGTERM);
@@ -1065,7 +1065,6 @@ static int fail(bool waiting, bool mistakes)
 int server_run(const char *config_path, char **argv)
 {
 	struct server *s = calloc(1, sizeof(*s));
-	bool waiting = sd_listen_fds(false) > 0;
 	int status;
 
 	if (!s)
@@ -1081,7 +1080,7 @@ int server_run(const char *config_path, char **argv)
 		quit_workers(s);
 		if (!join_workers(s))
 			_exit(EXIT_FAILURE);
-		status = fail(waiting, !s->config);
+		status = fail(s);
 		server_free(s);
 		return status;
 	}

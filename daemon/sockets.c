@@ -110,6 +110,11 @@ void sockets_close(struct sockets *s)
 	free(s);
 }
 
+bool sockets_were_passed(const struct sockets *s)
+{
+	return s->n > 0;
+}
+
 void sockets_settle(struct sockets *s)
 {
 	for (size_t i = 0; i < s->n; i++) {

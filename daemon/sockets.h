@@ -16,6 +16,8 @@ struct sockets;
 /* Takes all passed fds. Returns 0 or -ENOMEM. */
 int sockets_take(struct sockets **ret);
 void sockets_close(struct sockets *s);
+/* Whether anything was passed. */
+bool sockets_were_passed(const struct sockets *s);
 /* After the start: closes leftovers of a process before, and warns of sockets that no listener wants (they
  * are kept). */
 void sockets_settle(struct sockets *s);

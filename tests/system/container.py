@@ -349,7 +349,7 @@ def the_watchdog_notices_a_stuck_worker():
 def mistakes_in_the_configuration():
     """At a start they end it; at a restart the clients wait until they are mended."""
     c = container()
-    good = open(c.config).read()
+    good = shared["config"]
     c.write_config(good + "\nmistake = 1;\n")
     code, _, err = c.try_run("systemctl", "start", "chatd")
     check(code != 0 and "failed" in err, code, err)
