@@ -85,13 +85,8 @@ int command_restart(const struct options *o, int argc, char **argv)
 		if (takeovers(now) > count && o->json) {
 			print_json(t);
 		} else if (takeovers(now) > count) {
-			printf("chatd %s took over: %" JSON_INTEGER_FORMAT
-			       " clients came across, %" JSON_INTEGER_FORMAT
-			       " closed, nobody was served for %.3f s at most\n",
-			       json_string_value(json_object_get(now, "version")),
-			       json_integer_value(json_object_get(t, "clients")),
-			       json_integer_value(json_object_get(t, "closed")),
-			       json_number_value(json_object_get(t, "gap")));
+			printf("chatd %s took over: ", json_string_value(json_object_get(now, "version")));
+			print_outcome(t);
 		}
 		bool done = takeovers(now) > count;
 		json_decref(now);

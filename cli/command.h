@@ -57,5 +57,7 @@ int call(const struct options *o, const char *method, json_t *parameters, json_t
 
 /* Writes JSON on a line of its own. */
 void print_json(const json_t *j);
+/* How a takeover went, to the end of the line: "2 clients came across, ...". */
+void print_outcome(const json_t *takeover);
 
 #endif

@@ -50,6 +50,13 @@ static void print_survival(const json_t *status, const json_t *takeover)
 		       tls);
 }
 
+void print_outcome(const json_t *takeover)
+{
+	printf("%" JSON_INTEGER_FORMAT " clients came across, %" JSON_INTEGER_FORMAT
+	       " closed, nobody was served for %.3f s at most\n",
+	       integer(takeover, "clients"), integer(takeover, "closed"), number(takeover, "gap"));
+}
+
 static void print_takeover(const json_t *takeover)
 {
 	time_t at = (time_t)number(takeover, "time");
@@ -59,11 +66,8 @@ static void print_takeover(const json_t *takeover)
 	if (integer(takeover, "count") == 0)
 		return;
 	strftime(when, sizeof(when), "%F %T", localtime_r(&at, &tm));
-	printf("takeovers  %" JSON_INTEGER_FORMAT ", the last %s: %" JSON_INTEGER_FORMAT
-	       " clients came across, %" JSON_INTEGER_FORMAT
-	       " closed, nobody was served for %.3f s at most\n",
-	       integer(takeover, "count"), when, integer(takeover, "clients"), integer(takeover, "closed"),
-	       number(takeover, "gap"));
+	printf("takeovers  %" JSON_INTEGER_FORMAT ", the last %s: ", integer(takeover, "count"), when);
+	print_outcome(takeover);
 }
 
 int command_status(const struct options *o, int argc, char **argv)
