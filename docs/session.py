@@ -16,6 +16,7 @@ import time
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), ".."))
 COLOURS = {"31": "#c0392b", "32": "#2e8b57", "33": "#9a7d0a", "34": "#2c5aa0", "35": "#8e44ad", "36": "#117a8b"}
 PORT = 5050
+COLUMNS = 96
 
 
 class Pane:
@@ -81,9 +82,9 @@ def main():
     try:
         time.sleep(1)
         path = "PS1='$ ' PATH=%s:$PATH bash --norc" % programs
-        bob = Pane(base, "bob, with nc", path, 96, 15)
-        alice = Pane(base, "alice, with chatctl join", path, 96, 12)
-        admin = Pane(base, "an admin", "alias() { :; }; " + path, 96, 9)
+        bob = Pane(base, "bob, with nc", path, COLUMNS, 15)
+        alice = Pane(base, "alice, with chatctl join", path, COLUMNS, 12)
+        admin = Pane(base, "an admin", "alias() { :; }; " + path, COLUMNS, 9)
         admin.type("chatctl() { command chatctl -s %s/socket \"$@\"; }; clear" % where)
         bob.type("nc 127.0.0.1 %d" % PORT)
         bob.type("/nick bob")
