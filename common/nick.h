@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The names of people and devices: which ones there may be, and which ones are taken for each other.
+ *
+ * A nick follows PRECIS' UsernameCaseMapped (RFC 8265), but keeps the case in which it was typed. Two nicks
+ * are the same if they differ in case only or look alike (the skeletons of UTS 39), so that nobody passes for
+ * somebody else.
+ */
+#ifndef COMMON_NICK_H
+#define COMMON_NICK_H
+
+#include "common/text.h"
+
+/*
+ * The nick as it is kept and shown, of what was typed: full-width and half-width forms are the common ones,
+ * and it is composed (NFC). Returns its length, or -EINVAL if that can't be one.
+ */
+int nick_normalise(const char *s, size_t len, char ret[TEXT_NICK_MAX + 1]);
+bool nick_valid(const char *s, size_t len);
+
+/* Whether it could be shown safely: what a state of an older chatd must keep to at least. */
+bool nick_well_formed(const char *s, size_t len);
+
+/*
+ * What a nick is found by: two nicks are the same if any key of one is any of the other. The keys mean
+ * nothing outside of this process. What is looked for need not be normalised.
+ */
+#define NICK_KEYS 2
+
+struct nick_keys {
+	uint64_t at[NICK_KEYS]; /* those of a nick in ASCII are equal */
+};
+
+struct nick_keys nick_keys(const char *s, size_t len);
+bool nick_keys_meet(const struct nick_keys *a, const struct nick_keys *b);
+bool nick_same(const char *a, size_t a_len, const char *b, size_t b_len);
+
+/* Whether it is, or looks like, "guest" and a number, as those are called who have not said a name. */
+bool nick_is_guest(const char *s, size_t len);
+
+#endif
