@@ -2,6 +2,7 @@
 #include "daemon/handover.h"
 
 #include "common/cleanup.h"
+#include "daemon/clock.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -86,6 +87,21 @@ static int spawn_probe(const char *program, const char *config_path, int output,
 	return -r;
 }
 
+/* Whether the process ends within the time. Other work for this thread may interrupt the call. */
+static bool ends(int pidfd, int timeout_ms)
+{
+	struct pollfd p = {.fd = pidfd, .events = POLLIN};
+	int64_t until = clock_us(CLOCK_MONOTONIC) + timeout_ms * INT64_C(1000), left;
+	int r;
+
+	while ((left = until - clock_us(CLOCK_MONOTONIC)) > 0) {
+		r = poll(&p, 1, (int)((left + 999) / 1000));
+		if (r > 0 || (r < 0 && errno != EINTR))
+			return r > 0;
+	}
+	return false;
+}
+
 int handover_probe(const char *program, const char *config_path, int timeout_ms, char **ret_why)
 {
 	_cleanup_close_ int out = -1;
@@ -104,7 +120,7 @@ int handover_probe(const char *program, const char *config_path, int timeout_ms,
 		return r;
 	}
 	_cleanup_close_ int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-	if (pidfd >= 0 && poll(&(struct pollfd){.fd = pidfd, .events = POLLIN}, 1, timeout_ms) <= 0) {
+	if (pidfd >= 0 && !ends(pidfd, timeout_ms)) {
 		kill(pid, SIGKILL);
 		waitpid(pid, &status, 0);
 		say(ret_why, "%s --probe does not end", program);

@@ -1044,21 +1044,31 @@ static int finish(struct server *s)
 	return s->ending == END_BROKEN ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
+/* A second, or until SIGTERM. Other work for this thread, such as io_uring's, interrupts the call. */
+static void pause_before_the_end(void)
+{
+	int64_t until = clock_us(CLOCK_MONOTONIC) + SECOND_US, left;
+	sigset_t end;
+
+	sigemptyset(&end);
+	sigaddset(&end, SIGTERM);
+	while ((left = until - clock_us(CLOCK_MONOTONIC)) > 0) {
+		const struct timespec ts = {left / SECOND_US, left % SECOND_US * 1000};
+		if (sigtimedwait(&end, NULL, &ts) == SIGTERM)
+			return;
+	}
+}
+
 /*
  * How a start that failed ends. Where connections wait, in the fd store or at passed sockets, the service
  * manager tries again until the mistake is mended: chatd.service. That is at once, so the pause is ours.
  */
 static int fail(const struct server *s)
 {
-	static const struct timespec pause = {.tv_sec = 1};
-	sigset_t end;
-
 	if (!s->config && s->sockets && !sockets_were_passed(s->sockets))
 		return EX_CONFIG;
-	sigemptyset(&end);
-	sigaddset(&end, SIGTERM);
 	if (sd_notify(false, "STATUS=can't start; the log says why") > 0)
-		sigtimedwait(&end, NULL, &pause);
+		pause_before_the_end();
 	return EXIT_FAILURE;
 }
 

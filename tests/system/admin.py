@@ -529,6 +529,29 @@ def a_start_with_mistakes():
 
 
 @test
+def a_port_in_use_makes_no_hot_loop():
+    """Under a service manager, which starts chatd again at once, a start that failed takes a second."""
+    d = Daemon(store=True, start=False)
+    taken = socket.socket(socket.AF_INET6)
+    taken.bind(("::", d.port))
+    taken.listen()
+    for _ in range(3):
+        started = time.monotonic()
+        d.spawn()
+        d.wait()
+        took = time.monotonic() - started
+        check(took >= 0.9, "it took", took, "s")
+        equal(os.WEXITSTATUS(d.status), 1)
+    # A stop need not wait for that.
+    d.spawn()
+    wait_for(lambda: "can't start" in d.status_text, 20, "the failure")
+    d.signal(signal.SIGTERM)
+    d.wait()
+    check("Address already in use" in d.log(), d.log())
+    taken.close()
+
+
+@test
 def checking():
     d = Daemon()
     equal(run(CHATD, "--check", d.config).returncode, 0)
