@@ -24,12 +24,14 @@ struct control_client {
 	struct control *control;
 	struct control_client *next;
 	int fd;
-	sd_event_source *source;
+	sd_event_source *source, *again; /* its socket; more to do although that has nothing new */
 	struct varlink_input in;
 	char *out;
 	size_t out_len, out_room;
 	char peer[64];
-	bool more, oneway, replied, dead;
+	bool oneway, replied, dead;
+	bool ended; /* it says no more, but may still read */
+	bool deaf;  /* it reads no more, but what it has said counts */
 	const struct control_stream *stream;
 	void *stream_data;
 };
@@ -55,31 +57,45 @@ static void client_free(struct control_client *c)
 	if (c->stream)
 		c->stream->forget(c, c->stream_data);
 	sd_event_source_disable_unref(c->source);
+	sd_event_source_disable_unref(c->again);
 	close(c->fd);
 	varlink_input_clear(&c->in);
 	free(c->out);
 	free(c);
 }
 
-/* Sends what can be sent, and waits for what can't. */
+static bool has_call(const struct control_client *c)
+{
+	return c->in.len > 0 && memchr(c->in.data, '\0', c->in.len);
+}
+
+/* Sends what can be sent, and waits for what comes next. */
 static void client_flush(struct control_client *c)
 {
-	while (c->out_len > 0 && !c->dead) {
+	while (c->out_len > 0 && !c->deaf) {
 		ssize_t n = send(c->fd, c->out, c->out_len, MSG_DONTWAIT | MSG_NOSIGNAL);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0 && errno == EAGAIN)
 			break;
 		if (n < 0) {
-			c->dead = true;
+			c->deaf = true;
 			break;
 		}
 		c->out_len -= (size_t)n;
 		memmove(c->out, c->out + n, c->out_len);
 	}
-	/* Who doesn't read its answers isn't asked for more calls. */
-	sd_event_source_set_io_events(c->source,
-				      (c->out_len < FULL ? EPOLLIN : 0) | (c->out_len > 0 ? EPOLLOUT : 0));
+	if (c->deaf) {
+		control_stream_end(c);
+		c->out_len = 0;
+	}
+	/* Who doesn't read its answers isn't asked for more calls, and those it has sent come first. */
+	bool call = has_call(c), full = c->out_len >= FULL;
+	sd_event_source_set_io_events(c->source, (!c->ended && !call && !full ? EPOLLIN : 0) |
+						     (c->out_len > 0 ? EPOLLOUT : 0));
+	sd_event_source_set_enabled(c->again, call && !full ? SD_EVENT_ONESHOT : SD_EVENT_OFF);
+	if (c->ended && !call && c->out_len == 0 && !c->stream)
+		c->dead = true;
 }
 
 static void client_send(struct control_client *c, json_t *message)
@@ -268,35 +284,62 @@ static void call(struct control_client *c, const json_t *message)
 			      json_pack("{s:s}", "reason", "internal error"));
 }
 
-static int client_ready(sd_event_source *source, int fd, uint32_t events, void *arg)
+static void receive(struct control_client *c)
 {
-	struct control_client *c = arg;
 	char buf[16384];
+	ssize_t n = recv(c->fd, buf, sizeof(buf), MSG_DONTWAIT);
+
+	if (n == 0)
+		c->ended = true;
+	else if (n < 0)
+		c->dead = errno != EAGAIN && errno != EINTR;
+	else if (varlink_feed(&c->in, buf, (size_t)n) < 0)
+		c->dead = true;
+}
+
+/* One call at a time, so that whatever else the main thread has to do comes in between. */
+static void serve(struct control_client *c)
+{
 	json_t *message;
 	int r = 0;
 
-	(void)source;
-	if (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) {
-		ssize_t n = recv(fd, buf, sizeof(buf), MSG_DONTWAIT);
-		if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
-			c->dead = true;
-		else if (n > 0 && varlink_feed(&c->in, buf, (size_t)n) < 0)
-			c->dead = true;
-	}
-	while (!c->dead && c->out_len < FULL && (r = varlink_next(&c->in, &message)) > 0) {
+	/* What has an end is answered in full before the next call ends it. */
+	if (c->stream && !c->dead)
+		c->stream->follow(c, c->stream_data);
+	if (!c->dead && c->out_len < FULL && (r = varlink_next(&c->in, &message)) > 0) {
 		call(c, message);
 		json_decref(message);
+		if (c->stream && !c->dead)
+			c->stream->follow(c, c->stream_data);
 	}
 	if (r < 0) {
 		log_event(LOG_NOTICE, &(struct log_fields){.message_id = EVENT_CONTROL},
 			  "control: %s sent what is no Varlink message; it is disconnected", c->peer);
 		c->dead = true;
 	}
-	if (c->stream && !c->dead)
-		c->stream->follow(c, c->stream_data);
 	client_flush(c);
 	if (c->dead)
 		client_free(c);
+}
+
+static int client_ready(sd_event_source *source, int fd, uint32_t events, void *arg)
+{
+	struct control_client *c = arg;
+
+	(void)source;
+	(void)fd;
+	if (events & (EPOLLHUP | EPOLLERR))
+		c->deaf = true;
+	if (!has_call(c) && events & (EPOLLIN | EPOLLHUP | EPOLLERR))
+		receive(c);
+	serve(c);
+	return 0;
+}
+
+static int client_again(sd_event_source *source, void *arg)
+{
+	(void)source;
+	serve(arg);
 	return 0;
 }
 
@@ -341,7 +384,11 @@ static int accept_client(sd_event_source *source, int listen_fd, uint32_t events
 	c->control = control;
 	c->in.max = MAX_REQUEST;
 	snprintf(c->peer, sizeof(c->peer), "uid %u (pid %d)", (unsigned)cred.uid, (int)cred.pid);
-	if (sd_event_add_io(control->event, &c->source, fd, EPOLLIN, client_ready, c) < 0) {
+	if (sd_event_add_io(control->event, &c->source, fd, EPOLLIN, client_ready, c) < 0 ||
+	    sd_event_add_defer(control->event, &c->again, client_again, c) < 0 ||
+	    sd_event_source_set_enabled(c->again, SD_EVENT_OFF) < 0) {
+		sd_event_source_disable_unref(c->source);
+		sd_event_source_disable_unref(c->again);
 		free(c);
 		return 0;
 	}

@@ -350,6 +350,41 @@ def varlink():
 
 
 @test
+def calls_in_a_row_are_all_answered():
+    """However much there is to answer, and whether the caller reads meanwhile or not; and in their order."""
+    d = Daemon()
+    ask = b'{"method":"org.varlink.service.GetInterfaceDescription","parameters":{"interface":"io.chatd.Control"}}\0'
+    status, tail = b'{"method":"io.chatd.Control.Status"}\0', \
+        b'{"method":"io.chatd.Control.Tail","parameters":{"room":"lobby","lines":5},"more":true}\0'
+    n = 140
+    s = socket.socket(socket.AF_UNIX)
+    s.settimeout(20)
+    s.connect(d.socket)
+    s.sendall(ask * n + status)
+    got = b""
+    while got.count(b"\0") < n + 1:
+        part = s.recv(65536)
+        check(part, "closed after", got.count(b"\0"), "answers")
+        got += part
+    check(len(got) > 300000, len(got))
+    equal(json.loads(got.split(b"\0")[n])["parameters"]["pid"], d.pid)
+    s.close()
+    # Whoever hangs up has been heard.
+    s = socket.socket(socket.AF_UNIX)
+    s.connect(d.socket)
+    s.sendall(b"".join(b'{"method":"io.chatd.Control.Send","parameters":{"room":"lobby","text":"%d"}}\0' % i for i in range(20)))
+    s.close()
+    wait_for(lambda: "admin: 19\n" in d.ctl("tail", "lobby")[1], 20, "what was sent")
+    # Who says at once that there are no more calls gets all answers as well.
+    equal(len(talk(d.socket, ask * n, 20)), n)
+    for text in ("one", "two", "three"):
+        equal(d.ctl("send", "lobby", text)[0], 0)
+    replies = [r["parameters"] for r in talk(d.socket, status + tail + status, 20)]
+    equal([sorted(r)[0] for r in replies], ["clients", "messages", "clients"])
+    equal([m["text"] for m in replies[1]["messages"]], ["one", "two", "three"])
+
+
+@test
 def garbage_on_the_control_socket():
     d = Daemon()
     talk(d.socket, b"GET / HTTP/1.0\r\n\r\n\0", 1)
