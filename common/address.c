@@ -89,6 +89,24 @@ char *address_format(const union address *a, char dst[static ADDRESS_TEXT_MAX])
 	return dst;
 }
 
+char *address_host(const union address *a, char dst[static ADDRESS_TEXT_MAX])
+{
+	struct prefix p = {.bits = 128};
+
+	if (a->sa.sa_family != AF_INET && a->sa.sa_family != AF_INET6)
+		return address_format(a, dst);
+	address_key(a, p.bytes);
+	return prefix_format(&p, dst);
+}
+
+char *address_peer(const union address *a, char dst[static ADDRESS_TEXT_MAX])
+{
+	size_t n = strlen(address_host(a, dst));
+
+	snprintf(dst + n, ADDRESS_TEXT_MAX - n, " port %u", address_port(a));
+	return dst;
+}
+
 socklen_t address_len(const union address *a)
 {
 	return a->sa.sa_family == AF_INET ? sizeof(a->in) : sizeof(a->in6);

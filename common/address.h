@@ -29,6 +29,11 @@ int address_parse(const char *s, union address *ret);
 /* Writes "IPv4:PORT" or "[IPv6]:PORT"; an IPv4-mapped IPv6 address is shown as IPv4. Returns dst. */
 char *address_format(const union address *a, char dst[static ADDRESS_TEXT_MAX]);
 
+/* The same without the port: "192.0.2.7", "2001:db8::1"; and as a person says it, "192.0.2.7 port 40022".
+ * Both return dst. */
+char *address_host(const union address *a, char dst[static ADDRESS_TEXT_MAX]);
+char *address_peer(const union address *a, char dst[static ADDRESS_TEXT_MAX]);
+
 socklen_t address_len(const union address *a);
 uint16_t address_port(const union address *a);
 bool address_equal(const union address *a, const union address *b);

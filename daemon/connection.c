@@ -260,12 +260,18 @@ bool connection_may_talk(struct connection *c)
 
 static bool allow_by_the_minute(struct connection *c, int64_t *due, unsigned rate)
 {
+	char from[ADDRESS_TEXT_MAX];
+
 	if (limits_allow(due, rate, 60 * SECOND_US, worker_now(c->w)))
 		return true;
 	count(worker_counters(c->w), COUNT_CHANGES_REFUSED, 1);
 	log_limited(LOG_TOPIC_RATE, LOG_INFO,
-		    &(struct log_fields){EVENT_CLIENT_SLOWED, c->client->id, NULL, connection_listener(c)},
-		    "client %" PRIu64 " changes its nick or room too often", c->client->id);
+		    &(struct log_fields){.message_id = EVENT_CLIENT_SLOWED,
+					 .client = c->client->id,
+					 .listener = connection_listener(c),
+					 .address = &c->address},
+		    "client %" PRIu64 " from %s changes its nick or room too often", c->client->id,
+		    address_peer(&c->address, from));
 	return false;
 }
 
@@ -367,15 +373,19 @@ static void retire(struct connection *c)
 static void close_now(struct connection *c)
 {
 	struct shared *shared = worker_shared(c->w);
+	char from[ADDRESS_TEXT_MAX];
 
 	if (c->dead)
 		return;
 	c->dead = true;
 	retire(c);
 	log_event(LOG_DEBUG,
-		  &(struct log_fields){EVENT_CLIENT_CLOSED, c->client->id, NULL, connection_listener(c)},
-		  "client %" PRIu64 " closed%s%s", c->client->id, c->error ? ": " : "",
-		  c->error ? strerror(c->error) : "");
+		  &(struct log_fields){.message_id = EVENT_CLIENT_CLOSED,
+				       .client = c->client->id,
+				       .listener = connection_listener(c),
+				       .address = &c->address},
+		  "client %" PRIu64 " from %s closed%s%s", c->client->id, address_peer(&c->address, from),
+		  c->error ? ": " : "", c->error ? strerror(c->error) : "");
 	if (c->prev)
 		c->prev->next = c->next;
 	else
@@ -468,15 +478,20 @@ static void discard_input(struct connection *c)
  */
 static void lapped(struct connection *c, const struct logring_view *v)
 {
+	char from[ADDRESS_TEXT_MAX];
 	uint64_t seq, pos;
 
 	if (worker_config(c->w)->slow == SLOW_DISCONNECT) {
 		if (!c->doomed) {
 			count(worker_counters(c->w), COUNT_CLIENTS_SLOW, 1);
 			log_event(LOG_INFO,
-				  &(struct log_fields){EVENT_CLIENT_CLOSED, c->client->id, c->room->name,
-						       connection_listener(c)},
-				  "client %" PRIu64 " reads too slowly and is disconnected", c->client->id);
+				  &(struct log_fields){.message_id = EVENT_CLIENT_CLOSED,
+						       .client = c->client->id,
+						       .room = c->room->name,
+						       .listener = connection_listener(c),
+						       .address = &c->address},
+				  "client %" PRIu64 " from %s reads too slowly and is disconnected",
+				  c->client->id, address_peer(&c->address, from));
 		}
 		doom(c, EOVERFLOW);
 		return;
@@ -491,9 +506,13 @@ static void lapped(struct connection *c, const struct logring_view *v)
 	connection_commit(c, NULL);
 	c->skipped = true;
 	log_event(LOG_DEBUG,
-		  &(struct log_fields){EVENT_SKIPPED, c->client->id, c->room->name, connection_listener(c)},
-		  "client %" PRIu64 " reads too slowly and misses %" PRIu64 " messages in %s", c->client->id,
-		  skipped, c->room->name);
+		  &(struct log_fields){.message_id = EVENT_SKIPPED,
+				       .client = c->client->id,
+				       .room = c->room->name,
+				       .listener = connection_listener(c),
+				       .address = &c->address},
+		  "client %" PRIu64 " from %s reads too slowly and misses %" PRIu64 " messages in %s",
+		  c->client->id, address_peer(&c->address, from), skipped, c->room->name);
 }
 
 /* After a send from the log; n as in struct send_op. Holds the pin. */
@@ -682,13 +701,18 @@ static void store_leftover(struct connection *c, const char *from, uint64_t base
 static void slow_down(struct connection *c, const char *what)
 {
 	int64_t now = worker_now(c->w);
+	char from[ADDRESS_TEXT_MAX];
 
 	if (!(c->pause & PAUSE_LIMITED))
 		count(worker_counters(c->w), COUNT_RATE_PAUSES, 1);
 	c->pause |= PAUSE_LIMITED;
 	log_limited(LOG_TOPIC_RATE, LOG_INFO,
-		    &(struct log_fields){EVENT_CLIENT_SLOWED, c->client->id, NULL, connection_listener(c)},
-		    "client %" PRIu64 " sends too many %s a second and is slowed down", c->client->id, what);
+		    &(struct log_fields){.message_id = EVENT_CLIENT_SLOWED,
+					 .client = c->client->id,
+					 .listener = connection_listener(c),
+					 .address = &c->address},
+		    "client %" PRIu64 " from %s sends too many %s a second and is slowed down", c->client->id,
+		    address_peer(&c->address, from), what);
 	if (!c->handler->ending || (c->noticed && now - c->noticed < NOTICE_US) || connection_space(c) < 256)
 		return;
 	c->noticed = now;
@@ -955,6 +979,7 @@ int connection_open(struct worker *w, const struct connection_start *start)
 {
 	struct connection *c = make(w, start);
 	const struct client *client = start->client;
+	char from[ADDRESS_TEXT_MAX];
 
 	if (!c)
 		return -ENOMEM;
@@ -962,8 +987,11 @@ int connection_open(struct worker *w, const struct connection_start *start)
 	if (!c->covered)
 		count(worker_counters(w), COUNT_UNCOVERED, 1);
 	log_event(LOG_DEBUG,
-		  &(struct log_fields){EVENT_CLIENT_OPENED, client->id, NULL, connection_listener(c)},
-		  "client %" PRIu64 " connected", client->id);
+		  &(struct log_fields){.message_id = EVENT_CLIENT_OPENED,
+				       .client = client->id,
+				       .listener = connection_listener(c),
+				       .address = &c->address},
+		  "client %" PRIu64 " from %s connected", client->id, address_peer(&c->address, from));
 	const struct client_origin *o = clients_origin(worker_shared(w)->clients, client->origin);
 	c->handler->opened(c, o ? o->room : "");
 	pump(c);
@@ -1059,6 +1087,7 @@ static void check_beginning(struct connection *c)
 		return;
 	int64_t age = clock_us(CLOCK_REALTIME) - (int64_t)c->client->connected_us;
 	const char *text = NULL;
+	char from[ADDRESS_TEXT_MAX];
 	if (login > 0 && age > login)
 		text = "* You have not logged in in time.\n";
 	else if (first > 0 && !c->spoke && age > first)
@@ -1067,8 +1096,12 @@ static void check_beginning(struct connection *c)
 		return;
 	count(worker_counters(c->w), COUNT_CLIENTS_MUTE, 1);
 	log_limited(LOG_TOPIC_TIMEOUT, LOG_INFO,
-		    &(struct log_fields){EVENT_CLIENT_CLOSED, c->client->id, NULL, connection_listener(c)},
-		    "client %" PRIu64 " said nothing in time", c->client->id);
+		    &(struct log_fields){.message_id = EVENT_CLIENT_CLOSED,
+					 .client = c->client->id,
+					 .listener = connection_listener(c),
+					 .address = &c->address},
+		    "client %" PRIu64 " from %s said nothing in time", c->client->id,
+		    address_peer(&c->address, from));
 	connection_kick(c, text);
 }
 
@@ -1076,6 +1109,7 @@ void connection_tick(struct connection *c)
 {
 	struct clients *clients = worker_shared(c->w)->clients;
 	int64_t now = worker_now(c->w), idle = worker_config(c->w)->idle_timeout_us;
+	char from[ADDRESS_TEXT_MAX];
 
 	if (c->dead)
 		return;
@@ -1095,10 +1129,13 @@ void connection_tick(struct connection *c)
 	}
 	if (idle > 0 && !c->pause && now - c->active > idle) {
 		count(worker_counters(c->w), COUNT_CLIENTS_IDLE, 1);
-		log_limited(
-		    LOG_TOPIC_TIMEOUT, LOG_INFO,
-		    &(struct log_fields){EVENT_CLIENT_CLOSED, c->client->id, NULL, connection_listener(c)},
-		    "client %" PRIu64 " was silent for too long", c->client->id);
+		log_limited(LOG_TOPIC_TIMEOUT, LOG_INFO,
+			    &(struct log_fields){.message_id = EVENT_CLIENT_CLOSED,
+						 .client = c->client->id,
+						 .listener = connection_listener(c),
+						 .address = &c->address},
+			    "client %" PRIu64 " from %s was silent for too long", c->client->id,
+			    address_peer(&c->address, from));
 		connection_kick(c, "* You have been silent for too long.\n");
 		return;
 	}

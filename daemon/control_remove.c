@@ -17,6 +17,7 @@
 struct kick {
 	uint64_t id;
 	char text[300];
+	union address from; /* written before found is set */
 	atomic_bool found;
 	atomic_uint references;
 };
@@ -35,6 +36,7 @@ static void kick_client(struct worker *w, void *arg)
 
 	for (struct connection *c = *worker_all(w); c; c = connection_next(c))
 		if (connection_id(c) == k->id) {
+			k->from = *connection_address(c);
 			if (connection_kick(c, k->text)) {
 				atomic_store(&k->found, true);
 				count(worker_counters(w), COUNT_CLIENTS_KICKED, 1);
@@ -42,7 +44,7 @@ static void kick_client(struct worker *w, void *arg)
 			return;
 		}
 	for (struct listener *l = *worker_listeners(w); l; l = l->next)
-		if (l->ops->kick && l->ops->kick(l, k->id, k->text)) {
+		if (l->ops->kick && l->ops->kick(l, k->id, k->text, &k->from)) {
 			atomic_store(&k->found, true);
 			count(worker_counters(w), COUNT_CLIENTS_KICKED, 1);
 		}
@@ -52,6 +54,7 @@ void control_kick(struct control_client *c, const json_t *parameters, bool more)
 {
 	struct server *s = control_server(c);
 	const json_t *id = json_object_get(parameters, "id"), *reason = json_object_get(parameters, "reason");
+	char from[ADDRESS_TEXT_MAX];
 	struct kick *k;
 
 	(void)more;
@@ -81,8 +84,14 @@ void control_kick(struct control_client *c, const json_t *parameters, bool more)
 	} else if (!atomic_load(&k->found)) {
 		control_refuse(c, "there is no client %" PRIu64, k->id);
 	} else {
-		log_event(LOG_NOTICE, &(struct log_fields){EVENT_CLIENT_KICKED, k->id, NULL, NULL},
-			  "client %" PRIu64 " removed by %s", k->id, control_peer(c));
+		const char *why = json_string_length(reason) > 0 ? json_string_value(reason) : NULL;
+		log_event(LOG_NOTICE,
+			  &(struct log_fields){.message_id = EVENT_CLIENT_KICKED,
+					       .client = k->id,
+					       .address = &k->from,
+					       .reason = why},
+			  "client %" PRIu64 " from %s removed by %s%s%s", k->id, address_peer(&k->from, from),
+			  control_peer(c), why ? ": " : "", why ? why : "");
 		control_reply(c, NULL, false);
 	}
 	kick_unref(k);
@@ -130,16 +139,29 @@ static void evict(struct worker *w, void *arg)
 	}
 	for (struct listener *l = *worker_listeners(w); l; l = l->next) {
 		struct victims v = {.prefix = &e->prefix};
+		union address from;
 		do {
 			v.n = 0;
 			if (l->ops->each && l->ops->kick)
 				l->ops->each(l, collect_victim, &v);
 			for (size_t i = 0; i < v.n; i++)
-				n += l->ops->kick(l, v.id[i], "* You have been banned.\n");
+				n += l->ops->kick(l, v.id[i], "* You have been banned.\n", &from);
 		} while (v.n == sizeof(v.id) / sizeof(*v.id));
 	}
 	atomic_fetch_add(&e->n, n);
 	count(worker_counters(w), COUNT_CLIENTS_KICKED, n);
+}
+
+static void log_ban(const struct ban *ban, double seconds, const char *peer)
+{
+	char text[ADDRESS_TEXT_MAX], time[40] = "";
+
+	prefix_format(&ban->prefix, text);
+	if (ban->until_us)
+		snprintf(time, sizeof(time), " for %.0f s", seconds);
+	log_event(LOG_NOTICE,
+		  &(struct log_fields){.message_id = EVENT_BAN, .prefix = text, .until_us = ban->until_us},
+		  "%s banned by %s%s", text, peer, time);
 }
 
 void control_ban(struct control_client *c, const json_t *parameters, bool more)
@@ -148,7 +170,6 @@ void control_ban(struct control_client *c, const json_t *parameters, bool more)
 	const char *address = json_string_value(json_object_get(parameters, "address"));
 	const json_t *length = json_object_get(parameters, "seconds");
 	struct ban ban = {.until_us = 0};
-	char text[ADDRESS_TEXT_MAX];
 
 	(void)more;
 	if (!address || prefix_parse(address, &ban.prefix) < 0) {
@@ -176,8 +197,7 @@ void control_ban(struct control_client *c, const json_t *parameters, bool more)
 		log_event(LOG_WARNING, &(struct log_fields){.message_id = EVENT_BAN},
 			  "the bans can't be saved, so they end with chatd: %s", strerror(-r));
 	workers_call(server_shared(s), NULL, evict, e, eviction_unref, CONTROL_CALL_TIMEOUT_US);
-	log_event(LOG_NOTICE, &(struct log_fields){.message_id = EVENT_BAN}, "%s banned by %s",
-		  prefix_format(&ban.prefix, text), control_peer(c));
+	log_ban(&ban, json_number_value(length), control_peer(c));
 	json_t *reply = json_pack("{s:b,s:i}", "saved", r == 0, "kicked", (int)atomic_load(&e->n));
 	if (r < 0)
 		json_object_set_new(reply, "reason", json_string(strerror(-r)));
@@ -202,8 +222,9 @@ void control_unban(struct control_client *c, const json_t *parameters, bool more
 		return;
 	}
 	int r = bans_save(server_shared(s)->bans);
-	log_event(LOG_NOTICE, &(struct log_fields){.message_id = EVENT_BAN}, "%s no longer banned, says %s",
-		  prefix_format(&p, text), control_peer(c));
+	prefix_format(&p, text);
+	log_event(LOG_NOTICE, &(struct log_fields){.message_id = EVENT_BAN, .prefix = text},
+		  "%s no longer banned, says %s", text, control_peer(c));
 	json_t *reply = json_pack("{s:b}", "saved", r == 0);
 	if (r < 0)
 		json_object_set_new(reply, "reason", json_string(strerror(-r)));

@@ -99,7 +99,7 @@ void control_send(struct control_client *c, const json_t *parameters, bool more)
 		count(server_counters(s), COUNT_MESSAGES, 1);
 	}
 	rooms_leave(shared->rooms, room, server_slot(s));
-	log_event(LOG_DEBUG, &(struct log_fields){EVENT_CONTROL, 0, name, NULL},
+	log_event(LOG_DEBUG, &(struct log_fields){.message_id = EVENT_CONTROL, .room = name},
 		  "control: %s sent to room %s", control_peer(c), name);
 	control_reply(c, NULL, false);
 }
@@ -256,6 +256,12 @@ static void watch_follow(struct control_client *c, void *data)
 				json_object_set_new(o, "room", json_string(e.room));
 			if (e.listener[0])
 				json_object_set_new(o, "listener", json_string(e.listener));
+			if (e.address[0])
+				json_object_set_new(o, "address", json_string(e.address));
+			if (e.reason[0])
+				json_object_set_new(o, "reason", json_string(e.reason));
+			if (e.until_us)
+				json_object_set_new(o, "until", json_real(control_seconds(e.until_us)));
 			json_array_append_new(array, o);
 		}
 		if (n == 0 && w->replied) {

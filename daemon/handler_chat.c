@@ -94,7 +94,11 @@ static void enter(struct connection *c, struct client_state *next, struct room *
 	roster_move(shared_of(c)->roster, *connection_roster(c), room->index);
 	const struct client_state *st = connection_state(c);
 	log_event(LOG_DEBUG,
-		  &(struct log_fields){EVENT_JOINED, connection_id(c), room->name, connection_listener(c)},
+		  &(struct log_fields){.message_id = EVENT_JOINED,
+				       .client = connection_id(c),
+				       .room = room->name,
+				       .listener = connection_listener(c),
+				       .address = connection_address(c)},
 		  "%.*s joined %s", st->nick_len, st->nick, room->name);
 }
 
@@ -124,7 +128,12 @@ static bool leave(struct connection *c, bool must_settle)
 	connection_commit(c, room);
 	connection_set_room(c, NULL);
 	roster_move(shared_of(c)->roster, *connection_roster(c), ROOM_NONE);
-	log_event(LOG_DEBUG, &(struct log_fields){EVENT_LEFT, connection_id(c), name, connection_listener(c)},
+	log_event(LOG_DEBUG,
+		  &(struct log_fields){.message_id = EVENT_LEFT,
+				       .client = connection_id(c),
+				       .room = name,
+				       .listener = connection_listener(c),
+				       .address = connection_address(c)},
 		  "%.*s left %s", st->nick_len, st->nick, name);
 	return true;
 }
@@ -253,8 +262,11 @@ static void rename_to(struct connection *c, struct roster_entry *entry, const ch
 	memset(next->nick, 0, sizeof(next->nick));
 	memcpy(next->nick, nick, len);
 	log_event(LOG_DEBUG,
-		  &(struct log_fields){EVENT_RENAMED, connection_id(c), room ? room->name : NULL,
-				       connection_listener(c)},
+		  &(struct log_fields){.message_id = EVENT_RENAMED,
+				       .client = connection_id(c),
+				       .room = room ? room->name : NULL,
+				       .listener = connection_listener(c),
+				       .address = connection_address(c)},
 		  "%.*s is now %.*s", old_len, old, (int)len, nick);
 	FAULT("nick");
 	connection_commit(c, told ? room : NULL);
@@ -326,6 +338,7 @@ static bool may_speak(struct connection *c, const struct room *room, size_t cons
 
 static enum verdict command_join(struct connection *c, const char *args, size_t len, size_t consumed)
 {
+	char from[ADDRESS_TEXT_MAX];
 	struct shared *shared = shared_of(c);
 	struct room *room, *old = connection_room(c);
 
@@ -355,10 +368,13 @@ static enum verdict command_join(struct connection *c, const char *args, size_t 
 	if (r < 0) {
 		count(counters_of(c), COUNT_ROOMS_FULL, 1);
 		log_limited(LOG_TOPIC_ROOMS, LOG_NOTICE,
-			    &(struct log_fields){EVENT_CLIENT_REFUSED, connection_id(c), name,
-						 connection_listener(c)},
-			    "client %" PRIu64 " could not open room %s: %s", connection_id(c), name,
-			    strerror(-r));
+			    &(struct log_fields){.message_id = EVENT_CLIENT_REFUSED,
+						 .client = connection_id(c),
+						 .room = name,
+						 .listener = connection_listener(c),
+						 .address = connection_address(c)},
+			    "client %" PRIu64 " from %s could not open room %s: %s", connection_id(c),
+			    address_peer(connection_address(c), from), name, strerror(-r));
 		reply(c, consumed, "* Room %s can't be opened: there are too many rooms.\n", name);
 		return HANDLER_MORE;
 	}
@@ -530,6 +546,7 @@ static enum verdict logged_in(struct connection *c, const struct account *a, siz
 	size_t len = strlen(a->nick);
 	struct roster_entry *entry;
 	const char *listener = connection_listener(c), *name;
+	char from[ADDRESS_TEXT_MAX];
 
 	int r = roster_claim(shared->roster, a->nick, len, connection_id(c), connection_index(c),
 			     room ? room->index : ROOM_NONE, true, &entry);
@@ -539,8 +556,13 @@ static enum verdict logged_in(struct connection *c, const struct account *a, siz
 		return HANDLER_MORE;
 	}
 	count(counters_of(c), COUNT_LOGINS, 1);
-	log_event(LOG_INFO, &(struct log_fields){EVENT_LOGIN, connection_id(c), NULL, listener},
-		  "client %" PRIu64 " logged in as %s", connection_id(c), a->nick);
+	log_event(LOG_INFO,
+		  &(struct log_fields){.message_id = EVENT_LOGIN,
+				       .client = connection_id(c),
+				       .listener = listener,
+				       .address = connection_address(c)},
+		  "client %" PRIu64 " from %s logged in as %s", connection_id(c),
+		  address_peer(connection_address(c), from), a->nick);
 	bool nameless = connection_state(c)->nick_len == 0;
 	rename_to(c, entry, a->nick, len, consumed, CLIENT_ACCOUNT);
 	if (!nameless)
@@ -563,11 +585,16 @@ static enum verdict logged_in(struct connection *c, const struct account *a, siz
 static enum verdict wrong_password(struct connection *c, const char *nick, size_t len, size_t consumed)
 {
 	unsigned failures = connection_login_done(c);
+	char from[ADDRESS_TEXT_MAX];
 
 	count(counters_of(c), COUNT_LOGINS_FAILED, 1);
 	log_limited(LOG_TOPIC_LOGIN, LOG_WARNING,
-		    &(struct log_fields){EVENT_LOGIN, connection_id(c), NULL, connection_listener(c)},
-		    "client %" PRIu64 ": wrong name or password (%.*s)", connection_id(c), (int)len, nick);
+		    &(struct log_fields){.message_id = EVENT_LOGIN,
+					 .client = connection_id(c),
+					 .listener = connection_listener(c),
+					 .address = connection_address(c)},
+		    "client %" PRIu64 " from %s: wrong name or password (%.*s)", connection_id(c),
+		    address_peer(connection_address(c), from), (int)len, nick);
 	begin_reply(c, consumed);
 	connection_printf(c, "* Wrong name or password.\n");
 	if (failures >= FAILURES_MAX)

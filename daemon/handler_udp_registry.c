@@ -108,6 +108,7 @@ static void remove_member(struct udp_listener *u, struct member *m, bool announc
 	struct room *room = g->room;
 	struct client *c = m->client;
 	const struct client_state *st = state(m);
+	char from[ADDRESS_TEXT_MAX];
 
 	struct client_state *next = transaction_begin(c);
 	next->room = ROOM_NONE;
@@ -122,11 +123,21 @@ static void remove_member(struct udp_listener *u, struct member *m, bool announc
 	leave_room(u, g);
 	limits_give(shared->limits, &m->address, udp_base(u)->origin);
 	count(worker_counters(worker_of(u)), COUNT_CLIENTS_CLOSED, 1);
-	log_event(LOG_DEBUG, &(struct log_fields){EVENT_LEFT, c->id, g->room_name, udp_base(u)->name},
+	log_event(LOG_DEBUG,
+		  &(struct log_fields){.message_id = EVENT_LEFT,
+				       .client = c->id,
+				       .room = g->room_name,
+				       .listener = udp_base(u)->name,
+				       .address = &m->address},
 		  "%.*s left %s", st->nick_len, st->nick, g->room_name);
 	log_event(LOG_DEBUG,
-		  &(struct log_fields){EVENT_CLIENT_CLOSED, c->id, g->room_name, udp_base(u)->name},
-		  "client %" PRIu64 " is no longer registered", c->id);
+		  &(struct log_fields){.message_id = EVENT_CLIENT_CLOSED,
+				       .client = c->id,
+				       .room = g->room_name,
+				       .listener = udp_base(u)->name,
+				       .address = &m->address},
+		  "client %" PRIu64 " from %s is no longer registered", c->id,
+		  address_peer(&m->address, from));
 	drop_member(u, m);
 	clients_release(shared->clients, c);
 }
@@ -215,7 +226,11 @@ static const char *rename_member(struct udp_listener *u, struct member *m, const
 	memset(next->nick, 0, sizeof(next->nick));
 	memcpy(next->nick, nick, len);
 	log_event(LOG_DEBUG,
-		  &(struct log_fields){EVENT_RENAMED, m->client->id, g->room->name, udp_base(u)->name},
+		  &(struct log_fields){.message_id = EVENT_RENAMED,
+				       .client = m->client->id,
+				       .room = g->room->name,
+				       .listener = udp_base(u)->name,
+				       .address = &m->address},
 		  "%.*s is now %.*s", st->nick_len, st->nick, (int)len, nick);
 	transaction_commit(worker_of(u), m->client, tell ? g->room : NULL);
 	roster_release(shared->roster, m->roster);
@@ -294,7 +309,7 @@ static void register_member(struct udp_listener *u, const struct datagram *d, co
 {
 	struct registry *g = udp_data(u);
 	const char *why = NULL;
-	char guest[TEXT_NICK_MAX + 1];
+	char guest[TEXT_NICK_MAX + 1], from[ADDRESS_TEXT_MAX];
 	struct client *c = make_entry(u, &d->from, &why);
 	struct member *m = c ? add_member(u, c, &d->from) : NULL;
 
@@ -308,11 +323,19 @@ static void register_member(struct udp_listener *u, const struct datagram *d, co
 			udp_count_accepted(u);
 			count(worker_counters(worker_of(u)), COUNT_CLIENTS_ACCEPTED, 1);
 			log_event(LOG_DEBUG,
-				  &(struct log_fields){EVENT_CLIENT_OPENED, c->id, g->room->name,
-						       udp_base(u)->name},
-				  "client %" PRIu64 " registered", c->id);
+				  &(struct log_fields){.message_id = EVENT_CLIENT_OPENED,
+						       .client = c->id,
+						       .room = g->room->name,
+						       .listener = udp_base(u)->name,
+						       .address = &m->address},
+				  "client %" PRIu64 " from %s registered", c->id,
+				  address_peer(&m->address, from));
 			log_event(LOG_DEBUG,
-				  &(struct log_fields){EVENT_JOINED, c->id, g->room->name, udp_base(u)->name},
+				  &(struct log_fields){.message_id = EVENT_JOINED,
+						       .client = c->id,
+						       .room = g->room->name,
+						       .listener = udp_base(u)->name,
+						       .address = &m->address},
 				  "%.*s joined %s", (int)len, nick, g->room->name);
 			confirm(u, d, m);
 			return;
@@ -724,7 +747,7 @@ static void registry_each(struct udp_listener *u, void (*fn)(const struct client
 		logring_unlock(g->room->log);
 }
 
-static bool registry_kick(struct udp_listener *u, uint64_t id, const char *text)
+static bool registry_kick(struct udp_listener *u, uint64_t id, const char *text, union address *ret_from)
 {
 	struct registry *g = udp_data(u);
 	struct member *m = members_oldest(g->members);
@@ -733,6 +756,7 @@ static bool registry_kick(struct udp_listener *u, uint64_t id, const char *text)
 		m = m->newer;
 	if (!m)
 		return false;
+	*ret_from = m->address;
 	udp_say(u, &m->address, &m->local, text, strlen(text));
 	send_away(u, m, true);
 	return true;
@@ -801,7 +825,9 @@ static bool restore(struct udp_listener *u, struct client *c)
 			log_warning("client %" PRIu64 ": its nick is lost", c->id);
 		return true;
 	}
-	log_event(LOG_ERR, &(struct log_fields){EVENT_STATE_REFUSED, c->id, NULL, udp_base(u)->name},
+	log_event(LOG_ERR,
+		  &(struct log_fields){
+		      .message_id = EVENT_STATE_REFUSED, .client = c->id, .listener = udp_base(u)->name},
 		  "client %" PRIu64 " can't be taken over: %s", c->id, why ? why : "out of memory");
 	return false;
 }

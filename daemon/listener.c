@@ -72,9 +72,10 @@ void listener_refused(struct listener *l, const union address *a, const char *wh
 	char from[ADDRESS_TEXT_MAX];
 
 	count(worker_counters(l->w), COUNT_CLIENTS_REFUSED, 1);
-	log_limited(LOG_TOPIC_REFUSED, LOG_NOTICE,
-		    &(struct log_fields){EVENT_CLIENT_REFUSED, 0, NULL, l->name},
-		    "listener %s: refused %s: %s", l->name, address_format(a, from), why);
+	log_limited(
+	    LOG_TOPIC_REFUSED, LOG_NOTICE,
+	    &(struct log_fields){.message_id = EVENT_CLIENT_REFUSED, .listener = l->name, .address = a},
+	    "listener %s: refused %s: %s", l->name, address_peer(a, from), why);
 }
 
 bool listener_allows(struct listener *l, const union address *a, const char **ret_why)

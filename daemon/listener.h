@@ -50,10 +50,10 @@ struct listener_ops {
 	 */
 	void (*freeze)(struct listener *l);
 	void (*goodbye)(struct listener *l);
-	/* Its members, for `chatctl list clients` (NULL), and the end of one: false if it is not here (NULL).
-	 */
+	/* Its members, for `chatctl list clients` (NULL), and the end of one: false if it is not here, else
+	 * *ret_from is where it was (NULL). */
 	void (*each)(struct listener *l, void (*fn)(const struct client_info *info, void *arg), void *arg);
-	bool (*kick)(struct listener *l, uint64_t id, const char *text);
+	bool (*kick)(struct listener *l, uint64_t id, const char *text, union address *ret_from);
 	void (*stats)(const struct listener *l, struct listener_stats *ret);
 	void (*free)(struct listener *l);
 };

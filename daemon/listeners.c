@@ -247,7 +247,8 @@ static int start_zmq(struct listener_entry *e, bool held)
 	int r = zmq_listener_start(e->zmq, held, &where);
 
 	if (r < 0)
-		log_event(LOG_ERR, &(struct log_fields){EVENT_LISTENER, 0, NULL, e->config.name},
+		log_event(LOG_ERR,
+			  &(struct log_fields){.message_id = EVENT_LISTENER, .listener = e->config.name},
 			  "listener %s: %s%s%s", e->config.name, where ? where : "", where ? ": " : "",
 			  zmq_strerror(-r));
 	return r;
@@ -257,7 +258,7 @@ static void log_entry(const struct listener_entry *e)
 {
 	char place[LISTENER_PLACE_MAX];
 
-	log_event(LOG_INFO, &(struct log_fields){EVENT_LISTENER, 0, NULL, e->config.name},
+	log_event(LOG_INFO, &(struct log_fields){.message_id = EVENT_LISTENER, .listener = e->config.name},
 		  "listener %s: %s %s on %s%s%s%s", e->config.name, e->config.handler->type,
 		  e->config.handler->mode, listener_place(&e->config, place),
 		  e->config.room[0] ? ", room " : "", e->config.room,
@@ -332,9 +333,11 @@ int listeners_open(struct listeners *ls, const struct config *config, bool taken
 		}
 		if (r < 0) {
 			char place[LISTENER_PLACE_MAX];
-			log_event(LOG_ERR, &(struct log_fields){EVENT_LISTENER, 0, NULL, e->config.name},
-				  "listener %s: %s: %s", e->config.name, listener_place(&e->config, place),
-				  zmq_strerror(-r));
+			log_event(
+			    LOG_ERR,
+			    &(struct log_fields){.message_id = EVENT_LISTENER, .listener = e->config.name},
+			    "listener %s: %s: %s", e->config.name, listener_place(&e->config, place),
+			    zmq_strerror(-r));
 			return r;
 		}
 		store(e);
@@ -542,7 +545,8 @@ void listeners_apply(struct listeners *ls, const struct config *new, struct conf
 		} else {
 			c->stop[c->n_stop++] = e->listener;
 		}
-		log_event(LOG_INFO, &(struct log_fields){EVENT_LISTENER, 0, NULL, e->config.name},
+		log_event(LOG_INFO,
+			  &(struct log_fields){.message_id = EVENT_LISTENER, .listener = e->config.name},
 			  "listener %s ends", e->config.name);
 	}
 	for (size_t i = 0; i < ls->n_next; i++) {
@@ -613,7 +617,9 @@ bool listeners_end_zmq(struct listeners *ls)
 		int64_t left =
 		    z ? now + zmq_listener_linger(z) + END_TIMEOUT_US - clock_us(CLOCK_MONOTONIC) : 0;
 		if (z && !zmq_listener_join(z, left > 0 ? left : 0)) {
-			log_event(LOG_ERR, &(struct log_fields){EVENT_WORKER, 0, NULL, ls->at[i].config.name},
+			log_event(LOG_ERR,
+				  &(struct log_fields){.message_id = EVENT_WORKER,
+						       .listener = ls->at[i].config.name},
 				  "worker %s does not end", zmq_listener_thread_name(ls->at[i].zmq));
 			all = false;
 		}

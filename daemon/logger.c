@@ -64,8 +64,9 @@ int log_level_parse(const char *s)
 
 static void send_to_journal(int level, const struct log_fields *f, const char *text)
 {
-	char fields[6][192];
-	struct iovec iov[6];
+	char fields[11][320];
+	struct iovec iov[12];
+	char host[ADDRESS_TEXT_MAX];
 	int n = 0;
 
 	/* MESSAGE is longer than the other fields, so it has its own buffer. */
@@ -88,6 +89,14 @@ static void send_to_journal(int level, const struct log_fields *f, const char *t
 		ADD("CHATD_ROOM=%s", f->room);
 	if (f && f->listener)
 		ADD("CHATD_LISTENER=%s", f->listener);
+	if (f && (f->address || f->prefix))
+		ADD("CHATD_ADDRESS=%s", f->prefix ? f->prefix : address_host(f->address, host));
+	if (f && f->address)
+		ADD("CHATD_PORT=%u", address_port(f->address));
+	if (f && f->reason)
+		ADD("CHATD_REASON=%s", f->reason);
+	if (f && f->until_us)
+		ADD("CHATD_UNTIL=%" PRId64, f->until_us / 1000000);
 #undef ADD
 	sd_journal_sendv(iov, n);
 }
@@ -166,9 +175,16 @@ static void keep(const struct log_fields *fields, const char *raw, size_t n)
 	struct log_entry *e = &watch.ring[watch.next++ % ENTRIES];
 	*e = (struct log_entry){.time_us = clock_us(CLOCK_REALTIME),
 				.kind = kind_of(fields->message_id),
-				.client = fields->client};
+				.client = fields->client,
+				.until_us = fields->until_us};
 	snprintf(e->room, sizeof(e->room), "%s", fields->room ? fields->room : "");
 	snprintf(e->listener, sizeof(e->listener), "%s", fields->listener ? fields->listener : "");
+	if (fields->address)
+		address_format(fields->address, e->address);
+	else
+		snprintf(e->address, sizeof(e->address), "%s", fields->prefix ? fields->prefix : "");
+	if (fields->reason)
+		text_escape(e->reason, sizeof(e->reason), fields->reason, strlen(fields->reason));
 	text_escape(e->text, sizeof(e->text), raw, n);
 	pthread_mutex_unlock(&watch.lock);
 	if (watch.fd >= 0 && write(watch.fd, &one, sizeof(one)) < 0)
@@ -254,15 +270,18 @@ void log_limited(enum log_topic topic, int level, const struct log_fields *field
 {
 	static struct {
 		_Atomic int64_t next_us;
-		atomic_uint missing;
+		atomic_uint lines, missing;
 	} topics[LOG_TOPICS];
 	int64_t now = clock_us(CLOCK_MONOTONIC), next = atomic_load(&topics[topic].next_us);
 	bool logged = is_logged(level);
 	unsigned missing = 0;
 	va_list ap;
 
-	if (logged && (now < next ||
-		       !atomic_compare_exchange_strong(&topics[topic].next_us, &next, now + LOG_LIMIT_US))) {
+	if (logged && now >= next &&
+	    atomic_compare_exchange_strong(&topics[topic].next_us, &next, now + LOG_LIMIT_US))
+		atomic_store(&topics[topic].lines, 0);
+	if (logged &&
+	    atomic_fetch_add(&topics[topic].lines, 1) >= (topic == LOG_TOPIC_LOGIN ? LOG_LOGINS : 1)) {
 		atomic_fetch_add(&topics[topic].missing, 1);
 		logged = false;
 	} else if (logged) {

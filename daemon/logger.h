@@ -7,6 +7,8 @@
 #ifndef DAEMON_LOGGER_H
 #define DAEMON_LOGGER_H
 
+#include "common/address.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 #include <syslog.h>
@@ -39,6 +41,10 @@ struct log_fields {
 	uint64_t client;
 	const char *room;
 	const char *listener;
+	const union address *address; /* the peer's */
+	const char *prefix;	      /* instead of it: all addresses that a ban is for */
+	const char *reason;	      /* an admin's */
+	int64_t until_us;	      /* CLOCK_REALTIME: when the ban ends */
 };
 
 /* Decides where the log goes; call it before the first thread is started. level is LOG_ERR..LOG_DEBUG. */
@@ -53,9 +59,11 @@ void log_event(int level, const struct log_fields *fields, const char *format, .
 
 /*
  * What strangers can cause as often as they like: a topic has one line in LOG_LIMIT_US, and its next line
- * says how many there were in between. Counters tell the rest.
+ * says how many there were in between. Counters tell the rest. Wrong passwords have LOG_LOGINS lines, so that
+ * who counts them by address (fail2ban) sees each, as far as they can be checked at all.
  */
 #define LOG_LIMIT_US 5000000
+#define LOG_LOGINS 200
 enum log_topic {
 	LOG_TOPIC_REFUSED, /* a limit, a ban, an address list */
 	LOG_TOPIC_LOGIN,   /* a wrong password */
@@ -83,7 +91,10 @@ struct log_entry {
 	const char *kind; /* "joined", "kicked", ... */
 	uint64_t client;  /* 0: none */
 	char room[65], listener[64];
-	char text[256];
+	char address[ADDRESS_TEXT_MAX]; /* "192.0.2.7:40022", or a prefix; "": none */
+	char reason[256];
+	int64_t until_us; /* 0: none */
+	char text[512];
 };
 
 /* An eventfd that becomes readable when something has happened while somebody watches; made once, by the main

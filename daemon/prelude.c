@@ -49,8 +49,13 @@ static void fail(struct prelude *p, enum log_topic topic, const char *why)
 	struct listener *l = p->l;
 
 	count(worker_counters(l->w), topic == LOG_TOPIC_TLS ? COUNT_TLS_FAILED : COUNT_PROXY_FAILED, 1);
-	log_limited(topic, LOG_NOTICE, &(struct log_fields){EVENT_CLIENT_REFUSED, 0, NULL, l->name},
-		    "listener %s: %s: %s", l->name, address_format(&p->result.address, from), why);
+	/* Before the PROXY header is read it is the proxy that came, which nobody should be led to ban. */
+	log_limited(topic, LOG_NOTICE,
+		    &(struct log_fields){.message_id = EVENT_CLIENT_REFUSED,
+					 .listener = l->name,
+					 .address = &p->result.address},
+		    "listener %s: %s %s: %s", l->name, topic == LOG_TOPIC_PROXY ? "proxy" : "refused",
+		    address_peer(&p->result.address, from), why);
 	end(p);
 	tls_free(p->result.tls);
 	p->result.tls = NULL;

@@ -212,12 +212,34 @@ static void end_socket(int fd)
 	close(fd);
 }
 
+/* Whence it came: what a proxy said, else the socket's. */
+static bool find_address(int fd, const struct client *c, union address *ret)
+{
+	static const uint8_t none[sizeof(c->datagram.address)];
+	socklen_t len = sizeof(*ret);
+
+	if (memcmp(c->datagram.address, none, sizeof(none)) != 0) {
+		memcpy(ret, c->datagram.address, sizeof(*ret));
+		return ret->sa.sa_family == AF_INET || ret->sa.sa_family == AF_INET6;
+	}
+	memset(ret, 0, sizeof(*ret));
+	if (getpeername(fd, &ret->sa, &len) < 0 ||
+	    (ret->sa.sa_family != AF_INET && ret->sa.sa_family != AF_INET6))
+		ret->sa.sa_family = AF_INET; /* it has ended */
+	return true;
+}
+
 static void refuse(struct context *x, struct client *c, int fd, const char *why)
 {
 	static const char sorry[] = "* chatd can't go on with this connection; please connect again.\n";
 	const struct client_origin *o = clients_origin(x->shared->clients, c->origin);
+	union address a;
 
-	log_event(LOG_ERR, &(struct log_fields){EVENT_STATE_REFUSED, c->id, NULL, o ? o->listener : NULL},
+	log_event(LOG_ERR,
+		  &(struct log_fields){.message_id = EVENT_STATE_REFUSED,
+				       .client = c->id,
+				       .listener = o ? o->listener : NULL,
+				       .address = fd >= 0 && find_address(fd, c, &a) ? &a : NULL},
 		  "client %" PRIu64 " can't be taken over: %s", c->id, why);
 	if (fd >= 0) {
 		const struct handler *h = o ? handler_find(o->type, o->mode) : NULL;
@@ -263,23 +285,6 @@ static struct known *find_cookie(const struct context *x, uint64_t cookie)
 	struct known key = {.cookie = cookie};
 
 	return x->n ? bsearch(&key, x->known, x->n, sizeof(key), by_cookie) : NULL;
-}
-
-/* Whence it came: what a proxy said, else the socket's. */
-static bool find_address(int fd, const struct client *c, union address *ret)
-{
-	static const uint8_t none[sizeof(c->datagram.address)];
-	socklen_t len = sizeof(*ret);
-
-	if (memcmp(c->datagram.address, none, sizeof(none)) != 0) {
-		memcpy(ret, c->datagram.address, sizeof(*ret));
-		return ret->sa.sa_family == AF_INET || ret->sa.sa_family == AF_INET6;
-	}
-	memset(ret, 0, sizeof(*ret));
-	if (getpeername(fd, &ret->sa, &len) < 0 ||
-	    (ret->sa.sa_family != AF_INET && ret->sa.sa_family != AF_INET6))
-		ret->sa.sa_family = AF_INET; /* it has ended */
-	return true;
 }
 
 static void take_socket(int fd, void *arg)

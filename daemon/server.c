@@ -642,9 +642,11 @@ static bool workers_are_alive(const struct server *s)
 	const struct listener_entry *e;
 	for (size_t i = 0; (e = listeners_at(s->listeners, i)); i++)
 		if (e->zmq && now - zmq_listener_beat(e->zmq) > limit) {
-			log_event(LOG_WARNING, &(struct log_fields){EVENT_WORKER, 0, NULL, e->config.name},
-				  "worker %s makes no progress; the watchdog is not fed",
-				  zmq_listener_thread_name(e->zmq));
+			log_event(
+			    LOG_WARNING,
+			    &(struct log_fields){.message_id = EVENT_WORKER, .listener = e->config.name},
+			    "worker %s makes no progress; the watchdog is not fed",
+			    zmq_listener_thread_name(e->zmq));
 			return false;
 		}
 	return true;

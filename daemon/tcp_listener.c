@@ -191,9 +191,9 @@ static void pause_accepting(struct tcp_listener *t, int error)
 	struct listener *l = &t->base;
 
 	if (!t->warned)
-		log_event(LOG_WARNING, &(struct log_fields){EVENT_LISTENER, 0, NULL, l->name},
-			  "listener %s: no more connections can be accepted for now: %s", l->name,
-			  strerror(error));
+		log_event(
+		    LOG_WARNING, &(struct log_fields){.message_id = EVENT_LISTENER, .listener = l->name},
+		    "listener %s: no more connections can be accepted for now: %s", l->name, strerror(error));
 	t->warned = t->paused = true;
 	count(worker_counters(l->w), COUNT_ACCEPT_PAUSES, 1);
 	worker_rewatch(l->w, l->fd, 0, &l->source);
@@ -231,7 +231,7 @@ static void tick(struct listener *l)
 		t->paused = false;
 		worker_rewatch(l->w, l->fd, EPOLLIN, &l->source);
 	} else if (t->warned) {
-		log_event(LOG_NOTICE, &(struct log_fields){EVENT_LISTENER, 0, NULL, l->name},
+		log_event(LOG_NOTICE, &(struct log_fields){.message_id = EVENT_LISTENER, .listener = l->name},
 			  "listener %s: connections are accepted again", l->name);
 		t->warned = false;
 	}

@@ -455,11 +455,11 @@ static void each(struct listener *l, void (*fn)(const struct client_info *info, 
 		u->behaviour->each(u, fn, arg);
 }
 
-static bool kick(struct listener *l, uint64_t id, const char *text)
+static bool kick(struct listener *l, uint64_t id, const char *text, union address *ret_from)
 {
 	struct udp_listener *u = (struct udp_listener *)l;
 
-	return u->behaviour->kick && u->behaviour->kick(u, id, text);
+	return u->behaviour->kick && u->behaviour->kick(u, id, text, ret_from);
 }
 
 static void stats(const struct listener *l, struct listener_stats *ret)

@@ -6,6 +6,7 @@ import os
 import pty
 import re
 import select
+import shutil
 import socket
 import ssl
 import stat
@@ -14,7 +15,8 @@ import subprocess
 import time
 import warnings
 
-from testing import (CHATCTL, CHATD, Client, Daemon, Failure, Skip, WELCOME, check, equal, free_port, main, test, wait_for)
+from testing import (CHATCTL, CHATD, SOURCE, Client, Daemon, Failure, Skip, WELCOME, check, equal, free_port, main, need, test,
+                     wait_for)
 
 
 def run(*args):
@@ -352,6 +354,79 @@ def three_wrong_passwords_are_enough():
     text = c.rest()
     equal(text.count(b"Wrong name"), 3)
     check(b"You are in" not in text)
+
+
+def found_by_fail2ban(path, mode="normal"):
+    """The addresses that the filter in docs finds in a log."""
+    p = subprocess.run(["fail2ban-regex", "-o", "<ip>", path,
+                        "%s/docs/fail2ban/chatd.conf[mode=%s]" % (os.path.abspath(SOURCE), mode)],
+                       capture_output=True, text=True)
+    equal((p.returncode in (0, 1), p.stderr), (True, ""))
+    return p.stdout.split()
+
+
+@test
+def fail2ban_finds_who_fails_and_nobody_else():
+    need("fail2ban-regex")
+    d = with_accounts(more='proxies = ( "127.0.0.1" );')
+    found = []
+    for address in ("192.0.2.7", "2001:db8::5", "192.0.2.8"):
+        for _ in range(2):  # each of them has its line, however fast they come
+            c = d.connect()
+            c.send(v2(address, 4711) + b"/login alice nothing\n/login 203.0.113.1 x\n/login <4>client 17 from 203.0.113.2 "
+                   b"port 1: wrong name or password (x)\n/login alice x\n")
+            lines = c.rest().count(b"* Wrong name or password.\n")
+            check(lines == 3, lines)
+            found += [address] * lines
+    # Who may come, and says what looks like it.
+    guest = d.join(port=d.guests, nick="chatd:")
+    guest.send("client 17 from 203.0.113.3 port 1: wrong name or password (alice)\n")
+    guest.expect("wrong name")
+    guest.send("/nick <4>client\n/nick client\n/join client\n/nick 203.0.113.4\n")
+    guest.expect("203.0.113.4")
+    c = d.connect()
+    c.send(v2("192.0.2.1", 1) + b"/login alice wonder land\n")
+    c.expect("You are in")
+    check(re.search(r"^<4>client \d+ from 192\.0\.2\.7 port 4711: wrong name or password \(alice\)$", d.log(), re.M), d.log())
+    check(re.search(r"^<6>client \d+ from 192\.0\.2\.1 port 1 logged in as alice$", d.log(), re.M), d.log())
+    equal(found_by_fail2ban(d.log_path), found)
+    # As syslog writes it, and what comes from other programs.
+    path = os.path.join(d.dir, "syslog")
+    with open(path, "w") as f:
+        for line in d.log().splitlines():
+            f.write("Nov 26 11:44:19 host chatd[12]: %s\n" % line[3:])
+            f.write("Nov 26 11:44:20 host other[12]: %s\n" % line[3:])
+    equal(found_by_fail2ban(path), found)
+
+
+@test
+def fail2ban_finds_who_is_refused_but_no_proxy():
+    need("fail2ban-regex", "fail2ban-client")
+    d = Daemon(start=False)
+    cert, key = tls_files(d.dir)
+    d.write_config(listeners="""
+      { name = "chat"; type = "tcp"; mode = "chat"; listen = "[::]:%d"; proxies = ( "127.0.0.2" ); deny = ( "127.0.0.1" ); },
+      { name = "tls"; type = "tcp"; mode = "chat"; listen = "[::]:%d"; proxies = ( "127.0.0.1" );
+        tls_certificate = "%s"; tls_key = "%s"; }""" % (d.port, d.echo_port, cert, key))
+    d.start()
+    d.connect().rest()
+    with socket.create_connection(("127.0.0.1", d.port), source_address=("127.0.0.2", 0)) as s:
+        s.sendall(b"no header\n")
+        wait_for(lambda: "listener chat: proxy 127.0.0.2 port " in d.log(), what="its line in the log")
+    c = d.connect(port=d.echo_port)
+    c.send(v2("2001:db8::5", 99) + b"no TLS\n")
+    wait_for(lambda: "listener tls: refused 2001:db8::5 port 99: " in d.log(), what="its line in the log")
+    equal(found_by_fail2ban(d.log_path), [])
+    equal(found_by_fail2ban(d.log_path, "aggressive"), ["127.0.0.1", "2001:db8::5"])
+    # The jail and the action are what fail2ban takes.
+    conf = os.path.join(d.dir, "fail2ban")
+    shutil.copytree("/etc/fail2ban", conf)
+    for name, to in (("chatd.conf", "filter.d"), ("jail.conf", "jail.d"), ("action.conf", "action.d")):
+        shutil.copy(os.path.join(SOURCE, "docs/fail2ban", name), os.path.join(conf, to, "chatd.conf"))
+    p = subprocess.run(["fail2ban-client", "-c", conf, "--dp"], capture_output=True, text=True)
+    check(p.returncode == 0, p.stdout, p.stderr)
+    for expected in ("chatctl ban <ip>", "chatctl unban <ip>", "_SYSTEMD_UNIT=chatd.service", "wrong name or password"):
+        check(expected in p.stdout, expected, p.stdout)
 
 
 @test

@@ -129,7 +129,7 @@ def kicking():
     a.expect("* bob left lobby\n")
     equal(d.ctl("kick", "2"), (1, "", "chatctl: there is no client 2\n"))
     equal(d.ctl("kick", "bob")[0], 2)
-    check("client 2 removed by uid %d" % os.getuid() in d.log())
+    check(re.search(r"client 2 from 127\.0\.0\.1 port \d+ removed by uid %d" % os.getuid(), d.log()), d.log())
 
 
 @test
@@ -225,6 +225,73 @@ def watching():
     t.join(10)
     p.stdout.close()
     p.stderr.close()
+
+
+@test
+def events_name_the_address_the_reason_and_the_time():
+    udp = free_port(socket.SOCK_DGRAM)
+    d = Daemon(start=False)
+    d.write_config(listeners="""
+      { name = "chat"; type = "tcp"; mode = "chat"; listen = "[::]:%d"; room = "lobby"; max_clients = 1; },
+      { name = "six"; type = "tcp"; mode = "chat"; listen = "[::1]:%d"; room = "lobby"; },
+      { name = "udp"; type = "udp"; mode = "registry"; listen = "127.0.0.1:%d"; room = "lobby"; } """
+                   % (d.port, d.echo_port, udp))
+    d.start()
+    p = subprocess.Popen([CHATCTL, "-s", d.socket, "--json", "watch"], stdout=subprocess.PIPE)
+    seen = []
+
+    def read():
+        for line in p.stdout:
+            seen.append(json.loads(line))
+
+    threading.Thread(target=read, daemon=True).start()
+
+    def happened(kind, client=None):
+        return wait_for(lambda: [e for e in seen if e["kind"] == kind and client in (None, e.get("client"))],
+                        what=kind)[0]
+
+    def text_of(c):
+        host, port = c.sock.getsockname()[:2]
+        return "%s port %d" % (host, port), ("[%s]:%d" if ":" in host else "%s:%d") % (host, port)
+
+    # Until it watches.
+    wait_for(lambda: d.join(host="::1", port=d.echo_port).close() or seen, what="the first event")
+    for c in (d.join(nick="alice"), d.join(host="::1", port=d.echo_port, nick="bob")):
+        said, address = text_of(c)
+        number = [k["id"] for k in d.json("list", "clients") if k["address"] == address][0]
+        equal(happened("connected", number)["address"], address)
+        check("client %d from %s connected" % (number, said) in d.log(), d.log())
+        equal(happened("joined", number)["address"], address)
+        equal(happened("renamed", number)["address"], address)
+        if ":" not in address.replace(":", "", 1):  # alice: nobody else fits in at that listener
+            other = d.connect()
+            other.rest()
+            equal(happened("refused")["address"], text_of(other)[1])
+            check("listener chat: refused %s: there are too many" % text_of(other)[0] in d.log())
+        equal(d.ctl("kick", str(number), "too loud, really"), (0, "", ""))
+        kicked = happened("kicked", number)
+        equal((kicked["address"], kicked["reason"]), (address, "too loud, really"))
+        check(re.fullmatch(r"client %d from %s removed by .*: too loud, really" % (number, said), kicked["text"]), kicked)
+        equal(happened("closed", number)["address"], address)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as u:
+        u.settimeout(10)
+        u.connect(("127.0.0.1", udp))
+        u.send(b"#REG sensor")
+        check(u.recv(100).startswith(b"#OK sensor"))
+        address = "127.0.0.1:%d" % u.getsockname()[1]
+        number = d.json("list", "clients")[0]["id"]
+        equal(happened("connected", number)["address"], address)
+        equal(happened("joined", number)["address"], address)
+        equal(d.ctl("kick", str(number))[0], 0)
+        equal(happened("kicked", number)["address"], address)
+        check("reason" not in happened("kicked", number))
+        equal(happened("closed", number)["address"], address)
+    equal(d.ctl("ban", "192.0.2.0/24", "1h")[0], 0)
+    ban = happened("ban")
+    equal(ban["address"], "192.0.2.0/24")
+    check(3500 < ban["until"] - time.time() <= 3600 and ban["text"].endswith(" for 3600 s"), ban)
+    p.terminate()
+    p.wait()
 
 
 def get(port, path, method="GET"):

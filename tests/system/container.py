@@ -305,6 +305,35 @@ def logs_with_fields():
     check(listener["MESSAGE"].startswith("listener chat: tcp chat on [::]:5050, room lobby"), listener)
 
 
+@test
+def the_journal_has_addresses_that_fail2ban_finds():
+    c = container()
+    need("fail2ban-regex")
+    c.sh("printf 'secret\\n' | chatctl passwd /etc/chatd/passwords alice; chgrp chatd /etc/chatd/passwords; "
+         "chmod 640 /etc/chatd/passwords")
+    config, n = re.subn(r'("chat"; type = "tcp"; mode = "chat";)', r'\1 password_file = "/etc/chatd/passwords";',
+                        shared["config"])
+    check(n >= 1)
+    c.write_config(config)
+    since = c.sh("date +%s.%N").strip()
+    c.systemctl("start", "chatd")
+    out = c.nc("printf '/login alice wrong\\n'; sleep 1; printf '/quit\\n'")
+    check("Wrong name or password" in out, out)
+    failed = c.journal("-u", "chatd", "MESSAGE_ID=5f2d9a3b6c1e4d1c9b1f0a7d3c5e8f0e", "--since", "@" + since)[-1]
+    equal(failed["CHATD_ADDRESS"], "127.0.0.1")
+    equal(failed["MESSAGE"], "client %s from 127.0.0.1 port %s: wrong name or password (alice)"
+          % (failed["CHATD_CLIENT"], failed["CHATD_PORT"]))
+    filters = glob.glob(c.root + c.prefix + "/share/doc/chatd/fail2ban/chatd.conf")
+    equal(len(filters), 1)
+    out = c.sh("fail2ban-regex -o '<ip>' 'systemd-journal[journalflags=1]' " + filters[0][len(c.root):])
+    check("127.0.0.1" in out.split(), out)
+    c.sh("chatctl ban 192.0.2.1 1h")
+    ban = c.journal("-u", "chatd", "MESSAGE_ID=5f2d9a3b6c1e4d1c9b1f0a7d3c5e8f0f")[-1]
+    equal(ban["CHATD_ADDRESS"], "192.0.2.1")
+    check(3000 < int(ban["CHATD_UNTIL"]) - time.time() <= 3600, ban)
+    c.sh("chatctl unban 192.0.2.1")
+
+
 PTRACE_SEIZE, PTRACE_INTERRUPT, WALL = 0x4206, 0x4207, 0x40000000
 
 
