@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 
 #define FILE_MAX (64 << 20)
@@ -170,36 +171,75 @@ static int write_changed(FILE *f, const char *text, const char *nick, const char
 	return found || hash ? 0 : -ENOENT;
 }
 
+/* Two that change the file at once would lose one another's work: the directory is the lock, so that none
+ * lies about. */
+static int lock_directory(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	_cleanup_free_ char *directory = slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
+
+	if (!directory)
+		return -ENOMEM;
+	int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	while (flock(fd, LOCK_EX) < 0)
+		if (errno != EINTR) {
+			int r = -errno;
+			close(fd);
+			return r;
+		}
+	return fd;
+}
+
+/* All of the new file, ready to be renamed. Takes fd over. */
+static int write_file(int fd, const struct stat *st, const char *text, const char *nick, const char *hash)
+{
+	FILE *f = fdopen(fd, "w");
+
+	if (!f) {
+		int r = -errno;
+		close(fd);
+		return r;
+	}
+	int r = write_changed(f, text, nick, hash);
+	/* Who may read the file is the admin's affair; it is no error where it can't be kept. */
+	if (fchown(fd, st->st_uid, st->st_gid) < 0 && errno != EPERM && r == 0)
+		r = -errno;
+	if ((fchmod(fd, st->st_mode & 07777) < 0 || fflush(f) != 0 || fsync(fd) < 0) && r == 0)
+		r = -errno;
+	if (ferror(f) && r == 0)
+		r = -EIO;
+	if (fclose(f) != 0 && r == 0)
+		r = -errno;
+	return r;
+}
+
 int accounts_change(const char *path, const char *nick, const char *hash, int group)
 {
-	_cleanup_free_ char *text = NULL, *temporary = NULL;
+	/* Of a link it is the file behind it that is replaced. */
+	_cleanup_free_ char *text = NULL, *temporary = NULL, *real = realpath(path, NULL);
 	struct stat st = {.st_mode = 0640, .st_uid = (uid_t)-1, .st_gid = (gid_t)group};
-	int r = read_text(path, &text);
 
+	path = real ? real : path;
+	_cleanup_close_ int directory = lock_directory(path);
+	if (directory < 0)
+		return directory;
+	int r = read_text(path, &text);
 	if (r == 0 && stat(path, &st) < 0)
 		return -errno;
 	if (r < 0 && (r != -ENOENT || !hash))
 		return r;
-	if (asprintf(&temporary, "%s.new", path) < 0)
+	/* A name of its own: what an earlier one left when it was interrupted is in nobody's way. */
+	if (asprintf(&temporary, "%s.XXXXXX", path) < 0)
 		return -ENOMEM;
-	int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	int fd = mkostemp(temporary, O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
-	FILE *f = fdopen(fd, "w");
-	if (!f) {
-		r = -errno;
-		close(fd);
-	} else {
-		r = write_changed(f, text ? text : "", nick, hash);
-		/* Who may read the file is the admin's affair; it is no error where it can't be kept. */
-		if (fchown(fd, st.st_uid, st.st_gid) < 0 && errno != EPERM && r == 0)
-			r = -errno;
-		if ((fchmod(fd, st.st_mode & 07777) < 0 || fflush(f) != 0 || fsync(fd) < 0) && r == 0)
-			r = -errno;
-		if (fclose(f) != 0 && r == 0)
-			r = -errno;
-	}
+	r = write_file(fd, &st, text ? text : "", nick, hash);
 	if (r == 0 && rename(temporary, path) < 0)
+		r = -errno;
+	if (r == 0 && fsync(directory) < 0)
 		r = -errno;
 	if (r < 0)
 		unlink(temporary);

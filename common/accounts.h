@@ -37,7 +37,7 @@ const struct account *accounts_find(const struct accounts *a, const char *nick, 
 
 /*
  * Writes the file anew, whole or not at all, with that account's hash changed, added, or removed (NULL). What
- * the file says besides is kept. A new file has mode 0640 and belongs to the group (or -1). Returns 0,
+ * the file says besides is kept, also what another process changes at the same time. A new file has mode 0640 and belongs to the group (or -1). Returns 0,
  * -ENOENT if the account to be removed is not there, or -errno.
  */
 int accounts_change(const char *path, const char *nick, const char *hash, int group);

@@ -180,6 +180,8 @@ static int write_all(const struct bans *b, int fd)
 			(b->at[i].until_us + SECOND_US - 1) / SECOND_US);
 	}
 	int r = fflush(f) != 0 || fsync(fd) < 0 ? -errno : 0;
+	if (ferror(f) && r == 0)
+		r = -EIO;
 	if (fclose(f) != 0 && r == 0)
 		r = -errno;
 	return r;
@@ -191,9 +193,10 @@ int bans_save(struct bans *b)
 
 	if (!b->path)
 		return -ENOTSUP;
-	if (asprintf(&temporary, "%s.new", b->path) < 0)
+	/* A name of its own: what lies about is in nobody's way. */
+	if (asprintf(&temporary, "%s.XXXXXX", b->path) < 0)
 		return -ENOMEM;
-	int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+	int fd = mkostemp(temporary, O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
 	int r = write_all(b, fd);

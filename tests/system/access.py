@@ -262,6 +262,17 @@ def limits_of_bans_and_damaged_files():
 
 
 @test
+def leftovers_keep_no_ban_from_being_saved():
+    d = Daemon(start=False)
+    os.mkdir(os.path.join(d.dir, "bans.new"))
+    d.start()
+    equal(d.ctl("ban", "10.0.0.1")[0], 0)
+    d.stop()
+    d.start()
+    equal([x["address"] for x in d.json("list", "bans")], ["10.0.0.1"])
+
+
+@test
 def bans_on_a_full_disk():
     """And where nothing may be written at all: the ban holds, and the admin is told."""
     d = Daemon(start=False)
@@ -573,6 +584,33 @@ def passwords_from_a_terminal():
         equal(subprocess.run([CHATCTL, *wrong], capture_output=True, input=b"x\n").returncode, 2)
     equal(subprocess.run([CHATCTL, "passwd", path, "x"], capture_output=True, input=b"\n").returncode, 1)
     equal(subprocess.run([CHATCTL, "passwd", "/nowhere/at/all", "x"], capture_output=True, input=b"p\n").returncode, 1)
+
+
+@test
+def leftovers_and_others_at_work_keep_no_password_from_being_set():
+    d = Daemon(start=False)
+    path = os.path.join(d.dir, "passwords")
+    add_account(path, "alice", "one")
+    # What one that was interrupted left, under whatever name.
+    for name in (".new", ".tmp", "~"):
+        os.mkdir(path + name)
+    add_account(path, "bob", "two")
+    os.symlink("passwords", path + "-link")
+    add_account(path + "-link", "carol", "three")
+    check(os.path.islink(path + "-link"))
+    os.chmod(path, 0o604)
+    # Many at once: each has its account at the end, and so have those before.
+    names = ["n%d" % i for i in range(12)]
+    at_once = [subprocess.Popen([CHATCTL, "passwd", path, n], stdin=subprocess.PIPE) for n in names]
+    for p in at_once:
+        p.stdin.write(b"x\n")
+        p.stdin.close()
+    equal([p.wait(60) for p in at_once], [0] * len(names))
+    with open(path) as f:
+        equal(sorted(l.split(":")[0] for l in f), sorted(["alice", "bob", "carol"] + names))
+    equal(os.stat(path).st_mode & 0o7777, 0o604)
+    equal(sorted(n for n in os.listdir(d.dir) if n.startswith("passwords")),
+          ["passwords", "passwords-link", "passwords.new", "passwords.tmp", "passwords~"])
 
 
 @test
