@@ -2,6 +2,7 @@
 /* chatctl ban, unban, passwd: who may come in. */
 #include "cli/command.h"
 #include "common/accounts.h"
+#include "common/address.h"
 #include "common/cleanup.h"
 
 #include <getopt.h>
@@ -34,6 +35,21 @@ static double parse_time(const char *s)
 	return 0;
 }
 
+static bool is_address(const char *s)
+{
+	struct prefix p;
+
+	return prefix_parse(s, &p) == 0;
+}
+
+static int no_address(const char *s)
+{
+	return fail(EXIT_USAGE,
+		    "ADDRESS is one such as 192.0.2.7 or 2001:db8::7, or a network such as 192.0.2.0/24, "
+		    "not \"%s\"",
+		    s);
+}
+
 /* The ban holds, but not for longer than the daemon. */
 static int warn_unsaved(const json_t *reply)
 {
@@ -53,6 +69,8 @@ int command_ban(const struct options *o, int argc, char **argv)
 	if (argc > 2 && seconds == 0)
 		return fail(EXIT_USAGE, "TIME is a number with s, m, h, d or w, such as 10m, not \"%s\"",
 			    argv[2]);
+	if (!is_address(argv[1]))
+		return no_address(argv[1]);
 	json_t *parameters = json_pack("{s:s}", "address", argv[1]);
 	if (!parameters)
 		return fail(EXIT_REFUSED, "that is not UTF-8");
@@ -77,6 +95,8 @@ int command_unban(const struct options *o, int argc, char **argv)
 
 	if (argc != 2)
 		return usage(argv[0]);
+	if (!is_address(argv[1]))
+		return no_address(argv[1]);
 	json_t *parameters = json_pack("{s:s}", "address", argv[1]);
 	if (!parameters)
 		return fail(EXIT_REFUSED, "that is not UTF-8");
@@ -152,12 +172,12 @@ int command_passwd(const struct options *o, int argc, char **argv)
 		if (opt == 'd')
 			delete = true;
 		else
-			return usage(argv[0]);
+			return wrong_option(argv);
 	if (argc - optind != 2)
 		return usage(argv[0]);
 	const char *file = argv[optind], *nick = argv[optind + 1];
 	if (!text_nick_valid(nick, strlen(nick)) || strchr(nick, ':'))
-		return fail(EXIT_USAGE, "%s is no valid name", nick);
+		return fail(EXIT_USAGE, "\"%s\" is no valid name", nick);
 	if (delete)
 		return change(o, file, nick, NULL);
 	ssize_t n = ask("Password: ", password, sizeof(password));

@@ -72,18 +72,34 @@ int client_send(struct client *c, const char *method, json_t *parameters, bool m
 	return 0;
 }
 
-/* What an error says to people. */
+/* What an error says to people, for whom its name is none of their business. */
 static char *error_text(const char *error, const json_t *parameters)
 {
+	static const char *const words[][2] = {
+	    {"address", "ADDRESS has to be an address, or a network such as 192.0.2.0/24"},
+	    {"as", "NICK has to be a name"},
+	    {"id", "ID has to be a number that `chatctl list` shows"},
+	    {"lines", "-n takes a number that is not that large"},
+	    {"reason", "REASON has to be text"},
+	    {"room", "ROOM has to be the name of a room"},
+	    {"seconds", "TIME has to be between a moment and a hundred years"},
+	    {"text", "TEXT has to be text"},
+	};
 	const char *reason = json_string_value(json_object_get(parameters, "reason"));
 	const char *parameter = json_string_value(json_object_get(parameters, "parameter"));
-	char *text = NULL;
+	const char *dot = strrchr(error, '.');
 
-	if (reason)
-		return strdup(reason);
-	if (asprintf(&text, "%s%s%s", error, parameter ? ": " : "", parameter ? parameter : "") < 0)
-		return NULL;
-	return text;
+	if (reason) {
+		size_t n = strlen(reason);
+		return strndup(reason, n > 0 && reason[n - 1] == '\n' ? n - 1 : n);
+	}
+	for (size_t i = 0; parameter && i < sizeof(words) / sizeof(*words); i++)
+		if (strcmp(words[i][0], parameter) == 0)
+			return strdup(words[i][1]);
+	/* Only a chatd of another version doesn't know what this program asks for. */
+	if (dot && (strncmp(dot, ".Method", 7) == 0 || strncmp(dot, ".Interface", 10) == 0 || parameter))
+		return strdup("this chatd can't do that; is it of the same version as chatctl?");
+	return strdup("chatd refuses that, without saying why");
 }
 
 int client_receive(struct client *c, json_t **ret_parameters, char **ret_error)

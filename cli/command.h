@@ -44,6 +44,10 @@ int command_metrics(const struct options *o, int argc, char **argv);
 /* One line on stderr; returns the status. */
 int fail(int status, const char *format, ...) __attribute__((format(printf, 2, 3)));
 int usage(const char *command);
+/* The same for the option at which getopt() stopped; opterr is 0. */
+int wrong_option(char **argv);
+/* "s" where there is not exactly one. */
+#define PLURAL(n) ((n) == 1 ? "" : "s")
 
 /* Connects; says on stderr why it can't. EXIT_DONE or EXIT_UNREACHABLE. */
 int reach(const struct options *o, struct client **ret);

@@ -399,16 +399,16 @@ int command_join(const struct options *o, int argc, char **argv)
 			link.ca = optarg;
 			break;
 		default:
-			return usage(argv[0]);
+			return wrong_option(argv);
 		}
 	if (argc - optind > 1)
 		return usage(argv[0]);
 	if (optind < argc)
 		link.url = argv[optind];
 	if (link.nick && !text_nick_valid(link.nick, strlen(link.nick)))
-		return fail(EXIT_USAGE, "%s is no valid nick", link.nick);
+		return fail(EXIT_USAGE, "\"%s\" is no valid nick", link.nick);
 	if (link.room && !text_room_valid(link.room, strlen(link.room)))
-		return fail(EXIT_USAGE, "%s is no valid name of a room", link.room);
+		return fail(EXIT_USAGE, "\"%s\" is no valid name of a room", link.room);
 	catch_signals();
 	int r = link_open(&link, why, sizeof(why), &me.link);
 	if (r < 0)

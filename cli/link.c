@@ -20,6 +20,7 @@
 
 struct transport {
 	const char *scheme;
+	const char *service; /* where the URL has none: as in the configuration that comes with chatd */
 	const char *example;
 	int (*open)(struct link *l, const struct link_options *o, const char *host, const char *service,
 		    char *why, size_t size);
@@ -323,7 +324,7 @@ static int zmq_open(struct link *l, const struct link_options *o, const char *ho
 	char endpoint[300];
 	int linger = 2000;
 
-	if (!comma) {
+	if (!comma || comma == service || !comma[1]) {
 		snprintf(why, size, "a ZeroMQ URL has two ports: zmq://HOST:PULL,PUB");
 		return -EINVAL;
 	}
@@ -387,27 +388,50 @@ static void zmq_leave(struct link *l)
 /* --- any of them --- */
 
 static const struct transport transports[] = {
-    {"tcp://", "tcp://HOST:PORT", tcp_open, stream_receive, stream_send, stream_leave, true},
-    {"tls://", "tls://HOST:PORT", tls_open, stream_receive, stream_send, stream_leave, true},
-    {"udp://", "udp://HOST:PORT", udp_open, udp_receive, udp_say, udp_leave, true},
-    {"zmq://", "zmq://HOST:PULL,PUB", zmq_open, zmq_receive, zmq_say, zmq_leave, false},
+    {"tcp://", "5050", "tcp://HOST:PORT", tcp_open, stream_receive, stream_send, stream_leave, true},
+    {"tls://", "5052", "tls://HOST:PORT", tls_open, stream_receive, stream_send, stream_leave, true},
+    {"udp://", "5051", "udp://HOST:PORT", udp_open, udp_receive, udp_say, udp_leave, true},
+    {"zmq://", "5558,5557", "zmq://HOST:PULL,PUB", zmq_open, zmq_receive, zmq_say, zmq_leave, false},
 };
 
-/* "HOST:PORT" or "[HOST]:PORT" */
-static bool split(const char *s, char host[static 256], char service[static 32])
+/* "HOST:PORT", "[HOST]:PORT", or either without its port; an IPv6 address without one needs no brackets. */
+static bool split(const char *s, const char *standard, char host[static 256], char service[static 32])
 {
 	const char *colon = strrchr(s, ':');
-	size_t n = colon ? (size_t)(colon - s) : 0;
+	size_t n = strlen(s);
 
-	if (!colon || n == 0 || n >= 256 || strlen(colon + 1) == 0 || strlen(colon + 1) >= 32 ||
-	    colon[1 + strspn(colon + 1, "0123456789,")])
+	/* A colon within brackets, or one of many, is the address's. */
+	if (colon && (s[0] == '[' ? colon[-1] != ']' : strchr(s, ':') != colon))
+		colon = NULL;
+	if (colon)
+		n = (size_t)(colon - s);
+	if (s[0] == '[' && (n < 3 || s[n - 1] != ']'))
 		return false;
-	if (s[0] == '[' && s[n - 1] == ']')
-		snprintf(host, 256, "%.*s", (int)n - 2, s + 1);
-	else
-		snprintf(host, 256, "%.*s", (int)n, s);
-	snprintf(service, 32, "%s", colon + 1);
+	if (s[0] == '[') {
+		s++;
+		n -= 2;
+	}
+	const char *port = colon ? colon + 1 : standard;
+	if (n == 0 || n >= 256 || strcspn(s, "/ ") < n || strlen(port) == 0 || strlen(port) >= 32 ||
+	    port[strspn(port, "0123456789,")])
+		return false;
+	snprintf(host, 256, "%.*s", (int)n, s);
+	snprintf(service, 32, "%s", port);
 	return true;
+}
+
+/* What a URL begins with; without any it is tcp://. NULL for what is something else. */
+static const struct transport *find_transport(const char *url, const char **ret_rest)
+{
+	*ret_rest = url;
+	if (!strstr(url, "://"))
+		return &transports[0];
+	for (size_t i = 0; i < sizeof(transports) / sizeof(*transports); i++)
+		if (strncmp(transports[i].scheme, url, 6) == 0) {
+			*ret_rest = url + 6;
+			return &transports[i];
+		}
+	return NULL;
 }
 
 int link_open(const struct link_options *o, char *why, size_t size, struct link **ret)
@@ -421,12 +445,11 @@ int link_open(const struct link_options *o, char *why, size_t size, struct link 
 	l->fd = -1;
 	l->buf = malloc(LINE_MAX_BYTES);
 	snprintf(l->nick, sizeof(l->nick), "%s", o->nick ? o->nick : "");
-	for (size_t i = 0; i < sizeof(transports) / sizeof(*transports); i++)
-		if (strncmp(transports[i].scheme, o->url, 6) == 0)
-			l->t = &transports[i];
+	const char *rest;
+	l->t = find_transport(o->url, &rest);
 	int r = l->buf ? 0 : -ENOMEM;
-	if (r == 0 && (!l->t || !split(o->url + 6, host, service))) {
-		snprintf(why, size, "%s is no URL such as %s", o->url,
+	if (r == 0 && (!l->t || !split(rest, l->t->service, host, service))) {
+		snprintf(why, size, "\"%s\" is no URL such as %s", o->url,
 			 l->t ? l->t->example
 			      : "tcp://HOST:PORT, tls://HOST:PORT, udp://HOST:PORT or zmq://HOST:PULL,PUB");
 		r = -EINVAL;

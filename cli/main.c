@@ -53,12 +53,31 @@ int fail(int status, const char *format, ...)
 	return status;
 }
 
-int usage(const char *command)
+static const struct command *find(const char *name)
 {
 	for (size_t i = 0; i < N_COMMANDS; i++)
-		if (strcmp(commands[i].name, command) == 0)
-			return fail(EXIT_USAGE, "usage: chatctl %s %s", command, commands[i].usage);
-	return EXIT_USAGE;
+		if (strcmp(commands[i].name, name) == 0)
+			return &commands[i];
+	return NULL;
+}
+
+int usage(const char *command)
+{
+	const struct command *c = find(command);
+
+	return fail(EXIT_USAGE, "usage: chatctl %s%s%s", command, c && c->usage[0] ? " " : "",
+		    c ? c->usage : "");
+}
+
+int wrong_option(char **argv)
+{
+	const struct command *c = find(argv[0]);
+	char letter[3] = {'-', (char)optopt, '\0'};
+	/* Of a word of letters it may be any; of "--name" optopt is 0, or it lacks its value. */
+	const char *option = optopt && strncmp(argv[optind - 1], "--", 2) != 0 ? letter : argv[optind - 1];
+
+	return fail(EXIT_USAGE, "%s can't be used so; usage: chatctl %s%s%s", option, argv[0],
+		    c && c->usage[0] ? " " : "", c ? c->usage : "");
 }
 
 int reach(const struct options *o, struct client **ret)
@@ -123,36 +142,43 @@ static void print_help(void)
 	     "chatctl(1).");
 }
 
-/* How many letters have to be changed, added or taken away (Levenshtein), for words of up to 31 bytes. */
+static unsigned smaller(unsigned a, unsigned b)
+{
+	return a < b ? a : b;
+}
+
+/* How many letters have to be changed, added, taken away or swapped (Damerau), for words of up to 31 bytes.
+ */
 static unsigned distance(const char *a, const char *b)
 {
-	unsigned row[32];
+	unsigned rows[3][32]; /* of the letter before the last, of the last one, and of this one */
+	unsigned *before = rows[0], *last = rows[1], *row = rows[2];
 	size_t n = strlen(b);
 
 	if (strlen(a) > 31 || n > 31)
 		return 99;
 	for (size_t k = 0; k <= n; k++)
-		row[k] = (unsigned)k;
+		last[k] = before[k] = (unsigned)k;
 	for (size_t i = 0; a[i]; i++) {
-		unsigned diagonal = row[0];
 		row[0] = (unsigned)i + 1;
 		for (size_t k = 0; k < n; k++) {
-			unsigned change = diagonal + (a[i] != b[k]);
-			diagonal = row[k + 1];
-			row[k + 1] = change;
-			if (row[k] + 1 < row[k + 1])
-				row[k + 1] = row[k] + 1;
-			if (diagonal + 1 < row[k + 1])
-				row[k + 1] = diagonal + 1;
+			row[k + 1] = smaller(last[k] + (a[i] != b[k]), smaller(last[k + 1], row[k]) + 1);
+			if (i > 0 && k > 0 && a[i] == b[k - 1] && a[i - 1] == b[k])
+				row[k + 1] = smaller(row[k + 1], before[k - 1] + 1);
 		}
+		unsigned *free = before;
+		before = last;
+		last = row;
+		row = free;
 	}
-	return row[n];
+	return last[n];
 }
 
 static int unknown(const char *name)
 {
 	const char *near = NULL;
-	unsigned least = 3;
+	/* One slip, in a longer word two: "say" is nothing like "ban". */
+	unsigned least = strlen(name) > 5 ? 3 : 2;
 
 	for (size_t i = 0; i < N_COMMANDS; i++) {
 		unsigned d = distance(name, commands[i].name);
@@ -202,14 +228,13 @@ static int command_complete(const struct options *o, int argc, char **argv)
 	static const struct {
 		const char *kind, *list, *key;
 	} kinds[] = {{"rooms", "rooms", "name"},
-		     {"nicks", "clients", "nick"},
 		     {"ids", "clients", "id"},
 		     {"addresses", "clients", NULL},
 		     {"bans", "bans", "address"}};
 	json_t *reply = NULL;
 
 	if (argc != 2)
-		return EXIT_USAGE;
+		return usage(argv[0]);
 	if (strcmp(argv[1], "commands") == 0)
 		for (size_t i = 0; i < N_COMMANDS; i++)
 			puts(commands[i].name);
@@ -234,13 +259,23 @@ static int help(int argc, char **argv)
 		print_help();
 		return EXIT_DONE;
 	}
-	for (size_t i = 0; i < N_COMMANDS; i++)
-		if (strcmp(commands[i].name, argv[1]) == 0) {
-			printf("Usage: chatctl [OPTION...] %s %s\n\n%c%s. chatctl(1) says more.\n", argv[1],
-			       commands[i].usage, commands[i].help[0] - 'a' + 'A', commands[i].help + 1);
-			return EXIT_DONE;
-		}
-	return unknown(argv[1]);
+	const struct command *c = find(argv[1]);
+	if (!c)
+		return unknown(argv[1]);
+	printf("Usage: chatctl [OPTION...] %s%s%s\n\n%c%s. chatctl(1) says more.\n", c->name,
+	       c->usage[0] ? " " : "", c->usage, c->help[0] - 'a' + 'A', c->help + 1);
+	return EXIT_DONE;
+}
+
+/* "chatctl send --help"; behind ROOM it is something to be said. */
+static bool asks_for_help(int argc, char **argv)
+{
+	if (argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0))
+		return true;
+	for (int i = 2; i < argc && strcmp(argv[0], "send") != 0; i++)
+		if (strcmp(argv[i], "--help") == 0)
+			return true;
+	return false;
 }
 
 /* The configuration's control.socket; the caller free()s it. A configuration that can't be read is none. */
@@ -306,6 +341,11 @@ int main(int argc, char **argv)
 		return help(argc, argv);
 	if (strcmp(argv[0], "complete") == 0)
 		return command_complete(&o, argc, argv);
+	const struct command *command = find(argv[0]);
+	if (!command)
+		return unknown(argv[0]);
+	if (asks_for_help(argc, argv))
+		return help(2, (char *[]){argv[0], argv[0], NULL});
 	/* People write --json at the end as well. */
 	for (int i = 1; i < argc; i++)
 		if (strcmp(argv[i], "--json") == 0 && strcmp(argv[0], "send") != 0) {
@@ -314,12 +354,9 @@ int main(int argc, char **argv)
 			argc--;
 			i--;
 		}
-	for (size_t i = 0; i < N_COMMANDS; i++)
-		if (strcmp(commands[i].name, argv[0]) == 0) {
-			int status = commands[i].run(&o, argc, argv);
-			if (fflush(stdout) != 0 && status == EXIT_DONE)
-				return fail(EXIT_REFUSED, "can't write: %s", strerror(errno));
-			return status;
-		}
-	return unknown(argv[0]);
+	opterr = 0; /* wrong_option() says it */
+	int status = command->run(&o, argc, argv);
+	if (fflush(stdout) != 0 && status == EXIT_DONE)
+		return fail(EXIT_REFUSED, "can't write: %s", strerror(errno));
+	return status;
 }

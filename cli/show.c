@@ -46,15 +46,16 @@ static void print_survival(const json_t *status, const json_t *takeover)
 	else
 		printf(" (all %ssurvive a restart or a crash)\n", tls ? "but those of TLS " : "of them ");
 	if (tls > 0)
-		printf("           %" JSON_INTEGER_FORMAT " of them use TLS and are closed at a restart\n",
-		       tls);
+		printf("           %" JSON_INTEGER_FORMAT " of them use%s TLS and %s closed at a restart\n",
+		       tls, tls == 1 ? "s" : "", tls == 1 ? "is" : "are");
 }
 
 void print_outcome(const json_t *takeover)
 {
-	printf("%" JSON_INTEGER_FORMAT " clients came across, %" JSON_INTEGER_FORMAT
+	printf("%" JSON_INTEGER_FORMAT " client%s came across, %" JSON_INTEGER_FORMAT
 	       " closed, nobody was served for %.3f s at most\n",
-	       integer(takeover, "clients"), integer(takeover, "closed"), number(takeover, "gap"));
+	       integer(takeover, "clients"), PLURAL(integer(takeover, "clients")),
+	       integer(takeover, "closed"), number(takeover, "gap"));
 }
 
 static void print_takeover(const json_t *takeover)
@@ -127,9 +128,10 @@ static void print_clients(const json_t *list)
 		if (peers) {
 			table_add(t, "-");
 			table_add(t,
-				  "(%" JSON_INTEGER_FORMAT " peers, %" JSON_INTEGER_FORMAT
+				  "(%" JSON_INTEGER_FORMAT " peer%s, %" JSON_INTEGER_FORMAT
 				  " in, %" JSON_INTEGER_FORMAT " out)",
-				  integer(c, "peers"), integer(c, "messages_in"), integer(c, "messages_out"));
+				  integer(c, "peers"), PLURAL(integer(c, "peers")), integer(c, "messages_in"),
+				  integer(c, "messages_out"));
 		} else {
 			table_add(t, "%" JSON_INTEGER_FORMAT, integer(c, "id"));
 			table_add(t, "%s", or_dash(string(c, "nick")));

@@ -3,6 +3,7 @@
 #include "cli/client.h"
 #include "cli/command.h"
 #include "common/cleanup.h"
+#include "common/text.h"
 
 #include <getopt.h>
 #include <stdio.h>
@@ -13,7 +14,8 @@
 #define RETRIES 100
 #define RETRY_NS 100000000
 
-static int send_one(struct client *c, const char *room, const char *text, size_t len, const char *as)
+static int send_one(struct client *c, const char *room, const char *text, size_t len, const char *as,
+		    bool in_a_row)
 {
 	_cleanup_free_ char *error = NULL;
 	json_t *string = json_stringn(text, len), *reply = NULL;
@@ -27,6 +29,9 @@ static int send_one(struct client *c, const char *room, const char *text, size_t
 	if (r == 0)
 		r = client_receive(c, &reply, &error);
 	json_decref(reply);
+	/* Between others an empty line is worth no error where it is no message. */
+	if (r == -EREMOTEIO && in_a_row && len == 0)
+		return EXIT_DONE;
 	return r < 0 ? explain(r, error) : EXIT_DONE;
 }
 
@@ -40,7 +45,7 @@ static int send_stdin(struct client *c, const char *room, const char *as)
 	while ((n = getline(&line, &size, stdin)) >= 0) {
 		if (n > 0 && line[n - 1] == '\n')
 			n--;
-		int status = send_one(c, room, line, (size_t)n, as);
+		int status = send_one(c, room, line, (size_t)n, as, true);
 		if (status == EXIT_UNREACHABLE)
 			return status;
 		if (status > worst)
@@ -82,12 +87,14 @@ int command_send(const struct options *o, int argc, char **argv)
 
 	while ((opt = getopt_long(argc, argv, "+", options, NULL)) >= 0) {
 		if (opt != 'a')
-			return usage(argv[0]);
+			return wrong_option(argv);
 		as = optarg;
 	}
 	if (argc - optind < 2)
 		return usage(argv[0]);
 	const char *room = argv[optind];
+	if (!text_room_valid(room, strlen(room)))
+		return fail(EXIT_USAGE, "\"%s\" is no valid name of a room", room);
 	int text_at = take_as(argc, argv, optind + 1, &as);
 	if (text_at == argc)
 		return usage(argv[0]);
@@ -99,7 +106,7 @@ int command_send(const struct options *o, int argc, char **argv)
 		status = send_stdin(c, room, as);
 	} else {
 		_cleanup_free_ char *text = join(argc - text_at, argv + text_at);
-		status = text ? send_one(c, room, text, strlen(text), as) : EXIT_REFUSED;
+		status = text ? send_one(c, room, text, strlen(text), as, false) : EXIT_REFUSED;
 	}
 	client_close(c);
 	return status;
@@ -147,7 +154,8 @@ static int follow(const struct options *o, struct client *c, struct tail *t, cha
 	while ((r = client_receive(c, &reply, ret_error)) >= 0) {
 		json_int_t skipped = json_integer_value(json_object_get(reply, "skipped"));
 		if (skipped > 0)
-			fprintf(stderr, "chatctl: %" JSON_INTEGER_FORMAT " messages skipped\n", skipped);
+			fprintf(stderr, "chatctl: %" JSON_INTEGER_FORMAT " message%s skipped\n", skipped,
+				PLURAL(skipped));
 		json_array_foreach(json_object_get(reply, "messages"), i, m)
 		    print_message(o, m, t->with_time);
 		fflush(stdout);
@@ -181,11 +189,13 @@ int command_tail(const struct options *o, int argc, char **argv)
 			t.with_time = true;
 			break;
 		default:
-			return usage(argv[0]);
+			return wrong_option(argv);
 		}
 	if (argc - optind != 1)
 		return usage(argv[0]);
 	t.room = argv[optind];
+	if (!text_room_valid(t.room, strlen(t.room)))
+		return fail(EXIT_USAGE, "\"%s\" is no valid name of a room", t.room);
 	int status = reach(o, &c);
 	if (status != EXIT_DONE)
 		return status;
@@ -213,7 +223,8 @@ static int watch_events(const struct options *o, struct client *c, char **ret_er
 	while (r >= 0 && (r = client_receive(c, &reply, ret_error)) >= 0) {
 		json_int_t missed = json_integer_value(json_object_get(reply, "missed"));
 		if (missed > 0)
-			fprintf(stderr, "chatctl: %" JSON_INTEGER_FORMAT " events missed\n", missed);
+			fprintf(stderr, "chatctl: %" JSON_INTEGER_FORMAT " event%s missed\n", missed,
+				PLURAL(missed));
 		json_array_foreach(json_object_get(reply, "events"), i, e)
 		{
 			time_t at = (time_t)json_number_value(json_object_get(e, "time"));

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# fish completion for chatctl: commands, and rooms, nicks, ids and bans of the running daemon.
+# fish completion for chatctl: commands, and rooms, ids and bans of the running daemon.
 
 # The socket or configuration that was given before the command.
 function __chatctl_socket
@@ -58,7 +58,7 @@ complete -c chatctl -n '__chatctl_at 0 kick' -a '(__chatctl_from ids)'
 complete -c chatctl -n '__chatctl_at 0 ban' -a '(__chatctl_from addresses)'
 complete -c chatctl -n '__chatctl_at 0 unban' -a '(__chatctl_from bans)'
 complete -c chatctl -n '__chatctl_at 0 check passwd' -F
-complete -c chatctl -n 'contains send (__chatctl_words)' -l as -x -a '(__chatctl_from nicks)' -d 'under this name'
+complete -c chatctl -n 'contains send (__chatctl_words)' -l as -x -d 'under a name that nobody has'
 complete -c chatctl -n 'contains tail (__chatctl_words)' -s n -x -d 'that many messages'
 complete -c chatctl -n 'contains tail (__chatctl_words)' -s f -d 'go on'
 complete -c chatctl -n 'contains tail (__chatctl_words)' -s t -d 'with times'

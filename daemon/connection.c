@@ -212,7 +212,8 @@ bool connection_settle(struct connection *c, size_t reserve)
 	if (from < v.floor) {
 		if (connection_space(c) < 64 + reserve)
 			return false;
-		connection_printf(c, "* %" PRIu64 " messages skipped\n", v.count - seq);
+		connection_printf(c, "* %" PRIu64 " message%s skipped\n", v.count - seq,
+				  v.count - seq == 1 ? "" : "s");
 		count(worker_counters(c->w), COUNT_MESSAGES_SKIPPED, v.count - seq);
 	} else {
 		if (connection_space(c) < v.head - from + reserve)

@@ -49,7 +49,7 @@ void control_send(struct control_client *c, const json_t *parameters, bool more)
 		return;
 	}
 	if (strcmp(nick, "admin") != 0 && !text_nick_valid(nick, strlen(nick))) {
-		control_refuse(c, "%s is no valid nick", nick);
+		control_refuse(c, "\"%s\" is no valid nick", nick);
 		return;
 	}
 	if (strcmp(nick, "admin") != 0 && roster_find(shared->roster, nick, strlen(nick), &id, &index)) {
@@ -67,6 +67,12 @@ void control_send(struct control_client *c, const json_t *parameters, bool more)
 	}
 	if (rooms_enter_existing(shared->rooms, name, server_slot(s), &room) < 0) {
 		control_refuse(c, "there is no room %s", name);
+		return;
+	}
+	/* In a named room nobody can say nothing; in a raw one an empty line is a line. */
+	if (len == 0 && !room->raw) {
+		rooms_leave(shared->rooms, room, server_slot(s));
+		control_refuse(c, "the message is empty");
 		return;
 	}
 	if (!wait_for_room(s, room)) {

@@ -356,7 +356,8 @@ static void drain(struct server *s)
 	}
 	unsigned left = count_workers(s, worker_connections);
 	if (left > 0)
-		log_notice("%u clients had not read everything after drain_timeout", left);
+		log_notice("%u client%s had not read everything after drain_timeout", left,
+			   left == 1 ? "" : "s");
 }
 
 static void close_all(struct worker *w)
@@ -585,9 +586,9 @@ static void tell_uncovered(struct server *s)
 		return;
 	s->uncovered = n;
 	if (n > 0)
-		log_warning("%u clients would not survive a crash: the keeper of their sockets has no space "
+		log_warning("%u client%s would not survive a crash: the keeper of their sockets has no space "
 			    "(see net.core.wmem_max, LimitNOFILE=)",
-			    n);
+			    n, n == 1 ? "" : "s");
 	else
 		log_notice("all clients would survive a crash again");
 }
@@ -854,7 +855,8 @@ static int open_shared(struct server *s)
 		keeper_each(s->shared.keeper, end_client, &n);
 		r = keeper_forget(s->shared.keeper);
 		log_event(LOG_ERR, &(struct log_fields){.message_id = EVENT_STATE_REFUSED},
-			  "%u connections could not be taken over and are closed", n);
+			  "%u connection%s could not be taken over and %s closed", n, n == 1 ? "" : "s",
+			  n == 1 ? "is" : "are");
 	}
 	if (r == 0)
 		r = rooms_configure(s->shared.rooms, s->config->rooms, s->config->n_rooms,
@@ -909,8 +911,8 @@ static bool take_over(struct server *s)
 	h->last_closed = result.closed;
 	h->last_gap_us = now > beat ? now - beat : 0;
 	log_event(LOG_NOTICE, &(struct log_fields){.message_id = EVENT_TAKEOVER},
-		  "%u clients taken over, %u closed; nobody was served for %.3f s at most", result.taken,
-		  result.closed, (double)h->last_gap_us / 1e6);
+		  "%u client%s taken over, %u closed; nobody was served for %.3f s at most", result.taken,
+		  result.taken == 1 ? "" : "s", result.closed, (double)h->last_gap_us / 1e6);
 	return true;
 }
 
@@ -1036,8 +1038,8 @@ static int finish(struct server *s)
 	quit_workers(s);
 	bool joined = join_workers(s);
 	joined &= listeners_end_zmq(s->listeners);
-	log_event(LOG_INFO, &(struct log_fields){.message_id = EVENT_WORKER}, "%u workers ended",
-		  n_threads(s));
+	log_event(LOG_INFO, &(struct log_fields){.message_id = EVENT_WORKER}, "%u worker%s ended",
+		  n_threads(s), n_threads(s) == 1 ? "" : "s");
 	if (!joined)
 		_exit(EXIT_FAILURE); /* what it uses can't be freed; the state itself is whole */
 	if (s->ending == END_STOP)
@@ -1098,8 +1100,9 @@ int server_run(const char *config_path, char **argv)
 	}
 	const char *sender = s->shared.n_workers > 0 ? worker_sender_name(s->shared.workers[0]) : "";
 	log_event(LOG_INFO, &(struct log_fields){.message_id = EVENT_STARTED},
-		  "chatd %s serves %zu listeners with %u workers (%s)", PACKAGE_VERSION,
-		  listeners_count(s->listeners), n_threads(s), sender);
+		  "chatd %s serves %zu listener%s with %u worker%s (%s)", PACKAGE_VERSION,
+		  listeners_count(s->listeners), listeners_count(s->listeners) == 1 ? "" : "s", n_threads(s),
+		  n_threads(s) == 1 ? "" : "s", sender);
 	if (!sockets_have_store())
 		log_info(
 		    "there is no fd store (FileDescriptorStoreMax= of systemd): clients survive `chatctl "

@@ -50,7 +50,7 @@ def sending():
     s.expect("t=1\n")
     equal(d.ctl("send", "nowhere", "x"), (1, "", "chatctl: there is no room nowhere\n"))
     equal(d.ctl("send", "--as", "alice", "lobby", "x"), (1, "", "chatctl: nick alice is in use\n"))
-    equal(d.ctl("send", "--as", "a b", "lobby", "x"), (1, "", "chatctl: a b is no valid nick\n"))
+    equal(d.ctl("send", "--as", "a b", "lobby", "x"), (1, "", 'chatctl: "a b" is no valid nick\n'))
     equal(d.ctl("send", "lobby", "x" * 5000)[0], 1)
     # One line that is refused does not keep the others back.
     code, _, err = d.ctl("send", "lobby", "-", stdin=b"four\n" + b"x" * 5000 + b"\nfive\n")
@@ -130,6 +130,57 @@ def kicking():
     equal(d.ctl("kick", "2"), (1, "", "chatctl: there is no client 2\n"))
     equal(d.ctl("kick", "bob")[0], 2)
     check(re.search(r"client 2 from 127\.0\.0\.1 port \d+ removed by uid %d" % os.getuid(), d.log()), d.log())
+
+
+@test
+def what_is_refused_is_told_in_words():
+    """Never by the name of an error of the protocol."""
+    d = Daemon()
+    a = d.join(nick="alice")
+    for args, status, words in ((("ban", "foo"), 2, '2001:db8::7, or a network such as 192.0.2.0/24, not "foo"'),
+                                (("ban", ""), 2, 'not ""'), (("unban", "10.0.0.0/33"), 2, 'not "10.0.0.0/33"'),
+                                (("ban", "10.0.0.1", "99999999w"), 1, "TIME has to be between"),
+                                (("ban", "10.0.0.1", "soon"), 2, 'not "soon"'),
+                                (("kick", "alice"), 2, "ID is a number that `chatctl list` shows"),
+                                (("send", "lobby", ""), 1, "the message is empty"),
+                                (("send", "", "x"), 2, '"" is no valid name of a room'),
+                                (("send", "a room", "x"), 2, '"a room" is no valid name of a room'),
+                                (("send", "--as", "", "lobby", "x"), 1, '"" is no valid nick'),
+                                (("tail", "/"), 2, '"/" is no valid name of a room'),
+                                (("tail", "nowhere"), 1, "there is no room nowhere")):
+        code, out, err = d.ctl(*args)
+        check(code == status and out == "" and words in err and err.count("\n") == 1, args, code, out, err)
+        check("io.chatd" not in err and "varlink" not in err, err)
+    # A text of many lines may have empty ones: they are no messages.
+    equal(d.ctl("send", "lobby", "-", stdin=b"one\n\ntwo\n"), (0, "", ""))
+    equal(a.expect("two\n"), b"admin: one\nadmin: two\n")
+    # Of another version's calls and answers nothing is known.
+    there = os.path.join(d.dir, "other.sock")
+    for error in ("org.varlink.service.MethodNotFound", "org.varlink.service.InvalidParameter", "io.chatd.Control.News"):
+        with socket.socket(socket.AF_UNIX) as s:
+            s.bind(there)
+            s.listen()
+            p = subprocess.Popen([CHATCTL, "-s", there, "status"], stderr=subprocess.PIPE, text=True)
+            c, _ = s.accept()
+            c.recv(1000)
+            c.sendall(b'{"error":"%s","parameters":{"parameter":"new"}}\0' % error.encode())
+            err = p.communicate(timeout=20)[1]
+            c.close()
+        os.unlink(there)
+        check(p.returncode == 1 and "chatd" in err and error not in err and "varlink" not in err, err)
+
+
+@test
+def one_is_not_many():
+    d = Daemon(workers=1, store=True)
+    d.join(nick="alice")
+    equal(d.ctl("restart")[0], 0)
+    out = d.ctl("status")[1]
+    check("the last" in out and ": 1 client came across" in out, out)
+    d.stop()
+    for words in ("2 listeners with 1 worker ", "1 client taken over", "1 worker ended"):
+        check(words in d.log(), d.log())
+    check(not re.search(r"\b1 (clients|workers|listeners|rooms)\b", out + d.log() + d.status_text))
 
 
 @test

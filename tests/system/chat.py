@@ -413,7 +413,7 @@ def stopping_waits_no_longer_than_drain_timeout():
     d.stop()
     took = time.monotonic() - started
     check(0.9 < took < 4, "it took", took)
-    check("1 clients had not read everything" in d.log(), d.log())
+    check("1 client had not read everything" in d.log(), d.log())
 
 
 @test

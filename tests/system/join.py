@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 import time
 
-from testing import CHATCTL, Daemon, check, equal, free_port, main, need, test, wait_for
+from testing import CHATCTL, Daemon, Skip, check, equal, free_port, main, need, test, wait_for
 
 
 def everything():
@@ -95,7 +95,9 @@ def piped_over_zeromq():
 
 @test
 def urls_that_are_none():
-    for url in ("nonsense", "tcp://", "tcp://x", "tcp://x:y", "zmq://127.0.0.1:5", "udp://127.0.0.1:"):
+    # What has no port has the usual one; see urls_without_a_port().
+    for url in ("", "non sense", "http://x", "tcp://", "tcp://x:y", "tcp://x/y", "[::1", "zmq://127.0.0.1:5", "zmq://127.0.0.1:,5",
+                "udp://127.0.0.1:"):
         code, _, err = pipe(url)
         check(code == 2 and err.startswith("chatctl: "), url, code, err)
     code, _, err = pipe("tcp://127.0.0.1:%d" % free_port())
@@ -103,6 +105,39 @@ def urls_that_are_none():
     check("Connection refused" in err, err)
     equal(pipe("udp://127.0.0.1:1", "--room", "x")[0], 2)
     equal(pipe("tcp://127.0.0.1:1", "--nick", "#x")[0], 2)
+
+
+@test
+def urls_without_a_port():
+    """In a network of its own, as the ports are the usual ones."""
+    need("unshare", "ip")
+    d = Daemon(start=False)
+    key, cert = os.path.join(d.dir, "key"), os.path.join(d.dir, "cert")
+    subprocess.run(["openssl", "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", key,
+                    "-out", cert, "-subj", "/CN=x", "-addext", "subjectAltName=IP:127.0.0.1", "-x509"],
+                   capture_output=True, check=True)
+    d.write_config(listeners="""
+      { name = "chat"; type = "tcp"; mode = "chat"; listen = "[::]:5050"; },
+      { name = "tls"; type = "tcp"; mode = "chat"; listen = "[::]:5052"; tls_certificate = "%s"; tls_key = "%s"; },
+      { name = "udp"; type = "udp"; mode = "registry"; listen = "127.0.0.1:5051"; },
+      { name = "relay"; type = "zmq"; mode = "relay"; pull = "tcp://127.0.0.1:5558"; pub = "tcp://127.0.0.1:5557"; room = "lobby"; }
+      """ % (cert, key))
+    name = "chatd-ports-%d" % os.getpid()
+    if subprocess.run(["ip", "netns", "add", name], capture_output=True).returncode:
+        raise Skip("a network namespace can't be made here")
+    try:
+        subprocess.run(["ip", "-n", name, "link", "set", "lo", "up"], check=True)
+        d.netns = name
+        d.start()
+        urls = ("localhost", "127.0.0.1", "::1", "[::1]", "localhost:5050", "tcp://127.0.0.1", "tls://127.0.0.1", "udp://127.0.0.1",
+                "zmq://127.0.0.1")
+        for i, url in enumerate(urls):
+            p = subprocess.run(["nsenter", "--net=/run/netns/" + name, CHATCTL, "join", "--nick", "n%d" % i, "--ca", cert, url],
+                               input=b"over %d\n" % i, capture_output=True, timeout=30)
+            equal((p.returncode, p.stderr), (0, b""))
+            wait_for(lambda: "n%d: over %d\n" % (i, i) in d.ctl("tail", "lobby")[1], what=url)
+    finally:
+        subprocess.run(["ip", "netns", "del", name], capture_output=True)
 
 
 # --- at a terminal ---

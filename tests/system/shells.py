@@ -33,7 +33,7 @@ def expect_all(complete, d):
     check({"status", "list", "ban", "unban"} <= set(complete(s)))
     equal(complete(s + "tail l"), ["laundry", "lobby"])
     equal(complete(s + "send -"), ["--as"])
-    equal(complete(s + "send --as al"), ["alice"])
+    equal(complete(s + "send --as al"), [])  # who is there can't be spoken as
     equal(complete(s + "list b"), ["bans"])
     equal(complete(s + "kick "), ["1", "2"])
     equal(complete(s + "unban "), ["192.0.2.1"])
@@ -128,11 +128,28 @@ def help_and_suggestions():
     code, out = say("help", "kick")
     equal(code, 0)
     check(out.startswith("Usage: chatctl [OPTION...] kick ID [REASON]\n"), out)
-    for wrong, right in (("stauts", "status"), ("kcik", "kick"), ("metric", "metrics"), ("rel", "reload")):
+    for wrong, right in (("stauts", "status"), ("kcik", "kick"), ("metric", "metrics"), ("rel", "reload"), ("unbna", "unban"),
+                         ("restrat", "restart")):
         code, out = say(wrong)
         equal(code, 2)
         check(re.search("do you mean %s\\?" % right, out), out)
-    equal(say("xyzzy"), (2, 'chatctl: there is no command "xyzzy"; chatctl --help lists them\n'))
+    for nothing_like_it in ("xyzzy", "say", "log", "who", "x"):
+        equal(say(nothing_like_it), (2, 'chatctl: there is no command "%s"; chatctl --help lists them\n' % nothing_like_it))
+
+
+@test
+def every_command_has_help():
+    commands = subprocess.run([CHATCTL, "complete", "commands"], capture_output=True, text=True).stdout.split()
+    check(len(commands) > 10, commands)
+    for c in commands:
+        for more in (["--help"], ["-h"]):
+            p = subprocess.run([CHATCTL, "-s", "/nowhere", c, *more], capture_output=True, text=True)
+            equal((p.returncode, p.stderr), (0, ""))
+            check(p.stdout.startswith("Usage: chatctl [OPTION...] " + c), p.stdout)
+    for c in ("send", "tail", "join", "passwd"):
+        p = subprocess.run([CHATCTL, "-s", "/nowhere", c, "-q"], capture_output=True, text=True)
+        equal(p.returncode, 2)
+        check(p.stderr.startswith("chatctl: -q can't be used so; usage: chatctl %s [" % c) and p.stderr.count("\n") == 1, p.stderr)
 
 
 main()
