@@ -473,7 +473,7 @@ def calls_in_a_row_are_all_answered():
     d = Daemon()
     ask = b'{"method":"org.varlink.service.GetInterfaceDescription","parameters":{"interface":"io.chatd.Control"}}\0'
     status, tail = b'{"method":"io.chatd.Control.Status"}\0', \
-        b'{"method":"io.chatd.Control.Tail","parameters":{"room":"lobby","lines":5},"more":true}\0'
+        b'{"method":"io.chatd.Control.Tail","parameters":{"room":"lobby","lines":3},"more":true}\0'
     n = 140
     s = socket.socket(socket.AF_UNIX)
     s.settimeout(20)
