@@ -178,22 +178,58 @@ static void list_clients(struct control_client *c)
 	control_reply(c, json_pack("{s:o}", "clients", array), false);
 }
 
-static bool add_room(struct room *r, void *arg)
+struct room_info {
+	char name[TEXT_ROOM_MAX + 1];
+	bool raw, configured;
+	unsigned members, history, announce_max;
+	uint64_t messages, log_size;
+};
+
+struct room_list {
+	struct room_info *at;
+	size_t n, space;
+};
+
+static bool collect_room(struct room *r, void *arg)
 {
-	json_array_append_new(arg,
-			      json_pack("{s:s,s:i,s:s,s:I,s:I,s:i,s:i,s:b}", "name", r->name, "members",
-					(int)room_members(r), "format", r->raw ? "raw" : "named", "messages",
-					(json_int_t)logring_count(r->log), "log_size",
-					(json_int_t)logring_size(r->log), "history", (int)r->history,
-					"announce_max", (int)r->announce_max, "configured", r->configured));
+	struct room_list *l = arg;
+
+	if (l->n == l->space)
+		return false; /* made since they were counted */
+	struct room_info *i = &l->at[l->n++];
+	*i = (struct room_info){.raw = r->raw,
+				.configured = r->configured,
+				.members = room_members(r),
+				.history = r->history,
+				.announce_max = r->announce_max,
+				.messages = logring_count(r->log),
+				.log_size = logring_size(r->log)};
+	memcpy(i->name, r->name, sizeof(i->name));
 	return true;
 }
 
 static void list_rooms(struct control_client *c)
 {
-	json_t *array = json_array();
+	struct rooms *rooms = server_shared(control_server(c))->rooms;
+	struct room_list l = {.space = rooms_count(rooms)};
 
-	rooms_each(server_shared(control_server(c))->rooms, add_room, array);
+	l.at = calloc(l.space + 1, sizeof(*l.at));
+	if (!l.at) {
+		control_refuse(c, "out of memory");
+		return;
+	}
+	rooms_each(rooms, collect_room, &l);
+	json_t *array = json_array();
+	for (size_t i = 0; i < l.n; i++) {
+		const struct room_info *r = &l.at[i];
+		json_array_append_new(
+		    array, json_pack("{s:s,s:i,s:s,s:I,s:I,s:i,s:i,s:b}", "name", r->name, "members",
+				     (int)r->members, "format", r->raw ? "raw" : "named", "messages",
+				     (json_int_t)r->messages, "log_size", (json_int_t)r->log_size, "history",
+				     (int)r->history, "announce_max", (int)r->announce_max, "configured",
+				     r->configured));
+	}
+	free(l.at);
 	control_reply(c, json_pack("{s:o}", "rooms", array), false);
 }
 

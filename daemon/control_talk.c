@@ -23,7 +23,6 @@ static json_t *clean_string(const char *s, size_t len)
 static bool wait_for_room(struct server *s, struct room *room)
 {
 	for (unsigned i = 0; i < 500; i++) {
-		logring_caught_up(room->log, server_slot(s));
 		if (!room_crowded(server_shared(s)->rooms, room))
 			return true;
 		nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
@@ -121,27 +120,61 @@ struct tail {
 
 static const char *const kind_names[RECORD_KINDS] = {"message", "action", "notice"};
 
-/* Adds up to 100 messages from t->seq on to array; true if there are more. The log is locked. */
-static bool collect_lines(struct tail *t, json_t *array, uint64_t *ret_skipped)
+/* What one look at the log copies. */
+#define TAKE_LINES 100
+#define TAKE_BYTES 65536
+#define LOOK_AT 1000
+
+struct taken {
+	struct {
+		struct record record;
+		size_t start, len;
+	} at[TAKE_LINES];
+	size_t n, len;
+	char text[2 * TAKE_BYTES]; /* the longest line fits behind the others */
+};
+
+/* Copies the next messages from t->seq on; true if there are more. The log is locked: senders wait meanwhile,
+ * so everything else comes later. */
+static bool take_lines(struct tail *t, struct taken *k, uint64_t *ret_skipped)
 {
 	struct logring_view v;
 
 	logring_peek(t->room->log, &v);
 	*ret_skipped = t->seq < v.first ? v.first - t->seq : 0;
 	t->seq += *ret_skipped;
-	for (unsigned n = 0; t->seq < v.count && n < 100; n++, t->seq++) {
+	k->n = k->len = 0;
+	for (unsigned i = 0; i < LOOK_AT && t->seq < v.count && k->n < TAKE_LINES && k->len < TAKE_BYTES;
+	     i++, t->seq++) {
 		const struct record *r = logring_record(t->room->log, t->seq);
 		uint64_t start = logring_start(t->room->log, &v, t->seq);
-		const char *line = logring_at(&v, start);
-		if (r->kind == RECORD_NOTICE && t->seq < t->live)
+		size_t len = r->end - start - 1;
+		if ((r->kind == RECORD_NOTICE && t->seq < t->live) || len > sizeof(k->text) - k->len)
 			continue;
-		json_array_append_new(
-		    array, json_pack("{s:f,s:s,s:I,s:o?,s:o?}", "time", control_seconds((int64_t)r->time_us),
-				     "kind", kind_names[r->kind], "client", (json_int_t)r->sender, "line",
-				     clean_string(line, r->end - start - 1), "text",
-				     clean_string(line + r->text, r->end - start - 1 - r->text)));
+		k->at[k->n].record = *r;
+		k->at[k->n].start = k->len;
+		k->at[k->n++].len = len;
+		memcpy(k->text + k->len, logring_at(&v, start), len);
+		k->len += len;
 	}
 	return t->seq < v.count;
+}
+
+static json_t *lines_json(const struct taken *k)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < k->n; i++) {
+		const struct record *r = &k->at[i].record;
+		const char *line = k->text + k->at[i].start;
+		size_t len = k->at[i].len;
+		json_array_append_new(array, json_pack("{s:f,s:s,s:I,s:o?,s:o?}", "time",
+						       control_seconds((int64_t)r->time_us), "kind",
+						       kind_names[r->kind], "client", (json_int_t)r->sender,
+						       "line", clean_string(line, len), "text",
+						       clean_string(line + r->text, len - r->text)));
+	}
+	return array;
 }
 
 static void tail_forget(struct control_client *c, void *data)
@@ -156,16 +189,15 @@ static void tail_forget(struct control_client *c, void *data)
 static void tail_follow(struct control_client *c, void *data)
 {
 	struct tail *t = data;
-	bool more = true;
+	_cleanup_free_ struct taken *k = malloc(sizeof(*k));
+	bool more = k != NULL;
 
-	/* The room need not wait for this reader, who is told what it missed. */
-	logring_caught_up(t->room->log, server_slot(control_server(c)));
 	while (more && !control_is_full(c)) {
-		json_t *array = json_array();
 		uint64_t skipped;
 		logring_lock(t->room->log);
-		more = collect_lines(t, array, &skipped);
+		more = take_lines(t, k, &skipped);
 		logring_unlock(t->room->log);
+		json_t *array = lines_json(k);
 		bool last = !more && !t->follow;
 		if (json_array_size(array) > 0 || skipped > 0 || last || !t->replied)
 			control_reply(c,
@@ -179,6 +211,24 @@ static void tail_follow(struct control_client *c, void *data)
 			control_stream_end(c);
 			return;
 		}
+	}
+}
+
+/* To where the last n messages begin. */
+static void go_back(struct tail *t, json_int_t n)
+{
+	bool more = n > 0;
+
+	/* Senders wait for a few records, not for all that there may be. */
+	while (more) {
+		struct logring_view v;
+		logring_lock(t->room->log);
+		logring_peek(t->room->log, &v);
+		for (unsigned i = 0; i < LOOK_AT && n > 0 && t->seq > v.first; i++, t->seq--)
+			if (logring_record(t->room->log, t->seq - 1)->kind != RECORD_NOTICE)
+				n--;
+		more = n > 0 && t->seq > v.first;
+		logring_unlock(t->room->log);
 	}
 }
 
@@ -215,18 +265,15 @@ void control_tail(struct control_client *c, const json_t *parameters, bool more)
 	t->follow = json_is_true(follow);
 	logring_lock(t->room->log);
 	logring_peek(t->room->log, &v);
+	logring_unlock(t->room->log);
 	t->seq = t->live = v.count;
-	if (json_is_integer(from)) {
+	if (json_is_integer(from))
 		/* A number that isn't there yet is of a log before this one, all of which is news. */
 		t->seq = t->live = (uint64_t)json_integer_value(from) <= v.count
 				       ? (uint64_t)json_integer_value(from)
 				       : v.first;
-		n = 0;
-	}
-	for (json_int_t left = n; t->seq > v.first && left > 0; t->seq--)
-		if (logring_record(t->room->log, t->seq - 1)->kind != RECORD_NOTICE)
-			left--;
-	logring_unlock(t->room->log);
+	else
+		go_back(t, n);
 	control_stream(c, &ops, t);
 }
 

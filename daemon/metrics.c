@@ -43,12 +43,41 @@ static void metric(FILE *f, const char *name, const char *type, const char *text
 	fprintf(f, "chatd_%s %" PRIu64 "\n", name, value);
 }
 
-/* A room's name needs no escaping in a label: see text_room_valid(). */
-static bool room_metric(struct room *r, void *arg)
+struct room_count {
+	char name[TEXT_ROOM_MAX + 1];
+	uint32_t members;
+};
+
+struct room_counts {
+	struct room_count *at;
+	size_t n, space;
+};
+
+static bool collect_room(struct room *r, void *arg)
 {
-	if (r->configured)
-		fprintf(arg, "chatd_room_members{room=\"%s\"} %" PRIu32 "\n", r->name, room_members(r));
+	struct room_counts *c = arg;
+
+	if (!r->configured)
+		return true;
+	if (c->n == c->space)
+		return false; /* made since they were counted */
+	memcpy(c->at[c->n].name, r->name, sizeof(r->name));
+	c->at[c->n++].members = room_members(r);
 	return true;
+}
+
+/* A room's name needs no escaping in a label: see text_room_valid(). */
+static void room_metrics(FILE *f, struct rooms *rooms)
+{
+	struct room_counts c = {.space = rooms_count(rooms)};
+
+	c.at = calloc(c.space + 1, sizeof(*c.at));
+	if (!c.at)
+		return;
+	rooms_each(rooms, collect_room, &c);
+	for (size_t i = 0; i < c.n; i++)
+		fprintf(f, "chatd_room_members{room=\"%s\"} %" PRIu32 "\n", c.at[i].name, c.at[i].members);
+	free(c.at);
 }
 
 char *metrics_text(struct server *s)
@@ -82,7 +111,7 @@ char *metrics_text(struct server *s)
 		fprintf(f, "chatd_worker_connections{worker=\"%u\"} %u\n", i,
 			worker_connections(shared->workers[i]));
 	head(f, "room_members", "gauge", "Members of each configured room");
-	rooms_each(shared->rooms, room_metric, f);
+	room_metrics(f, shared->rooms);
 	fclose(f);
 	return text;
 }

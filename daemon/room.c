@@ -9,6 +9,7 @@
 #include "daemon/memfd.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -18,6 +19,10 @@
 #define ROOMS_MAGIC 0x6d6f6f7264746863ULL
 #define ROOMS_LAYOUT 1
 #define PRIVATE_LOG_SIZE (4ULL << 20)
+/* So many rooms are looked at before whoever waits for the lock gets it. */
+#define LOCKED_MAX 64
+/* Rooms that are over are removed for so long; the others' turn is a second later. */
+#define EXPIRE_US 10000
 
 /* The directory's entry in the file. A free one keeps its extent for the next room of that size. */
 struct slot {
@@ -436,36 +441,53 @@ uint32_t room_members(const struct room *r)
 	return count_readers(r, r->n_workers);
 }
 
+/* Between two looks at the table, which change nothing for each other. */
+static void let_others_in(struct rooms *rs)
+{
+	pthread_mutex_unlock(&rs->lock);
+	sched_yield();
+	pthread_mutex_lock(&rs->lock);
+}
+
 void rooms_expire(struct rooms *rs, int64_t now)
 {
+	int64_t until = clock_us(CLOCK_MONOTONIC) + EXPIRE_US;
+	unsigned looked_at = 0;
+
 	pthread_mutex_lock(&rs->lock);
-	for (uint32_t i = 1; i < rs->high; i++)
-		if (rs->at[i] && is_empty(rs->at[i]) && now - rs->at[i]->empty_since > rs->linger_us)
+	for (uint32_t i = 1; i < rs->high; i++) {
+		bool over = rs->at[i] && is_empty(rs->at[i]) && now - rs->at[i]->empty_since > rs->linger_us;
+		if (over)
 			remove_room(rs, rs->at[i]);
+		/* Giving a log's memory back takes its time, which nobody who enters a room has to wait for.
+		 */
+		if (over && clock_us(CLOCK_MONOTONIC) > until)
+			break;
+		if (over || ++looked_at % LOCKED_MAX == 0)
+			let_others_in(rs);
+	}
 	pthread_mutex_unlock(&rs->lock);
 }
 
 void rooms_each(struct rooms *rs, bool (*fn)(struct room *r, void *arg), void *arg)
 {
+	unsigned n = 0;
+
 	pthread_mutex_lock(&rs->lock);
-	for (uint32_t i = 1; i < rs->high; i++)
+	for (uint32_t i = 1; i < rs->high; i++) {
 		if (rs->at[i] && !fn(rs->at[i], arg))
 			break;
+		if (++n % LOCKED_MAX == 0)
+			let_others_in(rs);
+	}
 	pthread_mutex_unlock(&rs->lock);
-}
-
-static bool count_room(struct room *r, void *arg)
-{
-	(void)r;
-	++*(unsigned *)arg;
-	return true;
 }
 
 unsigned rooms_count(struct rooms *rs)
 {
-	unsigned n = 0;
-
-	rooms_each(rs, count_room, &n);
+	pthread_mutex_lock(&rs->lock);
+	unsigned n = rs->n_rooms;
+	pthread_mutex_unlock(&rs->lock);
 	return n;
 }
 
@@ -515,7 +537,7 @@ void room_put_notice(struct room *r, uint64_t sender, const char *format, ...)
 
 bool room_crowded(const struct rooms *rs, const struct room *r)
 {
-	for (unsigned i = 0; i < rs->n_slots; i++)
+	for (unsigned i = 0; i + 1 < rs->n_slots; i++)
 		if (atomic_load_explicit(&r->readers[i], memory_order_relaxed) > 0 &&
 		    logring_reader_behind(r->log, i))
 			return true;

@@ -43,7 +43,8 @@ struct room {
 /*
  * Opens the rooms in fd (memfd); a fresh file is initialised. Rooms that can't be trusted are dropped with a
  * log line. slots[0..n_slots) are the threads' wake-ups, owned by the caller: first the workers', who have
- * the members and of whom each gets the private messages. -EBADMSG: not a rooms file of this layout.
+ * the members and of whom each gets the private messages; the last one is the main thread's, for whom no room
+ * waits. -EBADMSG: not a rooms file of this layout.
  */
 int rooms_open(int fd, bool fresh, struct wakeup *const *slots, unsigned n_slots, unsigned n_workers,
 	       struct rooms **ret);
@@ -77,8 +78,8 @@ uint32_t room_members(const struct room *r);
 /* Closes rooms that have been empty for long; now in us of CLOCK_MONOTONIC. */
 void rooms_expire(struct rooms *rs, int64_t now);
 
-/* Calls fn for every room but the private one, in order of their names' making; under the lock, so keep it
- * short. */
+/* Calls fn for every room but the private one, in order of their names' making; under the lock, which workers
+ * wait for: so it only copies what it needs. */
 void rooms_each(struct rooms *rs, bool (*fn)(struct room *r, void *arg), void *arg);
 
 /* How many there are, without the private one. */
@@ -100,7 +101,8 @@ bool room_announces(const struct room *r);
 void room_put_notice(struct room *r, uint64_t sender, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* Whether a thread that reads is so far behind in this room that more text would overrun it. */
+/* Whether a thread that reads for others is so far behind in this room that more text would overrun it. The
+ * main thread, which has other work, is overrun: it knows how much it missed. */
 bool room_crowded(const struct rooms *rs, const struct room *r);
 
 #endif

@@ -121,6 +121,37 @@ def a_follower_that_does_not_read_delays_nobody():
 
 
 @test
+def a_reload_that_takes_long_delays_nobody():
+    """Nor with somebody who follows the room through the main thread, which is busy: it is lapped, and says so."""
+    d = Daemon(rooms='{ name = "lobby"; history = 0; log_size = "64K"; }', extra="max_message = 1024;")
+    a, b = d.join(nick="alice"), d.join(nick="bob")
+    tail = socket.socket(socket.AF_UNIX)
+    tail.settimeout(30)
+    tail.connect(d.socket)
+    tail.sendall(b'{"method":"io.chatd.Control.Tail","parameters":{"room":"lobby","lines":0,"follow":true},"more":true}\0')
+    check(tail.recv(65536))
+    with open(d.config, "a") as f:
+        f.write("".join("wrong%d = 1;\n" % i for i in range(100000)))  # takes as long as it is let
+    reload = subprocess.Popen([CHATCTL, "-s", d.socket, "reload"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        wait_for(lambda: "asks for a reload" in d.log(), 20, "the reload")
+        drain(a)
+        a.send("".join("%05d %s\n" % (i, "x" * 900) for i in range(300)))  # four times the log
+        for i in range(300):
+            b.expect("alice: %05d" % i)
+        check(reload.poll() is None, "they had to wait for the reload")
+    finally:
+        check(b"more than 5 s to read" in reload.communicate(timeout=60)[1])
+    got = b""
+    while b"00299 " not in got:
+        got += tail.recv(1 << 20)
+    replies = [json.loads(m)["parameters"] for m in got.split(b"\0")[:-1]]
+    there = sum(len(r["messages"]) for r in replies)
+    check(sum(r["skipped"] for r in replies) >= 300 - there > 0, there)
+    tail.close()
+
+
+@test
 def kicking():
     d = Daemon()
     a, b = d.join(nick="alice"), d.join(nick="bob")

@@ -60,6 +60,35 @@ static void say(struct room *r, const char *text)
 	logring_unlock(r->log);
 }
 
+/* Whoever reads for clients may be overrun by nobody; the main thread, the last of the slots, by everybody.
+ */
+static void no_room_waits_for_the_main_thread(void **state)
+{
+	struct fixture *f = *state;
+	struct room *r;
+	struct logring_view v;
+	char line[1000];
+
+	memset(line, 'x', sizeof(line) - 1);
+	line[sizeof(line) - 1] = '\0';
+	assert_int_equal(rooms_enter(f->rooms, "den", 2, &r), 0);
+	for (unsigned i = 0; i < 200; i++) {
+		assert_false(room_crowded(f->rooms, r));
+		say(r, line);
+	}
+	assert_int_equal(rooms_enter_existing(f->rooms, "den", 0, &r), 0);
+	for (unsigned i = 0; i < 40; i++)
+		say(r, line);
+	assert_true(room_crowded(f->rooms, r));
+	logring_lock(r->log);
+	logring_peek(r->log, &v);
+	logring_unlock(r->log);
+	logring_flushed(r->log, 0, &v);
+	assert_false(room_crowded(f->rooms, r));
+	rooms_leave(f->rooms, r, 2);
+	rooms_leave(f->rooms, r, 0);
+}
+
 static void configured_and_made(void **state)
 {
 	struct fixture *f = *state;
@@ -195,9 +224,13 @@ static void refuses_other_files(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    CASE(configured_and_made), CASE(empty_rooms_go),
-	    CASE(too_many_rooms),      CASE(survive),
-	    CASE(wakes_who_listens),   CASE(readers_are_not_members),
+	    CASE(no_room_waits_for_the_main_thread),
+	    CASE(configured_and_made),
+	    CASE(empty_rooms_go),
+	    CASE(too_many_rooms),
+	    CASE(survive),
+	    CASE(wakes_who_listens),
+	    CASE(readers_are_not_members),
 	    CASE(refuses_other_files),
 	};
 
