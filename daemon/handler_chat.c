@@ -49,28 +49,23 @@ static struct counters *counters_of(struct connection *c)
  */
 static void write_history(struct connection *c, struct room *room)
 {
-	unsigned wanted = room->history;
+	unsigned wanted = room->history, n = 0;
 	size_t space = connection_space(c), bytes = 0;
+	_cleanup_free_ uint64_t *found = wanted > 0 ? malloc(wanted * sizeof(*found)) : NULL;
 	struct logring_view v;
 
 	logring_peek(room->log, &v);
 	uint64_t seq = v.count;
-	while (seq > v.first && wanted > 0) {
-		const struct record *r = logring_record(room->log, seq - 1);
-		uint64_t len = r->end - logring_start(room->log, &v, seq - 1);
-		if (r->kind != RECORD_NOTICE) {
-			if (bytes + len + REPLY_MAX > space)
-				break;
-			bytes += len;
-			wanted--;
-		}
-		seq--;
+	while (found && n < wanted && logring_back(room->log, &v, &seq)) {
+		size_t len = logring_record(room->log, seq)->end - logring_start(room->log, &v, seq);
+		if (bytes + len + REPLY_MAX > space)
+			break;
+		bytes += len;
+		found[n++] = seq;
 	}
-	for (; seq < v.count; seq++) {
-		const struct record *r = logring_record(room->log, seq);
-		uint64_t start = logring_start(room->log, &v, seq);
-		if (r->kind != RECORD_NOTICE)
-			connection_write(c, logring_at(&v, start), r->end - start);
+	while (n-- > 0) {
+		uint64_t start = logring_start(room->log, &v, found[n]);
+		connection_write(c, logring_at(&v, start), logring_record(room->log, found[n])->end - start);
 	}
 }
 

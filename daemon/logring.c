@@ -275,6 +275,12 @@ bool logring_put(struct logring *r, struct record *record, const char *a, size_t
 	memcpy(p + a_len, b, b_len);
 	p[len - 1] = '\n';
 	record->end = end;
+	record->notices = 0;
+	if (r->pending_count > 0) {
+		const struct record *before = &r->records[(r->pending_count - 1) & r->record_mask];
+		if (before->kind == RECORD_NOTICE && before->notices < UINT32_MAX)
+			record->notices = before->notices + 1;
+	}
 	r->records[r->pending_count & r->record_mask] = *record;
 	r->pending_head = end;
 	r->pending_count++;
@@ -381,6 +387,18 @@ uint64_t logring_resume(const struct logring *r, const struct logring_view *v, u
 const struct record *logring_record(const struct logring *r, uint64_t seq)
 {
 	return &r->records[seq & r->record_mask];
+}
+
+/* Notices are passed over as one, so that a log full of them costs nothing. */
+bool logring_back(const struct logring *r, const struct logring_view *v, uint64_t *seq)
+{
+	while (*seq > v->first) {
+		const struct record *at = logring_record(r, --*seq);
+		if (at->kind != RECORD_NOTICE)
+			return true;
+		*seq -= at->notices < *seq - v->first ? at->notices : *seq - v->first;
+	}
+	return false;
 }
 
 void logring_flushed(struct logring *r, unsigned reader, const struct logring_view *v)

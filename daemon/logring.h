@@ -39,7 +39,8 @@ struct record {
 	uint8_t kind;
 	uint8_t reserved;
 	uint32_t target_index; /* and its place in the table */
-	uint64_t reserved2;
+	uint32_t notices;      /* so many right before it are notices; 0 may also mean that it isn't known */
+	uint32_t reserved2;
 };
 
 struct logring;
@@ -106,6 +107,8 @@ void logring_unpin(struct logring *r, unsigned reader);
 void logring_peek(struct logring *r, struct logring_view *ret);
 /* With the lock or a pin held: message number seq, first <= seq < count. */
 const struct record *logring_record(const struct logring *r, uint64_t seq);
+/* Likewise: the newest message below seq that is no notice. False if there is none from v->first on. */
+bool logring_back(const struct logring *r, const struct logring_view *v, uint64_t *seq);
 
 /*
  * Progress of the readers, so that writers wait for a reader that has not run yet, never for a slow client:

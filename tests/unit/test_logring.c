@@ -49,6 +49,56 @@ static void put(struct logring *r, const char *text)
 	logring_unlock(r);
 }
 
+static void put_kind(struct logring *r, enum record_kind kind)
+{
+	struct record record = {.kind = (uint8_t)kind};
+
+	logring_lock(r);
+	assert_true(logring_put(r, &record, "x", 1, "y", 1));
+	logring_commit(r);
+	logring_unlock(r);
+}
+
+static void notices_are_passed_over_at_once(void **state)
+{
+	struct logring *r = ((struct fixture *)*state)->ring;
+	struct logring_view v;
+
+	put_kind(r, RECORD_NOTICE);
+	put_kind(r, RECORD_MESSAGE);
+	for (int i = 0; i < 500; i++)
+		put_kind(r, RECORD_NOTICE);
+	put_kind(r, RECORD_ACTION);
+	put_kind(r, RECORD_MESSAGE);
+	for (int i = 0; i < 3; i++)
+		put_kind(r, RECORD_NOTICE);
+	logring_lock(r);
+	logring_peek(r, &v);
+	/* It is known of each how many notices are before it. */
+	assert_int_equal(logring_record(r, 501)->notices, 499);
+	assert_int_equal(logring_record(r, 502)->notices, 500);
+	assert_int_equal(logring_record(r, 503)->notices, 0);
+	uint64_t seq = v.count;
+	assert_true(logring_back(r, &v, &seq));
+	assert_int_equal(seq, 503);
+	assert_true(logring_back(r, &v, &seq));
+	assert_int_equal(seq, 502);
+	assert_true(logring_back(r, &v, &seq));
+	assert_int_equal(seq, 1);
+	assert_false(logring_back(r, &v, &seq));
+	assert_int_equal(seq, 0);
+	logring_unlock(r);
+	/* Many more than there is room for: what is said of those before the first one doesn't matter. */
+	for (int i = 0; i < 5000; i++)
+		put_kind(r, RECORD_NOTICE);
+	logring_lock(r);
+	logring_peek(r, &v);
+	seq = v.count;
+	assert_false(logring_back(r, &v, &seq));
+	assert_int_equal(seq, v.first);
+	logring_unlock(r);
+}
+
 static void puts_and_reads(void **state)
 {
 	struct logring *r = ((struct fixture *)*state)->ring;
@@ -329,6 +379,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    CASE(puts_and_reads),
+	    CASE(notices_are_passed_over_at_once),
 	    CASE(a_batch_becomes_visible_at_once),
 	    CASE(wraps),
 	    CASE(wraps_by_records),
