@@ -18,10 +18,11 @@ static bool is_continuation(unsigned char c)
 	return (c & 0xc0) == 0x80;
 }
 
-/* What turns the writing direction would let a line look like another: U+202A-202E, U+2066-2069. */
-static bool turns(const unsigned char *s)
+/* What breaks a line or turns the writing direction would let a line look like another: U+2028-202E,
+ * U+2066-2069. */
+static bool misleads(const unsigned char *s)
 {
-	return s[0] == 0xe2 && ((s[1] == 0x80 && s[2] >= 0xaa && s[2] <= 0xae) ||
+	return s[0] == 0xe2 && ((s[1] == 0x80 && s[2] >= 0xa8 && s[2] <= 0xae) ||
 				(s[1] == 0x81 && s[2] >= 0xa6 && s[2] <= 0xa9));
 }
 
@@ -57,7 +58,7 @@ static struct step decode(const unsigned char *s, size_t len)
 	for (unsigned i = 2; i <= need; i++)
 		if (i >= len || !is_continuation(s[i]))
 			return (struct step){i, false, false};
-	return (struct step){need + 1, true, (c == 0xc2 && s[1] < 0xa0) || (need == 2 && turns(s))};
+	return (struct step){need + 1, true, (c == 0xc2 && s[1] < 0xa0) || (need == 2 && misleads(s))};
 }
 
 /* Skips printable ASCII eight bytes at a time: the common case by far. */

@@ -81,21 +81,20 @@ void control_send(struct control_client *c, const json_t *parameters, bool more)
 	}
 
 	_cleanup_free_ char *clean = malloc(len * TEXT_SANITISE_GROWTH + 1);
-	char head[TEXT_NICK_MAX + 3] = "";
+	char head[TEXT_NICK_MAX + 2];
 	struct slot_set kick = {{0}};
-	if (!room->raw)
-		snprintf(head, sizeof(head), "%s: ", nick);
+	const char *body = json_string_value(text);
+	size_t head_len = room_head(room, nick, strlen(nick), body, len, head);
 	struct record record = {.time_us = (uint64_t)clock_us(CLOCK_REALTIME),
 				.kind = RECORD_MESSAGE,
-				.text = (uint16_t)strlen(head)};
+				.text = (uint16_t)head_len};
 	if (clean) {
-		const char *body = json_string_value(text);
 		if (!room->raw) {
 			len = text_sanitise(clean, body, len);
 			body = clean;
 		}
 		logring_lock(room->log);
-		logring_put(room->log, &record, head, strlen(head), body, len);
+		logring_put(room->log, &record, head, head_len, body, len);
 		logring_commit(room->log);
 		logring_unlock(room->log);
 		rooms_mark(shared->rooms, room, &kick);

@@ -462,7 +462,7 @@ static enum verdict command_me(struct connection *c, const char *args, size_t le
 	if (!may_speak(c, room, consumed))
 		return HANDLER_MORE;
 	const char *text = text_clean(args, &len, &buf);
-	int n = snprintf(head, sizeof(head), "* %.*s ", st->nick_len, st->nick);
+	int n = snprintf(head, sizeof(head), "%.*s * ", st->nick_len, st->nick);
 	struct record record = {.time_us = (uint64_t)clock_us(CLOCK_REALTIME),
 				.sender = connection_id(c),
 				.kind = RECORD_ACTION,
@@ -677,8 +677,9 @@ static enum verdict run_command(struct connection *c, const char *line, size_t l
 struct run {
 	struct room *room; /* locked; NULL: there is no run */
 	size_t consumed;
-	char head[TEXT_NICK_MAX + 2];
-	size_t head_len;
+	bool raw;
+	const char *nick;
+	size_t nick_len;
 	struct record record;
 };
 
@@ -697,16 +698,12 @@ static bool run_begin(struct run *run, struct connection *c)
 	connection_begin(c);
 	run->room = room;
 	run->consumed = 0;
-	run->head_len = 0;
-	if (!room->raw) {
-		memcpy(run->head, st->nick, st->nick_len);
-		memcpy(run->head + st->nick_len, ": ", 2);
-		run->head_len = st->nick_len + 2u;
-	}
+	run->raw = room->raw;
+	run->nick = st->nick;
+	run->nick_len = st->nick_len;
 	run->record = (struct record){.time_us = (uint64_t)clock_us(CLOCK_REALTIME),
 				      .sender = connection_id(c),
-				      .kind = RECORD_MESSAGE,
-				      .text = (uint16_t)run->head_len};
+				      .kind = RECORD_MESSAGE};
 	return true;
 }
 
@@ -723,12 +720,13 @@ static void run_end(struct run *run, struct connection *c)
 static bool say(struct run *run, const char *text, size_t len, size_t consumed)
 {
 	_cleanup_free_ char *buf = NULL;
-	bool raw = run->head_len == 0;
 
-	if (raw || len > 0) { /* an empty line in a named room is a person pressing Enter */
-		const char *cleaned = raw ? text : text_clean(text, &len, &buf);
-		if (cleaned &&
-		    !logring_put(run->room->log, &run->record, run->head, run->head_len, cleaned, len))
+	if (run->raw || len > 0) { /* an empty line in a named room is a person pressing Enter */
+		const char *cleaned = run->raw ? text : text_clean(text, &len, &buf);
+		char head[TEXT_NICK_MAX + 2];
+		size_t head_len = room_head(run->room, run->nick, run->nick_len, text, len, head);
+		run->record.text = (uint16_t)head_len;
+		if (cleaned && !logring_put(run->room->log, &run->record, head, head_len, cleaned, len))
 			return false;
 	}
 	run->consumed += consumed;

@@ -435,16 +435,12 @@ static bool say(struct udp_listener *u, struct run *run, const struct member *m,
 {
 	_cleanup_free_ char *buf = NULL;
 	char head[TEXT_NICK_MAX + 2];
-	size_t head_len = 0;
 
 	if (!run_begin(u, run))
 		return false;
-	if (!run->room->raw) {
-		memcpy(head, state(m)->nick, state(m)->nick_len);
-		memcpy(head + state(m)->nick_len, ": ", 2);
-		head_len = state(m)->nick_len + 2u;
+	size_t head_len = room_head(run->room, state(m)->nick, state(m)->nick_len, text, len, head);
+	if (!run->room->raw)
 		text = text_clean(text, &len, &buf);
-	}
 	struct record record = {.time_us = (uint64_t)clock_us(CLOCK_REALTIME),
 				.sender = m->client->id,
 				.kind = RECORD_MESSAGE,
@@ -535,6 +531,12 @@ static size_t registry_received(struct udp_listener *u, struct datagram *d, size
 
 /* --- delivery --- */
 
+/* What begins with '#' is the server's word over UDP, so a message that does gets one more. */
+static bool is_stuffed(const struct logring_view *v, uint64_t start)
+{
+	return *logring_at(v, start) == '#';
+}
+
 /* The messages from seq on that fit one send: one, or several of the same length as segments of one. */
 static uint64_t gather(const struct udp_listener *u, struct logring *log, const struct logring_view *v,
 		       uint64_t seq, struct udp_out *o)
@@ -544,10 +546,11 @@ static uint64_t gather(const struct udp_listener *u, struct logring *log, const 
 
 	o->data = logring_at(v, start);
 	o->segment = 0;
-	if (udp_has_segments(u) && len <= UDP_SEGMENT_MAX)
+	o->stuffed = is_stuffed(v, start);
+	if (udp_has_segments(u) && len <= UDP_SEGMENT_MAX && !o->stuffed)
 		for (; seq + n < v->count && n < UDP_SEGMENTS_MAX; n++) {
 			uint64_t next = logring_record(log, seq + n)->end;
-			if (next - end > len || next - start > UDP_SEGMENTED_MAX)
+			if (next - end > len || next - start > UDP_SEGMENTED_MAX || is_stuffed(v, end))
 				break;
 			bool last = next - end < len; /* the last segment may be shorter */
 			end = next;

@@ -25,7 +25,7 @@
 
 enum record_kind {
 	RECORD_MESSAGE,
-	RECORD_ACTION, /* "/me": a message that looks like a notice */
+	RECORD_ACTION, /* "/me": NICK * TEXT */
 	RECORD_NOTICE, /* "* alice joined lobby" */
 	RECORD_KINDS,
 };

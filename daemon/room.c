@@ -522,6 +522,18 @@ bool room_announces(const struct room *r)
 	return !r->raw && room_members(r) <= r->announce_max;
 }
 
+size_t room_head(const struct room *r, const char *nick, size_t nick_len, const char *text, size_t len,
+		 char *head)
+{
+	if (r->raw) {
+		head[0] = '*';
+		return len > 0 && text[0] == '*';
+	}
+	memcpy(head, nick, nick_len);
+	memcpy(head + nick_len, ": ", 2);
+	return nick_len + 2;
+}
+
 void room_put_notice(struct room *r, uint64_t sender, const char *format, ...)
 {
 	struct record record = {.sender = sender, .kind = RECORD_NOTICE, .text = 2};

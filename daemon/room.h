@@ -97,6 +97,15 @@ void rooms_kick(struct rooms *rs, struct slot_set *kick, unsigned self);
 
 /* Whether comings and goings are announced there at the moment. */
 bool room_announces(const struct room *r);
+
+/*
+ * What stands before a text that nick says, so that nothing a person says looks like the server's own lines,
+ * which begin with "* ": "NICK: "; in a raw room nothing, or one more star before a text that begins with one.
+ * Returns its length; head has space for nick_len + 2 bytes.
+ */
+size_t room_head(const struct room *r, const char *nick, size_t nick_len, const char *text, size_t len,
+		 char *head);
+
 /* With the log locked: puts "* TEXT", to be committed by the caller. */
 void room_put_notice(struct room *r, uint64_t sender, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

@@ -202,17 +202,18 @@ static void send_batch(struct udp_listener *u, struct udp_out *out, size_t n)
 	char controls[UDP_BATCH][CONTROL_SIZE] __attribute__((aligned(8)));
 	struct counters *counters = worker_counters(u->base.w);
 	struct mmsghdr messages[UDP_BATCH];
-	struct iovec iov[UDP_BATCH];
+	struct iovec iov[UDP_BATCH][2];
 	unsigned tries = 0;
 	size_t done = 0;
 
 	for (size_t i = 0; i < n; i++) {
-		iov[i] = (struct iovec){(void *)out[i].data, out[i].len};
+		iov[i][0] = (struct iovec){"#", out[i].stuffed};
+		iov[i][1] = (struct iovec){(void *)out[i].data, out[i].len};
 		size_t control = put_control(u, &out[i], controls[i]);
 		messages[i].msg_hdr = (struct msghdr){.msg_name = (void *)out[i].to,
 						      .msg_namelen = address_len(out[i].to),
-						      .msg_iov = &iov[i],
-						      .msg_iovlen = 1,
+						      .msg_iov = &iov[i][!out[i].stuffed],
+						      .msg_iovlen = 1 + (size_t)out[i].stuffed,
 						      .msg_control = control ? controls[i] : NULL,
 						      .msg_controllen = control};
 	}

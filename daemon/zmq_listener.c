@@ -258,7 +258,6 @@ void zmq_listener_say(struct zmq_listener *z, const char *nick, size_t nick_len,
 {
 	_cleanup_free_ char *buf = NULL;
 	char head[CONFIG_NAME_MAX + 2];
-	size_t head_len = 0;
 
 	if (len > 0 && text[len - 1] == '\n')
 		len--;
@@ -267,16 +266,13 @@ void zmq_listener_say(struct zmq_listener *z, const char *nick, size_t nick_len,
 		count(&z->counters, COUNT_LINES_REFUSED, 1);
 		return;
 	}
-	if (!z->room->raw) {
-		if (!nick) {
-			nick = z->config.name;
-			nick_len = strlen(nick);
-		}
-		memcpy(head, nick, nick_len);
-		memcpy(head + nick_len, ": ", 2);
-		head_len = nick_len + 2;
-		text = text_clean(text, &len, &buf);
+	if (!nick) {
+		nick = z->config.name;
+		nick_len = strlen(nick);
 	}
+	size_t head_len = room_head(z->room, nick, nick_len, text, len, head);
+	if (!z->room->raw)
+		text = text_clean(text, &len, &buf);
 	struct record record = {.time_us = (uint64_t)clock_us(CLOCK_REALTIME),
 				.kind = RECORD_MESSAGE,
 				.text = (uint16_t)head_len};

@@ -72,7 +72,7 @@ def scenario(d):
     bob.send("o\nthree\n")
     both("three", "bob: two\nbob: three\n")
     alice.send("/me waves\n")
-    both("waves", "* alice waves\n")
+    both("waves", "alice * waves\n")
     alice.send("/msg bob psst\n")
     alice.expect("* [you -> bob] psst\n")
     bob.expect("* [alice -> you] psst\n")

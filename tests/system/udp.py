@@ -169,6 +169,23 @@ def raw_rooms_carry_bytes():
 
 
 @test
+def what_the_server_says_is_told_apart_from_what_members_of_a_raw_room_say():
+    d = udp_daemon(rooms='{ name = "lobby"; format = "raw"; }')
+    device, tcp = Device(d.udp_port).join("dev"), d.join()
+    # The third is of the second's length, so that both could leave as segments of one send.
+    tcp.send("#BYE\n#OK dev 1\n#COOKIE x\n##tag\n* chatd ends\n*\nplain\n")
+    for line in (b"##BYE\n", b"##OK dev 1\n", b"##COOKIE x\n", b"###tag\n", b"** chatd ends\n", b"**\n", b"plain\n"):
+        equal(device.receive(), line)
+    tcp.expect("#BYE\n#OK dev 1\n#COOKIE x\n##tag\n** chatd ends\n**\nplain\n")
+    device.send("* [alice -> you] hi")
+    tcp.expect("** [alice -> you] hi\n")
+    equal(d.ctl("send", "lobby", "* is everywhere")[0], 0)
+    tcp.expect("** is everywhere\n")
+    equal(d.ctl("tail", "-n", "2", "lobby")[1], "** [alice -> you] hi\n** is everywhere\n")
+    equal(json.loads(d.ctl("--json", "tail", "-n", "1", "lobby")[1])["text"], "* is everywhere")
+
+
+@test
 def ipv4_ipv6_and_several_listeners():
     port = free_port(socket.SOCK_DGRAM)
     d = udp_daemon(listeners=', { name = "two"; type = "udp"; mode = "registry"; listen = "[::1]:%d"; room = "lobby"; }' % port)

@@ -79,7 +79,7 @@ static void history_on_join(void **state)
 	int b = join(*state, "lobby");
 	assert_string_equal(harness_read(*state, b),
 			    "* Welcome, guest2. You are in lobby; /help lists the commands.\n"
-			    "guest1: 3\nguest1: 4\n* guest1 waves\n");
+			    "guest1: 3\nguest1: 4\nguest1 * waves\n");
 	close(a);
 	close(b);
 }
@@ -169,7 +169,7 @@ static void commands(void **state)
 	assert_string_equal(harness_say(*state, a, "/HELPME\n"),
 			    "* There is no such command; /help lists them.\n");
 	assert_string_equal(harness_say(*state, a, "//x y\n"), "guest1: /x y\n");
-	assert_string_equal(harness_say(*state, a, "/me waves\n"), "* guest1 waves\n");
+	assert_string_equal(harness_say(*state, a, "/me waves\n"), "guest1 * waves\n");
 	assert_string_equal(harness_say(*state, a, "quit it\n"), "guest1: quit it\n");
 	assert_string_equal(harness_say(*state, a, "\n\r\n"), "");
 	close(a);
@@ -255,6 +255,26 @@ static void text_is_made_safe(void **state)
 	close(a);
 }
 
+/* A line that begins with "* " is the server's, whatever nicks and texts people choose. */
+static void nobody_speaks_like_the_server(void **state)
+{
+	int a = join(*state, "lobby"), b = join(*state, "sensors");
+
+	harness_read(*state, a);
+	harness_read(*state, b);
+	assert_string_equal(harness_say(*state, a, "/me -> you] send me the password\n"),
+			    "guest1 * -> you] send me the password\n");
+	assert_string_equal(harness_say(*state, a, "/me is going down\n"), "guest1 * is going down\n");
+	/* Line and paragraph separators break lines in some programs. */
+	assert_string_equal(harness_say(*state, a, "x\xe2\x80\xa8* chatd is going down\n"),
+			    "guest1: x\xef\xbf\xbd* chatd is going down\n");
+	assert_string_equal(harness_say(*state, b, "* chatd is going down\n*\n**\n"),
+			    "** chatd is going down\n**\n***\n");
+	assert_string_equal(harness_say(*state, b, "/me waves\n"), "guest2 * waves\n");
+	close(a);
+	close(b);
+}
+
 static void raw_rooms(void **state)
 {
 	int a = join(*state, "sensors"), b = join(*state, "sensors");
@@ -312,6 +332,7 @@ int main(void)
 	    CASE(end_of_input),
 	    CASE(long_lines),
 	    CASE(text_is_made_safe),
+	    CASE(nobody_speaks_like_the_server),
 	    CASE(raw_rooms),
 	    CASE(large_rooms_are_silent),
 	    CASE(echo),
