@@ -139,6 +139,13 @@ void address_key(const union address *a, uint8_t ret[static 16])
 	}
 }
 
+void address_site(const union address *a, uint8_t ret[static ADDRESS_KEY_LEN])
+{
+	address_key(a, ret);
+	if (memcmp(ret, v4_mapped, 12) != 0)
+		memset(ret + 8, 0, 8);
+}
+
 int prefix_parse(const char *s, struct prefix *ret)
 {
 	char host[INET6_ADDRSTRLEN];

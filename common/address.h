@@ -39,7 +39,10 @@ uint16_t address_port(const union address *a);
 bool address_equal(const union address *a, const union address *b);
 
 /* The address without its port as 16 bytes (IPv4 as ::ffff:a.b.c.d), so that both families count alike. */
-void address_key(const union address *a, uint8_t ret[static 16]);
+#define ADDRESS_KEY_LEN 16
+void address_key(const union address *a, uint8_t ret[static ADDRESS_KEY_LEN]);
+/* The same for whoever it belongs to: an IPv6 host owns a whole /64, so that counts as one. */
+void address_site(const union address *a, uint8_t ret[static ADDRESS_KEY_LEN]);
 
 /* Reads "ADDRESS/BITS" or "ADDRESS". Returns 0 or -EINVAL. */
 int prefix_parse(const char *s, struct prefix *ret);

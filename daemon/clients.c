@@ -20,6 +20,7 @@ struct header {
 	struct client_history history;
 	struct client_origin origins[CLIENTS_ORIGINS];
 	_Atomic uint32_t peers[CLIENTS_ORIGINS];
+	uint32_t revision;
 };
 
 #define HEADER_SPACE 262144
@@ -44,6 +45,7 @@ struct clients {
 	pthread_mutex_t lock;
 	uint32_t *free; /* stack, so that used entries stay close together */
 	uint32_t n_free, room_free;
+	atomic_uint holds[CLIENTS_ORIGINS];
 };
 
 uint64_t clients_file_size(void)
@@ -71,6 +73,7 @@ int clients_open(int fd, bool fresh, struct clients **ret)
 		h->magic = CLIENTS_MAGIC;
 		h->layout = CLIENTS_LAYOUT;
 		h->capacity = CLIENTS_CAPACITY;
+		h->revision = CLIENTS_REVISION;
 		atomic_store(&h->next_id, 1);
 	} else if (h->magic != CLIENTS_MAGIC || h->layout != CLIENTS_LAYOUT ||
 		   h->capacity != CLIENTS_CAPACITY || atomic_load(&h->high) > CLIENTS_CAPACITY ||
@@ -165,6 +168,26 @@ unsigned clients_layout(void)
 	return CLIENTS_LAYOUT;
 }
 
+unsigned clients_revision(const struct clients *cs)
+{
+	return cs->file->header.revision;
+}
+
+void clients_set_revision(struct clients *cs, unsigned revision)
+{
+	cs->file->header.revision = revision;
+}
+
+void clients_hold_origin(struct clients *cs, unsigned number)
+{
+	atomic_fetch_add(&cs->holds[number % CLIENTS_ORIGINS], 1);
+}
+
+void clients_drop_origin(struct clients *cs, unsigned number)
+{
+	atomic_fetch_sub(&cs->holds[number % CLIENTS_ORIGINS], 1);
+}
+
 uint64_t clients_next_id(const struct clients *cs)
 {
 	return atomic_load(&cs->file->header.next_id);
@@ -197,6 +220,8 @@ struct scratch *clients_scratch(struct clients *cs, unsigned worker)
 
 static bool origin_used(struct clients *cs, unsigned number)
 {
+	if (atomic_load(&cs->holds[number]) > 0)
+		return true;
 	for (uint32_t i = 0; i < atomic_load(&cs->file->header.high); i++)
 		if (atomic_load(&cs->file->entries[i].cookie) && cs->file->entries[i].origin == number)
 			return true;

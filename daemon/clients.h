@@ -38,6 +38,11 @@ enum client_flags {
 	CLIENT_FLAGS = (1 << 5) - 1,
 };
 
+/* What a connection may do is decided when it is accepted, whatever becomes of its listener. */
+enum client_rights {
+	CLIENT_OPEN = 1 << 0, /* to talk without a login: its listener asked for none */
+};
+
 enum client_kind {
 	CLIENT_CONNECTION,
 	CLIENT_DATAGRAM, /* no connection, but an address */
@@ -59,7 +64,7 @@ struct client_state {
 	uint16_t flags;
 	uint8_t nick_len; /* 0: none */
 	char nick[TEXT_NICK_MAX];
-	uint8_t reserved;
+	uint8_t rights; /* enum client_rights */
 	uint64_t seal; /* of the above and of whose it is: see client_seal() */
 };
 
@@ -142,8 +147,12 @@ char *clients_inbox(struct clients *cs, const struct client *c);
 char *clients_outbox(struct clients *cs, const struct client *c);
 struct scratch *clients_scratch(struct clients *cs, unsigned worker);
 
-/* The number for such an origin, made if need be; main thread only. -ENOSPC when all are in use. */
+/* The number for such an origin, made if need be; main thread only. -ENOSPC when all are in use, by clients or
+ * by who holds them. */
 int clients_intern(struct clients *cs, const struct client_origin *origin);
+/* As long as it is held, a number is nobody else's. Any thread. */
+void clients_hold_origin(struct clients *cs, unsigned number);
+void clients_drop_origin(struct clients *cs, unsigned number);
 const struct client_origin *clients_origin(const struct clients *cs, unsigned number);
 
 /* How many subscribers a listener of that origin had, for the next process. */
@@ -151,6 +160,14 @@ _Atomic uint32_t *clients_peers(struct clients *cs, unsigned origin);
 
 /* The layout's version that this build reads and writes. */
 unsigned clients_layout(void);
+
+/*
+ * Within a layout, what newer builds write where older ones had nothing. 0: connections that were accepted
+ * but not greeted have no rights yet.
+ */
+#define CLIENTS_REVISION 1
+unsigned clients_revision(const struct clients *cs);
+void clients_set_revision(struct clients *cs, unsigned revision);
 
 /*
  * A state counts only with the seal that belongs to it, so that damage to the memory file is noticed rather

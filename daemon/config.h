@@ -80,6 +80,8 @@ struct config {
 	unsigned max_bans;
 	/* 0: unlimited */
 	unsigned lines_per_second, bytes_per_second, nick_changes_per_minute, joins_per_minute;
+	unsigned commands_per_second, failed_logins_per_minute;
+	unsigned max_rooms_per_address;
 	/* 0: never */
 	int64_t idle_timeout_us, first_line_timeout_us, login_timeout_us;
 	int64_t handshake_timeout_us;

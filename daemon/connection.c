@@ -51,6 +51,7 @@ struct connection {
 	bool dead, eof, retired, lingering, ending, covered, spoke;
 	bool out_touched, in_touched; /* pages to give back when idle */
 	uint8_t login;		      /* enum login */
+	uint8_t login_subject[LOGIN_SUBJECT_LEN];
 	uint8_t failures;	      /* wrong passwords */
 	uint32_t events;
 	uint64_t pos;  /* in the room's log, once the outbox is empty */
@@ -329,22 +330,33 @@ size_t connection_send(struct connection *c, const char *data, size_t len)
 
 /* --- logging in --- */
 
-bool connection_ask_login(struct connection *c, const char *hash, const char *password, size_t len)
+bool connection_ask_login(struct connection *c, const struct login_question *q)
 {
-	return logins_ask(worker_shared(c->w)->logins, c->w, connection_index(c), connection_id(c), hash,
-			  password, len);
-}
+	struct shared *shared = worker_shared(c->w);
+	const struct login_caller caller = {c->w, connection_index(c), connection_id(c), &c->address,
+					    worker_config(c->w)->failed_logins_per_minute};
 
-enum login connection_login(const struct connection *c)
-{
-	return (enum login)c->login;
-}
-
-unsigned connection_login_done(struct connection *c)
-{
-	if (c->login == LOGIN_BAD && c->failures < UINT8_MAX)
-		c->failures++;
+	logins_subject(shared->logins, q, c->login_subject);
 	c->login = LOGIN_NONE;
+	return logins_ask(shared->logins, &caller, q);
+}
+
+enum login connection_login(struct connection *c, const struct login_question *q)
+{
+	enum login answer = (enum login)c->login;
+	uint8_t subject[LOGIN_SUBJECT_LEN];
+
+	if (answer == LOGIN_NONE)
+		return LOGIN_NONE;
+	c->login = LOGIN_NONE;
+	logins_subject(worker_shared(c->w)->logins, q, subject);
+	return memcmp(subject, c->login_subject, sizeof(subject)) == 0 ? answer : LOGIN_NONE;
+}
+
+unsigned connection_login_failed(struct connection *c)
+{
+	if (c->failures < UINT8_MAX)
+		c->failures++;
 	return c->failures;
 }
 
@@ -849,11 +861,12 @@ static void look_again(struct connection *c)
 	worker_retry(c->w, c);
 }
 
-void connection_login_result(struct connection *c, bool good)
+void connection_login_result(struct connection *c, const uint8_t *subject, bool good)
 {
-	c->login = good ? LOGIN_GOOD : LOGIN_BAD;
-	if (!(c->pause & PAUSE_LOGIN) || c->dead)
+	if (!(c->pause & PAUSE_LOGIN) || c->dead ||
+	    memcmp(subject, c->login_subject, sizeof(c->login_subject)) != 0)
 		return;
+	c->login = good ? LOGIN_GOOD : LOGIN_BAD;
 	c->pause &= (uint8_t)~PAUSE_LOGIN;
 	c->pause |= PAUSE_CROWDED; /* so that the line is worked on again in this turn */
 	if (!c->retrying) {

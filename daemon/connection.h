@@ -72,13 +72,16 @@ bool connection_may_talk(struct connection *c);
 bool connection_may_rename(struct connection *c);
 bool connection_may_move(struct connection *c);
 
-/* Has a password checked (logins.h): the handler returns HANDLER_WAITING, and finds the answer when it is
- * called again with the same input. connection_login_done() forgets it; the answer is how many failed so far.
+/*
+ * Has a password checked (logins.h): the handler returns HANDLER_WAITING, and finds the answer when it is
+ * called again with the same input. connection_login() takes the answer to exactly this question; one to
+ * another is forgotten. connection_login_failed() counts a failure and tells how many there were.
  */
 enum login { LOGIN_NONE, LOGIN_GOOD, LOGIN_BAD };
-bool connection_ask_login(struct connection *c, const char *hash, const char *password, size_t len);
-enum login connection_login(const struct connection *c);
-unsigned connection_login_done(struct connection *c);
+struct login_question;
+bool connection_ask_login(struct connection *c, const struct login_question *q);
+enum login connection_login(struct connection *c, const struct login_question *q);
+unsigned connection_login_failed(struct connection *c);
 
 /* --- for the worker and the listeners --- */
 
@@ -111,8 +114,8 @@ int connection_restore(struct worker *w, const struct connection_start *start,
 /* Sends the room's news to this worker's members. */
 void connection_deliver(struct worker *w, uint32_t room);
 void connection_again(struct connection *c);
-/* The answer to connection_ask_login(). */
-void connection_login_result(struct connection *c, bool good);
+/* The answer to connection_ask_login(), and what it is about. */
+void connection_login_result(struct connection *c, const uint8_t *subject, bool good);
 /* Whether it would not survive this process whatever happens. */
 bool connection_is_mortal(const struct connection *c);
 const union address *connection_address(const struct connection *c);

@@ -10,6 +10,7 @@
 #include "daemon/connection.h"
 #include "daemon/fault.h"
 #include "daemon/logger.h"
+#include "daemon/logins.h"
 #include "daemon/worker.h"
 
 #include <inttypes.h>
@@ -136,12 +137,10 @@ static bool leave(struct connection *c, bool must_settle)
 static void chat_opened(struct connection *c, const char *room_name)
 {
 	struct shared *shared = shared_of(c);
-	const struct listener_config *l =
-	    config_listener(worker_config(connection_worker(c)), connection_listener(c));
 	struct room *room = NULL;
 	char nick[TEXT_NICK_MAX + 1];
 
-	if (l && l->password) {
+	if (!(connection_state(c)->rights & CLIENT_OPEN)) {
 		connection_begin(c)->flags |= CLIENT_GREETED;
 		connection_printf(c, "* Welcome. Please log in: /login NAME PASSWORD\n");
 		connection_commit(c, NULL);
@@ -577,9 +576,18 @@ static enum verdict logged_in(struct connection *c, const struct account *a, siz
 
 #define FAILURES_MAX 3
 
+static enum verdict login_failed(struct connection *c, const char *text, size_t consumed)
+{
+	begin_reply(c, consumed);
+	connection_write(c, text, strlen(text));
+	if (connection_login_failed(c) >= FAILURES_MAX)
+		connection_draft(c)->flags |= CLIENT_CLOSING;
+	connection_commit(c, NULL);
+	return HANDLER_MORE;
+}
+
 static enum verdict wrong_password(struct connection *c, const char *nick, size_t len, size_t consumed)
 {
-	unsigned failures = connection_login_done(c);
 	char from[ADDRESS_TEXT_MAX];
 
 	count(counters_of(c), COUNT_LOGINS_FAILED, 1);
@@ -590,12 +598,7 @@ static enum verdict wrong_password(struct connection *c, const char *nick, size_
 					 .address = connection_address(c)},
 		    "client %" PRIu64 " from %s: wrong name or password (%.*s)", connection_id(c),
 		    address_peer(connection_address(c), from), (int)len, nick);
-	begin_reply(c, consumed);
-	connection_printf(c, "* Wrong name or password.\n");
-	if (failures >= FAILURES_MAX)
-		connection_draft(c)->flags |= CLIENT_CLOSING;
-	connection_commit(c, NULL);
-	return HANDLER_MORE;
+	return login_failed(c, "* Wrong name or password.\n", consumed);
 }
 
 static enum verdict command_login(struct connection *c, const char *args, size_t len, size_t consumed)
@@ -619,23 +622,19 @@ static enum verdict command_login(struct connection *c, const char *args, size_t
 		return HANDLER_MORE;
 	}
 	const struct account *a = accounts_find(&l->accounts, args, nick_len);
-	switch (connection_login(c)) {
+	const struct login_question q = {a ? a->hash : NULL, args, space + 1, nick_len, password_len};
+	switch (connection_login(c, &q)) {
 	case LOGIN_GOOD:
-		connection_login_done(c);
-		if (a)
-			return logged_in(c, a, consumed);
-		/* A reload took it away meanwhile. */
-		reply(c, consumed, "* Wrong name or password.\n");
-		return HANDLER_MORE;
+		return logged_in(c, a, consumed);
 	case LOGIN_BAD:
 		return wrong_password(c, args, nick_len, consumed);
 	default:
 		break;
 	}
-	if (connection_ask_login(c, a ? a->hash : NULL, space + 1, password_len))
+	if (connection_ask_login(c, &q))
 		return HANDLER_WAITING;
-	reply(c, consumed, "* Too many are logging in at the moment; try again in a while.\n");
-	return HANDLER_MORE;
+	count(counters_of(c), COUNT_LOGINS_FAILED, 1);
+	return login_failed(c, "* Too many are logging in at the moment; try again in a while.\n", consumed);
 }
 
 static const struct command commands[] = {

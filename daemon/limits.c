@@ -47,15 +47,11 @@ void limits_free(struct limits *l)
 	free(l);
 }
 
-/* An IPv6 host owns a whole /64, so that is what counts as one address there. */
 static struct source_count **find(struct limits *l, const union address *a, uint8_t key[static 16])
 {
 	uint32_t h = 2166136261u;
 
-	address_key(a, key);
-	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
-	if (memcmp(key, mapped, 12) != 0)
-		memset(key + 8, 0, 8);
+	address_site(a, key);
 	for (unsigned i = 0; i < 16; i++)
 		h = (h ^ key[i]) * 16777619u;
 	struct source_count **p = &l->buckets[h % BUCKETS];

@@ -8,8 +8,8 @@
 
 #include <string.h>
 
-int listener_new(int fd, const struct listener_config *config, unsigned origin, unsigned home,
-		 struct listener **ret)
+int listener_new(struct clients *clients, int fd, const struct listener_config *config, unsigned origin,
+		 unsigned home, struct listener **ret)
 {
 	static struct listener *(*const constructors[])(const struct listener_config *config) = {
 	    [TRANSPORT_TCP] = tcp_listener_new,
@@ -20,7 +20,9 @@ int listener_new(int fd, const struct listener_config *config, unsigned origin, 
 	if (!l)
 		return -ENOMEM;
 	l->fd = fd;
+	l->clients = clients;
 	l->origin = origin;
+	clients_hold_origin(clients, origin);
 	l->home = home;
 	l->handler = config->handler;
 	l->config = config;
@@ -33,6 +35,7 @@ void listener_free(struct listener *l)
 {
 	if (!l)
 		return;
+	clients_drop_origin(l->clients, l->origin);
 	close(l->fd);
 	l->ops->free(l);
 }

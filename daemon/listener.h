@@ -62,7 +62,8 @@ struct listener {
 	struct source source; /* in the worker's epoll set */
 	const struct listener_ops *ops;
 	int fd;
-	unsigned origin; /* from clients_intern() */
+	struct clients *clients;
+	unsigned origin; /* from clients_intern(), held */
 	unsigned home;	 /* index of its worker */
 	const struct handler *handler;
 	const struct listener_config *config; /* follows a reload on the worker's thread */
@@ -74,9 +75,9 @@ struct listener {
 	struct listener *next, *prev;
 };
 
-/* Takes fd (bound, non-blocking) over. Returns 0 or -errno. */
-int listener_new(int fd, const struct listener_config *config, unsigned origin, unsigned home,
-		 struct listener **ret);
+/* Takes fd (bound, non-blocking) over, and holds the origin. Returns 0 or -errno. */
+int listener_new(struct clients *clients, int fd, const struct listener_config *config, unsigned origin,
+		 unsigned home, struct listener **ret);
 void listener_free(struct listener *l);
 
 int listener_start(struct listener *l, struct worker *w);

@@ -233,7 +233,7 @@ static int open_entry(struct listeners *ls, const struct config *config, size_t 
 	int fd = open_socket(ls, c, &ret->passed[0]);
 	if (fd < 0)
 		return fd;
-	int r = listener_new(fd, c, (unsigned)origin, home, &ret->listener);
+	int r = listener_new(ls->shared->clients, fd, c, (unsigned)origin, home, &ret->listener);
 	if (r < 0)
 		close(fd);
 	else if (ret->listener->ops->configure) /* a borrowed socket has the backlog of before */

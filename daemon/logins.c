@@ -3,15 +3,23 @@
 
 #include "common/accounts.h"
 #include "common/cleanup.h"
+#include "daemon/clock.h"
 #include "daemon/connection.h"
+#include "daemon/limits.h"
 #include "daemon/worker.h"
 
 #include <pthread.h>
 #include <sodium.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
 
-/* Some seconds' worth: who would wait longer is told to try again. */
-#define WAITING_MAX 64
+/* Every connection can wait for one answer, so this bounds memory (a few MB) and not people. */
+#define WAITING_MAX 16384
+#define BUCKETS 1024
+/* Others want the processor for what takes less long. */
+#define NICENESS 10
 
 struct request {
 	struct job job;
@@ -20,9 +28,21 @@ struct request {
 	uint32_t index;
 	uint64_t id;
 	bool good;
+	uint8_t subject[LOGIN_SUBJECT_LEN];
+	unsigned failures_per_minute;
 	char hash[ACCOUNTS_HASH_MAX];
 	size_t len;
 	char password[ACCOUNTS_PASSWORD_MAX];
+};
+
+/* An address with requests, or with failures that still count. */
+struct asker {
+	struct asker *next; /* in the bucket */
+	uint8_t key[ADDRESS_KEY_LEN];
+	struct request *first, **last;
+	struct asker *turn; /* whose turn comes after it, while it has requests */
+	int64_t failures_due;
+	bool busy; /* one of its requests is being checked */
 };
 
 struct logins {
@@ -31,8 +51,11 @@ struct logins {
 	pthread_t thread;
 	bool started, quit;
 	unsigned waiting;
-	struct request *first, **last;
-	char nobody[ACCOUNTS_HASH_MAX]; /* what is checked where there is no account */
+	int64_t expired;
+	struct asker *buckets[BUCKETS];
+	struct asker *turns, **last_turn;
+	uint8_t key[crypto_generichash_KEYBYTES]; /* of the subjects */
+	char nobody[ACCOUNTS_HASH_MAX];		  /* what is checked where there is no account */
 };
 
 static void answer(struct worker *w, struct job *job)
@@ -42,9 +65,105 @@ static void answer(struct worker *w, struct job *job)
 	if (w) {
 		struct connection *c = *worker_by_index(w, a->index);
 		if (c && connection_id(c) == a->id)
-			connection_login_result(c, a->good);
+			connection_login_result(c, a->subject, a->good);
 	}
 	free(a);
+}
+
+static void forget(struct request *a)
+{
+	sodium_memzero(a->password, sizeof(a->password));
+	free(a);
+}
+
+/* --- addresses --- */
+
+static struct asker **find_asker(struct logins *l, const uint8_t key[static ADDRESS_KEY_LEN])
+{
+	uint8_t h[crypto_shorthash_BYTES];
+	uint32_t n;
+
+	_Static_assert(sizeof(l->key) >= crypto_shorthash_KEYBYTES, "one key does for both");
+	crypto_shorthash(h, key, ADDRESS_KEY_LEN, l->key);
+	memcpy(&n, h, sizeof(n));
+	struct asker **p = &l->buckets[n % BUCKETS];
+	while (*p && memcmp((*p)->key, key, ADDRESS_KEY_LEN) != 0)
+		p = &(*p)->next;
+	return p;
+}
+
+/* Forgets addresses whose failures are long ago. */
+static void expire(struct logins *l, int64_t now)
+{
+	if (now - l->expired < SECOND_US)
+		return;
+	l->expired = now;
+	for (unsigned i = 0; i < BUCKETS; i++)
+		for (struct asker **p = &l->buckets[i], *o; (o = *p);) {
+			if (o->first || o->busy || o->failures_due > now - 60 * SECOND_US) {
+				p = &o->next;
+				continue;
+			}
+			*p = o->next;
+			free(o);
+		}
+}
+
+static void take_turn(struct logins *l, struct asker *o)
+{
+	o->turn = NULL;
+	*l->last_turn = o;
+	l->last_turn = &o->turn;
+}
+
+/* The next one that may be asked for, of the address whose turn it is; else NULL, and when to look again. */
+static struct request *next_request(struct logins *l, int64_t now, int64_t *ret_due, struct asker **ret_asker)
+{
+	struct asker *o = l->turns;
+
+	*ret_due = INT64_MAX;
+	for (struct asker **p = &l->turns; (o = *p); p = &o->turn) {
+		if (o->failures_due > now) {
+			if (o->failures_due < *ret_due)
+				*ret_due = o->failures_due;
+			continue;
+		}
+		*p = o->turn;
+		if (!*p)
+			l->last_turn = p;
+		struct request *a = o->first;
+		o->first = a->next;
+		if (o->first)
+			take_turn(l, o);
+		else
+			o->last = &o->first;
+		l->waiting--;
+		*ret_asker = o;
+		return a;
+	}
+	return NULL;
+}
+
+/* --- the thread --- */
+
+static void check(struct logins *l, struct request *a)
+{
+	bool known = a->hash[0] != '\0';
+	bool same = crypto_pwhash_str_verify(known ? a->hash : l->nobody, a->password, a->len) == 0;
+
+	a->good = known && same;
+	sodium_memzero(a->password, sizeof(a->password));
+}
+
+static void note_failure(struct asker *o, unsigned per_minute)
+{
+	int64_t start = clock_us(CLOCK_MONOTONIC) - 60 * SECOND_US;
+
+	if (per_minute == 0)
+		return;
+	if (o->failures_due < start)
+		o->failures_due = start;
+	o->failures_due += 60 * SECOND_US / per_minute;
 }
 
 static void *run(void *arg)
@@ -52,24 +171,31 @@ static void *run(void *arg)
 	struct logins *l = arg;
 
 	pthread_setname_np(pthread_self(), "chatd/login");
+	setpriority(PRIO_PROCESS, (id_t)gettid(), NICENESS);
 	pthread_mutex_lock(&l->lock);
 	while (!l->quit) {
-		struct request *a = l->first;
-		if (!a) {
+		int64_t now = clock_us(CLOCK_MONOTONIC), due;
+		struct asker *o;
+		struct request *a = next_request(l, now, &due, &o);
+		if (!a && due == INT64_MAX) {
 			pthread_cond_wait(&l->news, &l->lock);
 			continue;
 		}
-		l->first = a->next;
-		if (!l->first)
-			l->last = &l->first;
-		l->waiting--;
+		if (!a) {
+			struct timespec ts = {due / SECOND_US, due % SECOND_US * 1000};
+			pthread_cond_clockwait(&l->news, &l->lock, CLOCK_MONOTONIC, &ts);
+			continue;
+		}
+		unsigned rate = a->failures_per_minute;
+		o->busy = true;
 		pthread_mutex_unlock(&l->lock);
-		bool known = a->hash[0] != '\0';
-		bool same = crypto_pwhash_str_verify(known ? a->hash : l->nobody, a->password, a->len) == 0;
-		a->good = known && same;
-		sodium_memzero(a->password, sizeof(a->password));
+		check(l, a);
+		bool good = a->good;
 		worker_post(a->w, &a->job);
 		pthread_mutex_lock(&l->lock);
+		o->busy = false;
+		if (!good)
+			note_failure(o, rate);
 	}
 	pthread_mutex_unlock(&l->lock);
 	return NULL;
@@ -77,13 +203,14 @@ static void *run(void *arg)
 
 int logins_new(struct logins **ret)
 {
-	struct logins *l = calloc(1, sizeof(*l));
+	struct logins *l = sodium_init() < 0 ? NULL : calloc(1, sizeof(*l));
 
 	if (!l)
 		return -ENOMEM;
 	pthread_mutex_init(&l->lock, NULL);
 	pthread_cond_init(&l->news, NULL);
-	l->last = &l->first;
+	l->last_turn = &l->turns;
+	randombytes_buf(l->key, sizeof(l->key));
 	*ret = l;
 	return 0;
 }
@@ -98,11 +225,15 @@ void logins_free(struct logins *l)
 	pthread_mutex_unlock(&l->lock);
 	if (l->started)
 		pthread_join(l->thread, NULL);
-	for (struct request *a = l->first, *next; a; a = next) {
-		next = a->next;
-		sodium_memzero(a->password, sizeof(a->password));
-		free(a);
-	}
+	for (unsigned i = 0; i < BUCKETS; i++)
+		for (struct asker *o = l->buckets[i], *next; o; o = next) {
+			next = o->next;
+			for (struct request *a = o->first, *after; a; a = after) {
+				after = a->next;
+				forget(a);
+			}
+			free(o);
+		}
 	pthread_cond_destroy(&l->news);
 	pthread_mutex_destroy(&l->lock);
 	free(l);
@@ -113,41 +244,73 @@ static bool start(struct logins *l)
 {
 	if (l->started)
 		return true;
-	if (sodium_init() < 0 || crypto_pwhash_str(l->nobody, "", 0, crypto_pwhash_OPSLIMIT_INTERACTIVE,
-						   crypto_pwhash_MEMLIMIT_INTERACTIVE) != 0)
+	if (crypto_pwhash_str(l->nobody, "", 0, crypto_pwhash_OPSLIMIT_INTERACTIVE,
+			      crypto_pwhash_MEMLIMIT_INTERACTIVE) != 0)
 		return false;
 	l->started = pthread_create(&l->thread, NULL, run, l) == 0;
 	return l->started;
 }
 
-bool logins_ask(struct logins *l, struct worker *w, uint32_t index, uint64_t id, const char *hash,
-		const char *password, size_t len)
+void logins_subject(const struct logins *l, const struct login_question *q,
+		    uint8_t ret[static LOGIN_SUBJECT_LEN])
 {
-	struct request *a = len <= sizeof(a->password) ? calloc(1, sizeof(*a)) : NULL;
-	bool taken = false;
+	const char *hash = q->hash ? q->hash : "";
+	crypto_generichash_state s;
+
+	crypto_generichash_init(&s, l->key, sizeof(l->key), LOGIN_SUBJECT_LEN);
+	crypto_generichash_update(&s, (const unsigned char *)hash, strlen(hash) + 1);
+	crypto_generichash_update(&s, (const unsigned char *)q->nick, q->nick_len);
+	crypto_generichash_update(&s, (const unsigned char *)" ", 1); /* which no nick has */
+	crypto_generichash_update(&s, (const unsigned char *)q->password, q->len);
+	crypto_generichash_final(&s, ret, LOGIN_SUBJECT_LEN);
+}
+
+static bool enqueue(struct logins *l, struct request *a, const uint8_t key[static ADDRESS_KEY_LEN])
+{
+	if (l->waiting >= WAITING_MAX || !start(l))
+		return false;
+	struct asker **p = find_asker(l, key);
+	if (!*p) {
+		expire(l, clock_us(CLOCK_MONOTONIC));
+		p = find_asker(l, key);
+		*p = calloc(1, sizeof(**p));
+		if (!*p)
+			return false;
+		memcpy((*p)->key, key, ADDRESS_KEY_LEN);
+		(*p)->last = &(*p)->first;
+	}
+	struct asker *o = *p;
+	if (!o->first)
+		take_turn(l, o);
+	*o->last = a;
+	o->last = &a->next;
+	l->waiting++;
+	pthread_cond_signal(&l->news);
+	return true;
+}
+
+bool logins_ask(struct logins *l, const struct login_caller *caller, const struct login_question *q)
+{
+	struct request *a = q->len <= sizeof(a->password) ? calloc(1, sizeof(*a)) : NULL;
+	uint8_t key[ADDRESS_KEY_LEN];
 
 	if (!a)
 		return false;
 	a->job.run = answer;
-	a->w = w;
-	a->index = index;
-	a->id = id;
-	if (hash)
-		memcpy(a->hash, hash, strlen(hash) + 1);
-	memcpy(a->password, password, len);
-	a->len = len;
+	a->w = caller->w;
+	a->index = caller->index;
+	a->id = caller->id;
+	a->failures_per_minute = caller->failures_per_minute;
+	logins_subject(l, q, a->subject);
+	if (q->hash)
+		memcpy(a->hash, q->hash, strlen(q->hash) + 1);
+	memcpy(a->password, q->password, q->len);
+	a->len = q->len;
+	address_site(caller->address, key);
 	pthread_mutex_lock(&l->lock);
-	if (l->waiting < WAITING_MAX && start(l)) {
-		*l->last = a;
-		l->last = &a->next;
-		l->waiting++;
-		taken = true;
-		pthread_cond_signal(&l->news);
-	}
+	bool taken = enqueue(l, a, key);
 	pthread_mutex_unlock(&l->lock);
-	if (!taken) {
-		sodium_memzero(a->password, sizeof(a->password));
-		free(a);
-	}
+	if (!taken)
+		forget(a);
 	return taken;
 }

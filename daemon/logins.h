@@ -1,14 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Passwords are checked by a thread of their own, because that is meant to take long (argon2id). Whoever
- * asked goes on as soon as the answer is there.
+ * asked goes on as soon as the answer is there. Addresses take turns, and one from which many wrong passwords
+ * came has to wait, so that nobody keeps the others from logging in.
  */
 #ifndef DAEMON_LOGINS_H
 #define DAEMON_LOGINS_H
 
+#include "common/address.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#define LOGIN_SUBJECT_LEN 16
 
 struct logins;
 struct worker;
@@ -17,11 +22,28 @@ int logins_new(struct logins **ret);
 /* Ends the thread, which finishes the check at hand; the workers must not run any more. */
 void logins_free(struct logins *l);
 
+struct login_question {
+	const char *hash; /* the account's; NULL: there is no such account, which takes as long all the same */
+	const char *nick, *password;
+	size_t nick_len, len;
+};
+
+/* What an answer is about: this name, this password and this hash, and nothing else. */
+void logins_subject(const struct logins *l, const struct login_question *q,
+		    uint8_t ret[static LOGIN_SUBJECT_LEN]);
+
+struct login_caller {
+	struct worker *w;
+	uint32_t index; /* of the client in the table */
+	uint64_t id;
+	const union address *address;
+	unsigned failures_per_minute; /* from one address, before it has to wait; 0: any number */
+};
+
 /*
- * Has a password checked against a hash (NULL: there is no such account; it takes as long all the same). The
- * answer comes to the connection by connection_login_result() on its worker. False if too many are waiting.
+ * Has a password checked. The answer comes to the connection by connection_login_result() on its worker.
+ * False if so many are waiting, or the password is so long, that it isn't taken.
  */
-bool logins_ask(struct logins *l, struct worker *w, uint32_t index, uint64_t id, const char *hash,
-		const char *password, size_t len);
+bool logins_ask(struct logins *l, const struct login_caller *caller, const struct login_question *q);
 
 #endif

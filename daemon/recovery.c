@@ -6,6 +6,7 @@
 #include "daemon/keeper.h"
 #include "daemon/limits.h"
 #include "daemon/logger.h"
+#include "daemon/transaction.h"
 
 #include <inttypes.h>
 #include <linux/sockios.h>
@@ -154,6 +155,31 @@ void recovery_intents(struct clients *clients, struct rooms *rooms)
 		FAULT("recover-intent");
 		atomic_store(&s->intent, 0);
 	}
+}
+
+/*
+ * A build before rights left entries without them. Those that were greeted have all they need; the others get
+ * what their listener gives now, and nothing if it is gone.
+ */
+static void grant_rights(struct shared *shared)
+{
+	struct clients *clients = shared->clients;
+	struct worker *w = shared->workers[0];
+	struct client *c;
+
+	if (clients_revision(clients) >= 1)
+		return;
+	for (uint32_t i = 0; (c = clients_at(clients, i)); i++) {
+		const struct client_state *st = client_live(c);
+		const struct client_origin *o = clients_origin(clients, c->origin);
+		const struct listener_config *l = o ? config_listener(worker_config(w), o->listener) : NULL;
+		if (!atomic_load(&c->cookie) || c->kind != CLIENT_CONNECTION || st->flags & CLIENT_GREETED ||
+		    !l || l->password || st->seal != client_seal_of(c, st))
+			continue;
+		transaction_begin(c)->rights |= CLIENT_OPEN;
+		transaction_commit(w, c, NULL);
+	}
+	clients_set_revision(clients, CLIENTS_REVISION);
 }
 
 /* --- the whole --- */
@@ -353,6 +379,7 @@ void recovery_run(struct shared *shared, struct recovery *ret)
 	if (!known)
 		return;
 	recovery_intents(clients, shared->rooms);
+	grant_rights(shared);
 	for (uint32_t i = 0; (c = clients_at(clients, i)); i++)
 		/* Those with an address instead of a connection wait for their listener. */
 		if (atomic_load(&c->cookie) && !client_is_datagram(c))

@@ -91,6 +91,7 @@ int zmq_listener_new(struct shared *shared, const struct config *config,
 		       listener->n_curve_clients * sizeof(*z->config.curve_clients));
 	z->slot = slot;
 	z->origin = origin;
+	clients_hold_origin(shared->clients, origin);
 	z->wakeup = shared->slots[slot];
 	snprintf(z->thread_name, sizeof(z->thread_name), "chatd/z%u", slot - shared->n_workers);
 	for (unsigned i = 0; i < HANDLER_ENDPOINTS; i++)
@@ -109,6 +110,7 @@ void zmq_listener_free(struct zmq_listener *z)
 			close(z->at[i].fd);
 		free(z->at[i].peer_fds);
 	}
+	clients_drop_origin(z->shared->clients, z->origin);
 	explicit_bzero(z->config.curve_secret_key, sizeof(z->config.curve_secret_key));
 	free(z->config.curve_clients);
 	free(z);

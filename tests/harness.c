@@ -126,7 +126,7 @@ uint16_t harness_listen(struct harness *h, size_t number)
 	memcpy(origin.listener, config->name, sizeof(config->name));
 	a.in.sin_port = 0;
 	if (bind(fd, &a.sa, sizeof(a.in)) < 0 || getsockname(fd, &a.sa, &len) < 0 ||
-	    listener_new(fd, config, (unsigned)clients_intern(h->shared.clients, &origin), 0,
+	    listener_new(h->shared.clients, fd, config, (unsigned)clients_intern(h->shared.clients, &origin), 0,
 			 &h->listeners[h->n_listeners]) < 0 ||
 	    listener_start(h->listeners[h->n_listeners], h->workers[0]) < 0)
 		abort();
@@ -188,6 +188,7 @@ int harness_connect(struct harness *h, const char *type, const char *mode, const
 	struct client *c = clients_allocate(h->shared.clients);
 	c->origin = (uint16_t)clients_intern(h->shared.clients, &origin);
 	c->st[0].room = ROOM_NONE;
+	c->st[0].rights = CLIENT_OPEN;
 	c->st[0].private_seq = logring_count(rooms_private(h->shared.rooms)->log);
 	atomic_store(&c->datagram.sent_seq, cookie);
 	client_seal(c, &c->st[0]);

@@ -79,7 +79,7 @@ def tail():
     equal(d.ctl("tail", "lobby"), (0, "alice: one\nalice: two\nalice * waves\n", ""))
     equal(d.ctl("tail", "-n", "1", "lobby"), (0, "alice * waves\n", ""))
     equal(d.ctl("tail", "lobby", "-n", "0"), (0, "", ""))
-    check(re.fullmatch(r"\d\d:\d\d:\d\d  \alice * waves\n", d.ctl("tail", "-t", "-n1", "lobby")[1]))
+    check(re.fullmatch(r"\d\d:\d\d:\d\d  alice \* waves\n", d.ctl("tail", "-t", "-n1", "lobby")[1]))
     message = json.loads(d.ctl("--json", "tail", "-n", "1", "lobby")[1])
     equal((message["kind"], message["line"], message["text"]), ("action", "alice * waves", "waves"))
     equal(d.ctl("tail", "nowhere"), (1, "", "chatctl: there is no room nowhere\n"))
