@@ -65,7 +65,7 @@ struct client_state {
 	uint8_t nick_len; /* 0: none */
 	char nick[TEXT_NICK_MAX];
 	uint8_t rights; /* enum client_rights */
-	uint64_t seal; /* of the above and of whose it is: see client_seal() */
+	uint64_t seal;	/* of the above and of whose it is: see client_seal() */
 };
 
 _Static_assert(sizeof(struct client_state) == 88, "without holes, for the seal");
@@ -147,8 +147,8 @@ char *clients_inbox(struct clients *cs, const struct client *c);
 char *clients_outbox(struct clients *cs, const struct client *c);
 struct scratch *clients_scratch(struct clients *cs, unsigned worker);
 
-/* The number for such an origin, made if need be; main thread only. -ENOSPC when all are in use, by clients or
- * by who holds them. */
+/* The number for such an origin, made if need be; main thread only. -ENOSPC when all are in use, by clients
+ * or by who holds them. */
 int clients_intern(struct clients *cs, const struct client_origin *origin);
 /* As long as it is held, a number is nobody else's. Any thread. */
 void clients_hold_origin(struct clients *cs, unsigned number);

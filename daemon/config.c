@@ -34,6 +34,7 @@ static void room_members_list(struct settings *ss, const config_setting_t *s, co
 	if (!setting_is_list(ss, s, "a list of accounts: ( \"alice\", \"bob\" )"))
 		return;
 	free(r->members);
+	r->settings.members_only = true;
 	r->members = calloc((size_t)n + 1, sizeof(*r->members));
 	r->n_members = 0;
 	for (int i = 0; r->members && i < n; i++) {
@@ -195,20 +196,21 @@ static const struct setting_key limit_keys[] = {
     SETTING("max_clients", setting_unsigned, AT(max_clients), .min = 1, .max = CLIENTS_CAPACITY),
     SETTING("max_clients_per_address", setting_unsigned, AT(max_clients_per_address),
 	    .max = CLIENTS_CAPACITY),
-    SETTING("max_rooms", setting_unsigned, AT(max_rooms), .min = 1, .max = ROOMS_CAPACITY / 2),
+    SETTING("max_rooms", setting_unsigned, AT(room_limits.rooms), .min = 1, .max = ROOMS_CAPACITY / 2),
     SETTING("lines_per_second", setting_unsigned, AT(lines_per_second), .max = 1000000),
     SETTING("bytes_per_second", limit_bytes, AT(bytes_per_second), .max = 1000000000),
     SETTING("nick_changes_per_minute", setting_unsigned, AT(nick_changes_per_minute), .max = 1000000),
     SETTING("joins_per_minute", setting_unsigned, AT(joins_per_minute), .max = 1000000),
     SETTING("commands_per_second", setting_unsigned, AT(commands_per_second), .max = 1000000),
     SETTING("failed_logins_per_minute", setting_unsigned, AT(failed_logins_per_minute), .max = 1000000),
-    SETTING("max_rooms_per_address", setting_unsigned, AT(max_rooms_per_address), .max = ROOMS_CAPACITY / 2),
+    SETTING("max_rooms_per_address", setting_unsigned, AT(room_limits.rooms_per_address),
+	    .max = ROOMS_CAPACITY / 2),
     SETTING("max_bans", setting_unsigned, AT(max_bans), .max = 100000),
     SETTING("first_line_timeout", setting_seconds, AT(first_line_timeout_us), .max = DAY_S),
     SETTING("login_timeout", setting_seconds, AT(login_timeout_us), .max = DAY_S),
     SETTING("handshake_timeout", setting_seconds, AT(handshake_timeout_us), .min = 1, .max = 3600),
     SETTING("idle_timeout", setting_seconds, AT(idle_timeout_us), .max = 30 * DAY_S),
-    SETTING("room_linger", setting_seconds, AT(room_linger_us), .max = 30 * DAY_S),
+    SETTING("room_linger", setting_seconds, AT(room_limits.linger_us), .max = 30 * DAY_S),
     SETTINGS_END,
 };
 
@@ -259,9 +261,9 @@ static void check_whole(struct settings *ss, const config_setting_t *root, const
 		settings_complain(ss, config_setting_get_member(root, "room_defaults"),
 				  "log_size in room_defaults must be at least 16 times max_message");
 	config_check_listeners(ss, config_setting_get_member(root, "listeners"), c);
-	if (c->n_rooms > c->max_rooms)
+	if (c->n_rooms > c->room_limits.rooms)
 		settings_complain(ss, rooms, "there are %zu rooms; limits.max_rooms allows %u", c->n_rooms,
-				  c->max_rooms);
+				  c->room_limits.rooms);
 }
 
 static int read_config(config_t *lib, struct settings *ss, struct config **ret)
@@ -279,16 +281,14 @@ static int read_config(config_t *lib, struct settings *ss, struct config **ret)
 	    .room_defaults = {.log_size = 1 << 20, .history = 20, .announce_max = 100},
 	    .max_clients = 100000,
 	    .max_clients_per_address = 1000,
-	    .max_rooms = 1000,
+	    .room_limits = {.rooms = 1000, .rooms_per_address = 50, .linger_us = 300 * SECOND_US},
 	    .max_bans = 1000,
 	    .nick_changes_per_minute = 30,
 	    .joins_per_minute = 60,
 	    .commands_per_second = 20,
 	    .failed_logins_per_minute = 30,
-	    .max_rooms_per_address = 50,
 	    .login_timeout_us = 60 * SECOND_US,
 	    .handshake_timeout_us = 10 * SECOND_US,
-	    .room_linger_us = 300000000,
 	    .control_socket = strdup("/run/chatd/control.sock"),
 	    .control_group = strdup("chatd"),
 	};
@@ -381,12 +381,12 @@ const struct room_config *config_room(const struct config *c, const char *name)
 	return NULL;
 }
 
-bool config_may_enter(const struct config *c, const char *room, const char *account, size_t len)
+bool config_is_member(const struct config *c, const char *room, const char *account, size_t len)
 {
 	const struct room_config *r = config_room(c, room);
 
-	if (!r || !r->members)
-		return true;
+	if (!r)
+		return false;
 	for (size_t i = 0; i < r->n_members; i++)
 		if (strlen(r->members[i]) == len && strncasecmp(r->members[i], account, len) == 0)
 			return true;

@@ -24,7 +24,7 @@ enum slow_policy { SLOW_SKIP, SLOW_DISCONNECT };
 struct room_config {
 	char name[TEXT_ROOM_MAX + 1];
 	struct room_settings settings;
-	char (*members)[TEXT_NICK_MAX + 1]; /* accounts that may enter; NULL: everybody */
+	char (*members)[TEXT_NICK_MAX + 1]; /* accounts that may enter, if it is members_only */
 	size_t n_members;
 };
 
@@ -76,16 +76,15 @@ struct config {
 	struct listener_config *listeners;
 	size_t n_listeners;
 
-	unsigned max_clients, max_clients_per_address, max_rooms;
+	unsigned max_clients, max_clients_per_address;
+	struct rooms_limits room_limits;
 	unsigned max_bans;
 	/* 0: unlimited */
 	unsigned lines_per_second, bytes_per_second, nick_changes_per_minute, joins_per_minute;
 	unsigned commands_per_second, failed_logins_per_minute;
-	unsigned max_rooms_per_address;
 	/* 0: never */
 	int64_t idle_timeout_us, first_line_timeout_us, login_timeout_us;
 	int64_t handshake_timeout_us;
-	int64_t room_linger_us;
 
 	char *control_socket;
 	char *control_group;
@@ -105,7 +104,7 @@ void config_free(struct config *c);
 /* The listener of that name, and what is said of a room of that name; NULL if there is none. */
 const struct listener_config *config_listener(const struct config *c, const char *name);
 const struct room_config *config_room(const struct config *c, const char *name);
-/* Whether an account of that name (not NUL-terminated; len 0: none) may enter the room. */
-bool config_may_enter(const struct config *c, const char *room, const char *account, size_t len);
+/* Whether an account of that name (not NUL-terminated; len 0: none) is one of the room's members. */
+bool config_is_member(const struct config *c, const char *room, const char *account, size_t len);
 
 #endif

@@ -52,7 +52,7 @@ struct connection {
 	bool out_touched, in_touched; /* pages to give back when idle */
 	uint8_t login;		      /* enum login */
 	uint8_t login_subject[LOGIN_SUBJECT_LEN];
-	uint8_t failures;	      /* wrong passwords */
+	uint8_t failures; /* wrong passwords */
 	uint32_t events;
 	uint64_t pos;  /* in the room's log, once the outbox is empty */
 	uint64_t seq;  /* the number of the message at pos */

@@ -98,9 +98,17 @@ static void enter(struct connection *c, struct client_state *next, struct room *
 		  "%.*s joined %s", st->nick_len, st->nick, room->name);
 }
 
+/* In an entry that is about to go: or a successor would have two clients of a nick that is free already. */
+static void give_up_nick(struct client_state *next)
+{
+	next->flags |= CLIENT_CLOSING;
+	next->nick_len = 0;
+	memset(next->nick, 0, sizeof(next->nick));
+}
+
 /* Leaves the room, with what it said before in the outbox. False if that doesn't fit yet and must not be
- * lost. */
-static bool leave(struct connection *c, bool must_settle)
+ * lost; for good: in any case, and without the nick. */
+static bool leave(struct connection *c, bool for_good)
 {
 	struct room *room = connection_room(c);
 
@@ -108,7 +116,7 @@ static bool leave(struct connection *c, bool must_settle)
 		return true;
 	struct client_state *next = connection_begin(c);
 	logring_lock(room->log);
-	if (!connection_settle(c, REPLY_MAX) && must_settle) {
+	if (!connection_settle(c, REPLY_MAX) && !for_good) {
 		logring_unlock(room->log);
 		connection_abandon(c);
 		return false;
@@ -117,6 +125,8 @@ static bool leave(struct connection *c, bool must_settle)
 		room_put_notice(room, connection_id(c), "%.*s left %s", next->nick_len, next->nick,
 				room->name);
 	next->room = ROOM_NONE;
+	if (for_good)
+		give_up_nick(next);
 	char name[TEXT_ROOM_MAX + 1];
 	memcpy(name, room->name, sizeof(name)); /* which may close when nobody is there any more */
 	const struct client_state *st = connection_state(c);
@@ -132,6 +142,44 @@ static bool leave(struct connection *c, bool must_settle)
 				       .address = connection_address(c)},
 		  "%.*s left %s", st->nick_len, st->nick, name);
 	return true;
+}
+
+/* Enters a room as who the client has proved to be; opener: whose number of rooms it counts for, or NULL. */
+static int enter_room(struct connection *c, const char *name, const union address *opener, struct room **ret)
+{
+	struct worker *w = connection_worker(c);
+	const struct client_state *st = connection_state(c);
+	bool account = st->flags & CLIENT_ACCOUNT;
+	const struct room_guest guest = {
+	    .is_member = account && config_is_member(worker_config(w), name, st->nick, st->nick_len),
+	    .address = opener,
+	};
+	int r = rooms_enter(shared_of(c)->rooms, name, worker_index(w), &guest, ret);
+
+	if (r == -EACCES)
+		count(counters_of(c), COUNT_ROOM_REFUSED, 1);
+	if (r == -ENOSPC || r == -EDQUOT) {
+		count(counters_of(c), COUNT_ROOMS_FULL, 1);
+		char from[ADDRESS_TEXT_MAX];
+		log_limited(LOG_TOPIC_ROOMS, LOG_NOTICE,
+			    &(struct log_fields){.message_id = EVENT_CLIENT_REFUSED,
+						 .client = connection_id(c),
+						 .room = name,
+						 .listener = connection_listener(c),
+						 .address = connection_address(c)},
+			    "client %" PRIu64 " from %s could not open room %s: %s", connection_id(c),
+			    address_peer(connection_address(c), from), name,
+			    r == -EDQUOT ? "its address has opened too many" : "there are too many");
+	}
+	return r;
+}
+
+static const char *why_not_entered(int error)
+{
+	return error == -EACCES	  ? "is for its members only"
+	       : error == -EDQUOT ? "can't be opened: you have opened too many"
+	       : error == -ENOSPC ? "can't be opened: there are too many rooms"
+				  : "can't be entered now";
 }
 
 static void chat_opened(struct connection *c, const char *room_name)
@@ -150,13 +198,14 @@ static void chat_opened(struct connection *c, const char *room_name)
 	int r = roster_claim(shared->roster, nick, (size_t)n, connection_id(c), connection_index(c),
 			     ROOM_NONE, false, connection_roster(c));
 	if (r == 0)
-		r = rooms_enter(shared->rooms, room_name, worker_index(connection_worker(c)), &room);
+		r = text_room_valid(room_name, strlen(room_name)) ? enter_room(c, room_name, NULL, &room)
+								  : -ENOENT;
 	struct client_state *next = connection_begin(c);
 	if (!room) {
 		log_warning("client %" PRIu64 " can't enter room %s: %s", connection_id(c), room_name,
 			    strerror(-r));
 		next->flags |= CLIENT_GREETED | CLIENT_CLOSING;
-		connection_printf(c, "* Sorry, room %s can't be entered now.\n", room_name);
+		connection_printf(c, "* Sorry, room %s %s.\n", room_name, why_not_entered(r));
 		connection_commit(c, NULL);
 		return;
 	}
@@ -308,18 +357,6 @@ static enum verdict command_nick(struct connection *c, const char *args, size_t 
 	return HANDLER_MORE;
 }
 
-/* Whether the account, if it is logged in, is one of the room's members, if it has any. */
-static bool may_enter(struct connection *c, const char *room)
-{
-	const struct client_state *st = connection_state(c);
-	bool account = st->flags & CLIENT_ACCOUNT;
-
-	if (config_may_enter(worker_config(connection_worker(c)), room, st->nick, account ? st->nick_len : 0))
-		return true;
-	count(counters_of(c), COUNT_ROOM_REFUSED, 1);
-	return false;
-}
-
 /* Whether something may be said in this room; if not, that is the reply. */
 static bool may_speak(struct connection *c, const struct room *room, size_t consumed)
 {
@@ -348,32 +385,19 @@ static enum verdict command_join(struct connection *c, const char *args, size_t 
 		reply(c, consumed, "* You are in %s already.\n", name);
 		return HANDLER_MORE;
 	}
-	if (!may_enter(c, name)) {
-		reply(c, consumed, "* Room %s is for its members only.\n", name);
-		return HANDLER_MORE;
-	}
 	if (!connection_may_move(c)) {
 		reply(c, consumed,
 		      "* Not so fast: you have changed rooms too often. Try again in a minute.\n");
 		return HANDLER_MORE;
 	}
 	unsigned slot = worker_index(connection_worker(c));
-	int r = rooms_enter(shared->rooms, name, slot, &room);
+	int r = enter_room(c, name, connection_address(c), &room);
 	if (r < 0) {
-		count(counters_of(c), COUNT_ROOMS_FULL, 1);
-		log_limited(LOG_TOPIC_ROOMS, LOG_NOTICE,
-			    &(struct log_fields){.message_id = EVENT_CLIENT_REFUSED,
-						 .client = connection_id(c),
-						 .room = name,
-						 .listener = connection_listener(c),
-						 .address = connection_address(c)},
-			    "client %" PRIu64 " from %s could not open room %s: %s", connection_id(c),
-			    address_peer(connection_address(c), from), name, strerror(-r));
-		reply(c, consumed, "* Room %s can't be opened: there are too many rooms.\n", name);
+		reply(c, consumed, "* Room %s %s.\n", name, why_not_entered(r));
 		return HANDLER_MORE;
 	}
 	/* Two steps: a crash between them finds a client without a room whose /join is still to be done. */
-	if (!leave(c, true)) {
+	if (!leave(c, false)) {
 		rooms_leave(shared->rooms, room, slot);
 		return HANDLER_BLOCKED;
 	}
@@ -521,7 +545,7 @@ static enum verdict command_quit(struct connection *c, const char *args, size_t 
 {
 	(void)args;
 	(void)len;
-	if (!leave(c, true))
+	if (!leave(c, false))
 		return HANDLER_BLOCKED;
 	struct client_state *next = connection_begin(c);
 	next->flags |= CLIENT_CLOSING;
@@ -535,7 +559,6 @@ static enum verdict command_quit(struct connection *c, const char *args, size_t 
 static enum verdict logged_in(struct connection *c, const struct account *a, size_t consumed)
 {
 	struct shared *shared = shared_of(c);
-	unsigned slot = worker_index(connection_worker(c));
 	struct room *room = connection_room(c);
 	size_t len = strlen(a->nick);
 	struct roster_entry *entry;
@@ -562,10 +585,9 @@ static enum verdict logged_in(struct connection *c, const struct account *a, siz
 	if (!nameless)
 		return HANDLER_MORE;
 	name = connection_first_room(c);
-	if (!may_enter(c, name)) {
-		reply(c, 0, "* Room %s is for its members only; /join another one.\n", name);
-	} else if (rooms_enter(shared->rooms, name, slot, &room) < 0) {
-		reply(c, 0, "* Room %s can't be entered now; /join another one.\n", name);
+	r = enter_room(c, name, NULL, &room);
+	if (r < 0) {
+		reply(c, 0, "* Room %s %s; /join another one.\n", name, why_not_entered(r));
 	} else {
 		struct client_state *next = connection_begin(c);
 		connection_printf(c, "* You are in %s; /help lists the commands.\n", room->name);
@@ -797,7 +819,7 @@ static enum verdict chat_received(struct connection *c, const char *data, size_t
 			n--;
 		if (consumed == 0) { /* the end of the input: an unfinished line before it was a line */
 			run_end(&run, c);
-			verdict = leave(c, true) ? HANDLER_CLOSE : HANDLER_BLOCKED;
+			verdict = leave(c, false) ? HANDLER_CLOSE : HANDLER_BLOCKED;
 			break;
 		}
 
@@ -862,7 +884,12 @@ static void chat_ending(struct connection *c, const char *text)
 
 static void chat_closed(struct connection *c)
 {
-	leave(c, false);
+	if (connection_room(c)) {
+		leave(c, true);
+	} else if (connection_state(c)->nick_len > 0) {
+		give_up_nick(connection_begin(c));
+		connection_commit(c, NULL);
+	}
 	roster_release(shared_of(c)->roster, *connection_roster(c));
 	*connection_roster(c) = NULL;
 }

@@ -271,12 +271,13 @@ static bool enter(struct udp_listener *u, struct member *m, const char *nick, si
 	struct shared *shared = shared_of(u);
 	struct room *room;
 
-	if (rooms_enter(shared->rooms, g->room_name, worker_index(worker_of(u)), &room) < 0) {
-		*ret_why = "there are too many rooms";
+	int r = rooms_enter(shared->rooms, g->room_name, worker_index(worker_of(u)), &(struct room_guest){0},
+			    &room);
+	if (r < 0) {
+		*ret_why = r == -EACCES ? "this room is for its members only" : "there are too many rooms";
 		return false;
 	}
-	int r =
-	    roster_claim(shared->roster, nick, len, m->client->id, m->index, room->index, false, &m->roster);
+	r = roster_claim(shared->roster, nick, len, m->client->id, m->index, room->index, false, &m->roster);
 	if (r < 0) {
 		rooms_leave(shared->rooms, room, worker_index(worker_of(u)));
 		*ret_why = r == -EEXIST	 ? "that name is taken"

@@ -155,15 +155,13 @@ static void check(struct logins *l, struct request *a)
 	sodium_memzero(a->password, sizeof(a->password));
 }
 
+/* As limits_allow(): a minute's worth may come at once. */
 static void note_failure(struct asker *o, unsigned per_minute)
 {
-	int64_t start = clock_us(CLOCK_MONOTONIC) - 60 * SECOND_US;
-
 	if (per_minute == 0)
 		return;
-	if (o->failures_due < start)
-		o->failures_due = start;
-	o->failures_due += 60 * SECOND_US / per_minute;
+	int64_t step = 60 * SECOND_US / per_minute, start = clock_us(CLOCK_MONOTONIC) - 60 * SECOND_US + step;
+	o->failures_due = (o->failures_due > start ? o->failures_due : start) + step;
 }
 
 static void *run(void *arg)

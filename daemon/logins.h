@@ -23,7 +23,8 @@ int logins_new(struct logins **ret);
 void logins_free(struct logins *l);
 
 struct login_question {
-	const char *hash; /* the account's; NULL: there is no such account, which takes as long all the same */
+	const char
+	    *hash; /* the account's; NULL: there is no such account, which takes as long all the same */
 	const char *nick, *password;
 	size_t nick_len, len;
 };

@@ -28,10 +28,12 @@
 struct slot {
 	char name[TEXT_ROOM_MAX + 1];
 	uint8_t raw;
-	uint8_t reserved[6];
+	uint8_t members_only, read_only;
+	uint8_t reserved[4];
 	uint64_t off, log_size;
 	_Atomic uint64_t used; /* stored last */
-	uint8_t reserved2[32];
+	uint8_t opener[ADDRESS_KEY_LEN];
+	uint8_t reserved2[16];
 };
 
 struct directory {
@@ -53,11 +55,12 @@ struct rooms {
 	uint32_t high;			      /* slots below may be used */
 	unsigned n_rooms;		      /* without the private one */
 	struct room_settings defaults;
-	unsigned max_rooms;
-	int64_t linger_us;
+	struct rooms_limits limits;
 	struct wakeup *const *slots;
 	unsigned n_slots, n_workers;
 };
+
+static const uint8_t nobody[ADDRESS_KEY_LEN];
 
 uint64_t rooms_file_size(void)
 {
@@ -116,6 +119,9 @@ static int attach(struct rooms *rs, uint32_t index, bool fresh)
 	r->n_workers = rs->n_workers;
 	memcpy(r->name, s->name, sizeof(r->name));
 	r->raw = s->raw;
+	r->members_only = s->members_only;
+	r->read_only = s->read_only;
+	memcpy(r->opener, s->opener, sizeof(r->opener));
 	r->history = rs->defaults.history;
 	r->announce_max = rs->defaults.announce_max;
 	r->empty_since = clock_us(CLOCK_MONOTONIC);
@@ -156,7 +162,8 @@ static void remove_room(struct rooms *rs, struct room *r)
 }
 
 /* Makes a room in a free slot of that size or in a new one. Index 0 is the private log's. */
-static int create(struct rooms *rs, const char *name, const struct room_settings *set, struct room **ret)
+static int create(struct rooms *rs, const char *name, const struct room_settings *set,
+		  const uint8_t opener[static ADDRESS_KEY_LEN], struct room **ret)
 {
 	uint64_t size = logring_round(set->log_size), off = memfd_align(sizeof(struct directory));
 	uint32_t index = ROOM_NONE, virgin = ROOM_NONE;
@@ -185,6 +192,9 @@ static int create(struct rooms *rs, const char *name, const struct room_settings
 	memset(s->name, 0, sizeof(s->name));
 	memcpy(s->name, name, strlen(name));
 	s->raw = set->raw;
+	s->members_only = set->members_only;
+	s->read_only = set->read_only;
+	memcpy(s->opener, opener, sizeof(s->opener));
 	int e = attach(rs, index, true);
 	if (e < 0)
 		return e;
@@ -245,7 +255,7 @@ int rooms_open(int fd, bool fresh, struct wakeup *const *slots, unsigned n_slots
 	rs->slots = slots;
 	rs->n_slots = n_slots;
 	rs->n_workers = n_workers;
-	rs->max_rooms = ROOMS_CAPACITY - 1;
+	rs->limits.rooms = ROOMS_CAPACITY - 1;
 	size = memfd_check(fd, sizeof(struct directory));
 	e = size < 0 ? (int)size : memfd_map(fd, 0, memfd_align(sizeof(struct directory)), (void **)&rs->dir);
 	if (e < 0)
@@ -265,7 +275,7 @@ int rooms_open(int fd, bool fresh, struct wakeup *const *slots, unsigned n_slots
 			goto fail;
 	}
 	if (!rs->at[ROOM_PRIVATE]) {
-		e = create(rs, "", &(struct room_settings){.log_size = PRIVATE_LOG_SIZE}, NULL);
+		e = create(rs, "", &(struct room_settings){.log_size = PRIVATE_LOG_SIZE}, nobody, NULL);
 		if (e == 0 && !rs->at[ROOM_PRIVATE])
 			e = -EBADMSG;
 		if (e < 0)
@@ -304,50 +314,89 @@ static uint32_t count_readers(const struct room *r, unsigned n_slots)
 
 static bool is_empty(const struct room *r)
 {
-	return !r->configured && count_readers(r, LOGRING_READERS) == 0;
+	return !r->configured && !r->members_only && count_readers(r, LOGRING_READERS) == 0;
+}
+
+/* Rooms that only their members could enter, who are no longer known. */
+static void tell_of_closed(const struct rooms *rs)
+{
+	for (uint32_t i = 1; i < rs->high; i++)
+		if (rs->at[i] && rs->at[i]->members_only && !rs->at[i]->configured)
+			log_notice(
+			    "room %s had members and isn't in the configuration any more: nobody can enter "
+			    "it until it is there again",
+			    rs->at[i]->name);
+}
+
+/* A log can't change its size under its readers; an empty room just starts anew. */
+static struct room *find_of_size(struct rooms *rs, const struct room_config *c)
+{
+	struct room *r = find(rs, c->name);
+
+	if (!r || logring_size(r->log) == logring_round(c->settings.log_size))
+		return r;
+	if (count_readers(r, LOGRING_READERS) == 0 && logring_count(r->log) == 0) {
+		remove_room(rs, r);
+		return NULL;
+	}
+	log_notice("room %s keeps its log_size of %llu until chatd is stopped and started", c->name,
+		   (unsigned long long)logring_size(r->log));
+	return r;
+}
+
+/* What a room was for stays, also when it is no longer in the configuration. */
+static void configure(struct rooms *rs, struct room *r, const struct room_settings *set)
+{
+	struct slot *s = &rs->dir->slots[r->index];
+
+	r->configured = true;
+	r->history = set->history;
+	r->announce_max = set->announce_max;
+	r->raw = set->raw;
+	s->raw = set->raw;
+	r->read_only = set->read_only;
+	s->read_only = set->read_only;
+	r->members_only = set->members_only;
+	s->members_only = set->members_only;
+	memset(r->opener, 0, sizeof(r->opener));
+	memset(s->opener, 0, sizeof(s->opener));
+}
+
+/* Rooms that were made for a configuration that isn't used. */
+static void forget_new(struct rooms *rs, const struct room_config *configured, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		struct room *r = find(rs, configured[i].name);
+		if (r && !r->configured && count_readers(r, LOGRING_READERS) == 0 &&
+		    logring_count(r->log) == 0)
+			remove_room(rs, r);
+	}
 }
 
 int rooms_configure(struct rooms *rs, const struct room_config *configured, size_t n,
-		    const struct room_settings *defaults, unsigned max_rooms, int64_t linger_us)
+		    const struct room_settings *defaults, const struct rooms_limits *limits)
 {
 	int e = 0;
 
 	pthread_mutex_lock(&rs->lock);
-	rs->defaults = *defaults;
-	rs->max_rooms = max_rooms;
-	rs->linger_us = linger_us;
-	for (uint32_t i = 1; i < rs->high; i++)
-		if (rs->at[i]) {
-			rs->at[i]->configured = false;
-			rs->at[i]->history = defaults->history;
-			rs->at[i]->announce_max = defaults->announce_max;
-			rs->at[i]->read_only = false;
-		}
-	for (size_t i = 0; i < n; i++) {
-		const struct room_config *c = &configured[i];
-		struct room *r = find(rs, c->name);
-
-		/* A log can't change its size under its readers; an empty room just starts anew. */
-		if (r && logring_size(r->log) != logring_round(c->settings.log_size)) {
-			if (count_readers(r, LOGRING_READERS) == 0 && logring_count(r->log) == 0) {
-				remove_room(rs, r);
-				r = NULL;
-			} else {
-				log_notice(
-				    "room %s keeps its log_size of %llu until chatd is stopped and started",
-				    c->name, (unsigned long long)logring_size(r->log));
+	/* First what may fail, so that a failure changes nothing. */
+	for (size_t i = 0; i < n && e == 0; i++)
+		if (!find_of_size(rs, &configured[i]))
+			e = create(rs, configured[i].name, &configured[i].settings, nobody, NULL);
+	if (e < 0)
+		forget_new(rs, configured, n);
+	if (e == 0) {
+		rs->defaults = *defaults;
+		rs->limits = *limits;
+		for (uint32_t i = 1; i < rs->high; i++)
+			if (rs->at[i]) {
+				rs->at[i]->configured = false;
+				rs->at[i]->history = defaults->history;
+				rs->at[i]->announce_max = defaults->announce_max;
 			}
-		}
-		if (!r)
-			e = create(rs, c->name, &c->settings, &r);
-		if (e < 0)
-			break;
-		r->configured = true;
-		r->history = c->settings.history;
-		r->announce_max = c->settings.announce_max;
-		r->raw = c->settings.raw;
-		r->read_only = c->settings.read_only;
-		rs->dir->slots[r->index].raw = c->settings.raw;
+		for (size_t i = 0; i < n; i++)
+			configure(rs, find(rs, configured[i].name), &configured[i].settings);
+		tell_of_closed(rs);
 	}
 	pthread_mutex_unlock(&rs->lock);
 	return e;
@@ -373,19 +422,42 @@ static void add_reader(struct room *r, unsigned slot)
 		logring_caught_up(r->log, slot); /* it has missed nothing yet */
 }
 
-int rooms_enter(struct rooms *rs, const char *name, unsigned slot, struct room **ret)
+static unsigned count_opened(const struct rooms *rs, const uint8_t opener[static ADDRESS_KEY_LEN])
+{
+	unsigned n = 0;
+
+	for (uint32_t i = 1; i < rs->high; i++)
+		n += rs->at[i] && memcmp(rs->at[i]->opener, opener, ADDRESS_KEY_LEN) == 0;
+	return n;
+}
+
+/* A room that somebody opens. */
+static int open_room(struct rooms *rs, const char *name, const union address *address, struct room **ret)
+{
+	uint8_t opener[ADDRESS_KEY_LEN] = {0};
+
+	if (address)
+		address_site(address, opener);
+	if (address && rs->limits.rooms_per_address > 0 &&
+	    count_opened(rs, opener) >= rs->limits.rooms_per_address)
+		return -EDQUOT;
+	if (rs->n_rooms >= rs->limits.rooms && !evict(rs))
+		return -ENOSPC;
+	return create(rs, name, &rs->defaults, opener, ret);
+}
+
+int rooms_enter(struct rooms *rs, const char *name, unsigned slot, const struct room_guest *guest,
+		struct room **ret)
 {
 	struct room *r;
 	int e = 0;
 
 	pthread_mutex_lock(&rs->lock);
 	r = find(rs, name);
-	if (!r) {
-		if (rs->n_rooms >= rs->max_rooms && !evict(rs))
-			e = -ENOSPC;
-		else
-			e = create(rs, name, &rs->defaults, &r);
-	}
+	if (!r)
+		e = open_room(rs, name, guest->address, &r);
+	else if (r->members_only && !guest->is_member)
+		e = -EACCES;
 	if (e == 0) {
 		add_reader(r, slot);
 		*ret = r;
@@ -456,7 +528,8 @@ void rooms_expire(struct rooms *rs, int64_t now)
 
 	pthread_mutex_lock(&rs->lock);
 	for (uint32_t i = 1; i < rs->high; i++) {
-		bool over = rs->at[i] && is_empty(rs->at[i]) && now - rs->at[i]->empty_since > rs->linger_us;
+		bool over =
+		    rs->at[i] && is_empty(rs->at[i]) && now - rs->at[i]->empty_since > rs->limits.linger_us;
 		if (over)
 			remove_room(rs, rs->at[i]);
 		/* Giving a log's memory back takes its time, which nobody who enters a room has to wait for.

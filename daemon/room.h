@@ -7,6 +7,7 @@
 #ifndef DAEMON_ROOM_H
 #define DAEMON_ROOM_H
 
+#include "common/address.h"
 #include "common/text.h"
 #include "daemon/logring.h"
 #include "daemon/wakeup.h"
@@ -25,6 +26,7 @@ struct room_settings {
 	unsigned announce_max;
 	bool raw;
 	bool read_only;
+	bool members_only;
 };
 
 struct room {
@@ -34,10 +36,14 @@ struct room {
 	bool configured; /* under the lock of the rooms */
 	/* May change with a reload while others look. */
 	_Atomic unsigned history, announce_max;
-	atomic_bool raw, read_only;
+	atomic_bool raw;
+	/* These two stay until they are configured otherwise: a room that was for certain accounts and is no
+	 * longer in the configuration has nobody who may enter, and is kept. */
+	atomic_bool read_only, members_only;
 	_Atomic uint32_t readers[LOGRING_READERS]; /* per slot */
 	unsigned n_workers;			   /* whose readers are the members */
 	int64_t empty_since;			   /* CLOCK_MONOTONIC in us, under the lock of the rooms */
+	uint8_t opener[ADDRESS_KEY_LEN]; /* address_site() of who opened it; 0: nobody from outside */
 };
 
 /*
@@ -52,17 +58,30 @@ void rooms_close(struct rooms *rs);
 /* The size to create the memory file with. */
 uint64_t rooms_file_size(void);
 
+struct rooms_limits {
+	unsigned rooms, rooms_per_address; /* the latter 0: any number */
+	int64_t linger_us;		   /* how long a room stays that is empty */
+};
+
 /* Applies a (new) configuration: makes the named rooms, turns others into ones that people opened. 0 or
  * -errno. */
 struct room_config;
 int rooms_configure(struct rooms *rs, const struct room_config *configured, size_t n,
-		    const struct room_settings *defaults, unsigned max_rooms, int64_t linger_us);
+		    const struct room_settings *defaults, const struct rooms_limits *limits);
+
+/* Who enters a room. */
+struct room_guest {
+	bool is_member;		      /* of a room that is for its members only */
+	const union address *address; /* or NULL: not limited in how many rooms it opens */
+};
 
 /*
  * Enters a room as one reader on slot, which is a member if the slot is a worker's; opens it if it isn't
- * there. Returns 0, or -ENOSPC if there are max_rooms already, or -errno. room_leave() must follow.
+ * there. Returns 0, -EACCES if it is for its members only, -EDQUOT if that address has opened as many as it
+ * may, -ENOSPC if there are max_rooms already, or -errno. room_leave() must follow.
  */
-int rooms_enter(struct rooms *rs, const char *name, unsigned slot, struct room **ret);
+int rooms_enter(struct rooms *rs, const char *name, unsigned slot, const struct room_guest *guest,
+		struct room **ret);
 /* The same for a room that exists, by name (-ENOENT) or by index as the state has it (NULL). */
 int rooms_enter_existing(struct rooms *rs, const char *name, unsigned slot, struct room **ret);
 struct room *rooms_enter_index(struct rooms *rs, uint32_t index, unsigned slot);
@@ -100,8 +119,8 @@ bool room_announces(const struct room *r);
 
 /*
  * What stands before a text that nick says, so that nothing a person says looks like the server's own lines,
- * which begin with "* ": "NICK: "; in a raw room nothing, or one more star before a text that begins with one.
- * Returns its length; head has space for nick_len + 2 bytes.
+ * which begin with "* ": "NICK: "; in a raw room nothing, or one more star before a text that begins with
+ * one. Returns its length; head has space for nick_len + 2 bytes.
  */
 size_t room_head(const struct room *r, const char *nick, size_t nick_len, const char *text, size_t len,
 		 char *head);

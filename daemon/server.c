@@ -217,8 +217,8 @@ static int apply_config(struct server *s, struct config *new, FILE *errors)
 			return r;
 		}
 	}
-	r = rooms_configure(s->shared.rooms, new->rooms, new->n_rooms, &new->room_defaults, new->max_rooms,
-			    new->room_linger_us);
+	r = rooms_configure(s->shared.rooms, new->rooms, new->n_rooms, &new->room_defaults,
+			    &new->room_limits);
 	if (r < 0) {
 		fprintf(errors, "the rooms can't be made: %s\n", strerror(-r));
 		listeners_cancel(s->listeners);
@@ -860,8 +860,7 @@ static int open_shared(struct server *s)
 	}
 	if (r == 0)
 		r = rooms_configure(s->shared.rooms, s->config->rooms, s->config->n_rooms,
-				    &s->config->room_defaults, s->config->max_rooms,
-				    s->config->room_linger_us);
+				    &s->config->room_defaults, &s->config->room_limits);
 	return r;
 }
 

@@ -33,10 +33,10 @@ struct udp_out {
 	const void *data;
 	size_t len;
 	uint16_t
-	    segment; /* > 0: data is many datagrams of that size, the last of which may be shorter (GSO) */
+	    segment;  /* > 0: data is many datagrams of that size, the last of which may be shorter (GSO) */
 	bool stuffed; /* one more '#' goes before data: see gather() in handler_udp_registry.c */
-	int error;   /* 0: taken by the kernel; -EAGAIN: not now, try again when writable */
-	void *user;  /* the caller's */
+	int error;    /* 0: taken by the kernel; -EAGAIN: not now, try again when writable */
+	void *user;   /* the caller's */
 };
 
 #define UDP_BATCH 128

@@ -764,7 +764,7 @@ int zmq_listener_start(struct zmq_listener *z, bool held, const char **ret_why)
 			r = -errno;
 	}
 	if (r == 0 && z->config.room[0]) {
-		r = rooms_enter(z->shared->rooms, z->config.room, z->slot, &z->room);
+		r = rooms_enter(z->shared->rooms, z->config.room, z->slot, &(struct room_guest){0}, &z->room);
 		if (r == 0)
 			z->seq = logring_count(z->room->log);
 	}

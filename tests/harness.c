@@ -7,6 +7,7 @@
 #include "daemon/limits.h"
 #include "daemon/listener.h"
 #include "daemon/logger.h"
+#include "daemon/logins.h"
 #include "daemon/memfd.h"
 #include "daemon/sockets.h"
 
@@ -45,11 +46,12 @@ static int begin(struct harness *h, bool fresh, struct sockets *passed)
 	if (r == 0)
 		r = limits_new(&h->shared.limits);
 	if (r == 0)
+		r = logins_new(&h->shared.logins);
+	if (r == 0)
 		r = keeper_new(passed, &h->shared.keeper);
 	if (r == 0)
 		r = rooms_configure(h->shared.rooms, h->config->rooms, h->config->n_rooms,
-				    &h->config->room_defaults, h->config->max_rooms,
-				    h->config->room_linger_us);
+				    &h->config->room_defaults, &h->config->room_limits);
 	if (r == 0)
 		r = worker_new(&h->shared, 0, h->config, &h->workers[0]);
 	if (r == 0)
@@ -62,6 +64,7 @@ static void end(struct harness *h)
 {
 	while (h->n_listeners > 0)
 		listener_free(h->listeners[--h->n_listeners]);
+	logins_free(h->shared.logins);
 	if (h->shared.n_workers)
 		worker_free(h->workers[0]);
 	keeper_free(h->shared.keeper);
@@ -126,8 +129,8 @@ uint16_t harness_listen(struct harness *h, size_t number)
 	memcpy(origin.listener, config->name, sizeof(config->name));
 	a.in.sin_port = 0;
 	if (bind(fd, &a.sa, sizeof(a.in)) < 0 || getsockname(fd, &a.sa, &len) < 0 ||
-	    listener_new(h->shared.clients, fd, config, (unsigned)clients_intern(h->shared.clients, &origin), 0,
-			 &h->listeners[h->n_listeners]) < 0 ||
+	    listener_new(h->shared.clients, fd, config, (unsigned)clients_intern(h->shared.clients, &origin),
+			 0, &h->listeners[h->n_listeners]) < 0 ||
 	    listener_start(h->listeners[h->n_listeners], h->workers[0]) < 0)
 		abort();
 	h->n_listeners++;

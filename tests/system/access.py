@@ -12,6 +12,7 @@ import ssl
 import stat
 import struct
 import subprocess
+import threading
 import time
 import warnings
 
@@ -117,6 +118,33 @@ def rooms_in_all():
     wait_for(lambda: d.json("status")["clients"] == 2)
     c.send("/join three\n")
     c.expect("* You are in three.\n")
+
+
+@test
+def rooms_opened_from_one_address():
+    d = Daemon(extra="limits: { max_rooms = 6; max_rooms_per_address = 3; room_linger = 3600; };")
+
+    def visitor(address):
+        c = Client(socket.create_connection(("127.0.0.1", d.port), 20, (address, 0)))
+        d.clients.append(c)
+        c.expect(WELCOME)
+        return c
+
+    honest, greedy, other = visitor("127.0.0.1"), visitor("127.0.0.2"), visitor("127.0.0.2")
+    honest.send("/join mine\nremember\n/join lobby\n")
+    honest.expect(": remember\n* You are in lobby.\n")
+    greedy.send("".join("/join r%d\n" % i for i in range(3)))
+    greedy.expect("* You are in r2.\n")
+    other.send("".join("/join s%d\n" % i for i in range(9)))
+    for i in range(9):
+        other.expect("* Room s%d can't be opened: you have opened too many.\n" % i)
+    other.send("/join r0\n")  # what is there can be entered
+    other.expect("* You are in r0.\n")
+    honest.send("/join mine\n")
+    honest.expect("* You are in mine.\nguest1: remember\n")
+    honest.send("/join mine2\n")
+    honest.expect("* You are in mine2.\n")
+    equal(d.metric("rooms_full_total"), 9)
 
 
 @test
@@ -492,6 +520,141 @@ def logins_survive():
     alice.expect("* You are logged in as alice, so that is your name.\n")
     waiting.send("/join board\n")
     waiting.expect("* Room board is for its members only.\n")
+
+
+def renamed(d, name):
+    d.write_config(rooms=d.rooms, listeners=d.doors.replace('"chat"; type', '"%s"; type' % name))
+    equal(d.ctl("reload")[0], 0)
+
+
+@test
+def no_listener_is_not_a_listener_without_a_password():
+    """Listeners come and go while people connect, who were accepted by one of them and are greeted by none."""
+    d = with_accounts(workers=4)
+    clients = []
+    for i in range(20):
+        renaming = threading.Thread(target=renamed, args=(d, "door%d" % i))
+        renaming.start()
+        while renaming.is_alive():
+            clients.append(d.connect())
+        renaming.join()
+    for c in clients:
+        equal(c.expect("\n"), LOGIN)
+    # Whoever logs in at a door that is there no more can't.
+    last = d.connect()
+    last.expect(LOGIN)
+    d.write_config(rooms=d.rooms, listeners=d.doors.split("},")[1])
+    equal(d.ctl("reload")[0], 0)
+    last.send("hello\n/login alice wonder land\n")
+    last.expect("* Please log in first: /login NAME PASSWORD\n* There are no accounts here.\n")
+
+
+@test
+def a_password_is_asked_for_after_a_thousand_listeners():
+    d = with_accounts()
+    port = free_port()
+    for k in range(5):
+        more = ",".join('{ name = "l%d-%d"; type = "tcp"; mode = "chat"; listen = "127.0.1.%d:%d"; }' % (k, i, i, port)
+                        for i in range(1, 241))
+        d.write_config(rooms=d.rooms, listeners=d.doors + "," + more)
+        equal(d.ctl("reload")[0], 0)
+    c = d.connect()
+    equal(c.expect("\n"), LOGIN)
+    c.send("/login alice wonder land\n")
+    c.expect("* You are in lobby; /help lists the commands.\n")
+    guest = d.connect(port=d.guests)
+    check(b"You are in hall" in guest.expect("\n"))
+
+
+@test
+def a_verdict_is_for_one_name_and_password():
+    d = with_accounts()
+    add_account(d.passwords, "mallory", "m" * 40)
+    equal(d.ctl("reload")[0], 0)
+    c = d.connect()
+    c.expect(LOGIN)
+    others = [d.connect() for _ in range(10)]
+    for o in others:
+        o.expect(LOGIN)
+        o.send("/login alice no\n" * 2)
+    c.send("/login mallory %s\n" % ("m" * 40))
+    # While the password is being checked its line becomes too long.
+    d.write_config(rooms=d.rooms, listeners=d.doors, extra="max_message = 20;")
+    equal(d.ctl("reload")[0], 0)
+    c.expect("* That message was longer than 20 bytes and has been refused.\n")
+    c.send("/login bob x\n/who\n")
+    c.expect("* Wrong name or password.\n* Please log in first")
+
+
+@test
+def an_address_with_many_failures_waits_and_others_do_not():
+    d = Daemon(start=False)
+    d.passwords = os.path.join(d.dir, "passwords")
+    add_account(d.passwords, "alice", "a")
+    d.write_config(listeners="""
+      { name = "chat"; type = "tcp"; mode = "chat"; listen = "[::]:%d"; auth = "password"; password_file = "%s"; }""" % (
+          d.port, d.passwords), extra="limits: { max_clients_per_address = 0; failed_logins_per_minute = 3; };")
+    d.start()
+    c = d.connect()
+    c.send("/login alice x\n" * 3)
+    check(c.rest().endswith(b"* Wrong name or password.\n" * 3))
+    c = d.connect()
+    c.expect(LOGIN)
+    c.send("/login alice x\n" * 3)  # three a minute: the fourth is told in 20 s
+    other = socket.create_connection(("127.0.0.1", d.port), 20, ("127.0.0.9", 0))
+    d.clients.append(Client(other))
+    other.sendall(b"/login alice a\n")
+    d.clients[-1].expect("* You are in lobby")
+    c.nothing(0.5)
+    equal((d.metric("logins_failed_total"), d.metric("logins_total")), (3, 1))
+
+
+@test
+def a_room_that_had_members_stays_closed():
+    rooms = '{ name = "lobby"; }, { name = "board"; members = ( "alice" ); history = 5; }'
+    d = with_accounts(store=True, rooms=rooms)
+    alice = login(d, "alice", "wonder land")
+    alice.send("/join board\nsecret\n")
+    alice.expect("alice: secret\n")
+    guest = d.join(port=d.guests)
+
+    def is_closed():
+        guest.send("/join board\n")
+        guest.expect("* Room board is for its members only.\n")
+
+    is_closed()
+    for again in (lambda: equal(d.ctl("reload")[0], 0), lambda: (d.kill(), d.start())):
+        d.write_config(rooms='{ name = "lobby"; }, { name = "bored"; members = ( "alice" ); }', listeners=d.doors,
+                       extra="limits: { max_rooms = 4; room_linger = 0; };")
+        again()
+        is_closed()
+        alice.send("still here\n")  # who is in stays
+        alice.expect("alice: still here\n")
+    alice.send("/join lobby\n")
+    alice.expect("* You are in lobby.\n")
+    # It makes way for nobody, and isn't forgotten; nor do devices or peers of ZeroMQ get in.
+    udp, pull, pub = free_port(socket.SOCK_DGRAM), free_port(), free_port()
+    guest.send("/join other\n/join another\n")
+    guest.expect("* Room another can't be opened: there are too many rooms.\n")
+    time.sleep(2.2)
+    is_closed()
+    check("room board had members and isn't in the configuration any more" in d.log())
+    d.write_config(rooms='{ name = "lobby"; }', listeners=d.doors + """,
+      { name = "udp"; type = "udp"; mode = "registry"; listen = "127.0.0.1:%d"; room = "board"; }""" % udp)
+    equal(d.ctl("reload")[0], 0)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as u:
+        u.settimeout(5)
+        u.sendto(b"#REG x", ("127.0.0.1", udp))
+        equal(u.recv(1000), b"#ERR this room is for its members only\n")
+    d.write_config(rooms='{ name = "lobby"; }', listeners=d.doors + """,
+      { name = "relay"; type = "zmq"; mode = "relay"; pull = "tcp://127.0.0.1:%d"; pub = "tcp://127.0.0.1:%d";
+        room = "board"; }""" % (pull, pub))
+    equal(d.ctl("reload")[0], 1)
+    # Until an admin says otherwise.
+    d.write_config(rooms='{ name = "lobby"; }, { name = "board"; history = 5; }', listeners=d.doors)
+    equal(d.ctl("reload")[0], 0)
+    guest.send("/join board\n")
+    guest.expect("* You are in board.\nalice: secret\n")
 
 
 @test

@@ -2,6 +2,7 @@
 /* The chat protocol, line by line, against a worker that is turned by hand. */
 #include "tests/unit/unit.h"
 
+#include "daemon/connection.h"
 #include "tests/harness.h"
 
 #include <stdio.h>
@@ -197,6 +198,24 @@ static void quitting(void **state)
 	close(b);
 }
 
+/* Or a successor of a process that dies now would have two clients of one nick. */
+static void a_free_nick_is_in_no_entry(void **state)
+{
+	struct shared *shared = harness_shared(*state);
+	int a = join(*state, "lobby"), b = join(*state, "lobby");
+
+	harness_say(*state, a, "/nick alice\n");
+	struct connection *c = *worker_by_index(shared->workers[0], 0);
+	assert_int_equal(connection_state(c)->nick_len, 5);
+	assert_true(connection_kick(c, "* bye\n"));
+	assert_int_equal(connection_state(c)->nick_len, 0); /* it is still to read this */
+	harness_settle(*state);
+	harness_read(*state, b);
+	assert_string_equal(harness_say(*state, b, "/nick alice\n"), "* guest2 is now alice\n");
+	close(a);
+	close(b);
+}
+
 /* The last line counts even if its newline is missing. */
 static void end_of_input(void **state)
 {
@@ -329,6 +348,7 @@ int main(void)
 	    CASE(private_messages),
 	    CASE(commands),
 	    CASE(quitting),
+	    CASE(a_free_nick_is_in_no_entry),
 	    CASE(end_of_input),
 	    CASE(long_lines),
 	    CASE(text_is_made_safe),

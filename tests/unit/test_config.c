@@ -74,7 +74,7 @@ static void everything(void **state)
 	assert_ptr_equal(c->listeners[1].handler, &handler_tcp_echo);
 	assert_int_equal(c->listeners[1].backlog, 9);
 	assert_int_equal(c->idle_timeout_us, 1500000);
-	assert_int_equal(c->room_linger_us, 60000000);
+	assert_int_equal(c->room_limits.linger_us, 60000000);
 	assert_string_equal(c->control_socket, "/tmp/x");
 	config_free(c);
 }

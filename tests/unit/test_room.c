@@ -42,12 +42,16 @@ static int teardown(void **state)
 	return 0;
 }
 
+static const struct room_guest anybody;
+
 static void configure(struct fixture *f, const char *name, unsigned max_rooms, int64_t linger)
 {
 	struct room_config c = {.settings = {.log_size = 131072, .history = 7, .announce_max = 3}};
 
+	const struct rooms_limits limits = {max_rooms, 2, linger};
+
 	snprintf(c.name, sizeof(c.name), "%s", name);
-	assert_int_equal(rooms_configure(f->rooms, &c, 1, &defaults, max_rooms, linger), 0);
+	assert_int_equal(rooms_configure(f->rooms, &c, 1, &defaults, &limits), 0);
 }
 
 static void say(struct room *r, const char *text)
@@ -101,7 +105,7 @@ static void configured_and_made(void **state)
 	assert_int_equal(logring_size(r->log), 131072);
 	assert_int_equal(room_members(r), 1);
 	assert_int_equal(rooms_enter_existing(f->rooms, "den", 0, &r), -ENOENT);
-	assert_int_equal(rooms_enter(f->rooms, "den", 1, &r), 0);
+	assert_int_equal(rooms_enter(f->rooms, "den", 1, &anybody, &r), 0);
 	assert_int_equal(r->history, 5);
 	assert_ptr_equal(rooms_enter_index(f->rooms, r->index, 0), r);
 	assert_int_equal(room_members(r), 2);
@@ -116,7 +120,7 @@ static void empty_rooms_go(void **state)
 	struct room *r;
 
 	configure(f, "lobby", 10, 1000000);
-	assert_int_equal(rooms_enter(f->rooms, "den", 0, &r), 0);
+	assert_int_equal(rooms_enter(f->rooms, "den", 0, &anybody, &r), 0);
 	say(r, "old");
 	rooms_expire(f->rooms, INT64_MAX / 2);
 	assert_int_equal(rooms_enter_existing(f->rooms, "den", 0, &r), 0); /* it has a member */
@@ -129,7 +133,7 @@ static void empty_rooms_go(void **state)
 	assert_int_equal(rooms_enter_existing(f->rooms, "den", 0, &r), -ENOENT);
 	assert_int_equal(rooms_enter_existing(f->rooms, "lobby", 0, &r), 0); /* configured ones stay */
 	/* Its place is used again, and nothing of it is left. */
-	assert_int_equal(rooms_enter(f->rooms, "new", 0, &r), 0);
+	assert_int_equal(rooms_enter(f->rooms, "new", 0, &anybody, &r), 0);
 	assert_int_equal(logring_count(r->log), 0);
 }
 
@@ -139,11 +143,11 @@ static void too_many_rooms(void **state)
 	struct room *a, *b, *c;
 
 	configure(f, "lobby", 3, INT64_MAX / 2);
-	assert_int_equal(rooms_enter(f->rooms, "a", 0, &a), 0);
-	assert_int_equal(rooms_enter(f->rooms, "b", 0, &b), 0);
-	assert_int_equal(rooms_enter(f->rooms, "c", 0, &c), -ENOSPC);
+	assert_int_equal(rooms_enter(f->rooms, "a", 0, &anybody, &a), 0);
+	assert_int_equal(rooms_enter(f->rooms, "b", 0, &anybody, &b), 0);
+	assert_int_equal(rooms_enter(f->rooms, "c", 0, &anybody, &c), -ENOSPC);
 	rooms_leave(f->rooms, a, 0);
-	assert_int_equal(rooms_enter(f->rooms, "c", 0, &c), 0); /* the empty one makes way */
+	assert_int_equal(rooms_enter(f->rooms, "c", 0, &anybody, &c), 0); /* the empty one makes way */
 	assert_int_equal(rooms_enter_existing(f->rooms, "a", 0, &a), -ENOENT);
 }
 
@@ -156,7 +160,7 @@ static void survive(void **state)
 	configure(f, "lobby", 1000, 0);
 	for (unsigned i = 0; i < 50; i++) {
 		snprintf(name, sizeof(name), "room%u", i);
-		assert_int_equal(rooms_enter(f->rooms, name, 0, &r), 0);
+		assert_int_equal(rooms_enter(f->rooms, name, 0, &anybody, &r), 0);
 		say(r, name);
 	}
 	uint32_t index = r->index;
@@ -199,7 +203,7 @@ static void readers_are_not_members(void **state)
 	struct room *r;
 
 	configure(f, "lobby", 10, 0);
-	assert_int_equal(rooms_enter(f->rooms, "den", 2, &r), 0); /* behind the workers' slots */
+	assert_int_equal(rooms_enter(f->rooms, "den", 2, &anybody, &r), 0); /* behind the workers' slots */
 	assert_int_equal(room_members(r), 0);
 	rooms_expire(f->rooms, INT64_MAX / 2);
 	assert_int_equal(rooms_enter_existing(f->rooms, "den", 1, &r), 0); /* but who reads keeps it open */
