@@ -369,7 +369,6 @@ static bool may_speak(struct connection *c, const struct room *room, size_t cons
 
 static enum verdict command_join(struct connection *c, const char *args, size_t len, size_t consumed)
 {
-	char from[ADDRESS_TEXT_MAX];
 	struct shared *shared = shared_of(c);
 	struct room *room, *old = connection_room(c);
 
