@@ -75,7 +75,7 @@ static void no_room_waits_for_the_main_thread(void **state)
 
 	memset(line, 'x', sizeof(line) - 1);
 	line[sizeof(line) - 1] = '\0';
-	assert_int_equal(rooms_enter(f->rooms, "den", 2, &r), 0);
+	assert_int_equal(rooms_enter(f->rooms, "den", 2, &anybody, &r), 0);
 	for (unsigned i = 0; i < 200; i++) {
 		assert_false(room_crowded(f->rooms, r));
 		say(r, line);
