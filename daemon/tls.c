@@ -89,8 +89,11 @@ int tls_context_new(const char *certificate, const char *key, const char *client
 	/* Nothing is kept about a session: its keys would have to outlive the process. */
 	SSL_CTX_set_session_cache_mode(c->ctx, SSL_SESS_CACHE_OFF);
 	SSL_CTX_set_num_tickets(c->ctx, 0);
+	/* Programs that end without a word of farewell are many: it counts as an end, as over plain TCP,
+	 * where also the last line arrives without its newline, and we may still answer. */
 	SSL_CTX_set_options(c->ctx, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION |
-					SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_NO_COMPRESSION);
+					SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_NO_COMPRESSION |
+					SSL_OP_IGNORE_UNEXPECTED_EOF);
 	SSL_CTX_set_mode(c->ctx, SSL_MODE_RELEASE_BUFFERS);
 	r = load(c->ctx, certificate, key, client_ca, why, size);
 	if (r < 0) {
@@ -179,7 +182,9 @@ int tls_handshake(struct tls *t, char *why, size_t size)
 		return flushed;
 	if (SSL_get_error(t->ssl, r) == SSL_ERROR_WANT_READ && (flushed == 0 || flushed == -EAGAIN))
 		return -EAGAIN;
-	explain(why, size, "the handshake failed");
+	explain(why, size,
+		SSL_get_error(t->ssl, r) == SSL_ERROR_ZERO_RETURN ? "it ended within the handshake"
+								  : "the handshake failed");
 	return -EPROTO;
 }
 
@@ -200,8 +205,6 @@ ssize_t tls_recv(struct tls *t, void *buf, size_t len)
 	case SSL_ERROR_ZERO_RETURN:
 		return 0;
 	case SSL_ERROR_SYSCALL:
-		/* An end without a word of farewell: chat lines are whole or not, so nothing is lost by
-		 * taking it. */
 		return errno == 0 ? 0 : -errno;
 	default:
 		ERR_clear_error();

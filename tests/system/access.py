@@ -912,6 +912,20 @@ def slow_readers_over_tls():
 
 
 @test
+def an_end_without_farewell_loses_nothing():
+    """Programs that close their sending side without a close_notify: their last words count, also without a newline."""
+    d = with_tls()
+    plain = d.join(nick="plain")
+    for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+        c = tls_connect(d, d.tls, minimum=version, maximum=version)
+        c.expect(WELCOME)
+        c.send("/nick t%d\none\ntwo, without its newline" % version.value)
+        socket.socket.shutdown(c.sock, socket.SHUT_WR)  # of the socket below TLS
+        plain.expect("t%d: one\nt%d: two, without its newline\n" % (version.value, version.value))
+        check(b"two, without its newline" in c.rest())
+
+
+@test
 def certificates_are_renewed():
     d = with_tls()
     old = tls_connect(d, d.tls, ca=d.cert)
