@@ -76,7 +76,8 @@ struct client_datagram {
 	/* The next message to be sent to it, stored after the sending; a connection's cookie once more, under
 	 * the seal. */
 	_Atomic uint64_t sent_seq;
-	_Atomic int64_t active_us; /* CLOCK_MONOTONIC of its last datagram */
+	/* CLOCK_MONOTONIC of its last datagram; of a connection's beginning, 0: not known */
+	_Atomic int64_t active_us;
 };
 
 struct client {

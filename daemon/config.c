@@ -14,6 +14,8 @@
 #include <sys/un.h>
 
 #define MAX_MESSAGE_LIMIT 16384
+/* The kernel takes no more. */
+#define KEEPALIVE_MAX_S 32767
 
 /* --- rooms --- */
 
@@ -209,6 +211,8 @@ static const struct setting_key limit_keys[] = {
     SETTING("first_line_timeout", setting_seconds, AT(first_line_timeout_us), .max = DAY_S),
     SETTING("login_timeout", setting_seconds, AT(login_timeout_us), .max = DAY_S),
     SETTING("handshake_timeout", setting_seconds, AT(handshake_timeout_us), .min = 1, .max = 3600),
+    SETTING("keepalive", setting_seconds, AT(keepalive_us), .max = KEEPALIVE_MAX_S),
+    SETTING("user_timeout", setting_seconds, AT(user_timeout_us), .max = DAY_S),
     SETTING("idle_timeout", setting_seconds, AT(idle_timeout_us), .max = 30 * DAY_S),
     SETTING("room_linger", setting_seconds, AT(room_limits.linger_us), .max = 30 * DAY_S),
     SETTINGS_END,
@@ -289,6 +293,8 @@ static int read_config(config_t *lib, struct settings *ss, struct config **ret)
 	    .failed_logins_per_minute = 30,
 	    .login_timeout_us = 60 * SECOND_US,
 	    .handshake_timeout_us = 10 * SECOND_US,
+	    .keepalive_us = 60 * SECOND_US,
+	    .user_timeout_us = 300 * SECOND_US,
 	    .control_socket = strdup("/run/chatd/control.sock"),
 	    .control_group = strdup("chatd"),
 	};

@@ -69,6 +69,7 @@ struct connection {
 	int error;	   /* errno that ended it, for the log */
 	uint32_t leftover; /* input bytes received, not consumed, in the inbox */
 	int64_t active;	   /* CLOCK_MONOTONIC in us of the last input */
+	int64_t began;	   /* and of the beginning, also if that was in another process */
 	/* When the next one is due, were they evenly spread (GCRA): lines, bytes, new nicks, new rooms. */
 	int64_t lines_due, bytes_due, nicks_due, rooms_due;
 	int64_t noticed;  /* when it was last told that it is slowed down */
@@ -963,8 +964,12 @@ static struct connection *make(struct worker *w, const struct connection_start *
 		    .covered = start->covered,
 		    .tls = start->tls,
 		    .active = worker_now(w),
+		    .began = atomic_load(&start->client->datagram.active_us),
 		    .address = start->address,
 		};
+		/* An entry of an older build doesn't say, and a damaged one is not believed. */
+		if (c->began <= 0 || c->began > c->active)
+			c->began = c->active;
 		if (worker_watch(w, start->fd, 0, &c->source) == 0)
 			goto good;
 	}
@@ -1099,7 +1104,7 @@ static void check_beginning(struct connection *c)
 
 	if ((first == 0 || c->spoke) && login == 0)
 		return;
-	int64_t age = clock_us(CLOCK_REALTIME) - (int64_t)c->client->connected_us;
+	int64_t age = worker_now(c->w) - c->began;
 	const char *text = NULL;
 	char from[ADDRESS_TEXT_MAX];
 	if (login > 0 && age > login)
@@ -1228,7 +1233,7 @@ void connection_info(const struct connection *c, struct client_info *ret)
 	    .id = c->client->id,
 	    .address = c->address,
 	    .mode = c->handler->mode,
-	    .age_us = clock_us(CLOCK_REALTIME) - (int64_t)c->client->connected_us,
+	    .age_us = worker_now(c->w) - c->began,
 	    .idle_us = worker_now(c->w) - c->active,
 	    .received = st->in_parsed + c->leftover,
 	    .sent = c->sent,

@@ -39,7 +39,7 @@ void control_status(struct control_client *c, const json_t *parameters, bool mor
 							(int)zmq_listener_peers(e->zmq), "sender", "zmq"));
 	json_t *reply = json_pack(
 	    "{s:s,s:i,s:f,s:s,s:i,s:i,s:i,s:I,s:I,s:I,s:o}", "version", PACKAGE_VERSION, "pid", (int)getpid(),
-	    "uptime", control_seconds(clock_us(CLOCK_REALTIME) - server_started_us(s)), "config",
+	    "uptime", control_seconds(clock_us(CLOCK_MONOTONIC) - server_began_us(s)), "config",
 	    server_config_path(s), "clients", (int)limits_total(shared->limits), "rooms",
 	    (int)rooms_count(shared->rooms), "listeners", (int)listeners_count(server_listeners(s)),
 	    "messages", (json_int_t)metrics_total(s, COUNT_MESSAGES), "received_bytes",

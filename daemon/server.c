@@ -63,7 +63,7 @@ struct server {
 	struct control *control;
 	struct metrics_listener *metrics; /* or NULL */
 	struct counters counters;
-	int64_t started_us;
+	int64_t started_us, began_us;
 	uint64_t watchdog_us; /* 0: no watchdog */
 	sd_event_source *merge_timer;
 	char status[160];
@@ -91,6 +91,11 @@ const char *server_config_path(const struct server *s)
 int64_t server_started_us(const struct server *s)
 {
 	return s->started_us;
+}
+
+int64_t server_began_us(const struct server *s)
+{
+	return s->began_us;
 }
 
 unsigned server_slot(const struct server *s)
@@ -1086,6 +1091,7 @@ int server_run(const char *config_path, char **argv)
 	s->argv = argv;
 	s->rooms_fd = s->clients_fd = -1;
 	s->started_us = clock_us(CLOCK_REALTIME);
+	s->began_us = clock_us(CLOCK_MONOTONIC);
 	int r = start(s);
 	if (r < 0) {
 		if (s->config)

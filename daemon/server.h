@@ -23,6 +23,7 @@ struct shared *server_shared(struct server *s);
 const struct config *server_config(const struct server *s);
 const char *server_config_path(const struct server *s);
 int64_t server_started_us(const struct server *s); /* CLOCK_REALTIME */
+int64_t server_began_us(const struct server *s);   /* the same as CLOCK_MONOTONIC */
 /* The main thread's slot among the readers of rooms. */
 unsigned server_slot(const struct server *s);
 struct counters *server_counters(struct server *s);

@@ -14,6 +14,7 @@
 #include "daemon/prelude.h"
 #include "daemon/tls.h"
 
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -22,6 +23,9 @@
 
 /* So many connections are accepted in a turn, so that a flood doesn't keep others waiting. */
 #define ACCEPT_BATCH 64
+/* Once a peer has been silent for `keepalive`: how often it is asked, and how many times in vain. */
+#define PROBE_EVERY_S 10
+#define PROBES 6
 
 struct tcp_listener {
 	struct listener base;
@@ -102,6 +106,7 @@ static void fill_entry(const struct listener *l, struct client *client, const st
 	client->connected_us = (uint64_t)clock_us(CLOCK_REALTIME);
 	client->origin = (uint16_t)l->origin;
 	client->kind = CLIENT_CONNECTION;
+	atomic_store(&client->datagram.active_us, worker_now(l->w));
 	atomic_store_explicit(&client->datagram.sent_seq, cookie, memory_order_relaxed);
 	if (p->proxied)
 		memcpy(client->datagram.address, &p->address, sizeof(p->address));
@@ -159,6 +164,24 @@ static void after_prelude(struct listener *l, const struct prelude_result *p)
 		turn_away(l, p, why);
 }
 
+/* A peer may vanish without a word; the kernel finds out, and what it held is given back. The settings are
+ * the socket's, so they outlive this process. */
+static void watch_over(const struct config *config, int fd)
+{
+	int on = config->keepalive_us > 0, every = PROBE_EVERY_S, probes = PROBES;
+	int idle = (int)((config->keepalive_us + SECOND_US - 1) / SECOND_US);
+	unsigned timeout_ms = (unsigned)((config->user_timeout_us + 999) / 1000);
+
+	if ((on && (setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle)) < 0 ||
+		    setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &every, sizeof(every)) < 0 ||
+		    setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes)) < 0)) ||
+	    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on)) < 0 ||
+	    setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout_ms, sizeof(timeout_ms)) < 0)
+		log_limited(LOG_TOPIC_REFUSED, LOG_WARNING,
+			    &(struct log_fields){.message_id = EVENT_LISTENER}, "keepalive can't be set: %s",
+			    strerror(errno));
+}
+
 static void take(struct listener *l, int fd, const union address *a)
 {
 	const struct prelude_result direct = {.fd = fd, .address = *a};
@@ -167,6 +190,7 @@ static void take(struct listener *l, int fd, const union address *a)
 	const struct limits_caps caps = {worker_config(l->w)->max_clients, 0, config->max_clients};
 	const char *why = "the server is full";
 
+	watch_over(worker_config(l->w), fd);
 	if (proxy) {
 		/* All that it stands for come from its address, so only the others' number counts. */
 		if (limits_take(worker_shared(l->w)->limits, a, l->origin, &caps) == 0) {

@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: MIT
 """UDP: echo and the registry, alone and in rooms with TCP members."""
 
-import ctypes
 import random
 import select
 import signal
@@ -496,44 +495,6 @@ def limits():
           [b"#OK name0 300\n", b"#OK name1 300\n", b"#ERR too many changes of name\n"])
     equal(devices[1].ask("#REG name1"), b"#OK name1 300\n")  # renewing is no change
     equal(d.metric("changes_refused_total"), 1)
-
-
-CLONE_NEWNET = 0x40000000
-
-
-class Namespace:
-    """A network of its own: chatd on one end of a cable, a host with two addresses on the other."""
-
-    def __init__(self):
-        need("ip", "nsenter")
-        self.names = ["chatd-test-%d-%s" % (os.getpid(), x) for x in "ab"]
-        self.libc = ctypes.CDLL(None, use_errno=True)
-        for n in self.names:
-            if run("ip", "netns", "add", n).returncode:
-                raise Skip("no network namespaces here")
-        a, b = self.names
-        for command in (
-                "ip -n %s link add va type veth peer name vb netns %s" % (a, b),
-                "ip -n %s addr add 10.77.0.1/24 dev va" % a, "ip -n %s addr add 10.77.0.2/24 dev vb" % b,
-                "ip -n %s addr add 10.77.0.3/24 dev vb" % b, "ip -n %s link set lo up" % a, "ip -n %s link set va up" % a,
-                "ip -n %s link set vb up" % b):
-            p = run(*command.split())
-            if p.returncode:
-                self.close()
-                raise Skip("can't make a network: %s" % p.stderr.decode().strip())
-
-    def socket(self, which, *args):
-        """A socket in that namespace, made by this thread."""
-        with open("/proc/self/ns/net") as home, open("/run/netns/" + self.names[which]) as there:
-            check(self.libc.setns(there.fileno(), CLONE_NEWNET) == 0, os.strerror(ctypes.get_errno()))
-            try:
-                return socket.socket(*args)
-            finally:
-                check(self.libc.setns(home.fileno(), CLONE_NEWNET) == 0)
-
-    def close(self):
-        for n in self.names:
-            run("ip", "netns", "del", n)
 
 
 def forged(source, destination, payload):

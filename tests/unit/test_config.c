@@ -56,7 +56,8 @@ static void everything(void **state)
 		  " { name = \"b\"; type = \"tcp\"; mode = \"echo\"; listen = \"127.0.0.1:7\"; backlog = 9; "
 		  "} );"
 		  "limits: { max_clients = 5; max_clients_per_address = 2; max_rooms = 9;"
-		  " lines_per_second = 3; idle_timeout = 1.5; room_linger = 60; };"
+		  " lines_per_second = 3; idle_timeout = 1.5; keepalive = 90; user_timeout = 0;"
+		  " room_linger = 60; };"
 		  "control: { socket = \"/tmp/x\"; group = \"g\"; };",
 		  &c),
 	    0);
@@ -75,6 +76,8 @@ static void everything(void **state)
 	assert_int_equal(c->listeners[1].backlog, 9);
 	assert_int_equal(c->idle_timeout_us, 1500000);
 	assert_int_equal(c->room_limits.linger_us, 60000000);
+	assert_int_equal(c->keepalive_us, 90000000);
+	assert_int_equal(c->user_timeout_us, 0);
 	assert_string_equal(c->control_socket, "/tmp/x");
 	config_free(c);
 }
