@@ -2,6 +2,7 @@
 #include "daemon/keeper.h"
 
 #include "common/cleanup.h"
+#include "daemon/clock.h"
 #include "daemon/fault.h"
 #include "daemon/logger.h"
 #include "daemon/sockets.h"
@@ -17,7 +18,10 @@
 #include <systemd/sd-daemon.h>
 
 /* So many fit in one message: SCM_MAX_FD of Linux. */
-#define FULL_MESSAGE 253
+#define MESSAGE_MAX 253
+/* A merge that had no file descriptors is tried again after that, then after twice the time, and so on. */
+#define RETRY_US SECOND_US
+#define RETRY_MAX_US (64 * SECOND_US)
 /* Merging is worth while from so many single sockets on. */
 #define MERGE_FROM 128
 /* Single sockets looked at in one step, so that the main loop goes on. */
@@ -42,11 +46,14 @@ struct keeper {
 	unsigned n_frozen;
 	unsigned next_number;
 	bool merging;
-	int batch[FULL_MESSAGE]; /* peeked, to be put into base */
+	bool base_is_spare; /* all that it has is still in the frozen pairs as well */
+	int64_t retry_at, retry_after;
+	unsigned full; /* sockets in a full message: whoever looks at it needs as many free descriptors */
+	int batch[MESSAGE_MAX]; /* peeked, to be put into base */
 	unsigned n_batch;
 	atomic_uint singles;
-	atomic_bool full;
-	int event; /* eventfd: the current pair is half full, or full */
+	atomic_bool full_pair; /* the current one takes no more */
+	int event;	       /* eventfd: the current pair is half full, or full */
 };
 
 static void pair_name(const struct pair *p, char end, char dst[static 40])
@@ -104,7 +111,7 @@ static int pair_put(struct pair *p, const int *fds, unsigned n)
 {
 	union {
 		struct cmsghdr header;
-		char space[CMSG_SPACE(FULL_MESSAGE * sizeof(int))];
+		char space[CMSG_SPACE(MESSAGE_MAX * sizeof(int))];
 	} control;
 	char byte = 0;
 	struct iovec iov = {&byte, 1};
@@ -126,12 +133,15 @@ static int pair_put(struct pair *p, const int *fds, unsigned n)
 	return 0;
 }
 
-/* Looks at the next message without taking it. Returns how many fds it has, or -EAGAIN after the last. */
-static int pair_peek(const struct pair *p, int fds[static FULL_MESSAGE])
+/*
+ * Looks at the next message without taking it. Returns how many fds it has, or -EAGAIN after the last.
+ * *ret_cut: it has more of them, for which there are no free descriptors.
+ */
+static int pair_peek(const struct pair *p, int fds[static MESSAGE_MAX], bool *ret_cut)
 {
 	union {
 		struct cmsghdr header;
-		char space[CMSG_SPACE(FULL_MESSAGE * sizeof(int))];
+		char space[CMSG_SPACE(MESSAGE_MAX * sizeof(int))];
 	} control;
 	char byte;
 	struct iovec iov = {&byte, 1};
@@ -139,6 +149,7 @@ static int pair_peek(const struct pair *p, int fds[static FULL_MESSAGE])
 	    .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
 	int n = 0;
 
+	*ret_cut = false;
 	ssize_t r = recvmsg(p->read, &m, MSG_PEEK | MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 	if (r <= 0)
 		return r < 0 ? -errno : -EAGAIN;
@@ -147,16 +158,14 @@ static int pair_peek(const struct pair *p, int fds[static FULL_MESSAGE])
 			n = (int)((h->cmsg_len - CMSG_LEN(0)) / sizeof(int));
 			memcpy(fds, CMSG_DATA(h), (size_t)n * sizeof(int));
 		}
-	if (m.msg_flags & MSG_CTRUNC)
-		log_error("keeper: file descriptors ran out; some clients can't be taken over");
+	*ret_cut = m.msg_flags & MSG_CTRUNC;
 	return n;
 }
 
-static void peek_from_start(const struct pair *p)
+/* Each message is a byte. */
+static void peek_from(const struct pair *p, int number)
 {
-	int zero = 0;
-
-	setsockopt(p->read, SOL_SOCKET, SO_PEEK_OFF, &zero, sizeof(zero));
+	setsockopt(p->read, SOL_SOCKET, SO_PEEK_OFF, &number, sizeof(number));
 }
 
 /* --- start --- */
@@ -237,6 +246,10 @@ int keeper_new(struct sockets *passed, struct keeper **ret)
 		return -ENOMEM;
 	pthread_mutex_init(&k->lock, NULL);
 	k->next_number = 1;
+	/* A merge holds one message and makes another; sockets_reserve() is there for that. */
+	k->full = sockets_reserve() / 2;
+	if (k->full > MESSAGE_MAX || k->full < 2)
+		k->full = k->full < 2 ? 2 : MESSAGE_MAX;
 	k->base.read = k->base.write = k->current.read = k->current.write = -1;
 	k->event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (passed)
@@ -283,24 +296,48 @@ int keeper_add(struct keeper *k, int fd)
 	pthread_mutex_unlock(&k->lock);
 	if (r == 0)
 		atomic_fetch_add(&k->singles, 1);
-	if (half_full || (r < 0 && !atomic_exchange(&k->full, true)))
+	if (half_full || (r < 0 && !atomic_exchange(&k->full_pair, true)))
 		eventfd_write(k->event, 1);
 	return r;
 }
 
+/*
+ * The sockets of the message of that number. Those that fn has no use for are closed at once, so a message
+ * that was cut is looked at again as long as that shows more of it.
+ */
+static int message_each(const struct pair *p, int number, void (*fn)(int fd, void *arg), void *arg,
+			bool *ret_cut)
+{
+	int fds[MESSAGE_MAX] = {-1}, seen = 0, n;
+
+	do {
+		peek_from(p, number);
+		n = pair_peek(p, fds, ret_cut);
+		for (int i = 0; i < n; i++)
+			fn(fds[i], arg);
+		if (n <= seen)
+			break;
+		seen = n;
+	} while (*ret_cut);
+	return n < 0 ? n : seen;
+}
+
 static void pair_each(struct pair *p, void (*fn)(int fd, void *arg), void *arg)
 {
-	int fds[FULL_MESSAGE] = {-1}, n;
+	unsigned cut_messages = 0;
+	bool cut = false;
+	int n;
 
-	peek_from_start(p);
-	while ((n = pair_peek(p, fds)) >= 0) {
+	while ((n = message_each(p, (int)p->messages, fn, arg, &cut)) >= 0) {
 		p->messages++;
 		p->singles += n == 1;
 		p->sockets += (unsigned)n;
-		for (int j = 0; j < n; j++)
-			fn(fds[j], arg);
+		cut_messages += cut;
 	}
-	peek_from_start(p);
+	peek_from(p, 0);
+	if (cut_messages > 0)
+		log_error("keeper: file descriptors ran out, so clients can't be taken over: LimitNOFILE= "
+			  "(or ulimit -n) is less than it was");
 }
 
 void keeper_each(struct keeper *k, void (*fn)(int fd, void *arg), void *arg)
@@ -354,7 +391,12 @@ static void give_up(struct keeper *k)
 		close(k->batch[i]);
 	k->n_batch = 0;
 	k->merging = false;
-	atomic_store(&k->singles, 0); /* try again after as many new ones */
+	if (k->base_is_spare)
+		pair_drop(&k->base);
+	k->retry_after = k->retry_after == 0		 ? RETRY_US
+			 : k->retry_after < RETRY_MAX_US ? 2 * k->retry_after
+							 : RETRY_MAX_US;
+	k->retry_at = clock_us(CLOCK_MONOTONIC) + k->retry_after;
 }
 
 /* New sockets go to a fresh pair from now on. */
@@ -369,9 +411,9 @@ static bool swap(struct keeper *k)
 	k->current = fresh;
 	pthread_mutex_unlock(&k->lock);
 	atomic_store(&k->singles, 0);
-	atomic_store(&k->full, false);
+	atomic_store(&k->full_pair, false);
 	FAULT("keeper-swap");
-	peek_from_start(&k->frozen[k->n_frozen++]);
+	peek_from(&k->frozen[k->n_frozen++], 0);
 	return true;
 }
 
@@ -392,61 +434,81 @@ static bool begin_merge(struct keeper *k, unsigned live)
 {
 	/* Mostly closed sockets in the base: it is made anew, too. */
 	if (k->base.read >= 0 && k->base.sockets > 2 * live + 1024 && k->n_frozen < MAX_PAIRS - 2) {
-		peek_from_start(&k->base);
+		peek_from(&k->base, 0);
 		k->frozen[k->n_frozen++] = k->base;
 		k->base.read = k->base.write = -1;
 	}
-	if (k->base.read < 0 && pair_open(k, &k->base) < 0)
+	/* A merge that is tried again has its pairs already. */
+	if ((atomic_load(&k->singles) >= MERGE_FROM || atomic_load(&k->full_pair)) && !swap(k) &&
+	    k->n_frozen == 0)
 		return false;
-	if (!swap(k))
+	k->base_is_spare = k->base.read < 0;
+	if (k->base_is_spare && pair_open(k, &k->base) < 0)
 		return false;
 	for (unsigned i = 0; i < k->n_frozen; i++)
-		peek_from_start(&k->frozen[i]);
+		peek_from(&k->frozen[i], 0);
 	k->merging = true;
+	return true;
+}
+
+/* Copies n sockets of a pair into the base. They are closed then, or put aside for the next full message. */
+static bool merge_sockets(struct keeper *k, const int *fds, int n)
+{
+	bool good = true;
+
+	for (int i = 0; i < n; i++) {
+		if (!good || !is_open(fds[i])) {
+			close(fds[i]);
+			continue;
+		}
+		k->batch[k->n_batch++] = fds[i];
+		if (k->n_batch == k->full)
+			good = put_batch(k);
+	}
+	return good;
+}
+
+/* All of the last pair is in the base as well, so it goes. False if it can't. */
+static bool pair_is_merged(struct keeper *k)
+{
+	if (!put_batch(k))
+		return false;
+	FAULT("keeper-merged");
+	pair_drop(&k->frozen[--k->n_frozen]);
+	k->base_is_spare = false;
+	k->merging = k->n_frozen > 0;
+	if (!k->merging)
+		k->retry_after = 0;
 	return true;
 }
 
 bool keeper_merge(struct keeper *k, unsigned live)
 {
-	int fds[FULL_MESSAGE] = {-1};
+	int fds[MESSAGE_MAX] = {-1};
 
 	if (!k->merging) {
-		bool due = atomic_load(&k->singles) >= MERGE_FROM || atomic_load(&k->full) || k->n_frozen > 0;
-		if (!due || !begin_merge(k, live))
+		bool due =
+		    atomic_load(&k->singles) >= MERGE_FROM || atomic_load(&k->full_pair) || k->n_frozen > 0;
+		if (!due || (k->retry_after > 0 && clock_us(CLOCK_MONOTONIC) < k->retry_at) ||
+		    !begin_merge(k, live))
 			return false;
 	}
-	for (unsigned step = 0; step < MERGE_STEP; step++) {
-		int n = pair_peek(&k->frozen[k->n_frozen - 1], fds);
-		if (n < 0) { /* that pair is copied */
-			if (!put_batch(k)) {
-				give_up(k);
-				return false;
-			}
-			FAULT("keeper-merged");
-			pair_drop(&k->frozen[--k->n_frozen]);
-			if (k->n_frozen == 0) {
-				k->merging = false;
-				return false;
-			}
-			continue;
+	for (unsigned step = 0; step < MERGE_STEP && k->merging; step++) {
+		bool cut, good;
+		int n = pair_peek(&k->frozen[k->n_frozen - 1], fds, &cut);
+		if (n == -EAGAIN) {
+			good = pair_is_merged(k);
+		} else {
+			good = merge_sockets(k, fds, n) && !cut && n >= 0;
+			if (cut)
+				log_warning("keeper: sockets can't be merged: file descriptors ran out");
 		}
-		for (int i = 0; i < n; i++) {
-			if (!is_open(fds[i])) {
-				close(fds[i]);
-				continue;
-			}
-			k->batch[k->n_batch++] = fds[i];
-			if (k->n_batch == FULL_MESSAGE && !put_batch(k)) {
-				for (i++; i < n; i++)
-					close(fds[i]);
-				give_up(k);
-				return false;
-			}
-		}
+		if (!good)
+			give_up(k);
 		if (n > 8)
 			break; /* a full message is a step's worth */
 	}
-	return true;
+	return k->merging;
 }
 
 int keeper_forget(struct keeper *k)

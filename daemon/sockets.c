@@ -6,14 +6,20 @@
 #include "daemon/logger.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <systemd/sd-daemon.h>
 
 #define OWN_PREFIX "chatd-own-"
 #define UDP_BUFFER (4 << 20)
+/* An eighth of all descriptors is in reserve, but not more than two of the keeper's messages and some take.
+ */
+#define RESERVE_MAX 640
 
 struct passed {
 	int fd;
@@ -24,6 +30,34 @@ struct sockets {
 	struct passed *at;
 	size_t n;
 };
+
+static int limit_of_files(void)
+{
+	struct rlimit l;
+
+	if (getrlimit(RLIMIT_NOFILE, &l) < 0 || l.rlim_cur > INT_MAX)
+		return INT_MAX;
+	return (int)l.rlim_cur;
+}
+
+unsigned sockets_reserve(void)
+{
+	int n = limit_of_files() / 8;
+
+	return n < RESERVE_MAX ? (unsigned)n : RESERVE_MAX;
+}
+
+int sockets_for_clients(void)
+{
+	return limit_of_files() - (int)sockets_reserve();
+}
+
+bool sockets_are_short(void)
+{
+	_cleanup_close_ int fd = eventfd(0, EFD_CLOEXEC);
+
+	return fd < 0 || fd >= sockets_for_clients();
+}
 
 static bool has_prefix(const char *name, const char *prefix)
 {

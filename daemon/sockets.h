@@ -13,6 +13,16 @@
 
 struct sockets;
 
+/*
+ * How many file descriptors are not for clients, of those that RLIMIT_NOFILE allows: the control socket's
+ * calls need some, and so does whoever looks at the keeper's messages. The kernel gives out the lowest free
+ * number, so one of sockets_for_clients() or above tells that the others are all in use.
+ */
+unsigned sockets_reserve(void);
+int sockets_for_clients(void);
+/* Whether only the reserve is left. */
+bool sockets_are_short(void);
+
 /* Takes all passed fds. Returns 0 or -ENOMEM. */
 int sockets_take(struct sockets **ret);
 void sockets_close(struct sockets *s);

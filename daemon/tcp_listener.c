@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A listening TCP socket: one worker accepts and spreads the connections over all. accept() pauses when file
- * descriptors run out and goes on when some are free.
+ * A listening TCP socket: one worker accepts and spreads the connections over all. accept() pauses when only
+ * the reserve of file descriptors is left and goes on when more are free.
  */
 #include "common/cleanup.h"
 #include "daemon/clock.h"
@@ -12,6 +12,7 @@
 #include "daemon/listener.h"
 #include "daemon/logger.h"
 #include "daemon/prelude.h"
+#include "daemon/sockets.h"
 #include "daemon/tls.h"
 
 #include <netinet/tcp.h>
@@ -227,8 +228,13 @@ static void pause_accepting(struct tcp_listener *t, int error)
 static void ready(struct source *s, uint32_t events)
 {
 	struct tcp_listener *t = (struct tcp_listener *)s;
+	int enough = sockets_for_clients();
 
 	(void)events;
+	if (sockets_are_short()) {
+		pause_accepting(t, EMFILE);
+		return;
+	}
 	for (unsigned i = 0; i < ACCEPT_BATCH; i++) {
 		union address a;
 		socklen_t len = sizeof(a);
@@ -244,6 +250,10 @@ static void ready(struct source *s, uint32_t events)
 		}
 		FAULT("accept");
 		take(&t->base, fd, &a);
+		if (fd >= enough) {
+			pause_accepting(t, EMFILE);
+			return;
+		}
 	}
 }
 

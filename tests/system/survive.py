@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Nobody notices a restart: crashes, restarts and upgrades, with a stand-in for systemd's fd store."""
 
+import array
 import random
 import signal
 import socket
@@ -358,6 +359,96 @@ def the_keeper_is_merged():
         equal(d.json("status")["takeover"]["clients"], len(rest))
     rest[0].send("all here\n")
     for c in rest:
+        c.expect("all here\n")
+
+
+def keeper_pairs(d):
+    d.drain_notify()
+    return {n for n in d.stored if n.startswith("chatd-keeper")}
+
+
+def kept_sockets(d):
+    """How many sockets are in the keeper's pairs; chatd is not there, so nobody else looks at them."""
+    SO_PEEK_OFF = 42
+    n = 0
+    for name in keeper_pairs(d):
+        if not name.endswith("-r"):
+            continue
+        s = socket.socket(fileno=os.dup(d.stored[name][0]))
+        s.setsockopt(socket.SOL_SOCKET, SO_PEEK_OFF, 0)
+        while True:
+            try:
+                data, anc, _, _ = s.recvmsg(1, socket.CMSG_SPACE(253 * 4),
+                                            socket.MSG_PEEK | socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC)
+            except BlockingIOError:
+                break
+            for _, _, payload in anc:
+                fds = array.array("i")
+                fds.frombytes(payload)
+                n += len(fds)
+                for fd in fds:
+                    os.close(fd)
+        s.setsockopt(socket.SOL_SOCKET, SO_PEEK_OFF, 0)
+        s.close()
+    return n
+
+
+@test
+def closed_sockets_leave_the_keeper():
+    d = Daemon(store=True, rooms=ROOMS)
+    stay = [d.join() for _ in range(10)]
+    before = keeper_pairs(d)
+    # One after the other, so that no more than one of them is there when a merge looks.
+    for _ in range(400):
+        c = d.connect()
+        c.expect("Welcome")
+        c.send("/quit\n")
+        c.rest()
+        c.close()
+    wait_for(lambda: d.json("status")["clients"] == len(stay))
+    wait_for(lambda: not before & keeper_pairs(d), what="the merge")
+    d.kill()
+    kept = kept_sockets(d)
+    check(len(stay) <= kept <= len(stay) + 140, kept, "sockets are kept")
+    d.start()
+    equal(d.json("status")["takeover"]["clients"], len(stay))
+
+
+@test
+def few_file_descriptors_lose_nobody():
+    """Neither is the keeper dearer than the limit allows, nor does a merge that finds none free cost anybody."""
+    import resource
+    d = Daemon(store=True, rooms=ROOMS, start=False)
+    d.limit_files(300)
+    d.start()
+    before = keeper_pairs(d)
+    clients = [d.join() for _ in range(200)]
+    wait_for(lambda: not before & keeper_pairs(d), what="the merge")
+    for _ in range(2):
+        t = d.json("status")["takeover"]
+        equal((t["covered"], t["uncovered"]), (200, 0))
+        d.kill()
+        d.start()
+        t = d.json("status")["takeover"]
+        equal((t["clients"], t["closed"]), (200, 0))
+    clients[0].send("all here\n")
+    for c in clients:
+        c.expect("all here\n")
+
+    d = Daemon(store=True, rooms=ROOMS)
+    clients = [d.join() for _ in range(100)]
+    limit = d.fds() + 60
+    resource.prlimit(d.pid, resource.RLIMIT_NOFILE, (limit, limit))
+    clients += [d.join() for _ in range(30)]
+    wait_for(lambda: "sockets can't be merged: file descriptors ran out" in d.log(), what="a merge")
+    t = d.json("status")["takeover"]
+    equal((t["covered"], t["uncovered"]), (130, 0))
+    d.kill()
+    d.start()
+    t = d.json("status")["takeover"]
+    equal((t["clients"], t["closed"]), (130, 0))
+    clients[0].send("all here\n")
+    for c in clients:
         c.expect("all here\n")
 
 
