@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 """chatctl, the control socket, the configuration and its reload."""
 
+import pwd
 import signal
 import socket
 import stat
@@ -160,7 +161,8 @@ def kicking():
     a.expect("* bob left lobby\n")
     equal(d.ctl("kick", "2"), (1, "", "chatctl: there is no client 2\n"))
     equal(d.ctl("kick", "bob")[0], 2)
-    check(re.search(r"client 2 from 127\.0\.0\.1 port \d+ removed by uid %d" % os.getuid(), d.log()), d.log())
+    check(re.search(r"client 2 from 127\.0\.0\.1 port \d+ removed by %s \(uid %d, pid \d+\)" %
+                    (pwd.getpwuid(os.getuid()).pw_name, os.getuid()), d.log()), d.log())
 
 
 @test
