@@ -7,6 +7,7 @@
 #include <curses.h>
 #include <getopt.h>
 #include <grp.h>
+#include <langinfo.h>
 #include <libconfig.h>
 #include <locale.h>
 #include <stdarg.h>
@@ -322,6 +323,16 @@ static bool asks_for_help(int argc, char **argv)
 	return false;
 }
 
+/* chatd does, whatever the terminal's locale is. In the environment since readline asks there. */
+static void speak_utf8(void)
+{
+	setlocale(LC_ALL, "");
+	if (strcmp(nl_langinfo(CODESET), "UTF-8") == 0)
+		return;
+	setenv("LC_ALL", "C.UTF-8", 1);
+	setlocale(LC_ALL, "C.UTF-8");
+}
+
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
@@ -333,7 +344,7 @@ int main(int argc, char **argv)
 	_cleanup_free_ char *socket = NULL;
 	int opt;
 
-	setlocale(LC_ALL, "");
+	speak_utf8();
 	/* "+": what follows the command is the command's. */
 	while ((opt = getopt_long(argc, argv, "+s:c:jhV", options, NULL)) >= 0)
 		switch (opt) {
