@@ -175,9 +175,10 @@ int command_passwd(const struct options *o, int argc, char **argv)
 			return wrong_option(argv);
 	if (argc - optind != 2)
 		return usage(argv[0]);
-	const char *file = argv[optind], *nick = argv[optind + 1];
-	if (!text_nick_valid(nick, strlen(nick)) || strchr(nick, ':'))
-		return fail(EXIT_USAGE, "\"%s\" is no valid name", nick);
+	const char *file = argv[optind];
+	char nick[TEXT_NICK_MAX + 1];
+	if (nick_normalise(argv[optind + 1], strlen(argv[optind + 1]), nick) < 0)
+		return fail(EXIT_USAGE, "\"%s\" is no valid name", argv[optind + 1]);
 	if (delete)
 		return change(o, file, nick, NULL);
 	ssize_t n = ask("Password: ", password, sizeof(password));

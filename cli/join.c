@@ -6,7 +6,7 @@
 #include "cli/command.h"
 #include "cli/link.h"
 #include "common/cleanup.h"
-#include "common/text.h"
+#include "common/nick.h"
 
 #include <getopt.h>
 #include <signal.h>
@@ -92,7 +92,7 @@ static void learn(const char *s, size_t len)
 			remember(s + 11, strcspn(s + 11, ".; "));
 		return;
 	}
-	if (colon && text_nick_valid(s, (size_t)(colon - s)))
+	if (colon && nick_valid(s, (size_t)(colon - s)))
 		remember(s, (size_t)(colon - s));
 }
 
@@ -152,7 +152,7 @@ static void print_line(const char *s, size_t len)
 	printf("\033[2m%s\033[0m", when);
 	if (len > 1 && s[0] == '*' && s[1] == ' ')
 		printf("\033[2m%.*s\033[0m\n", (int)len, s);
-	else if (colon && text_nick_valid(s, (size_t)(colon - s)))
+	else if (colon && nick_valid(s, (size_t)(colon - s)))
 		printf("\033[%um%.*s\033[0m%.*s\n", colour_of(s, (size_t)(colon - s)), (int)(colon - s), s,
 		       (int)(s + len - colon), colon);
 	else
@@ -238,12 +238,6 @@ static void start_typing(void)
 	rl_catch_sigwinch = 0;
 	rl_attempted_completion_function = complete;
 	rl_completer_word_break_characters = " ";
-	/* A byte of UTF-8 is no command with Meta, whatever the locale and ~/.inputrc say, which this reads
-	 * first. */
-	rl_initialize();
-	rl_variable_bind("input-meta", "on");
-	rl_variable_bind("output-meta", "on");
-	rl_variable_bind("convert-meta", "off");
 	using_history();
 	stifle_history(1000);
 	rl_callback_handler_install("> ", typed);
@@ -411,7 +405,7 @@ int command_join(const struct options *o, int argc, char **argv)
 		return usage(argv[0]);
 	if (optind < argc)
 		link.url = argv[optind];
-	if (link.nick && !text_nick_valid(link.nick, strlen(link.nick)))
+	if (link.nick && !nick_valid(link.nick, strlen(link.nick)))
 		return fail(EXIT_USAGE, "\"%s\" is no valid nick", link.nick);
 	if (link.room && !text_room_valid(link.room, strlen(link.room)))
 		return fail(EXIT_USAGE, "\"%s\" is no valid name of a room", link.room);

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Tables for people (libsmartcols): on a terminal no wider than it is, what has no place there is left out.
- */
+/* Tables for people: columns as wide as their widest cell, numbers to the right. */
 #ifndef CLI_TABLE_H
 #define CLI_TABLE_H
 
@@ -9,8 +8,7 @@
 
 struct table;
 
-/* Titles end with NULL, the most important ones first; one that begins with '>' is a column of numbers, one
- * with '~' may be cut. */
+/* Titles end with NULL; one that begins with '>' is a column of numbers. */
 struct table *table_new(const char *const *titles);
 /* The next cell; a row is complete when each column has one. */
 void table_add(struct table *t, const char *format, ...) __attribute__((format(printf, 2, 3)));

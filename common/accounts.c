@@ -5,15 +5,16 @@
 
 #include <fcntl.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 
 #define FILE_MAX (64 << 20)
 
-static int by_nick(const void *a, const void *b)
+static int by_key(const void *a, const void *b)
 {
-	return strcasecmp(((const struct account *)a)->nick, ((const struct account *)b)->nick);
+	const struct account_key *x = a, *y = b;
+
+	return x->key < y->key ? -1 : x->key > y->key;
 }
 
 /* "$argon2id$..." without anything that crypto_pwhash_str() would not write. */
@@ -32,13 +33,39 @@ static const char *parse_line(char *line, struct account *ret)
 	if (!colon)
 		return "a line is NAME:HASH, as `chatctl passwd` writes it";
 	*colon = '\0';
-	if (!text_nick_valid(line, strlen(line)))
+	if (nick_normalise(line, strlen(line), ret->nick) < 0)
 		return "this is no valid name";
 	if (!is_hash(colon + 1))
 		return "this is no hash of argon2id, as `chatctl passwd` writes it";
-	snprintf(ret->nick, sizeof(ret->nick), "%s", line);
 	snprintf(ret->hash, sizeof(ret->hash), "%s", colon + 1);
 	return NULL;
+}
+
+/* Makes them known by their keys; two with the same are one too many. */
+static int index_keys(struct accounts *a, const char *name, FILE *errors)
+{
+	size_t n = a->n * NICK_KEYS;
+	int r = 0;
+
+	a->keys = calloc(n + 1, sizeof(*a->keys));
+	if (!a->keys)
+		return -ENOMEM;
+	for (size_t i = 0; i < n; i++) {
+		const char *nick = a->at[i / NICK_KEYS].nick;
+		struct nick_keys keys = nick_keys(nick, strlen(nick));
+		a->keys[i] = (struct account_key){keys.at[i % NICK_KEYS], i / NICK_KEYS};
+	}
+	qsort(a->keys, n, sizeof(*a->keys), by_key);
+	for (size_t i = 1; i < n; i++) {
+		const struct account *x = &a->at[a->keys[i - 1].number], *y = &a->at[a->keys[i].number];
+		if (a->keys[i - 1].key != a->keys[i].key || x == y)
+			continue;
+		const struct account *last = x->line > y->line ? x : y, *first = last == x ? y : x;
+		fprintf(errors, "%s:%u: %s is, or looks like, the account %s of line %u\n", name, last->line,
+			last->nick, first->nick, first->line);
+		r = -EINVAL;
+	}
+	return r;
 }
 
 int accounts_parse(char *text, const char *name, FILE *errors, struct accounts *ret)
@@ -67,18 +94,13 @@ int accounts_parse(char *text, const char *name, FILE *errors, struct accounts *
 				fprintf(errors, "%s:%u: %s\n", name, number, why);
 				r = -EINVAL;
 			} else {
-				a.n++;
+				a.at[a.n++].line = number;
 			}
 		}
 		text = next;
 	}
-	if (a.n > 0)
-		qsort(a.at, a.n, sizeof(*a.at), by_nick);
-	for (size_t i = 1; i < a.n; i++)
-		if (by_nick(&a.at[i - 1], &a.at[i]) == 0) {
-			fprintf(errors, "%s:0: there are two accounts named %s\n", name, a.at[i].nick);
-			r = -EINVAL;
-		}
+	if (r == 0)
+		r = index_keys(&a, name, errors);
 	if (r < 0)
 		accounts_free(&a);
 	*ret = a;
@@ -137,28 +159,48 @@ void accounts_free(struct accounts *a)
 	if (a->at)
 		explicit_bzero(a->at, a->n * sizeof(*a->at));
 	free(a->at);
+	free(a->keys);
 	*a = (struct accounts){0};
 }
 
 const struct account *accounts_find(const struct accounts *a, const char *nick, size_t len)
 {
-	struct account key;
+	struct nick_keys keys = nick_keys(nick, len);
 
-	if (a->n == 0 || len > TEXT_NICK_MAX)
-		return NULL;
-	memcpy(key.nick, nick, len);
-	key.nick[len] = '\0';
-	return bsearch(&key, a->at, a->n, sizeof(*a->at), by_nick);
+	for (unsigned i = 0; i < NICK_KEYS && a->n > 0; i++) {
+		const struct account_key key = {.key = keys.at[i]}, *found;
+		found = bsearch(&key, a->keys, a->n * NICK_KEYS, sizeof(key), by_key);
+		if (found)
+			return &a->at[found->number];
+	}
+	return NULL;
+}
+
+/* Whether this line is the account's of exactly that name, or of one that is the same. */
+static bool is_account(const char *line, size_t n, const char *nick, bool exactly)
+{
+	const char *colon = memchr(line, ':', n);
+	size_t len = colon ? (size_t)(colon - line) : 0;
+
+	if (!colon || line[0] == '#')
+		return false;
+	return exactly ? len == strlen(nick) && memcmp(line, nick, len) == 0
+		       : nick_same(line, len, nick, strlen(nick));
 }
 
 static int write_changed(FILE *f, const char *text, const char *nick, const char *hash)
 {
-	bool found = false;
-	size_t len = strlen(nick);
+	bool found = false, exactly = false;
+
+	for (const char *line = text; *line && !exactly;) {
+		size_t n = strcspn(line, "\n");
+		exactly = is_account(line, n, nick, true);
+		line += n + (line[n] == '\n');
+	}
 
 	while (*text) {
 		size_t n = strcspn(text, "\n");
-		bool mine = n > len && strncasecmp(text, nick, len) == 0 && text[len] == ':';
+		bool mine = is_account(text, n, nick, exactly);
 		if (!mine)
 			fprintf(f, "%.*s\n", (int)n, text);
 		else if (hash && !found)

@@ -6,7 +6,7 @@
 #ifndef COMMON_ACCOUNTS_H
 #define COMMON_ACCOUNTS_H
 
-#include "common/text.h"
+#include "common/nick.h"
 
 #include <stdio.h>
 
@@ -16,11 +16,18 @@
 struct account {
 	char nick[TEXT_NICK_MAX + 1];
 	char hash[ACCOUNTS_HASH_MAX];
+	unsigned line;
+};
+
+struct account_key {
+	uint64_t key;
+	size_t number;
 };
 
 struct accounts {
-	struct account *at; /* sorted by nick, without ASCII case */
+	struct account *at;
 	size_t n;
+	struct account_key *keys; /* NICK_KEYS of each, sorted */
 };
 
 /*
@@ -32,13 +39,14 @@ int accounts_load(const char *path, FILE *errors, struct accounts *ret);
 int accounts_parse(char *text, const char *name, FILE *errors, struct accounts *ret);
 void accounts_free(struct accounts *a);
 
-/* NULL if there is none of that name (not NUL-terminated), compared without ASCII case. */
+/* NULL if there is none of that name (not NUL-terminated), or none that looks like it. */
 const struct account *accounts_find(const struct accounts *a, const char *nick, size_t len);
 
 /*
  * Writes the file anew, whole or not at all, with that account's hash changed, added, or removed (NULL). What
- * the file says besides is kept, also what another process changes at the same time. A new file has mode 0640 and belongs to the group (or -1). Returns 0,
- * -ENOENT if the account to be removed is not there, or -errno.
+ * the file says besides is kept, also what another process changes at the same time. A new file has mode 0640
+ * and belongs to the group (or -1). Returns 0, -ENOENT if the account to be removed is not there, or -errno.
+ * The account is the one of exactly that name, or else one whose name is the same (nick_same()).
  */
 int accounts_change(const char *path, const char *nick, const char *hash, int group);
 

@@ -152,36 +152,6 @@ char *text_escape(char *dst, size_t size, const char *src, size_t len)
 	return dst;
 }
 
-/* White space beyond ASCII would let one nick look like two words: U+00A0, U+1680, U+2000-200F, U+2028-202F,
- * U+205F-2064, U+3000, U+FEFF. */
-static bool is_unicode_space(const unsigned char *s, unsigned len)
-{
-	if (len == 2)
-		return s[0] == 0xc2 && (s[1] == 0xa0 || s[1] == 0xad);
-	if (len != 3)
-		return false;
-	if (s[0] == 0xe1)
-		return s[1] == 0x9a && s[2] == 0x80;
-	if (s[0] == 0xe2)
-		return (s[1] == 0x80 && (s[2] <= 0x8f || s[2] >= 0xa8)) || (s[1] == 0x81 && s[2] >= 0x9f);
-	return (s[0] == 0xe3 && s[1] == 0x80 && s[2] == 0x80) ||
-	       (s[0] == 0xef && s[1] == 0xbb && s[2] == 0xbf);
-}
-
-bool text_nick_valid(const char *s, size_t len)
-{
-	if (len < 1 || len > TEXT_NICK_MAX || strchr(":/*#", s[0]))
-		return false;
-	for (size_t i = 0; i < len;) {
-		struct step st = decode((const unsigned char *)s + i, len - i);
-		if (!st.well_formed || st.control || s[i] == ' ' || s[i] == '\t' ||
-		    is_unicode_space((const unsigned char *)s + i, st.len))
-			return false;
-		i += st.len;
-	}
-	return true;
-}
-
 bool text_room_valid(const char *s, size_t len)
 {
 	if (len < 1 || len > TEXT_ROOM_MAX)

@@ -14,9 +14,6 @@
 /* How much text_sanitise() can grow its input: one bad byte becomes the three bytes of U+FFFD. */
 #define TEXT_SANITISE_GROWTH 3
 
-/* A nick is 1-32 bytes of printable UTF-8 without white space that doesn't begin with `:` `/` `*` `#`. */
-bool text_nick_valid(const char *s, size_t len);
-
 /* A room is [A-Za-z0-9_.-]{1,64}. */
 bool text_room_valid(const char *s, size_t len);
 

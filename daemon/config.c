@@ -10,7 +10,6 @@
 
 #include <errno.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/un.h>
 
 #define MAX_MESSAGE_LIMIT 16384
@@ -41,11 +40,11 @@ static void room_members_list(struct settings *ss, const config_setting_t *s, co
 	r->n_members = 0;
 	for (int i = 0; r->members && i < n; i++) {
 		const char *v = config_setting_get_string_elem(s, i);
-		if (!v || !text_nick_valid(v, strlen(v)))
+		if (!v || nick_normalise(v, strlen(v), r->members[r->n_members]) < 0)
 			settings_complain(ss, config_setting_get_elem(s, (unsigned)i),
 					  "\"%s\" is no valid account", v ? v : "?");
 		else
-			memcpy(r->members[r->n_members++], v, strlen(v) + 1);
+			r->n_members++;
 	}
 }
 
@@ -394,7 +393,7 @@ bool config_is_member(const struct config *c, const char *room, const char *acco
 	if (!r)
 		return false;
 	for (size_t i = 0; i < r->n_members; i++)
-		if (strlen(r->members[i]) == len && strncasecmp(r->members[i], account, len) == 0)
+		if (len > 0 && nick_same(r->members[i], strlen(r->members[i]), account, len))
 			return true;
 	return false;
 }

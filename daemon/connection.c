@@ -1071,11 +1071,18 @@ int connection_restore(struct worker *w, const struct connection_start *start,
 		const struct client_origin *o = clients_origin(worker_shared(w)->clients, client->origin);
 		handler->opened(c, o ? o->room : "");
 	}
+	connection_reloaded(c);
 	if (c->leftover > 0)
 		c->pause |= PAUSE_CROWDED; /* so that it is worked on in the first turn */
 	c->retrying = true;
 	worker_retry(w, c);
 	return 0;
+}
+
+void connection_reloaded(struct connection *c)
+{
+	if (!c->dead && c->handler->reloaded)
+		c->handler->reloaded(c);
 }
 
 void connection_cover(struct connection *c)

@@ -119,6 +119,8 @@ void connection_login_result(struct connection *c, const uint8_t *subject, bool 
 /* Whether it would not survive this process whatever happens. */
 bool connection_is_mortal(const struct connection *c);
 const union address *connection_address(const struct connection *c);
+/* The worker's configuration is another one. */
+void connection_reloaded(struct connection *c);
 /* Tries again to put the socket into the keeper, if it is not there. */
 void connection_cover(struct connection *c);
 /* Once a second. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "common/cleanup.h"
+#include "common/nick.h"
 #include "daemon/clock.h"
 #include "daemon/control_methods.h"
 #include "daemon/logger.h"
@@ -47,11 +48,14 @@ void control_send(struct control_client *c, const json_t *parameters, bool more)
 		control_invalid(c, !name ? "room" : !nick ? "as" : "text");
 		return;
 	}
-	if (strcmp(nick, "admin") != 0 && !text_nick_valid(nick, strlen(nick))) {
+	char normal[TEXT_NICK_MAX + 1];
+	int nick_len = nick_normalise(nick, strlen(nick), normal);
+	if (nick_len < 0) {
 		control_refuse(c, "\"%s\" is no valid nick", nick);
 		return;
 	}
-	if (strcmp(nick, "admin") != 0 && roster_find(shared->roster, nick, strlen(nick), &id, &index)) {
+	/* Nobody else can be called admin. */
+	if (roster_find(shared->roster, normal, (size_t)nick_len, &id, &index)) {
 		control_refuse(c, "nick %s is in use", nick);
 		return;
 	}
@@ -84,7 +88,7 @@ void control_send(struct control_client *c, const json_t *parameters, bool more)
 	char head[TEXT_NICK_MAX + 2];
 	struct slot_set kick = {{0}};
 	const char *body = json_string_value(text);
-	size_t head_len = room_head(room, nick, strlen(nick), body, len, head);
+	size_t head_len = room_head(room, normal, (size_t)nick_len, body, len, head);
 	struct record record = {.time_us = (uint64_t)clock_us(CLOCK_REALTIME),
 				.kind = RECORD_MESSAGE,
 				.text = (uint16_t)head_len};

@@ -42,6 +42,9 @@ struct handler {
 	/* The same connection in a new process: its state came back, what lives in the process must be made
 	 * again. */
 	void (*restored)(struct connection *c);
+	/* There is a configuration that it has not seen: another one, or this process's, after restored() (or
+	 * NULL). */
+	void (*reloaded)(struct connection *c);
 	/*
 	 * data[0..len) is all input that connection_consume() has not taken yet. eof: none will follow.
 	 * Called again with the rest, as the verdict says.

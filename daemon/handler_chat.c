@@ -5,6 +5,7 @@
  */
 #include "common/accounts.h"
 #include "common/cleanup.h"
+#include "common/nick.h"
 #include "daemon/clock.h"
 #include "daemon/config.h"
 #include "daemon/connection.h"
@@ -225,9 +226,11 @@ static void chat_restored(struct connection *c)
 	if (!(st->flags & CLIENT_GREETED) || st->nick_len == 0 ||
 	    (st->flags & CLIENT_CLOSING && st->room == ROOM_NONE))
 		return;
-	if (roster_claim(shared->roster, st->nick, st->nick_len, connection_id(c), connection_index(c),
-			 st->room, true, connection_roster(c)) < 0)
-		log_warning("client %" PRIu64 ": its nick is lost", connection_id(c));
+	/* If it isn't its nick any more, chat_reloaded() sees to that. */
+	if (nick_valid(st->nick, st->nick_len))
+		(void)!roster_claim(shared->roster, st->nick, st->nick_len, connection_id(c),
+				    connection_index(c), st->room, st->flags & CLIENT_ACCOUNT,
+				    connection_roster(c));
 	if (st->room != ROOM_NONE)
 		connection_set_room(
 		    c, rooms_enter_index(shared->rooms, st->room, worker_index(connection_worker(c))));
@@ -282,14 +285,13 @@ static enum verdict command_help(struct connection *c, const char *args, size_t 
 	return HANDLER_MORE;
 }
 
-/* Takes the name of that entry of the roster, and the flags; the room hears of it. */
+/* Takes the name of that entry of the roster, in a transaction that has begun. The room hears of it; where it
+ * doesn't, the client does, if it is to. */
 static void rename_to(struct connection *c, struct roster_entry *entry, const char *nick, size_t len,
-		      size_t consumed, uint16_t flags)
+		      bool tell)
 {
 	const struct client_state *st = connection_state(c);
 	struct room *room = connection_room(c);
-
-	begin_reply(c, consumed);
 	struct client_state *next = connection_draft(c);
 	const char *old = st->nick;
 	int old_len = st->nick_len;
@@ -297,10 +299,9 @@ static void rename_to(struct connection *c, struct roster_entry *entry, const ch
 	if (told) {
 		logring_lock(room->log);
 		room_put_notice(room, connection_id(c), "%.*s is now %.*s", old_len, old, (int)len, nick);
-	} else {
+	} else if (tell) {
 		connection_printf(c, "* You are now %.*s.\n", (int)len, nick);
 	}
-	next->flags |= flags;
 	next->nick_len = (uint8_t)len;
 	memset(next->nick, 0, sizeof(next->nick));
 	memcpy(next->nick, nick, len);
@@ -317,19 +318,53 @@ static void rename_to(struct connection *c, struct roster_entry *entry, const ch
 	*connection_roster(c) = entry;
 }
 
+/* The nick of who isn't logged in may have become an account's, or none; then it is a guest again. */
+static void chat_reloaded(struct connection *c)
+{
+	struct shared *shared = shared_of(c);
+	const struct client_state *st = connection_state(c);
+	struct roster_entry *entry, *mine = *connection_roster(c);
+	const struct room *room = connection_room(c);
+	char guest[TEXT_NICK_MAX + 1];
+
+	if (st->nick_len == 0 || (st->flags & CLIENT_CLOSING && !room) ||
+	    (mine && (st->flags & CLIENT_ACCOUNT || !roster_is_reserved(shared->roster, mine))))
+		return;
+	int n = snprintf(guest, sizeof(guest), "guest%" PRIu64, connection_id(c));
+	if (roster_claim(shared->roster, guest, (size_t)n, connection_id(c), connection_index(c),
+			 room ? room->index : ROOM_NONE, true, &entry) < 0) {
+		log_warning("client %" PRIu64 ": its nick is lost", connection_id(c));
+		return;
+	}
+	begin_reply(c, 0);
+	/* Who doesn't read finds out when it does, by what the room is told. */
+	if (connection_space(c) >= REPLY_MAX)
+		connection_printf(c,
+				  mine ? "* %.*s is an account's name now; you are %s.\n"
+				       : "* %.*s can't be your name any more; you are %s.\n",
+				  st->nick_len, st->nick, guest);
+	connection_draft(c)->flags &= (uint16_t)~CLIENT_ACCOUNT;
+	rename_to(c, entry, guest, (size_t)n, false);
+}
+
 static enum verdict command_nick(struct connection *c, const char *args, size_t len, size_t consumed)
 {
 	struct shared *shared = shared_of(c);
 	const struct client_state *st = connection_state(c);
 	const struct room *room = connection_room(c);
 	struct roster_entry *entry;
+	char nick[TEXT_NICK_MAX + 1];
+	int n = nick_normalise(args, len, nick);
 
-	if (!text_nick_valid(args, len)) {
+	if (n < 0) {
 		reply(c, consumed,
-		      "* A name has 1 to %d bytes without space and doesn't begin with : / * or #.\n",
+		      "* A name has 1 to %d bytes: letters, digits and ASCII's other characters but : and *; "
+		      "it doesn't begin with / # or [.\n",
 		      TEXT_NICK_MAX);
 		return HANDLER_MORE;
 	}
+	args = nick;
+	len = (size_t)n;
 	if (st->nick_len == len && memcmp(st->nick, args, len) == 0) {
 		reply(c, consumed, "* That is your name already.\n");
 		return HANDLER_MORE;
@@ -353,7 +388,8 @@ static enum verdict command_nick(struct connection *c, const char *args, size_t 
 				    : "not possible now");
 		return HANDLER_MORE;
 	}
-	rename_to(c, entry, args, len, consumed, 0);
+	begin_reply(c, consumed);
+	rename_to(c, entry, args, len, true);
 	return HANDLER_MORE;
 }
 
@@ -516,7 +552,7 @@ static enum verdict command_msg(struct connection *c, const char *args, size_t l
 		reply(c, consumed, "* Whom, and what? /msg NICK TEXT\n");
 		return HANDLER_MORE;
 	}
-	if (!text_nick_valid(args, nick_len) ||
+	if (!nick_valid(args, nick_len) ||
 	    !roster_find(shared->roster, args, nick_len, &record.target, &record.target_index)) {
 		reply(c, consumed, "* There is nobody of that name here.\n");
 		return HANDLER_MORE;
@@ -580,7 +616,9 @@ static enum verdict logged_in(struct connection *c, const struct account *a, siz
 		  "client %" PRIu64 " from %s logged in as %s", connection_id(c),
 		  address_peer(connection_address(c), from), a->nick);
 	bool nameless = connection_state(c)->nick_len == 0;
-	rename_to(c, entry, a->nick, len, consumed, CLIENT_ACCOUNT);
+	begin_reply(c, consumed);
+	connection_draft(c)->flags |= CLIENT_ACCOUNT;
+	rename_to(c, entry, a->nick, len, true);
 	if (!nameless)
 		return HANDLER_MORE;
 	name = connection_first_room(c);
@@ -638,7 +676,7 @@ static enum verdict command_login(struct connection *c, const char *args, size_t
 		reply(c, consumed, "* There are no accounts here.\n");
 		return HANDLER_MORE;
 	}
-	if (password_len == 0 || password_len > ACCOUNTS_PASSWORD_MAX || !text_nick_valid(args, nick_len)) {
+	if (password_len == 0 || password_len > ACCOUNTS_PASSWORD_MAX || !nick_valid(args, nick_len)) {
 		reply(c, consumed, "* Who, and with what password? /login NAME PASSWORD\n");
 		return HANDLER_MORE;
 	}
@@ -900,6 +938,7 @@ const struct handler handler_tcp_chat = {
     .uses_room = true,
     .opened = chat_opened,
     .restored = chat_restored,
+    .reloaded = chat_reloaded,
     .received = chat_received,
     .ending = chat_ending,
     .closed = chat_closed,

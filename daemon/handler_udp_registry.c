@@ -6,6 +6,7 @@
  * crash, but is not skipped.
  */
 #include "common/cleanup.h"
+#include "common/nick.h"
 #include "daemon/clock.h"
 #include "daemon/config.h"
 #include "daemon/cookie.h"
@@ -168,10 +169,13 @@ static void refuse(struct udp_listener *u, const struct datagram *d, const char 
 	reply(u, d, "#ERR %s\n", why);
 }
 
-static void confirm(struct udp_listener *u, const struct datagram *d, const struct member *m)
+static void confirm(struct udp_listener *u, const struct member *m)
 {
-	reply(u, d, "#OK %.*s %" PRId64 "\n", state(m)->nick_len, state(m)->nick,
-	      udp_base(u)->config->lease_us / SECOND_US);
+	char text[TEXT_NICK_MAX + 32];
+	int n = snprintf(text, sizeof(text), "#OK %.*s %" PRId64 "\n", state(m)->nick_len, state(m)->nick,
+			 udp_base(u)->config->lease_us / SECOND_US);
+
+	udp_say(u, &m->address, &m->local, text, (size_t)n);
 }
 
 /*
@@ -192,6 +196,34 @@ static void ask_for_proof(struct udp_listener *u, const struct datagram *d)
 		udp_say(u, &d->from, &d->local, text, d->len >= all ? all : all - 1);
 	else
 		udp_say(u, &d->from, &d->local, pad, d->len >= sizeof(pad) - 1 ? sizeof(pad) - 1 : 4);
+}
+
+/* Takes the nick of that entry of the roster; the room hears of it. */
+static void take_nick(struct udp_listener *u, struct member *m, struct roster_entry *entry, const char *nick,
+		      size_t len)
+{
+	const struct registry *g = udp_data(u);
+	const struct client_state *st = state(m);
+	struct client_state *next = transaction_begin(m->client);
+	bool tell = room_announces(g->room);
+	if (tell) {
+		logring_lock(g->room->log);
+		room_put_notice(g->room, m->client->id, "%.*s is now %.*s", st->nick_len, st->nick, (int)len,
+				nick);
+	}
+	next->nick_len = (uint8_t)len;
+	memset(next->nick, 0, sizeof(next->nick));
+	memcpy(next->nick, nick, len);
+	log_event(LOG_DEBUG,
+		  &(struct log_fields){.message_id = EVENT_RENAMED,
+				       .client = m->client->id,
+				       .room = g->room->name,
+				       .listener = udp_base(u)->name,
+				       .address = &m->address},
+		  "%.*s is now %.*s", st->nick_len, st->nick, (int)len, nick);
+	transaction_commit(worker_of(u), m->client, tell ? g->room : NULL);
+	roster_release(shared_of(u)->roster, m->roster);
+	m->roster = entry;
 }
 
 /* Changes the nick of a member, as /nick does. NULL, or why it can't be. */
@@ -215,27 +247,25 @@ static const char *rename_member(struct udp_listener *u, struct member *m, const
 		return r == -EEXIST  ? "that name is taken"
 		       : r == -EPERM ? "that name is reserved"
 				     : "not now";
-	struct client_state *next = transaction_begin(m->client);
-	bool tell = room_announces(g->room);
-	if (tell) {
-		logring_lock(g->room->log);
-		room_put_notice(g->room, m->client->id, "%.*s is now %.*s", st->nick_len, st->nick, (int)len,
-				nick);
-	}
-	next->nick_len = (uint8_t)len;
-	memset(next->nick, 0, sizeof(next->nick));
-	memcpy(next->nick, nick, len);
-	log_event(LOG_DEBUG,
-		  &(struct log_fields){.message_id = EVENT_RENAMED,
-				       .client = m->client->id,
-				       .room = g->room->name,
-				       .listener = udp_base(u)->name,
-				       .address = &m->address},
-		  "%.*s is now %.*s", st->nick_len, st->nick, (int)len, nick);
-	transaction_commit(worker_of(u), m->client, tell ? g->room : NULL);
-	roster_release(shared->roster, m->roster);
-	m->roster = entry;
+	take_nick(u, m, entry, nick, len);
 	return NULL;
+}
+
+/* Its nick is an account's or a relay's now, or can't be one any more. */
+static void make_guest(struct udp_listener *u, struct member *m)
+{
+	const struct registry *g = udp_data(u);
+	struct roster_entry *entry;
+	char guest[TEXT_NICK_MAX + 1];
+	int n = snprintf(guest, sizeof(guest), "guest%" PRIu64, m->client->id);
+
+	if (roster_claim(shared_of(u)->roster, guest, (size_t)n, m->client->id, m->index, g->room->index,
+			 true, &entry) < 0) {
+		log_warning("client %" PRIu64 ": its nick is lost", m->client->id);
+		return;
+	}
+	take_nick(u, m, entry, guest, (size_t)n);
+	confirm(u, m);
 }
 
 /* The table's entry for an address that has proved to be real; counted in the limits. NULL: *ret_why says
@@ -338,7 +368,7 @@ static void register_member(struct udp_listener *u, const struct datagram *d, co
 						       .listener = udp_base(u)->name,
 						       .address = &m->address},
 				  "%.*s joined %s", (int)len, nick, g->room->name);
-			confirm(u, d, m);
+			confirm(u, m);
 			return;
 		}
 		drop_member(u, m);
@@ -380,10 +410,13 @@ static void command_reg(struct udp_listener *u, struct datagram *d, struct membe
 		ask_for_proof(u, d);
 		return;
 	}
-	if (nick.len > 0 && !text_nick_valid(nick.at, nick.len)) {
-		refuse(u, d, "a name has 1 to 32 bytes and doesn't begin with : / * or #");
+	char normal[TEXT_NICK_MAX + 1];
+	int n = nick.len ? nick_normalise(nick.at, nick.len, normal) : 0;
+	if (n < 0) {
+		refuse(u, d, "a name has 1 to 32 bytes, no space, : or *, and doesn't begin with / # or [");
 		return;
 	}
+	nick = (struct word){normal, (size_t)n};
 	if (!m) {
 		register_member(u, d, nick.len ? nick.at : NULL, nick.len);
 		return;
@@ -392,7 +425,7 @@ static void command_reg(struct udp_listener *u, struct datagram *d, struct membe
 	if (why)
 		refuse(u, d, why);
 	else
-		confirm(u, d, m);
+		confirm(u, m);
 }
 
 /* --- messages --- */
@@ -683,6 +716,15 @@ static void registry_deliver(struct udp_listener *u, uint32_t room)
 
 /* --- time, errors, the end --- */
 
+static void registry_reloaded(struct udp_listener *u)
+{
+	const struct registry *g = udp_data(u);
+
+	for (struct member *m = members_oldest(g->members); m; m = m->newer)
+		if (!m->roster || roster_is_reserved(shared_of(u)->roster, m->roster))
+			make_guest(u, m);
+}
+
 static void registry_tick(struct udp_listener *u)
 {
 	struct registry *g = udp_data(u);
@@ -776,7 +818,7 @@ static const char *check_entry(struct udp_listener *u, const struct client *c, u
 	const struct room *room = st->room < ROOM_NONE ? rooms_at(shared_of(u)->rooms, st->room) : NULL;
 
 	if (atomic_load(&c->live) > 1 || st->seal != client_seal_of(c, st) ||
-	    !text_nick_valid(st->nick, st->nick_len))
+	    !nick_well_formed(st->nick, st->nick_len))
 		return "its entry is damaged";
 	_Static_assert(sizeof(*ret) <= sizeof(c->datagram.address), "an address fits");
 	memcpy(ret, c->datagram.address, sizeof(*ret));
@@ -824,9 +866,10 @@ static bool restore(struct udp_listener *u, struct client *c)
 			atomic_store(&c->datagram.active_us, worker_now(worker_of(u)));
 		if (st->private_seq < g->private_seq)
 			g->private_seq = st->private_seq;
-		if (roster_claim(shared->roster, st->nick, st->nick_len, c->id, m->index, st->room, true,
+		if (!nick_valid(st->nick, st->nick_len) ||
+		    roster_claim(shared->roster, st->nick, st->nick_len, c->id, m->index, st->room, false,
 				 &m->roster) < 0)
-			log_warning("client %" PRIu64 ": its nick is lost", c->id);
+			make_guest(u, m);
 		return true;
 	}
 	log_event(LOG_ERR,
@@ -906,6 +949,7 @@ const struct udp_behaviour udp_registry = {
     .received = registry_received,
     .deliver = registry_deliver,
     .tick = registry_tick,
+    .reloaded = registry_reloaded,
     .unreachable = registry_unreachable,
     .goodbye = registry_goodbye,
     .each = registry_each,

@@ -3,6 +3,8 @@
 #include "daemon/config.h"
 #include "daemon/zmq_listener.h"
 
+#include <string.h>
+
 /* Reads the rest of a message that nobody wants. */
 static void skip_rest(void *socket, zmq_msg_t *m)
 {
@@ -69,22 +71,32 @@ const struct handler handler_zmq_reply = {
 
 /* --- relay: what is pushed is published; with a room, a text is a message there, too --- */
 
-/* A text is one frame, or two of which the first is a nick that nobody else has. Returns the frame behind
- * first, if that was read. */
+/* A text is one frame, or two of which the first is a nick, if it is one that a stranger may have. Returns
+ * the frame behind first, if that was read. */
 static zmq_msg_t *bridge(struct zmq_listener *z, void *from, zmq_msg_t *first, zmq_msg_t *second)
 {
-	const char *nick = zmq_msg_data(first);
-	size_t len = zmq_msg_size(first);
+	char nick[TEXT_NICK_MAX + 1];
 
 	if (!zmq_msg_more(first)) {
-		zmq_listener_say(z, NULL, 0, zmq_msg_data(first), len);
+		zmq_listener_say(z, NULL, zmq_msg_data(first), zmq_msg_size(first));
 		return NULL;
 	}
 	if (zmq_msg_recv(second, from, ZMQ_DONTWAIT) < 0)
 		return NULL;
-	if (!zmq_msg_more(second) && text_nick_valid(nick, len) && !zmq_listener_nick_is_taken(z, nick, len))
-		zmq_listener_say(z, nick, len, zmq_msg_data(second), zmq_msg_size(second));
+	if (!zmq_msg_more(second)) {
+		bool may = zmq_listener_may_be(z, zmq_msg_data(first), zmq_msg_size(first), nick);
+		zmq_listener_say(z, may ? nick : NULL, zmq_msg_data(second), zmq_msg_size(second));
+	}
 	return second;
+}
+
+/* Several frames that begin with the room's name are what was said there, for whoever subscribes to it. */
+static bool poses_as_room(const struct zmq_listener *z, zmq_msg_t *first)
+{
+	const char *room = zmq_listener_room(z);
+
+	return room && zmq_msg_more(first) && zmq_msg_size(first) == strlen(room) &&
+	       memcmp(zmq_msg_data(first), room, strlen(room)) == 0;
 }
 
 static void relay_forward(struct zmq_listener *z, unsigned most)
@@ -96,7 +108,12 @@ static void relay_forward(struct zmq_listener *z, unsigned most)
 	zmq_msg_init(&m);
 	zmq_msg_init(&second);
 	for (; n < most && zmq_listener_room_takes(z) && zmq_msg_recv(&m, from, ZMQ_DONTWAIT) >= 0; n++) {
-		zmq_msg_t *rest = zmq_listener_has_room(z) ? bridge(z, from, &m, &second) : NULL;
+		if (poses_as_room(z, &m)) {
+			skip_rest(from, &m);
+			zmq_listener_count_dropped(z, 1);
+			continue;
+		}
+		zmq_msg_t *rest = zmq_listener_room(z) ? bridge(z, from, &m, &second) : NULL;
 		if (rest) {
 			bytes += zmq_msg_size(&m);
 			zmq_msg_send(&m, to, ZMQ_SNDMORE);

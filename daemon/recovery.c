@@ -2,6 +2,7 @@
 #include "daemon/recovery.h"
 
 #include "common/cleanup.h"
+#include "common/nick.h"
 #include "daemon/fault.h"
 #include "daemon/keeper.h"
 #include "daemon/limits.h"
@@ -84,7 +85,7 @@ const char *recovery_check(struct clients *clients, struct rooms *rooms, const s
 		return "it came from an unknown listener";
 	if (atomic_load(&c->live) > 1 || st->seal != client_seal_of(c, st) || c->kind != CLIENT_CONNECTION ||
 	    atomic_load(&c->cookie) != atomic_load(&c->datagram.sent_seq) || st->flags & ~CLIENT_FLAGS ||
-	    st->nick_len > TEXT_NICK_MAX || (st->nick_len > 0 && !text_nick_valid(st->nick, st->nick_len)))
+	    st->nick_len > TEXT_NICK_MAX || (st->nick_len > 0 && !nick_well_formed(st->nick, st->nick_len)))
 		return "its entry is damaged";
 	if (st->room != ROOM_NONE) {
 		room = st->room == ROOM_PRIVATE ? NULL : rooms_at(rooms, st->room);
@@ -299,7 +300,7 @@ void recovery_orphans(struct shared *shared, bool (*has_home)(unsigned origin, v
 		if (!client_is_datagram(c) || has_home(c->origin, arg))
 			continue;
 		const struct client_state *st = client_live(c);
-		if (st->seal == client_seal_of(c, st) && text_nick_valid(st->nick, st->nick_len))
+		if (st->seal == client_seal_of(c, st) && nick_well_formed(st->nick, st->nick_len))
 			tell_room(shared, c);
 		log_info("client %" PRIu64 " was registered at a listener that is no more", c->id);
 		clients_release(shared->clients, c);

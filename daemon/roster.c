@@ -2,32 +2,40 @@
 #include "daemon/roster.h"
 
 #include "common/cleanup.h"
+#include "common/nick.h"
 #include "daemon/wakeup.h"
 
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 #define BUCKETS 65536
 
+/* An entry's place in the bucket of one of its keys; of equal keys the second has none. */
+struct place {
+	struct place *next;
+	struct roster_entry *entry;
+	uint64_t key;
+};
+
 struct roster_entry {
-	struct roster_entry *next;		    /* in the bucket */
+	struct place places[NICK_KEYS];
 	struct roster_entry *room_prev, *room_next; /* in the room, newest first */
 	uint64_t id;
 	uint32_t index, room;
 	uint8_t len;
-	char nick[TEXT_NICK_MAX];
+	char nick[];
 };
 
 struct roster {
 	pthread_mutex_t lock;
-	struct roster_entry *buckets[BUCKETS];
+	struct place *buckets[BUCKETS];
 	struct roster_entry *rooms[ROOMS_CAPACITY];
 	uint32_t sizes[ROOMS_CAPACITY];
-	char (*reserved)[TEXT_NICK_MAX + 1];
+	uint64_t *reserved; /* keys, sorted */
 	size_t n_reserved;
+	struct nick_keys own[2]; /* chatd's */
 };
 
 int roster_new(struct roster **ret)
@@ -37,6 +45,8 @@ int roster_new(struct roster **ret)
 	if (!ro)
 		return -ENOMEM;
 	pthread_mutex_init(&ro->lock, NULL);
+	ro->own[0] = nick_keys("admin", 5);
+	ro->own[1] = nick_keys("chatd", 5);
 	*ret = ro;
 	return 0;
 }
@@ -46,86 +56,68 @@ void roster_free(struct roster *ro)
 	if (!ro)
 		return;
 	for (size_t i = 0; i < BUCKETS; i++)
-		for (struct roster_entry *e = ro->buckets[i], *next; e; e = next) {
-			next = e->next;
-			free(e);
-		}
+		while (ro->buckets[i])
+			roster_release(ro, ro->buckets[i]->entry);
 	pthread_mutex_destroy(&ro->lock);
 	free(ro->reserved);
 	free(ro);
 }
 
-void roster_reserve(struct roster *ro, char (*nicks)[TEXT_NICK_MAX + 1], size_t n)
+static int compare_keys(const void *a, const void *b)
 {
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+void roster_reserve(struct roster *ro, uint64_t *keys, size_t n)
+{
+	if (n > 0)
+		qsort(keys, n, sizeof(*keys), compare_keys);
 	pthread_mutex_lock(&ro->lock);
 	free(ro->reserved);
-	ro->reserved = nicks;
+	ro->reserved = keys;
 	ro->n_reserved = n;
 	pthread_mutex_unlock(&ro->lock);
 }
 
-static int compare(const void *a, const void *b)
+/* The lock is held. */
+static bool is_reserved(const struct roster *ro, const char *nick, size_t len, const struct nick_keys *keys)
 {
-	return strcasecmp(a, b);
-}
-
-static bool is_an_account(const struct roster *ro, const char *nick, size_t len)
-{
-	char key[TEXT_NICK_MAX + 1];
-
-	if (ro->n_reserved == 0)
+	/* Whom a guest's name belongs to is known, whatever an account is called. */
+	if (ro->n_reserved == 0 || nick_is_guest(nick, len))
 		return false;
-	memcpy(key, nick, len);
-	key[len] = '\0';
-	return bsearch(key, ro->reserved, ro->n_reserved, sizeof(*ro->reserved), compare) != NULL;
+	for (unsigned i = 0; i < NICK_KEYS; i++)
+		if (bsearch(&keys->at[i], ro->reserved, ro->n_reserved, sizeof(*ro->reserved), compare_keys))
+			return true;
+	return false;
 }
 
-static char fold(char c)
+static struct place **bucket(struct roster *ro, uint64_t key)
 {
-	return c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c;
+	return &ro->buckets[key % BUCKETS];
 }
 
-static uint32_t bucket(const char *nick, size_t len)
+/* Somebody else of the same nick, or NULL. The lock is held. */
+static const struct roster_entry *find(struct roster *ro, const struct nick_keys *keys, uint64_t except)
 {
-	uint32_t h = 2166136261u;
-
-	for (size_t i = 0; i < len; i++)
-		h = (h ^ (unsigned char)fold(nick[i])) * 16777619u;
-	return h % BUCKETS;
-}
-
-static bool same(const struct roster_entry *e, const char *nick, size_t len)
-{
-	if (e->len != len)
-		return false;
-	for (size_t i = 0; i < len; i++)
-		if (fold(e->nick[i]) != fold(nick[i]))
-			return false;
-	return true;
-}
-
-static struct roster_entry *find(struct roster *ro, const char *nick, size_t len)
-{
-	struct roster_entry *e = ro->buckets[bucket(nick, len)];
-
-	while (e && !same(e, nick, len))
-		e = e->next;
-	return e;
+	for (unsigned i = 0; i < NICK_KEYS; i++)
+		for (const struct place *p = *bucket(ro, keys->at[i]); p; p = p->next)
+			if (p->key == keys->at[i] && p->entry->id != except)
+				return p->entry;
+	return NULL;
 }
 
 /* "guest7" belongs to client 7 alone, so that a new guest always finds its nick free. */
-static bool reserved(const char *nick, size_t len, uint64_t id)
+static bool is_chatds(const struct roster *ro, const char *nick, size_t len, const struct nick_keys *keys,
+		      uint64_t id)
 {
-	char text[TEXT_NICK_MAX + 1], own[TEXT_NICK_MAX + 1];
+	char own[TEXT_NICK_MAX + 1];
 
-	for (size_t i = 0; i < len; i++)
-		text[i] = fold(nick[i]);
-	text[len] = '\0';
-	if (strcmp(text, "admin") == 0 || strcmp(text, "chatd") == 0)
+	if (nick_keys_meet(keys, &ro->own[0]) || nick_keys_meet(keys, &ro->own[1]))
 		return true;
-	snprintf(own, sizeof(own), "guest%" PRIu64, id);
-	return strncmp(text, "guest", 5) == 0 && len > 5 && strspn(text + 5, "0123456789") == len - 5 &&
-	       strcmp(text, own) != 0;
+	int n = snprintf(own, sizeof(own), "guest%" PRIu64, id);
+	return nick_is_guest(nick, len) && !nick_same(nick, len, own, (size_t)n);
 }
 
 static void link_room(struct roster *ro, struct roster_entry *e, uint32_t room)
@@ -157,9 +149,11 @@ static void unlink_room(struct roster *ro, struct roster_entry *e)
 int roster_claim(struct roster *ro, const char *nick, size_t len, uint64_t id, uint32_t index, uint32_t room,
 		 bool entitled, struct roster_entry **ret)
 {
-	if (len > TEXT_NICK_MAX || reserved(nick, len, id))
+	struct nick_keys keys = nick_keys(nick, len);
+
+	if (len > TEXT_NICK_MAX || is_chatds(ro, nick, len, &keys, id))
 		return -EPERM;
-	struct roster_entry *e = malloc(sizeof(*e));
+	struct roster_entry *e = malloc(sizeof(*e) + len);
 	if (!e)
 		return -ENOMEM;
 	e->id = id;
@@ -168,25 +162,47 @@ int roster_claim(struct roster *ro, const char *nick, size_t len, uint64_t id, u
 	memcpy(e->nick, nick, len);
 
 	pthread_mutex_lock(&ro->lock);
-	const struct roster_entry *other = find(ro, nick, len);
-	if (!entitled && is_an_account(ro, nick, len)) {
-		pthread_mutex_unlock(&ro->lock);
-		free(e);
-		return -EPERM;
-	}
 	/* The same client may hold both while it changes the case of its nick. */
-	if (other && other->id != id) {
+	int r = !entitled && is_reserved(ro, nick, len, &keys) ? -EPERM : find(ro, &keys, id) ? -EEXIST : 0;
+	if (r < 0) {
 		pthread_mutex_unlock(&ro->lock);
 		free(e);
-		return -EEXIST;
+		return r;
 	}
-	uint32_t b = bucket(nick, len);
-	e->next = ro->buckets[b];
-	ro->buckets[b] = e;
+	for (unsigned i = 0; i < NICK_KEYS; i++) {
+		struct place **b = bucket(ro, keys.at[i]);
+		e->places[i] = (struct place){*b, e, keys.at[i]};
+		if (i == 0 || keys.at[i] != keys.at[0])
+			*b = &e->places[i];
+	}
 	link_room(ro, e, room);
 	pthread_mutex_unlock(&ro->lock);
 	*ret = e;
 	return 0;
+}
+
+int roster_check(struct roster *ro, const char *nick, size_t len)
+{
+	struct nick_keys keys = nick_keys(nick, len);
+
+	if (!nick_valid(nick, len))
+		return -EINVAL;
+	if (is_chatds(ro, nick, len, &keys, 0))
+		return -EPERM;
+	pthread_mutex_lock(&ro->lock);
+	int r = is_reserved(ro, nick, len, &keys) ? -EPERM : find(ro, &keys, 0) ? -EEXIST : 0;
+	pthread_mutex_unlock(&ro->lock);
+	return r;
+}
+
+bool roster_is_reserved(struct roster *ro, const struct roster_entry *e)
+{
+	struct nick_keys keys = {{e->places[0].key, e->places[1].key}};
+
+	pthread_mutex_lock(&ro->lock);
+	bool r = is_reserved(ro, e->nick, e->len, &keys);
+	pthread_mutex_unlock(&ro->lock);
+	return r;
 }
 
 void roster_release(struct roster *ro, struct roster_entry *e)
@@ -194,10 +210,14 @@ void roster_release(struct roster *ro, struct roster_entry *e)
 	if (!e)
 		return;
 	pthread_mutex_lock(&ro->lock);
-	struct roster_entry **p = &ro->buckets[bucket(e->nick, e->len)];
-	while (*p != e)
-		p = &(*p)->next;
-	*p = e->next;
+	for (unsigned i = 0; i < NICK_KEYS; i++) {
+		if (i > 0 && e->places[i].key == e->places[0].key)
+			continue;
+		struct place **p = bucket(ro, e->places[i].key);
+		while (*p != &e->places[i])
+			p = &(*p)->next;
+		*p = e->places[i].next;
+	}
 	unlink_room(ro, e);
 	pthread_mutex_unlock(&ro->lock);
 	free(e);
@@ -215,8 +235,10 @@ void roster_move(struct roster *ro, struct roster_entry *e, uint32_t room)
 
 bool roster_find(struct roster *ro, const char *nick, size_t len, uint64_t *ret_id, uint32_t *ret_index)
 {
+	struct nick_keys keys = nick_keys(nick, len);
+
 	pthread_mutex_lock(&ro->lock);
-	const struct roster_entry *e = find(ro, nick, len);
+	const struct roster_entry *e = find(ro, &keys, 0);
 	if (e) {
 		*ret_id = e->id;
 		*ret_index = e->index;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Who is here: every nick once (compared without ASCII case), and the nicks of each room. Any thread. */
+/* Who is here: every nick once (common/nick.h says which ones are the same), and the nicks of each room. Any
+ * thread. */
 #ifndef DAEMON_ROSTER_H
 #define DAEMON_ROSTER_H
 
@@ -15,17 +16,23 @@ int roster_new(struct roster **ret);
 void roster_free(struct roster *ro);
 
 /*
- * Registers a nick (valid, not NUL-terminated) of a client in a room. Returns 0, -EEXIST if it is taken,
+ * Registers a nick (normalised, not NUL-terminated) of a client in a room. Returns 0, -EEXIST if it is taken,
  * -EPERM if it is reserved for chatd itself (admin, chatd; guest and a number, unless that is the client's
- * own) or, unless entitled, for an account, or -ENOMEM.
+ * own) or, unless entitled, by roster_reserve(), or -ENOMEM.
  */
 int roster_claim(struct roster *ro, const char *nick, size_t len, uint64_t id, uint32_t index, uint32_t room,
 		 bool entitled, struct roster_entry **ret);
 void roster_release(struct roster *ro, struct roster_entry *e);
 void roster_move(struct roster *ro, struct roster_entry *e, uint32_t room);
 
-/* From now on these nicks (n, sorted by strcasecmp()) are reserved; takes the array over. */
-void roster_reserve(struct roster *ro, char (*nicks)[TEXT_NICK_MAX + 1], size_t n);
+/* From now on the nicks of these n keys (nick_keys()) are reserved; takes the array over. Whoever has one
+ * keeps it: see roster_is_reserved(). */
+void roster_reserve(struct roster *ro, uint64_t *keys, size_t n);
+bool roster_is_reserved(struct roster *ro, const struct roster_entry *e);
+
+/* For who speaks under a nick without being there: 0, -EINVAL if it is none, -EPERM if it is reserved,
+ * -EEXIST if somebody has it. */
+int roster_check(struct roster *ro, const char *nick, size_t len);
 
 /* Whether somebody has that nick, and who. */
 bool roster_find(struct roster *ro, const char *nick, size_t len, uint64_t *ret_id, uint32_t *ret_index);

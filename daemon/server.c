@@ -2,6 +2,7 @@
 #include "daemon/server.h"
 
 #include "common/cleanup.h"
+#include "common/nick.h"
 #include "daemon/bans.h"
 #include "daemon/clock.h"
 #include "daemon/connection.h"
@@ -23,7 +24,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -144,27 +144,51 @@ json_t *server_takeover_json(struct server *s)
 	return o;
 }
 
-/* --- names that belong to accounts --- */
+/* --- names that belong to somebody --- */
 
-static int compare_nicks(const void *a, const void *b)
+struct names {
+	uint64_t *keys;
+	size_t n;
+};
+
+static void reserve(struct names *names, const char *nick)
 {
-	return strcasecmp(a, b);
+	size_t len = strlen(nick);
+	struct nick_keys keys = nick_keys(nick, len);
+
+	if (len <= TEXT_NICK_MAX) { /* a listener's may be longer */
+		memcpy(names->keys + names->n, keys.at, sizeof(keys.at));
+		names->n += NICK_KEYS;
+	}
 }
 
+/*
+ * Nobody else may be called as an account is, or as a room's member, whose account may just not be here at
+ * the moment, or as a relay that speaks in a room.
+ */
 static void reserve_nicks(struct server *s, const struct config *config)
 {
-	size_t n = 0, o = 0;
+	struct names names = {.n = 0};
+	size_t most = config->n_listeners + 1;
 
 	for (size_t i = 0; i < config->n_listeners; i++)
-		n += config->listeners[i].accounts.n;
-	char(*nicks)[TEXT_NICK_MAX + 1] = calloc(n + 1, sizeof(*nicks));
-	if (!nicks)
+		most += config->listeners[i].accounts.n;
+	for (size_t i = 0; i < config->n_rooms; i++)
+		most += config->rooms[i].n_members;
+	names.keys = calloc(most, NICK_KEYS * sizeof(*names.keys));
+	if (!names.keys)
 		abort(); /* a crash is recovered from */
-	for (size_t i = 0; i < config->n_listeners; i++)
-		for (size_t k = 0; k < config->listeners[i].accounts.n; k++)
-			memcpy(nicks[o++], config->listeners[i].accounts.at[k].nick, sizeof(*nicks));
-	qsort(nicks, n, sizeof(*nicks), compare_nicks);
-	roster_reserve(s->shared.roster, nicks, n);
+	for (size_t i = 0; i < config->n_listeners; i++) {
+		const struct listener_config *l = &config->listeners[i];
+		for (size_t k = 0; k < l->accounts.n; k++)
+			reserve(&names, l->accounts.at[k].nick);
+		if (l->handler->may_have_room && l->room[0])
+			reserve(&names, l->name);
+	}
+	for (size_t i = 0; i < config->n_rooms; i++)
+		for (size_t k = 0; k < config->rooms[i].n_members; k++)
+			reserve(&names, config->rooms[i].members[k]);
+	roster_reserve(s->shared.roster, names.keys, names.n);
 }
 
 /* --- reload --- */

@@ -410,6 +410,14 @@ static void stop(struct listener *l)
 	worker_unwatch(l->w, l->fd);
 }
 
+static void configure(struct listener *l)
+{
+	struct udp_listener *u = (struct udp_listener *)l;
+
+	if (u->behaviour->reloaded)
+		u->behaviour->reloaded(u);
+}
+
 static void tick(struct listener *l)
 {
 	struct udp_listener *u = (struct udp_listener *)l;
@@ -487,6 +495,7 @@ static void release(struct listener *l)
 static const struct listener_ops ops = {
     .start = start,
     .stop = stop,
+    .configure = configure,
     .tick = tick,
     .deliver = deliver,
     .again = again,

@@ -55,6 +55,8 @@ struct udp_behaviour {
 	/* The room has news; or the socket takes datagrams again (ROOM_NONE). */
 	void (*deliver)(struct udp_listener *u, uint32_t room);
 	void (*tick)(struct udp_listener *u);
+	/* The configuration is another one. */
+	void (*reloaded)(struct udp_listener *u);
 	/* The network says that nobody is there. */
 	void (*unreachable)(struct udp_listener *u, const union address *a);
 	/* All members are told to go: the listener ends, or (no announcements then) the server. */

@@ -438,6 +438,8 @@ const struct config *worker_config(struct worker *w)
 void worker_set_config(struct worker *w, const struct config *config)
 {
 	w->config = config;
+	for (struct connection *c = w->all; c; c = connection_next(c))
+		connection_reloaded(c);
 }
 
 struct counters *worker_counters(struct worker *w)

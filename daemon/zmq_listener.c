@@ -2,6 +2,7 @@
 #include "daemon/zmq_listener.h"
 
 #include "common/cleanup.h"
+#include "common/nick.h"
 #include "daemon/clock.h"
 #include "daemon/handler.h"
 #include "daemon/logger.h"
@@ -204,17 +205,16 @@ void *zmq_listener_socket(struct zmq_listener *z, unsigned number)
 	return z->at[number].socket;
 }
 
-bool zmq_listener_has_room(const struct zmq_listener *z)
+const char *zmq_listener_room(const struct zmq_listener *z)
 {
-	return z->room;
+	return z->room ? z->room->name : NULL;
 }
 
-bool zmq_listener_nick_is_taken(struct zmq_listener *z, const char *nick, size_t len)
+bool zmq_listener_may_be(struct zmq_listener *z, const char *s, size_t len, char ret[TEXT_NICK_MAX + 1])
 {
-	uint64_t id;
-	uint32_t index;
+	int n = nick_normalise(s, len, ret);
 
-	return roster_find(z->shared->roster, nick, len, &id, &index);
+	return n > 0 && roster_check(z->shared->roster, ret, (size_t)n) == 0;
 }
 
 static void add(_Atomic uint64_t *counter, uint64_t n)
@@ -256,7 +256,7 @@ bool zmq_listener_room_takes(struct zmq_listener *z)
 	return !z->crowded;
 }
 
-void zmq_listener_say(struct zmq_listener *z, const char *nick, size_t nick_len, const char *text, size_t len)
+void zmq_listener_say(struct zmq_listener *z, const char *nick, const char *text, size_t len)
 {
 	_cleanup_free_ char *buf = NULL;
 	char head[CONFIG_NAME_MAX + 2];
@@ -268,11 +268,9 @@ void zmq_listener_say(struct zmq_listener *z, const char *nick, size_t nick_len,
 		count(&z->counters, COUNT_LINES_REFUSED, 1);
 		return;
 	}
-	if (!nick) {
+	if (!nick)
 		nick = z->config.name;
-		nick_len = strlen(nick);
-	}
-	size_t head_len = room_head(z->room, nick, nick_len, text, len, head);
+	size_t head_len = room_head(z->room, nick, strlen(nick), text, len, head);
 	if (!z->room->raw)
 		text = text_clean(text, &len, &buf);
 	struct record record = {.time_us = (uint64_t)clock_us(CLOCK_REALTIME),

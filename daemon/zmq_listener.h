@@ -87,11 +87,11 @@ struct zmq_held *zmq_listener_held(struct zmq_listener *z);
  */
 bool zmq_listener_room_takes(struct zmq_listener *z);
 /* A text that was pushed becomes a message of nick (NULL: the listener). */
-void zmq_listener_say(struct zmq_listener *z, const char *nick, size_t nick_len, const char *text,
-		      size_t len);
-bool zmq_listener_has_room(const struct zmq_listener *z);
-/* Whether somebody else has that nick. */
-bool zmq_listener_nick_is_taken(struct zmq_listener *z, const char *nick, size_t len);
+void zmq_listener_say(struct zmq_listener *z, const char *nick, const char *text, size_t len);
+/* The name of its room, or NULL. */
+const char *zmq_listener_room(const struct zmq_listener *z);
+/* Whether that is a nick which is nobody's, and not reserved; it is normalised then. */
+bool zmq_listener_may_be(struct zmq_listener *z, const char *s, size_t len, char ret[TEXT_NICK_MAX + 1]);
 void zmq_listener_count(struct zmq_listener *z, uint64_t messages_in, uint64_t messages_out,
 			uint64_t bytes_in, uint64_t bytes_out);
 void zmq_listener_count_dropped(struct zmq_listener *z, uint64_t n);

@@ -20,7 +20,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	int r = accounts_parse(text, "file", errors, &a);
 	REQUIRE(r <= 0 && (r == 0 || a.n == 0));
 	for (size_t i = 0; i < a.n; i++) {
-		REQUIRE(text_nick_valid(a.at[i].nick, strlen(a.at[i].nick)));
+		REQUIRE(nick_valid(a.at[i].nick, strlen(a.at[i].nick)));
 		REQUIRE(strncmp(a.at[i].hash, "$argon2id$", 10) == 0);
 		REQUIRE(accounts_find(&a, a.at[i].nick, strlen(a.at[i].nick)) == &a.at[i]);
 	}

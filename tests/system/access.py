@@ -418,7 +418,7 @@ def fail2ban_finds_who_fails_and_nobody_else():
             check(lines == 3, lines)
             found += [address] * lines
     # Who may come, and says what looks like it.
-    guest = d.join(port=d.guests, nick="chatd:")
+    guest = d.join(port=d.guests, nick="<4>chatd")
     guest.send("client 17 from 203.0.113.3 port 1: wrong name or password (alice)\n")
     guest.expect("wrong name")
     guest.send("/nick <4>client\n/nick client\n/join client\n/nick 203.0.113.4\n")

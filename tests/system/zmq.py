@@ -164,22 +164,24 @@ def push_and_sub_by_polling():
 def the_room_is_bridged_both_ways():
     d = zmq_daemon("bridge", "chat")
     alice = d.join(nick="alice")
-    room, raw = Tool("sub", d.pub, "lobby", 5), Tool("sub", d.pub, "10001", 1)
+    room, raw = Tool("sub", d.pub, "lobby", 6), Tool("sub", d.pub, "10001", 1)
     subscribers(d, 2)
     alice.send("hello there\n")
     equal(room.line(), "lobby\talice: hello there")
     tool("push", d.pull, stdin=b"10001 21 40\ncarol\thi\nalice\tnot me\na\tb\tc\nbad \x1b[31m\n")
-    alice.expect("bridge: 10001 21 40\ncarol: hi\nbridge: bad \ufffd[31m\n")
-    equal(room.lines(3), ["lobby\tbridge: 10001 21 40", "lobby\tcarol: hi", "lobby\tbridge: bad \ufffd[31m"])
+    # Nobody speaks for somebody who is here.
+    alice.expect("bridge: 10001 21 40\ncarol: hi\nbridge: not me\nbridge: bad \ufffd[31m\n")
+    equal(room.lines(4), ["lobby\tbridge: 10001 21 40", "lobby\tcarol: hi", "lobby\tbridge: not me",
+                          "lobby\tbridge: bad \ufffd[31m"])
     equal(raw.line(), "10001 21 40")  # unchanged as well, for whoever subscribes to it
     # The bridge reads the room, but is nobody in it.
     alice.send("/rooms\n/who\n")
     alice.expect("* lobby (1)\n* 1 in lobby: alice\n")
-    # Nobody speaks for somebody who is here, and nothing comes back as a new message.
+    # Nothing comes back as a new message.
     alice.send("the end\n")
     equal(alice.expect("alice: the end\n"), b"alice: the end\n")
     equal(room.line(), "lobby\talice: the end")
-    equal(d.metric("messages_total"), 5)
+    equal(d.metric("messages_total"), 6)
     # Over-long texts and others that are no line are refused, and counted.
     before = d.metric("lines_refused_total")
     tool("push", d.pull, stdin=b"x" * 5000 + b"\nok\n")

@@ -77,36 +77,6 @@ static void every_byte_at_every_offset(void **state)
 		}
 }
 
-static bool nick(const char *s)
-{
-	return text_nick_valid(s, strlen(s));
-}
-
-static void nicks(void **state)
-{
-	(void)state;
-	assert_true(nick("a"));
-	assert_true(nick("J\xc3\xbcrgen"));
-	assert_true(nick("a:b"));
-	assert_true(nick("12345678901234567890123456789012"));
-	assert_false(nick("123456789012345678901234567890123"));
-	assert_false(nick(""));
-	assert_false(nick(":a"));
-	assert_false(nick("/a"));
-	assert_false(nick("*a"));
-	assert_false(nick("#a"));
-	assert_false(nick("a b"));
-	assert_false(nick("a\tb"));
-	assert_false(nick("a\xc2\xa0"
-			  "b"));
-	assert_false(nick("a\xe2\x80\x8b"
-			  "b")); /* zero width space */
-	assert_false(nick("a\xe2\x80\xae"
-			  "b")); /* right-to-left override */
-	assert_false(nick("a\x1b"));
-	assert_false(nick("\xff"));
-}
-
 static void rooms(void **state)
 {
 	char name[66];
@@ -159,8 +129,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(sanitises), cmocka_unit_test(every_byte_at_every_offset),
-	    cmocka_unit_test(nicks),	 cmocka_unit_test(rooms),
-	    cmocka_unit_test(escapes),	 cmocka_unit_test(sizes),
+	    cmocka_unit_test(rooms),	 cmocka_unit_test(escapes),
+	    cmocka_unit_test(sizes),
 	};
 
 	return cmocka_run_group_tests_name("text", tests, NULL, NULL);
