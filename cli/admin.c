@@ -4,6 +4,7 @@
 #include "cli/command.h"
 #include "common/cleanup.h"
 
+#include <getopt.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
@@ -41,9 +42,37 @@ int command_kick(const struct options *o, int argc, char **argv)
 	return simple_call(o, "Kick", parameters);
 }
 
+/* chatd logs the mistakes itself, so systemd's ExecReload=, whose output is in the same journal, need not. */
+static int quiet_reload(const struct options *o)
+{
+	_cleanup_free_ char *error = NULL;
+	json_t *reply = NULL;
+	struct client *c;
+	int status = reach(o, &c);
+
+	if (status != EXIT_DONE)
+		return status;
+	int r = client_send(c, "Reload", NULL, false);
+	if (r == 0)
+		r = client_receive(c, &reply, &error);
+	client_close(c);
+	json_decref(reply);
+	return r == -EREMOTEIO ? EXIT_REFUSED : r < 0 ? explain(r, error) : EXIT_DONE;
+}
+
 int command_reload(const struct options *o, int argc, char **argv)
 {
-	return argc > 1 ? usage(argv[0]) : simple_call(o, "Reload", NULL);
+	bool quiet = false;
+	int opt;
+
+	while ((opt = getopt(argc, argv, "q")) >= 0)
+		if (opt == 'q')
+			quiet = true;
+		else
+			return wrong_option(argv);
+	if (argc > optind)
+		return usage(argv[0]);
+	return quiet ? quiet_reload(o) : simple_call(o, "Reload", NULL);
 }
 
 static json_int_t takeovers(const json_t *status)

@@ -51,6 +51,8 @@ int wrong_option(char **argv);
 
 /* Connects; says on stderr why it can't. EXIT_DONE or EXIT_UNREACHABLE. */
 int reach(const struct options *o, struct client **ret);
+/* After client_open() failed: says so. Returns EXIT_UNREACHABLE. */
+int unreachable(const struct options *o, int r);
 
 /* After client_send() or client_receive() failed: says so and returns the status. */
 int explain(int r, const char *error);

@@ -238,6 +238,12 @@ static void start_typing(void)
 	rl_catch_sigwinch = 0;
 	rl_attempted_completion_function = complete;
 	rl_completer_word_break_characters = " ";
+	/* A byte of UTF-8 is no command with Meta, whatever the locale and ~/.inputrc say, which this reads
+	 * first. */
+	rl_initialize();
+	rl_variable_bind("input-meta", "on");
+	rl_variable_bind("output-meta", "on");
+	rl_variable_bind("convert-meta", "off");
 	using_history();
 	stifle_history(1000);
 	rl_callback_handler_install("> ", typed);

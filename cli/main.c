@@ -6,11 +6,14 @@
 
 #include <curses.h>
 #include <getopt.h>
+#include <grp.h>
+#include <langinfo.h>
 #include <libconfig.h>
 #include <locale.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include <readline/readline.h>
 
@@ -28,7 +31,7 @@ static const struct command commands[] = {
      command_ban},
     {"unban", "ADDRESS[/BITS]", "let it in again", command_unban},
     {"passwd", "[-d] FILE NAME", "set an account's password (-d: delete it)", command_passwd},
-    {"reload", "", "apply the configuration", command_reload},
+    {"reload", "[-q]", "apply the configuration (-q: mistakes are in the log only)", command_reload},
     {"restart", "", "run the program on disk, keeping everybody connected", command_restart},
     {"check", "[FILE]", "check a configuration file", command_check},
     {"keys", "", "make a pair of CURVE keys for ZeroMQ", command_keys},
@@ -80,12 +83,54 @@ int wrong_option(char **argv)
 		    c && c->usage[0] ? " " : "", c ? c->usage : "");
 }
 
+/* A configuration's text setting; the caller free()s it. A configuration that can't be read has none. */
+static char *configured(const char *path, const char *setting)
+{
+	const char *value;
+	char *copy = NULL;
+	config_t lib;
+
+	config_init(&lib);
+	if (config_read_file(&lib, path) && config_lookup_string(&lib, setting, &value))
+		copy = strdup(value);
+	config_destroy(&lib);
+	return copy;
+}
+
+/* The group whose members may use the socket: the socket's own, or what the configuration says where it can't
+ * be seen. */
+static const struct group *group_of(const struct options *o)
+{
+	_cleanup_free_ char *name = NULL;
+	struct stat st;
+
+	if (stat(o->socket, &st) == 0)
+		return st.st_mode & S_IWGRP && st.st_gid != 0 ? getgrgid(st.st_gid) : NULL;
+	name = configured(o->config, "control.group");
+	return getgrnam(name ? name : "chatd");
+}
+
+int unreachable(const struct options *o, int r)
+{
+	const struct group *g = r == -EACCES ? group_of(o) : NULL;
+
+	if (r != -EACCES)
+		return fail(EXIT_UNREACHABLE, "chatd can't be reached at %s: %s", o->socket, strerror(-r));
+	if (!g)
+		return fail(EXIT_UNREACHABLE, "chatd can't be reached at %s: %s; only root may", o->socket,
+			    strerror(-r));
+	return fail(EXIT_UNREACHABLE,
+		    "chatd can't be reached at %s: %s; root and the group %s may: sudo usermod -aG %s $USER, "
+		    "then log "
+		    "in again",
+		    o->socket, strerror(-r), g->gr_name, g->gr_name);
+}
+
 int reach(const struct options *o, struct client **ret)
 {
 	int r = client_open(o->socket, ret);
 
-	return r < 0 ? fail(EXIT_UNREACHABLE, "chatd can't be reached at %s: %s", o->socket, strerror(-r))
-		     : EXIT_DONE;
+	return r < 0 ? unreachable(o, r) : EXIT_DONE;
 }
 
 int explain(int r, const char *error)
@@ -278,18 +323,14 @@ static bool asks_for_help(int argc, char **argv)
 	return false;
 }
 
-/* The configuration's control.socket; the caller free()s it. A configuration that can't be read is none. */
-static char *configured_socket(const char *path)
+/* chatd does, whatever the terminal's locale is. In the environment since readline asks there. */
+static void speak_utf8(void)
 {
-	const char *value;
-	char *socket = NULL;
-	config_t lib;
-
-	config_init(&lib);
-	if (config_read_file(&lib, path) && config_lookup_string(&lib, "control.socket", &value))
-		socket = strdup(value);
-	config_destroy(&lib);
-	return socket;
+	setlocale(LC_ALL, "");
+	if (strcmp(nl_langinfo(CODESET), "UTF-8") == 0)
+		return;
+	setenv("LC_ALL", "C.UTF-8", 1);
+	setlocale(LC_ALL, "C.UTF-8");
 }
 
 int main(int argc, char **argv)
@@ -300,10 +341,10 @@ int main(int argc, char **argv)
 	    {"version", no_argument, NULL, 'V'},      {NULL, 0, NULL, 0},
 	};
 	struct options o = {.config = SYSCONFDIR "/chatd.conf"};
-	_cleanup_free_ char *configured = NULL;
+	_cleanup_free_ char *socket = NULL;
 	int opt;
 
-	setlocale(LC_ALL, "");
+	speak_utf8();
 	/* "+": what follows the command is the command's. */
 	while ((opt = getopt_long(argc, argv, "+s:c:jhV", options, NULL)) >= 0)
 		switch (opt) {
@@ -331,8 +372,8 @@ int main(int argc, char **argv)
 		return EXIT_USAGE;
 	}
 	if (!o.socket) {
-		configured = configured_socket(o.config);
-		o.socket = configured ? configured : DEFAULT_SOCKET;
+		socket = configured(o.config, "control.socket");
+		o.socket = socket ? socket : DEFAULT_SOCKET;
 	}
 	argc -= optind;
 	argv += optind;

@@ -113,9 +113,9 @@ int command_status(const struct options *o, int argc, char **argv)
 
 static void print_clients(const json_t *list)
 {
-	static const char *const titles[] = {">ID",	 "NICK",  "ROOM",      "LISTENER", "ADDRESS",
-					     "AGE",	 "IDLE",  ">RECEIVED", ">SENT",	   ">BEHIND",
-					     ">DROPPED", "LEASE", NULL};
+	static const char *const titles[] = {">ID",	 "~NICK",     "~ROOM",	  ">BEHIND",   "IDLE",
+					     "~ADDRESS", "~LISTENER", ">DROPPED", ">RECEIVED", ">SENT",
+					     "AGE",	 "LEASE",     NULL};
 	struct table *t = table_new(titles);
 	const json_t *c;
 	char text[32];
@@ -137,14 +137,14 @@ static void print_clients(const json_t *list)
 			table_add(t, "%s", or_dash(string(c, "nick")));
 		}
 		table_add(t, "%s", or_dash(string(c, "room")));
-		table_add(t, "%s", string(c, "listener"));
-		table_add(t, "%s", string(c, "address"));
-		table_add(t, "%s", peers ? "-" : format_duration(number(c, "age"), text));
+		table_add(t, "%s", format_bytes(integer(c, "behind"), text));
 		table_add(t, "%s", peers ? "-" : format_duration(number(c, "idle"), text));
+		table_add(t, "%s", string(c, "address"));
+		table_add(t, "%s", string(c, "listener"));
+		table_add(t, "%" JSON_INTEGER_FORMAT, integer(c, "dropped"));
 		table_add(t, "%s", format_bytes(integer(c, "received"), text));
 		table_add(t, "%s", format_bytes(integer(c, "sent"), text));
-		table_add(t, "%s", format_bytes(integer(c, "behind"), text));
-		table_add(t, "%" JSON_INTEGER_FORMAT, integer(c, "dropped"));
+		table_add(t, "%s", peers ? "-" : format_duration(number(c, "age"), text));
 		table_add(t, "%s",
 			  json_object_get(c, "lease") ? format_duration(number(c, "lease"), text) : "-");
 	}
@@ -153,8 +153,8 @@ static void print_clients(const json_t *list)
 
 static void print_rooms(const json_t *list)
 {
-	static const char *const titles[] = {"ROOM", ">MEMBERS",   ">MESSAGES", "FORMAT",
-					     ">LOG", "CONFIGURED", NULL};
+	static const char *const titles[] = {"~ROOM", ">MEMBERS",   ">MESSAGES", "FORMAT",
+					     ">LOG",  "CONFIGURED", NULL};
 	struct table *t = table_new(titles);
 	const json_t *r;
 	char text[32];
@@ -174,9 +174,9 @@ static void print_rooms(const json_t *list)
 
 static void print_listeners(const json_t *list)
 {
-	static const char *const titles[] = {"LISTENER", "TYPE",      "MODE",	   "ADDRESS",
-					     "ROOM",	 ">ACCEPTED", ">RECEIVED", ">DROPPED",
-					     ">IGNORED", "SOCKET",    NULL};
+	static const char *const titles[] = {"~LISTENER", "TYPE",      "MODE",	    "~ADDRESS",
+					     "~ROOM",	  ">ACCEPTED", ">RECEIVED", ">DROPPED",
+					     ">IGNORED",  "SOCKET",    NULL};
 	struct table *t = table_new(titles);
 	const json_t *l;
 	size_t i;
@@ -199,7 +199,7 @@ static void print_listeners(const json_t *list)
 
 static void print_bans(const json_t *list)
 {
-	static const char *const titles[] = {"ADDRESS", "UNTIL", NULL};
+	static const char *const titles[] = {"~ADDRESS", "UNTIL", NULL};
 	struct table *t = table_new(titles);
 	const json_t *b;
 	size_t i;

@@ -1,47 +1,32 @@
 /* SPDX-License-Identifier: MIT */
 #include "cli/table.h"
 
-#include "common/cleanup.h"
-
+#include <libsmartcols/libsmartcols.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 #include <wchar.h>
 
-struct table {
-	const char *const *titles;
-	size_t columns, n, room;
-	char **cells;
+/* What a column that may be cut keeps before one behind it is left out. */
+#define WIDTH_MIN 16
+#define SEPARATOR "  "
+
+struct column {
+	struct libscols_column *scols;
+	size_t width; /* of its widest cell */
+	bool may_be_cut, hidden;
 };
 
-struct table *table_new(const char *const *titles)
-{
-	struct table *t = calloc(1, sizeof(*t));
-
-	if (!t)
-		abort();
-	t->titles = titles;
-	while (titles[t->columns])
-		t->columns++;
-	return t;
-}
-
-void table_add(struct table *t, const char *format, ...)
-{
-	va_list ap;
-
-	if (t->n == t->room) {
-		t->room = t->room ? t->room * 2 : 64;
-		t->cells = reallocarray(t->cells, t->room, sizeof(char *));
-		if (!t->cells)
-			abort();
-	}
-	va_start(ap, format);
-	if (vasprintf(&t->cells[t->n++], format, ap) < 0)
-		abort();
-	va_end(ap);
-}
+struct table {
+	struct libscols_table *scols;
+	struct libscols_line *line; /* the one that is being filled */
+	struct column columns[16];
+	size_t n, at;
+};
 
 /* Columns that the text takes on a terminal. */
 static size_t width_of(const char *s)
@@ -54,47 +39,133 @@ static size_t width_of(const char *s)
 	return w < 0 ? strlen(s) : (size_t)w;
 }
 
-static bool is_number(const char *title)
+struct table *table_new(const char *const *titles)
 {
-	return title[0] == '>';
+	struct table *t = calloc(1, sizeof(*t));
+	bool bold = isatty(STDOUT_FILENO) && !getenv("NO_COLOR");
+
+	/* How wide it may be is decided in fit(). */
+	if (!t || !(t->scols = scols_new_table()) ||
+	    scols_table_set_termforce(t->scols, SCOLS_TERMFORCE_NEVER) < 0 ||
+	    scols_table_set_column_separator(t->scols, SEPARATOR) < 0)
+		abort();
+	scols_table_enable_colors(t->scols, bold);
+	scols_table_enable_minout(t->scols, 1); /* no blanks at the ends of lines */
+	for (; titles[t->n] && t->n < sizeof(t->columns) / sizeof(*t->columns); t->n++) {
+		const char *title = titles[t->n];
+		struct column *c = &t->columns[t->n];
+		bool right = title[0] == '>';
+		c->may_be_cut = title[0] == '~';
+		title += right || c->may_be_cut;
+		c->width = width_of(title);
+		c->scols = scols_table_new_column(t->scols, title, 0, right ? SCOLS_FL_RIGHT : 0);
+		if (!c->scols ||
+		    (bold && scols_cell_set_color(scols_column_get_header(c->scols), "bold") < 0))
+			abort();
+	}
+	return t;
 }
 
-static void print_cell(const char *text, size_t width, bool right, bool last)
+void table_add(struct table *t, const char *format, ...)
 {
-	size_t pad = width > width_of(text) ? width - width_of(text) : 0;
+	char *text;
+	va_list ap;
 
-	if (right)
-		printf("%*s%s", (int)pad, "", text);
-	else
-		printf("%s%*s", text, last ? 0 : (int)pad, "");
-	fputs(last ? "\n" : "  ", stdout);
+	va_start(ap, format);
+	if (vasprintf(&text, format, ap) < 0)
+		abort();
+	va_end(ap);
+	if (t->at == 0 && !(t->line = scols_table_new_line(t->scols, NULL)))
+		abort();
+	if (width_of(text) > t->columns[t->at].width)
+		t->columns[t->at].width = width_of(text);
+	if (scols_line_refer_data(t->line, t->at, text) < 0)
+		abort();
+	t->at = (t->at + 1) % t->n;
+}
+
+/* As wide as the terminal; a program gets everything. */
+static size_t terminal_width(void)
+{
+	const char *columns = getenv("COLUMNS");
+	struct winsize w;
+
+	if (!isatty(STDOUT_FILENO))
+		return SIZE_MAX;
+	if (columns && atoi(columns) > 0)
+		return (size_t)atoi(columns);
+	return ioctl(STDOUT_FILENO, TIOCGWINSZ, &w) == 0 && w.ws_col > 0 ? w.ws_col : 80;
+}
+
+/* How wide it is when what may be cut has no more than cap. */
+static size_t total_width(const struct table *t, size_t cap)
+{
+	size_t sum = 0;
+
+	for (size_t i = 0; i < t->n; i++) {
+		const struct column *c = &t->columns[i];
+		if (c->hidden)
+			continue;
+		sum += (i > 0 ? strlen(SEPARATOR) : 0) + (c->may_be_cut && c->width > cap ? cap : c->width);
+	}
+	return sum;
+}
+
+/* No wider than that, the last place being a sign that there was more. */
+static void cut(struct libscols_cell *cell, size_t width)
+{
+	const char *text = scols_cell_get_data(cell);
+	size_t n = 0, have = 0;
+	mbstate_t state = {0};
+	char *shorter;
+	wchar_t c;
+
+	if (!text || width_of(text) <= width)
+		return;
+	for (size_t len = strlen(text), step; n < len; n += step) {
+		step = mbrtowc(&c, text + n, len - n, &state);
+		if (step == 0 || step > len - n)
+			break;
+		int w = wcwidth(c) > 0 ? wcwidth(c) : 0;
+		if (have + (size_t)w > width - 1)
+			break;
+		have += (size_t)w;
+	}
+	if (asprintf(&shorter, "%.*s\u2026", (int)n, text) < 0)
+		abort();
+	if (scols_cell_refer_data(cell, shorter) < 0)
+		abort();
+}
+
+/* Leaves out the last columns, and cuts the long ones, so that it fits: libsmartcols alone cuts all of them
+ * to nothing. */
+static void fit(struct table *t)
+{
+	size_t width = terminal_width(), cap = WIDTH_MIN;
+
+	if (width == SIZE_MAX)
+		return;
+	for (size_t i = t->n; i-- > 1 && total_width(t, WIDTH_MIN) > width;) {
+		t->columns[i].hidden = true;
+		scols_column_set_flags(t->columns[i].scols, SCOLS_FL_HIDDEN);
+	}
+	while (cap < width && total_width(t, cap + 1) <= width)
+		cap++;
+	for (size_t i = 0; i < t->n; i++)
+		for (size_t k = 0; t->columns[i].may_be_cut && k < scols_table_get_nlines(t->scols); k++)
+			cut(scols_line_get_cell(scols_table_get_line(t->scols, k), i), cap);
 }
 
 void table_print(struct table *t)
 {
-	bool bold = isatty(STDOUT_FILENO) && !getenv("NO_COLOR");
-	_cleanup_free_ size_t *widths = calloc(t->columns, sizeof(*widths));
-
-	if (!widths)
-		abort();
-	for (size_t k = 0; k < t->columns; k++)
-		widths[k] = strlen(t->titles[k]) - is_number(t->titles[k]);
-	for (size_t i = 0; i < t->n; i++)
-		if (width_of(t->cells[i]) > widths[i % t->columns])
-			widths[i % t->columns] = width_of(t->cells[i]);
-	if (bold)
-		fputs("\033[1m", stdout);
-	for (size_t k = 0; k < t->columns; k++)
-		print_cell(t->titles[k] + is_number(t->titles[k]), widths[k], is_number(t->titles[k]),
-			   k + 1 == t->columns);
-	if (bold)
-		fputs("\033[0m", stdout);
-	for (size_t i = 0; i < t->n; i++) {
-		size_t k = i % t->columns;
-		print_cell(t->cells[i], widths[k], is_number(t->titles[k]), k + 1 == t->columns);
-		free(t->cells[i]);
-	}
-	free(t->cells);
+	/* libsmartcols prints nothing where there are no lines; the titles say what there could be. */
+	if (!t->line)
+		for (size_t i = 0; i < t->n; i++)
+			printf("%s%s", scols_cell_get_data(scols_column_get_header(t->columns[i].scols)),
+			       i + 1 < t->n ? SEPARATOR : "\n");
+	fit(t);
+	scols_print_table(t->scols);
+	scols_unref_table(t->scols);
 	free(t);
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Tables for people: columns as wide as their widest cell, numbers to the right. */
+/* Tables for people (libsmartcols): on a terminal no wider than it is, what has no place there is left out.
+ */
 #ifndef CLI_TABLE_H
 #define CLI_TABLE_H
 
@@ -8,7 +9,8 @@
 
 struct table;
 
-/* Titles end with NULL; one that begins with '>' is a column of numbers. */
+/* Titles end with NULL, the most important ones first; one that begins with '>' is a column of numbers, one
+ * with '~' may be cut. */
 struct table *table_new(const char *const *titles);
 /* The next cell; a row is complete when each column has one. */
 void table_add(struct table *t, const char *format, ...) __attribute__((format(printf, 2, 3)));

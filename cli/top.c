@@ -8,8 +8,10 @@
 #include <curses.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <stdarg.h>
 #include <string.h>
 #include <time.h>
+#include <wchar.h>
 
 struct column {
 	const char *title;
@@ -19,13 +21,17 @@ struct column {
 	enum { NUMBER, BYTES, SECONDS, TEXT } kind;
 };
 
+/* 80 columns show those up to IDLE. */
 static const struct column columns[] = {
-    {"ID", "id", 7, 'i', NUMBER},	    {"NICK", "nick", -16, 'n', TEXT},
-    {"ROOM", "room", -14, 'r', TEXT},	    {"LISTENER", "listener", -10, 'l', TEXT},
-    {"ADDRESS", "address", -22, 'a', TEXT}, {"IDLE", "idle", 10, 'd', SECONDS},
-    {"IN/s", "in", 9, 't', BYTES},	    {"OUT/s", "out", 9, 'o', BYTES},
-    {"BEHIND", "behind", 9, 'b', BYTES},    {"DROPPED", "dropped", 8, 'x', NUMBER},
+    {"ID", "id", 7, 'i', NUMBER},	    {"NICK", "nick", -14, 'n', TEXT},
+    {"ROOM", "room", -12, 'r', TEXT},	    {"BEHIND", "behind", 8, 'b', BYTES},
+    {"IN/s", "in", 8, 't', BYTES},	    {"OUT/s", "out", 8, 'o', BYTES},
+    {"IDLE", "idle", 12, 'd', SECONDS},	    {"ADDRESS", "address", -22, 'a', TEXT},
+    {"DROPPED", "dropped", 8, 'x', NUMBER}, {"LISTENER", "listener", -12, 'l', TEXT},
 };
+/* The columns that stay when the others are moved sideways: who it is. */
+#define N_FIXED 2
+#define BEHIND 3
 
 #define N_COLUMNS (sizeof(columns) / sizeof(*columns))
 
@@ -38,6 +44,8 @@ struct top {
 	double rates[3];
 	size_t sort;
 	bool reverse;
+	size_t first;	     /* of the clients on the screen */
+	size_t first_column; /* of those that are not fixed */
 	char error[256];
 };
 
@@ -190,9 +198,30 @@ static json_t **sorted(struct top *t, size_t *ret_n)
 
 /* --- the screen --- */
 
+/* What fits of the text, and blanks up to the column's width. */
+static void put(int width, const char *text)
+{
+	size_t left = strlen(text), step, n = 0;
+	int room = width < 0 ? -width : width, have = 0, x = getcurx(stdscr), y = getcury(stdscr);
+	mbstate_t state = {0};
+	wchar_t c;
+
+	for (; left > 0; n += step, left -= step) {
+		step = mbrtowc(&c, text + n, left, &state);
+		int w = step > 0 && step <= left ? wcwidth(c) : -1;
+		if (w < 0 || have + w > room)
+			break;
+		have += w;
+	}
+	mvaddnstr(y, x + (width > 0 ? room - have : 0), text, (int)n);
+	/* Beyond the right edge there is nothing to move to, nor to draw. */
+	move(y, x + room);
+}
+
 static void draw_cell(const struct column *c, const json_t *client)
 {
 	const json_t *v = json_object_get(client, c->key);
+	const char *s = json_string_value(v);
 	char text[64];
 
 	switch (c->kind) {
@@ -206,29 +235,66 @@ static void draw_cell(const struct column *c, const json_t *client)
 		format_duration(json_number_value(v), text);
 		break;
 	case TEXT:
-		snprintf(text, sizeof(text), "%.*s", -c->width,
-			 json_string_length(v) ? json_string_value(v) : "-");
-		break;
+		put(c->width, s && s[0] ? s : "-");
+		return;
 	}
-	/* The width counts characters, so wide ones may shift a line; that harms nobody. */
-	printw("%*s ", c->width, text);
+	put(c->width, text);
+}
+
+/* Draws each column that is to be seen and fits: its title, or its cell of a client. */
+static void draw_columns(const struct top *t, const json_t *client)
+{
+	int y = getcury(stdscr), x = 0;
+
+	for (size_t i = 0; i < N_COLUMNS; i++) {
+		int width = columns[i].width < 0 ? -columns[i].width : columns[i].width;
+		if (i >= N_FIXED && i < N_FIXED + t->first_column)
+			continue;
+		if (x + width > COLS)
+			return;
+		move(y, x);
+		if (client) {
+			draw_cell(&columns[i], client);
+		} else {
+			attrset(i == t->sort ? A_REVERSE : A_BOLD);
+			put(columns[i].width, columns[i].title);
+			attrset(A_NORMAL);
+		}
+		x += width + 1;
+	}
+}
+
+/* A line from formatted text, cut where the screen ends. */
+static void __attribute__((format(printf, 2, 3))) draw_line(int y, const char *format, ...)
+{
+	char text[512];
+	va_list ap;
+
+	va_start(ap, format);
+	vsnprintf(text, sizeof(text), format, ap);
+	va_end(ap);
+	move(y, 0);
+	put(-COLS, text);
 }
 
 static void draw_head(const struct top *t)
 {
 	const json_t *takeover = json_object_get(t->status, "takeover");
-	char up[32], in[32], out[32];
+	json_int_t clients = json_integer_value(json_object_get(t->status, "clients")),
+		   uncovered = json_integer_value(json_object_get(takeover, "uncovered")),
+		   takeovers = json_integer_value(json_object_get(takeover, "count"));
+	size_t rooms = json_array_size(t->rooms);
+	char up[32], in[32], out[32], danger[64] = "";
 
-	mvprintw(0, 0,
-		 "chatd %s  up %s  %" JSON_INTEGER_FORMAT " clients (%" JSON_INTEGER_FORMAT
-		 " would not survive a crash)  %zu rooms",
-		 json_string_value(json_object_get(t->status, "version")),
-		 format_duration(json_number_value(json_object_get(t->status, "uptime")), up),
-		 json_integer_value(json_object_get(t->status, "clients")),
-		 json_integer_value(json_object_get(takeover, "uncovered")), json_array_size(t->rooms));
-	mvprintw(1, 0, "%.1f messages/s  in %s/s  out %s/s  %" JSON_INTEGER_FORMAT " takeovers", t->rates[0],
-		 format_bytes((int64_t)t->rates[1], in), format_bytes((int64_t)t->rates[2], out),
-		 json_integer_value(json_object_get(takeover, "count")));
+	if (uncovered > 0)
+		snprintf(danger, sizeof(danger), " (a crash ends %" JSON_INTEGER_FORMAT ")", uncovered);
+	draw_line(0, "chatd %s  up %s  %" JSON_INTEGER_FORMAT " client%s%s  %zu room%s",
+		  json_string_value(json_object_get(t->status, "version")),
+		  format_duration(json_number_value(json_object_get(t->status, "uptime")), up), clients,
+		  PLURAL(clients), danger, rooms, PLURAL(rooms));
+	draw_line(1, "%.1f messages/s  in %s/s  out %s/s  %" JSON_INTEGER_FORMAT " takeover%s", t->rates[0],
+		  format_bytes((int64_t)t->rates[1], in), format_bytes((int64_t)t->rates[2], out), takeovers,
+		  PLURAL(takeovers));
 }
 
 /* The fullest rooms on one line. */
@@ -254,6 +320,33 @@ static void draw_rooms(const struct top *t)
 	}
 }
 
+#define HEAD_LINES 5
+#define FOOT_LINES 2
+
+static size_t lines_for_clients(void)
+{
+	return LINES > HEAD_LINES + FOOT_LINES ? (size_t)(LINES - HEAD_LINES - FOOT_LINES) : 1;
+}
+
+/* The keys. */
+static void draw_foot(const struct top *t, size_t n)
+{
+	size_t last = t->first + lines_for_clients() < n ? t->first + lines_for_clients() : n;
+
+	move(LINES - 2, 0);
+	addnstr("sort:", COLS);
+	for (size_t i = 0; i < N_COLUMNS; i++) {
+		if (getcurx(stdscr) + (int)strlen(columns[i].title) + 4 > COLS)
+			break;
+		printw(" %c ", columns[i].sort);
+		attrset(i == t->sort ? A_REVERSE : A_NORMAL);
+		addstr(columns[i].title);
+		attrset(A_NORMAL);
+	}
+	draw_line(LINES - 1, "%zu-%zu of %zu  arrows, PgUp, PgDn, Home, End: scroll  R: reverse  q: quit",
+		  n > 0 ? t->first + 1 : 0, last, n);
+}
+
 static void draw(struct top *t)
 {
 	size_t n;
@@ -265,28 +358,58 @@ static void draw(struct top *t)
 		draw_rooms(t);
 	}
 	move(4, 0);
-	for (size_t i = 0; i < N_COLUMNS; i++) {
-		attrset(i == t->sort ? A_REVERSE : A_BOLD);
-		printw("%*s", columns[i].width, columns[i].title);
-		attrset(A_NORMAL);
-		addch(' ');
-	}
-	for (size_t i = 0; i < n && (int)i + 5 < LINES - 1; i++) {
-		move((int)i + 5, 0);
+	draw_columns(t, NULL);
+	/* Some may have gone, and the screen may be another. */
+	if (t->first + lines_for_clients() > n)
+		t->first = n > lines_for_clients() ? n - lines_for_clients() : 0;
+	for (size_t i = 0; t->first + i < n && i < lines_for_clients(); i++) {
+		const json_t *client = at[t->first + i];
+		move(HEAD_LINES + (int)i, 0);
 		/* Who does not read stands out. */
-		if (json_integer_value(json_object_get(at[i], "behind")) > 65536)
+		if (json_integer_value(json_object_get(client, "behind")) > 65536)
 			attrset(A_BOLD);
-		for (size_t k = 0; k < N_COLUMNS; k++)
-			draw_cell(&columns[k], at[i]);
+		draw_columns(t, client);
 		attrset(A_NORMAL);
 	}
 	if (t->error[0])
-		mvprintw(3, 0, "%.*s", COLS - 1, t->error);
-	mvprintw(LINES - 1, 0, "sort by: ");
-	for (size_t i = 0; i < N_COLUMNS; i++)
-		printw("%c %s  ", columns[i].sort, columns[i].title);
-	printw("R reverse  q quit");
+		draw_line(3, "%s", t->error);
+	draw_foot(t, n);
 	refresh();
+}
+
+/* draw() knows where the end is. */
+static void scroll_by(struct top *t, int k)
+{
+	size_t page = lines_for_clients();
+
+	switch (k) {
+	case KEY_UP:
+		t->first -= t->first > 0;
+		break;
+	case KEY_DOWN:
+		t->first++;
+		break;
+	case KEY_PPAGE:
+		t->first -= t->first < page ? t->first : page;
+		break;
+	case KEY_NPAGE:
+		t->first += page;
+		break;
+	case KEY_HOME:
+		t->first = 0;
+		break;
+	case KEY_END:
+		t->first = json_array_size(t->clients);
+		break;
+	case KEY_LEFT:
+		t->first_column -= t->first_column > 0;
+		break;
+	case KEY_RIGHT:
+		t->first_column += t->first_column + N_FIXED + 1 < N_COLUMNS;
+		break;
+	default:
+		break;
+	}
 }
 
 /* True to go on. */
@@ -296,6 +419,7 @@ static bool key(struct top *t, int k)
 		return false;
 	if (k == 'R')
 		t->reverse = !t->reverse;
+	scroll_by(t, k);
 	for (size_t i = 0; i < N_COLUMNS; i++)
 		if (columns[i].sort == k)
 			t->sort = i;
@@ -304,7 +428,7 @@ static bool key(struct top *t, int k)
 
 int command_top(const struct options *o, int argc, char **argv)
 {
-	struct top t = {.o = o, .sort = 8, .before = json_object()};
+	struct top t = {.o = o, .sort = BEHIND, .before = json_object()};
 	struct client *c;
 
 	if (argc > 1)

@@ -58,6 +58,7 @@ _chatctl_options() {
 	send) echo "--as" ;;
 	tail) echo "-n -f -t --json" ;;
 	join) echo "--room --nick --ca" ;;
+	reload) echo "-q --json" ;;
 	passwd) echo "-d" ;;
 	*) echo "--json" ;;
 	esac

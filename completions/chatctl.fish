@@ -62,6 +62,7 @@ complete -c chatctl -n 'contains send (__chatctl_words)' -l as -x -d 'under a na
 complete -c chatctl -n 'contains tail (__chatctl_words)' -s n -x -d 'that many messages'
 complete -c chatctl -n 'contains tail (__chatctl_words)' -s f -d 'go on'
 complete -c chatctl -n 'contains tail (__chatctl_words)' -s t -d 'with times'
+complete -c chatctl -n 'contains reload (__chatctl_words)' -s q -d 'mistakes are in the log only'
 complete -c chatctl -n 'contains passwd (__chatctl_words)' -s d -d 'delete the account'
 complete -c chatctl -n 'contains join (__chatctl_words)' -l room -x -a '(__chatctl_from rooms)' -d 'the room'
 complete -c chatctl -n 'contains join (__chatctl_words)' -l nick -x -d 'the name'

@@ -7,6 +7,7 @@
 #include "daemon/server.h"
 
 #include <grp.h>
+#include <pwd.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -28,7 +29,7 @@ struct control_client {
 	struct varlink_input in;
 	char *out;
 	size_t out_len, out_room;
-	char peer[64];
+	char peer[96];
 	bool oneway, replied, dead;
 	bool ended; /* it says no more, but may still read */
 	bool deaf;  /* it reads no more, but what it has said counts */
@@ -359,11 +360,25 @@ static bool make_way(struct control *control)
 	return true;
 }
 
+/* Who it is, for the log. */
+static void name_peer(const struct ucred *cred, char *dst, size_t size)
+{
+	struct passwd entry, *p = NULL;
+	char buf[4096];
+
+	if (getpwuid_r(cred->uid, &entry, buf, sizeof(buf), &p) == 0 && p)
+		snprintf(dst, size, "%.48s (uid %u, pid %d)", p->pw_name, (unsigned)cred->uid,
+			 (int)cred->pid);
+	else
+		snprintf(dst, size, "uid %u (pid %d)", (unsigned)cred->uid, (int)cred->pid);
+}
+
 static int accept_client(sd_event_source *source, int listen_fd, uint32_t events, void *arg)
 {
 	struct control *control = arg;
 	struct ucred cred;
 	socklen_t len = sizeof(cred);
+	char peer[sizeof(((struct control_client *)NULL)->peer)];
 	_cleanup_close_ int fd = accept4(listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
 	(void)source;
@@ -373,9 +388,9 @@ static int accept_client(sd_event_source *source, int listen_fd, uint32_t events
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0)
 		return 0;
 	if (control->n_clients >= MAX_CLIENTS && !make_way(control)) {
+		name_peer(&cred, peer, sizeof(peer));
 		log_limited(LOG_TOPIC_CONTROL, LOG_WARNING, &(struct log_fields){.message_id = EVENT_CONTROL},
-			    "control: uid %u (pid %d) is refused: there are %d connections already",
-			    (unsigned)cred.uid, (int)cred.pid, MAX_CLIENTS);
+			    "control: %s is refused: there are %d connections already", peer, MAX_CLIENTS);
 		return 0;
 	}
 	struct control_client *c = calloc(1, sizeof(*c));
@@ -383,7 +398,7 @@ static int accept_client(sd_event_source *source, int listen_fd, uint32_t events
 		return 0;
 	c->control = control;
 	c->in.max = MAX_REQUEST;
-	snprintf(c->peer, sizeof(c->peer), "uid %u (pid %d)", (unsigned)cred.uid, (int)cred.pid);
+	name_peer(&cred, c->peer, sizeof(c->peer));
 	if (sd_event_add_io(control->event, &c->source, fd, EPOLLIN, client_ready, c) < 0 ||
 	    sd_event_add_defer(control->event, &c->again, client_again, c) < 0 ||
 	    sd_event_source_set_enabled(c->again, SD_EVENT_OFF) < 0) {

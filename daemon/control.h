@@ -32,7 +32,7 @@ extern const struct control_method control_methods[];
 extern const char control_interface[];
 
 struct server *control_server(struct control_client *c);
-/* Who calls, for the log: "uid 0 (pid 123)". */
+/* Who calls, for the log: "root (uid 0, pid 123)". */
 const char *control_peer(const struct control_client *c);
 
 /* Each takes the reference to parameters over. Another reply follows if continues. */

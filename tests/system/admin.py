@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 """chatctl, the control socket, the configuration and its reload."""
 
+import pwd
 import signal
 import socket
 import stat
@@ -160,7 +161,8 @@ def kicking():
     a.expect("* bob left lobby\n")
     equal(d.ctl("kick", "2"), (1, "", "chatctl: there is no client 2\n"))
     equal(d.ctl("kick", "bob")[0], 2)
-    check(re.search(r"client 2 from 127\.0\.0\.1 port \d+ removed by uid %d" % os.getuid(), d.log()), d.log())
+    check(re.search(r"client 2 from 127\.0\.0\.1 port \d+ removed by %s \(uid %d, pid \d+\)" %
+                    (pwd.getpwuid(os.getuid()).pw_name, os.getuid()), d.log()), d.log())
 
 
 @test
@@ -199,6 +201,41 @@ def what_is_refused_is_told_in_words():
             c.close()
         os.unlink(there)
         check(p.returncode == 1 and "chatd" in err and error not in err and "varlink" not in err, err)
+
+
+@test
+def who_may_not_is_told_the_group():
+    if os.geteuid() != 0:
+        raise Skip("only root can be somebody else")
+    d = Daemon()
+    os.chmod(d.dir, 0o755)
+
+    def stranger(*args):
+        p = run("setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", CHATCTL, "-s", d.socket, *args)
+        check(p.returncode == 3 and p.stdout == b"" and p.stderr.count(b"\n") == 1, p)
+        return p.stderr.decode()
+
+    start = "chatctl: chatd can't be reached at %s: Permission denied; " % d.socket
+    os.chown(d.socket, 0, 1)
+    group = subprocess.run(["getent", "group", "1"], capture_output=True, text=True).stdout.split(":")[0]
+    os.chmod(d.socket, 0o660)
+    for args in (("status",), ("tail", "lobby"), ("watch",), ("top",), ("send", "lobby", "-")):
+        equal(stranger(*args), start + "root and the group %s may: sudo usermod -aG %s $USER, then log in again\n" % (group, group))
+    os.chmod(d.socket, 0o600)
+    equal(stranger("status"), start + "only root may\n")
+
+
+@test
+def a_quiet_reload():
+    d = Daemon()
+    equal(d.ctl("reload", "-q"), (0, "", ""))
+    with open(d.config, "a") as f:
+        f.write("\nmistake = 1;\n")
+    equal(d.ctl("reload", "-q"), (1, "", ""))
+    equal(d.log().count("unknown setting mistake"), 1)
+    code, _, err = d.ctl("reload")
+    check(code == 1 and "unknown setting mistake" in err and err.endswith("control, metrics, state_directory\n"), err)
+    equal(run(CHATCTL, "-s", "/nowhere", "reload", "-q").returncode, 3)
 
 
 @test

@@ -190,7 +190,8 @@ def starts_and_tells_so():
     c.sh("useradd -r -G chatd friend 2>/dev/null; useradd -r stranger 2>/dev/null; true")
     c.sh("setpriv --reuid friend --regid nogroup --init-groups chatctl send lobby hi")
     code, _, err = c.try_run("setpriv", "--reuid", "stranger", "--regid", "nogroup", "--clear-groups", "chatctl", "status")
-    check(code == 3 and "Permission denied" in err, err)
+    check(code == 3 and "Permission denied; root and the group chatd may: sudo usermod -aG chatd $USER, then log in again" in err,
+          err)
 
 
 @test
@@ -289,7 +290,8 @@ def reloads():
     code, _, err = c.try_run("systemctl", "reload", "chatd")
     check(code != 0)
     log = "\n".join(m["MESSAGE"] for m in c.journal("-u", "chatd"))
-    check("mistake" in log and "nothing has changed" in log, log)
+    # Each mistake once: chatctl, which systemd calls, doesn't repeat what chatd has logged.
+    equal((log.count("unknown setting mistake"), log.count("nothing has changed")), (1, 1))
     equal(c.show("ActiveState"), "active")
 
 
@@ -332,6 +334,22 @@ def the_journal_has_addresses_that_fail2ban_finds():
     equal(ban["CHATD_ADDRESS"], "192.0.2.1")
     check(3000 < int(ban["CHATD_UNTIL"]) - time.time() <= 3600, ban)
     c.sh("chatctl unban 192.0.2.1")
+
+
+@test
+def the_log_says_who_did_it():
+    c = container()
+    c.systemctl("start", "chatd")
+    c.sh("useradd -r -G chatd friend 2>/dev/null; true")
+    since = c.sh("date +%s.%N").strip()
+    c.run("chatctl", "ban", "192.0.2.1", "1h")
+    c.sh("setpriv --reuid friend --regid nogroup --init-groups chatctl ban 192.0.2.2 1h")
+    bans = {m["MESSAGE"] for m in c.journal("-u", "chatd", "--since", "@" + since) if "banned by" in m["MESSAGE"]}
+    uid = c.sh("id -u friend").strip()
+    for address, who in (("192.0.2.1", "root (uid 0, pid "), ("192.0.2.2", "friend (uid %s, pid " % uid)):
+        check(any(address in m and "by " + who in m for m in bans), who, bans)
+    for address in ("192.0.2.1", "192.0.2.2"):
+        c.run("chatctl", "unban", address)
 
 
 PTRACE_SEIZE, PTRACE_INTERRUPT, WALL = 0x4206, 0x4207, 0x40000000
@@ -491,7 +509,13 @@ def security_score():
     out = c.run("systemd-analyze", "security", "chatd.service", "--no-pager")
     score = float(re.search(r"Overall exposure level for chatd.service: ([\d.]+)", out).group(1))
     note("systemd-analyze security: %.1f" % score)
-    check(score <= 1.0, out)
+    check(score <= 1.2, out)
+    # Whoever looks at the file alone comes to the same: what is meant is said there.
+    unit = glob.glob(c.root + "/lib/systemd/system/chatd.service") + glob.glob(c.root + "/usr/lib/systemd/system/chatd.service")
+    out = c.run_on_host("systemd-analyze", "security", "--offline=true", "--no-pager", unit[0])
+    equal(float(re.search(r"Overall exposure level for chatd.service: ([\d.]+)", out).group(1)), score)
+    for name in ("PrivateMounts", "PrivateTmp", "PrivateDevices", "NoNewPrivileges"):
+        check("\u2713 %s=" % name in out, name, out)
 
 
 @test

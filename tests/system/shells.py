@@ -35,6 +35,7 @@ def expect_all(complete, d):
     equal(complete(s + "send -"), ["--as"])
     equal(complete(s + "send --as al"), [])  # who is there can't be spoken as
     equal(complete(s + "list b"), ["bans"])
+    check("-q" in complete(s + "reload -"))
     equal(complete(s + "kick "), ["1", "2"])
     equal(complete(s + "unban "), ["192.0.2.1"])
     equal(complete(s + "ban 1"), ["127.0.0.1"])
