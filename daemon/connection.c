@@ -33,7 +33,7 @@
 /* Why input is not read at the moment. */
 enum pause {
 	PAUSE_BLOCKED = 1 << 0, /* the output has to drain */
-	PAUSE_CROWDED = 1 << 1, /* the room has to be delivered */
+	PAUSE_CROWDED = 1 << 1, /* the room has to be delivered, or others have their turn */
 	PAUSE_LIMITED = 1 << 2, /* lines_per_second */
 	PAUSE_CLOSING = 1 << 3,
 	PAUSE_FROZEN = 1 << 4, /* the server ends */
@@ -50,6 +50,7 @@ struct connection {
 	bool retrying; /* on the worker's list */
 	bool dead, eof, retired, lingering, ending, covered, spoke;
 	bool out_touched, in_touched; /* pages to give back when idle */
+	bool paid_line, paid_command; /* what the line at hand costs */
 	uint8_t login;		      /* enum login */
 	uint8_t login_subject[LOGIN_SUBJECT_LEN];
 	uint8_t failures; /* wrong passwords */
@@ -71,10 +72,11 @@ struct connection {
 	int64_t active;	   /* CLOCK_MONOTONIC in us of the last input */
 	int64_t began;	   /* and of the beginning, also if that was in another process */
 	/* When the next one is due, were they evenly spread (GCRA): lines, bytes, new nicks, new rooms. */
-	int64_t lines_due, bytes_due, nicks_due, rooms_due;
-	int64_t noticed;  /* when it was last told that it is slowed down */
-	int64_t deadline; /* of lingering, or of being limited */
-	struct tls *tls;  /* or NULL: the socket's bytes are the stream's */
+	int64_t lines_due, bytes_due, commands_due, nicks_due, rooms_due;
+	const char *too_many; /* of what, when it is slowed down */
+	int64_t noticed;      /* when it was last told that it is slowed down */
+	int64_t deadline;     /* of lingering, or of being limited */
+	struct tls *tls;      /* or NULL: the socket's bytes are the stream's */
 	union address address;
 };
 
@@ -251,14 +253,36 @@ void connection_set_room(struct connection *c, struct room *room)
 	}
 }
 
-bool connection_may_talk(struct connection *c)
+bool connection_may_talk(struct connection *c, unsigned command_cost)
 {
-	unsigned rate = worker_config(c->w)->lines_per_second;
+	const struct config *config = worker_config(c->w);
+	int64_t now = worker_now(c->w), wait;
 
-	if (limits_allow(&c->lines_due, rate, SECOND_US, worker_now(c->w)))
-		return true;
-	c->deadline = c->lines_due + SECOND_US / rate;
-	return false;
+	if (!c->paid_line) {
+		wait = limits_wait(&c->lines_due, config->lines_per_second, 1, SECOND_US, now);
+		c->too_many = "lines";
+		if (wait > 0) {
+			c->deadline = now + wait;
+			return false;
+		}
+		c->paid_line = true;
+	}
+	if (!c->paid_command) {
+		wait =
+		    limits_wait(&c->commands_due, config->commands_per_second, command_cost, SECOND_US, now);
+		c->too_many = "commands";
+		if (wait > 0) {
+			c->deadline = now + wait;
+			return false;
+		}
+		c->paid_command = true;
+	}
+	return true;
+}
+
+void connection_line_done(struct connection *c)
+{
+	c->paid_line = c->paid_command = false;
 }
 
 static bool allow_by_the_minute(struct connection *c, int64_t *due, unsigned rate)
@@ -791,12 +815,16 @@ static void input(struct connection *c, bool receive)
 		c->pause |= PAUSE_BLOCKED;
 		c->skipped = true;
 		break;
+	case HANDLER_YIELD:
+		c->pause |= PAUSE_CROWDED;
+		worker_hurry(c->w);
+		break;
 	case HANDLER_CROWDED:
 		c->pause |= PAUSE_CROWDED;
 		count(worker_counters(c->w), COUNT_CROWDED, 1);
 		break;
 	case HANDLER_LIMITED:
-		slow_down(c, "lines");
+		slow_down(c, c->too_many);
 		break;
 	case HANDLER_WAITING:
 		c->pause |= PAUSE_LOGIN;
@@ -905,19 +933,51 @@ void connection_again(struct connection *c)
 
 /* --- private messages --- */
 
-static void take_private(struct connection *c, uint64_t seq, const char *line, size_t len)
+/*
+ * Whoever was told that a message is on its way hears that it did not arrive, in the same step in which it is
+ * given up. The log is locked; it is unlocked.
+ */
+static void bounce(struct connection *c, const struct record *r)
 {
 	const struct client_state *st = connection_state(c);
+	struct room *private = rooms_private(worker_shared(c->w)->rooms);
+	struct record back = {.time_us = r->time_us,
+			      .kind = RECORD_NOTICE,
+			      .text = 2,
+			      .target = r->sender,
+			      .target_index = r->sender_index - 1};
+	char text[128];
 
-	if (seq < st->private_seq || (st->flags & CLIENT_CLOSING) || c->retired)
+	count(worker_counters(c->w), COUNT_PRIVATE_DROPPED, 1);
+	int n = snprintf(text, sizeof(text),
+			 "* Your message to %.*s could not be delivered: too much waits there.", st->nick_len,
+			 st->nick);
+	/* What comes back is not sent back once more. */
+	if (r->sender && r->sender_index > 0)
+		logring_put(private->log, &back, "", 0, text, (size_t)n);
+	connection_commit(c, private);
+}
+
+/* The private log is locked, and is unlocked. */
+static void take_private(struct connection *c, uint64_t seq, const struct record *r, const char *line,
+			 size_t len)
+{
+	const struct client_state *st = connection_state(c);
+	struct logring *log = rooms_private(worker_shared(c->w)->rooms)->log;
+
+	if (seq < st->private_seq || (st->flags & CLIENT_CLOSING) || c->retired) {
+		logring_unlock(log);
 		return;
+	}
 	struct client_state *next = connection_begin(c);
 	next->private_seq = seq + 1;
-	if (connection_space(c) >= len)
+	if (connection_space(c) >= len) {
 		connection_write(c, line, len);
-	else
-		count(worker_counters(c->w), COUNT_PRIVATE_DROPPED, 1);
-	connection_commit(c, NULL);
+		logring_unlock(log);
+		connection_commit(c, NULL);
+	} else {
+		bounce(c, r);
+	}
 	if (!c->retrying) {
 		c->retrying = true;
 		worker_retry(c->w, c);
@@ -932,17 +992,20 @@ static void deliver_private(struct worker *w)
 
 	logring_lock(log);
 	logring_peek(log, &v);
-	for (uint64_t i = *seq > v.first ? *seq : v.first; i < v.count; i++) {
-		const struct record *r = logring_record(log, i);
+	for (; *seq < v.count; ++*seq) {
+		if (*seq < v.first)
+			*seq = v.first;
+		const struct record *r = logring_record(log, *seq);
 		if (r->target_index >= CLIENTS_CAPACITY)
 			continue;
 		struct connection *c = *worker_by_index(w, r->target_index);
 		if (c && !c->dead && c->client->id == r->target) {
-			uint64_t start = logring_start(log, &v, i);
-			take_private(c, i, logring_at(&v, start), r->end - start);
+			uint64_t start = logring_start(log, &v, *seq);
+			take_private(c, *seq, r, logring_at(&v, start), r->end - start);
+			logring_lock(log);
+			logring_peek(log, &v);
 		}
 	}
-	*seq = v.count;
 	logring_flushed(log, worker_index(w), &v);
 	logring_unlock(log);
 }

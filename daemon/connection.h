@@ -67,8 +67,14 @@ void connection_set_room(struct connection *c, struct room *room);
 /* The server itself ends, so nobody needs to be told that this client leaves. */
 bool connection_is_ending(const struct connection *c);
 
-/* Takes one line's, one change of nick's, one change of room's worth from the client's allowance. */
-bool connection_may_talk(struct connection *c);
+/*
+ * Takes from the client's allowance what the line at hand costs: as a line, and, if it is a command, as one.
+ * It is paid for once, however often it has to be tried; connection_line_done() is called when it is dealt
+ * with.
+ */
+bool connection_may_talk(struct connection *c, unsigned command_cost);
+void connection_line_done(struct connection *c);
+/* One change of nick's, one change of room's worth. */
 bool connection_may_rename(struct connection *c);
 bool connection_may_move(struct connection *c);
 

@@ -23,6 +23,7 @@ enum verdict {
 	HANDLER_MORE,	 /* everything useful is consumed: come back with more input */
 	HANDLER_BLOCKED, /* the output is full: come back when it has drained */
 	HANDLER_CROWDED, /* the room has to be delivered first: come back next turn */
+	HANDLER_YIELD,	 /* enough for one turn: come back next turn, after the others */
 	HANDLER_LIMITED, /* too fast: come back in a moment */
 	HANDLER_WAITING, /* for connection_ask_login()'s answer */
 	HANDLER_CLOSE,	 /* flush what is there and close; the state says CLIENT_CLOSING */

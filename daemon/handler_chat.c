@@ -244,6 +244,8 @@ struct command {
 	 * HANDLER_MORE only. */
 	enum verdict (*run)(struct connection *c, const char *args, size_t len, size_t consumed);
 	bool nameless; /* possible before a login */
+	/* What it takes from commands_per_second: the work that it makes, roughly. 0: it counts as a line. */
+	unsigned cost;
 };
 
 /* Begins a reply that comes after what the client said before. */
@@ -545,6 +547,7 @@ static enum verdict command_msg(struct connection *c, const char *args, size_t l
 	char head[TEXT_NICK_MAX + 32];
 	struct record record = {.time_us = (uint64_t)clock_us(CLOCK_REALTIME),
 				.sender = connection_id(c),
+				.sender_index = connection_index(c) + 1,
 				.kind = RECORD_MESSAGE};
 
 	size_t text_len = space ? len - nick_len - 1 : 0;
@@ -557,6 +560,9 @@ static enum verdict command_msg(struct connection *c, const char *args, size_t l
 		reply(c, consumed, "* There is nobody of that name here.\n");
 		return HANDLER_MORE;
 	}
+	/* Or messages that are on their way would be overrun. */
+	if (room_crowded(shared->rooms, private))
+		return HANDLER_CROWDED;
 	const char *text = text_clean(space + 1, &text_len, &buf);
 	if (!text) {
 		reply(c, consumed, "* Not possible now.\n");
@@ -697,35 +703,62 @@ static enum verdict command_login(struct connection *c, const char *args, size_t
 }
 
 static const struct command commands[] = {
-    {"nick", command_nick, false}, {"join", command_join, false}, {"rooms", command_rooms, false},
-    {"who", command_who, false},   {"me", command_me, false},	  {"msg", command_msg, false},
-    {"help", command_help, true},  {"quit", command_quit, true},  {"login", command_login, true},
+    {"nick", command_nick, false, 1}, {"join", command_join, false, 2}, {"rooms", command_rooms, false, 4},
+    {"who", command_who, false, 4},   {"me", command_me, false, 0},	{"msg", command_msg, false, 0},
+    {"help", command_help, true, 1},  {"quit", command_quit, true, 0},	{"login", command_login, true, 1},
 };
+
+static bool is_quit(const char *line, size_t len)
+{
+	return len == 4 && memcmp(line, "quit", 4) == 0;
+}
+
+static bool is_command(const char *line, size_t len)
+{
+	return (len > 0 && line[0] == '/' && !(len > 1 && line[1] == '/')) || is_quit(line, len);
+}
+
+/* The length of the command's word, with its slash. */
+static size_t command_len(const char *line, size_t len)
+{
+	size_t n = 1;
+
+	while (n < len && line[n] != ' ')
+		n++;
+	return n;
+}
+
+/* NULL: there is none of that name. */
+static const struct command *find_command(const char *line, size_t len)
+{
+	const char *name = is_quit(line, len) ? line : line + 1;
+	size_t n = is_quit(line, len) ? len : command_len(line, len) - 1;
+
+	for (size_t i = 0; i < sizeof(commands) / sizeof(*commands); i++)
+		if (strlen(commands[i].name) == n && strncasecmp(commands[i].name, name, n) == 0)
+			return &commands[i];
+	return NULL;
+}
 
 static void ask_for_login(struct connection *c, size_t consumed)
 {
 	reply(c, consumed, "* Please log in first: /login NAME PASSWORD\n");
 }
 
-static enum verdict run_command(struct connection *c, const char *line, size_t len, size_t consumed)
+static enum verdict run_command(struct connection *c, const struct command *command, const char *line,
+				size_t len, size_t consumed)
 {
-	size_t name = 1;
+	const char *args = line + command_len(line, len);
 
-	while (name < len && line[name] != ' ')
-		name++;
-	const char *args = line + name;
 	while (args < line + len && *args == ' ')
 		args++;
 	count(counters_of(c), COUNT_COMMANDS, 1);
-	for (size_t i = 0; i < sizeof(commands) / sizeof(*commands); i++)
-		if (strlen(commands[i].name) == name - 1 &&
-		    strncasecmp(commands[i].name, line + 1, name - 1) == 0) {
-			if (connection_state(c)->nick_len > 0 || commands[i].nameless)
-				return commands[i].run(c, args, (size_t)(line + len - args), consumed);
-			ask_for_login(c, consumed);
-			return HANDLER_MORE;
-		}
-	reply(c, consumed, "* There is no such command; /help lists them.\n");
+	if (!command)
+		reply(c, consumed, "* There is no such command; /help lists them.\n");
+	else if (connection_state(c)->nick_len == 0 && !command->nameless)
+		ask_for_login(c, consumed);
+	else
+		return command->run(c, args, (size_t)(line + len - args), consumed);
 	return HANDLER_MORE;
 }
 
@@ -791,11 +824,6 @@ static bool say(struct run *run, const char *text, size_t len, size_t consumed)
 	return true;
 }
 
-static bool is_quit(const char *line, size_t len)
-{
-	return len == 4 && memcmp(line, "quit", 4) == 0;
-}
-
 static void refuse_long(struct connection *c, size_t consumed, bool discard, unsigned max)
 {
 	count(counters_of(c), COUNT_LINES_REFUSED, 1);
@@ -807,16 +835,23 @@ static void refuse_long(struct connection *c, size_t consumed, bool discard, uns
 	connection_commit(c, NULL);
 }
 
+/* What one connection may do in a turn, in plain lines, before the others have theirs. */
+#define TURN_WORK 1024
+
 static enum verdict chat_received(struct connection *c, const char *data, size_t len, bool eof)
 {
 	const struct shared *shared = shared_of(c);
 	unsigned max = worker_config(connection_worker(c))->max_message;
 	struct run run = {.room = NULL};
 	enum verdict verdict = HANDLER_MORE;
-	bool charged = false; /* the line at hand is paid for */
+	unsigned work = 0;
 	size_t at = 0;
 
 	while (at < len || eof) {
+		if (work >= TURN_WORK) {
+			verdict = HANDLER_YIELD;
+			break;
+		}
 		if (connection_state(c)->flags & CLIENT_CLOSING) {
 			verdict = HANDLER_CLOSE;
 			break;
@@ -861,9 +896,11 @@ static enum verdict chat_received(struct connection *c, const char *data, size_t
 		}
 
 		struct room *room = connection_room(c);
-		bool command = (n > 0 && line[0] == '/' && !(n > 1 && line[1] == '/')) || is_quit(line, n);
+		bool has_command = n <= max && is_command(line, n);
+		const struct command *command = has_command ? find_command(line, n) : NULL;
 		/* What has a reply. */
-		bool special = n > max || command || !room || room->read_only;
+		bool special = n > max || has_command || !room || room->read_only;
+		work += special ? TURN_WORK / 16 : 1;
 		if (special) {
 			run_end(&run, c);
 			if (connection_space(c) < REPLY_MAX) {
@@ -871,20 +908,18 @@ static enum verdict chat_received(struct connection *c, const char *data, size_t
 				break;
 			}
 		}
-		if (!charged && !connection_may_talk(c)) {
+		if (!connection_may_talk(c, !has_command ? 0 : command ? command->cost : 1)) {
 			verdict = HANDLER_LIMITED;
 			break;
 		}
-		charged = true;
 		if (special && room && room_crowded(shared->rooms, room)) {
 			verdict = HANDLER_CROWDED;
 			break;
 		}
 		if (n > max) {
 			refuse_long(c, consumed, false, max);
-		} else if (command) {
-			verdict = is_quit(line, n) ? run_command(c, "/quit", 5, consumed)
-						   : run_command(c, line, n, consumed);
+		} else if (has_command) {
+			verdict = run_command(c, command, line, n, consumed);
 			if (verdict != HANDLER_MORE)
 				break;
 		} else if (connection_state(c)->nick_len == 0) {
@@ -904,7 +939,7 @@ static enum verdict chat_received(struct connection *c, const char *data, size_t
 				continue;
 			}
 		}
-		charged = false;
+		connection_line_done(c);
 		at += consumed;
 	}
 	run_end(&run, c);

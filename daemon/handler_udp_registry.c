@@ -680,17 +680,28 @@ static void deliver_private(struct udp_listener *u)
 
 	logring_lock(log);
 	logring_peek(log, &v);
-	for (uint64_t i = g->private_seq > v.first ? g->private_seq : v.first; i < v.count; i++) {
+	if (g->private_seq < v.first) {
+		udp_count_dropped(u, v.first - g->private_seq);
+		g->private_seq = v.first;
+	}
+	/* What the socket doesn't take now is sent when it does. */
+	for (; g->private_seq < v.count && !udp_is_blocked(u); g->private_seq++) {
+		uint64_t i = g->private_seq;
 		const struct record *r = logring_record(log, i);
 		struct member *m = members_at(g->members, r->target_index);
 		if (!m || m->client->id != r->target || i < state(m)->private_seq)
 			continue;
 		uint64_t start = logring_start(log, &v, i);
-		udp_say(u, &m->address, &m->local, logring_at(&v, start), r->end - start);
+		struct udp_out o = {.to = &m->address,
+				    .local = &m->local,
+				    .data = logring_at(&v, start),
+				    .len = r->end - start};
+		udp_send(u, &o, 1);
+		if (o.error == -EAGAIN)
+			break;
 		transaction_begin(m->client)->private_seq = i + 1;
 		transaction_commit(worker_of(u), m->client, NULL);
 	}
-	g->private_seq = v.count;
 	logring_unlock(log);
 }
 
@@ -698,10 +709,10 @@ static void registry_deliver(struct udp_listener *u, uint32_t room)
 {
 	struct registry *g = udp_data(u);
 
-	if (room == ROOM_PRIVATE) {
+	if (room == ROOM_PRIVATE || room == ROOM_NONE)
 		deliver_private(u);
+	if (room == ROOM_PRIVATE)
 		return;
-	}
 	if (members_count(g->members) == 0 || (room != ROOM_NONE && room != g->room->index))
 		return;
 	if (udp_is_blocked(u)) {

@@ -113,16 +113,22 @@ unsigned limits_total(struct limits *l)
 	return n;
 }
 
-bool limits_allow(int64_t *due, unsigned rate, int64_t per_us, int64_t now)
+int64_t limits_wait(int64_t *due, unsigned rate, unsigned cost, int64_t per_us, int64_t now)
 {
-	if (rate == 0)
-		return true;
+	if (rate == 0 || cost == 0)
+		return 0;
 	if (*due < now - per_us)
 		*due = now - per_us;
-	if (*due + per_us / rate > now)
-		return false;
-	*due += per_us / rate;
-	return true;
+	int64_t price = cost < rate ? per_us / rate * cost : per_us;
+	if (*due + price > now)
+		return *due + price - now;
+	*due += price;
+	return 0;
+}
+
+bool limits_allow(int64_t *due, unsigned rate, int64_t per_us, int64_t now)
+{
+	return limits_wait(due, rate, 1, per_us, now) == 0;
 }
 
 int64_t limits_charge(int64_t *due, unsigned rate, uint64_t n, int64_t now)

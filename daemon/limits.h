@@ -33,6 +33,9 @@ unsigned limits_total(struct limits *l);
  */
 bool limits_allow(int64_t *due, unsigned rate, int64_t per_us, int64_t now);
 
+/* The same for what costs as much as several. Returns 0, or how long in us it is until it may be. */
+int64_t limits_wait(int64_t *due, unsigned rate, unsigned cost, int64_t per_us, int64_t now);
+
 /* n of them came, at a rate a second. Returns how long in us the next should take to come. */
 int64_t limits_charge(int64_t *due, unsigned rate, uint64_t n, int64_t now);
 

@@ -40,7 +40,7 @@ struct record {
 	uint8_t reserved;
 	uint32_t target_index; /* and its place in the table */
 	uint32_t notices;      /* so many right before it are notices; 0 may also mean that it isn't known */
-	uint32_t reserved2;
+	uint32_t sender_index; /* private messages: the place of the sender, plus 1; 0: not known */
 };
 
 struct logring;

@@ -44,7 +44,7 @@ struct worker {
 
 	int64_t now, ticked, later_at;
 	unsigned retries; /* turns in a row with somebody to retry */
-	bool listeners_wait;
+	bool listeners_wait, hurries;
 	struct connection *all;
 	struct connection **members;  /* per room */
 	struct connection **by_index; /* per place in the table */
@@ -209,7 +209,7 @@ static int timeout_ms(const struct worker *w)
 {
 	/* Whoever waits for its own room is served at once; for other workers, give them a moment. */
 	if (w->retry.n > 0 || w->listeners_wait)
-		return w->retries < 4 ? 0 : 1;
+		return w->hurries || w->retries < 4 ? 0 : 1;
 	if (w->later.n > 0)
 		return 10;
 	return TICK_US / 1000;
@@ -221,6 +221,7 @@ void worker_turn(struct worker *w)
 	int timeout = wakeup_pending(w->wakeup) ? 0 : timeout_ms(w);
 	int n = epoll_wait(w->epoll, events, EVENTS, timeout);
 
+	w->hurries = false;
 	w->now = clock_us(CLOCK_MONOTONIC);
 	atomic_store_explicit(&w->beat, w->now, memory_order_relaxed);
 	for (int i = 0; i < n; i++) {
@@ -532,6 +533,11 @@ static void push(struct list *l, struct connection *c)
 void worker_retry(struct worker *w, struct connection *c)
 {
 	push(&w->retry, c);
+}
+
+void worker_hurry(struct worker *w)
+{
+	w->hurries = true;
 }
 
 void worker_retry_later(struct worker *w, struct connection *c)

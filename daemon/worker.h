@@ -115,6 +115,8 @@ struct connection **worker_by_index(struct worker *w, uint32_t index);
 void worker_retry(struct worker *w, struct connection *c);
 /* The same in some ten milliseconds. */
 void worker_retry_later(struct worker *w, struct connection *c);
+/* Somebody is to be retried who doesn't wait for other threads: the next turn comes at once. */
+void worker_hurry(struct worker *w);
 /* Up to where this worker has handed out private messages. */
 uint64_t *worker_private_seq(struct worker *w);
 /* Releases c at the end of the turn, when no event can point at it any more. */

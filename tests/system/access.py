@@ -106,6 +106,43 @@ def names_and_rooms_are_not_changed_for_ever():
 
 
 @test
+def who_asks_much_waits_and_nobody_else():
+    d = Daemon(extra="limits: { commands_per_second = 4; };")
+    a, b = d.join(), d.join()
+    a.send("/who\n" * 3 + "hello\n")  # each costs a second's worth
+    a.expect(re.compile(rb"\* 2 in lobby: \S+, \S+\n"))
+    a.expect("* Not so fast: that is too many commands a second.")
+    b.send("hi\n/me waves\n/who\n")
+    b.expect(re.compile(rb"guest2: hi\nguest2 \* waves\n\* 2 in lobby: \S+, \S+\n"))
+    # Nothing is lost.
+    a.expect(re.compile(rb"(?s)\* 2 in lobby: .*\* 2 in lobby: \S+, \S+\nguest1: hello\n"))
+    equal(d.metric("rate_pauses_total"), 2)
+
+
+@test
+def private_messages_arrive_or_come_back():
+    d = Daemon()
+    a, b, deaf = d.join(nick="alice"), d.join(nick="bob"), d.join(nick="deaf", rcvbuf=4096)
+    n, text = 3000, "." * 2000
+    a.send("/msg deaf %s\n" % text)  # however long that takes
+    for i in range(n):
+        a.send("/msg deaf %d %s\n" % (i, text))
+    a.send("/msg bob end\n")
+    back = len(re.findall(rb"\n\* Your message to deaf could not be delivered", a.expect("* [you -> bob] end\n", 60)))
+    b.expect("* [alice -> you] end\n")
+    deaf.sock.settimeout(2)
+    seen = []
+    deaf.send("/msg alice seen\n")
+    while b"[you -> alice] seen" not in deaf.buf:
+        deaf.receive()
+    seen = re.findall(rb"\* \[alice -> you\] (\d+ )?\.+\n", deaf.buf)
+    back += len(re.findall(rb"\* Your message to deaf could not be delivered", a.expect("* [deaf -> you] seen\n")))
+    equal(len(seen) + back, n + 1)
+    equal(d.metric("private_messages_dropped_total"), back)
+    check(back > 0, "it was not deaf enough")
+
+
+@test
 def rooms_in_all():
     d = Daemon(extra="limits: { max_rooms = 3; };")
     keep = [d.join(room=r) for r in ("one", "two")]

@@ -198,6 +198,33 @@ static void quitting(void **state)
 	close(b);
 }
 
+/* However much one client sends at once, the others have their turn before all of it is done. */
+static void a_turn_is_limited(void **state)
+{
+	int a = join(*state, "lobby"), b = join(*state, "lobby");
+	char text[2000];
+	size_t n = 0;
+
+	harness_read(*state, a);
+	harness_read(*state, b);
+	while (n < sizeof(text) - 10)
+		n += (size_t)snprintf(text + n, sizeof(text) - n, "/me x\n");
+	assert_int_equal(send(a, text, n, 0), n);
+	worker_turn(harness_shared(*state)->workers[0]);
+	assert_int_equal(send(b, "hello\n", 6, 0), 6);
+	worker_turn(harness_shared(*state)->workers[0]);
+	worker_turn(harness_shared(*state)->workers[0]);
+	size_t before = strlen(harness_read(*state, b));
+	for (unsigned i = 0; i < 5; i++)
+		harness_settle(*state);
+	const char *after = harness_read(*state, b);
+	assert_true(before > 0 && strstr(after, "guest1 * x\n"));
+	assert_int_equal(before + strlen(after),
+			 n / strlen("/me x\n") * strlen("guest1 * x\n") + strlen("guest2: hello\n"));
+	close(a);
+	close(b);
+}
+
 /* Or a successor of a process that dies now would have two clients of one nick. */
 static void a_free_nick_is_in_no_entry(void **state)
 {
@@ -349,6 +376,7 @@ int main(void)
 	    CASE(commands),
 	    CASE(quitting),
 	    CASE(a_free_nick_is_in_no_entry),
+	    CASE(a_turn_is_limited),
 	    CASE(end_of_input),
 	    CASE(long_lines),
 	    CASE(text_is_made_safe),
