@@ -146,7 +146,7 @@ int accounts_load(const char *path, FILE *errors, struct accounts *ret)
 
 	*ret = (struct accounts){0};
 	if (r < 0) {
-		fprintf(errors, "%s:0: can't be read: %s\n", path, strerror(-r));
+		fprintf(errors, "%s: can't be read: %s\n", path, strerror(-r));
 		return r;
 	}
 	r = accounts_parse(text, path, errors, ret);

@@ -146,6 +146,27 @@ void address_site(const union address *a, uint8_t ret[static ADDRESS_KEY_LEN])
 		memset(ret + 8, 0, 8);
 }
 
+/* Whether one is all addresses, of IPv4 or of both, and the other is of them. */
+static bool covers(const uint8_t all[static 16], const uint8_t key[static 16])
+{
+	static const uint8_t zero[16];
+
+	return memcmp(all, zero, 16) == 0 ||
+	       (memcmp(all, v4_mapped, 12) == 0 && memcmp(all + 12, zero, 4) == 0 &&
+		memcmp(key, v4_mapped, 12) == 0);
+}
+
+bool address_overlaps(const union address *a, const union address *b)
+{
+	uint8_t ka[16], kb[16];
+
+	if (address_port(a) != address_port(b))
+		return false;
+	address_key(a, ka);
+	address_key(b, kb);
+	return memcmp(ka, kb, 16) == 0 || covers(ka, kb) || covers(kb, ka);
+}
+
 int prefix_parse(const char *s, struct prefix *ret)
 {
 	char host[INET6_ADDRSTRLEN];

@@ -37,6 +37,8 @@ char *address_peer(const union address *a, char dst[static ADDRESS_TEXT_MAX]);
 socklen_t address_len(const union address *a);
 uint16_t address_port(const union address *a);
 bool address_equal(const union address *a, const union address *b);
+/* Whether only one of them can be bound, as [::] is all addresses of its port, IPv4's as well. */
+bool address_overlaps(const union address *a, const union address *b);
 
 /* The address without its port as 16 bytes (IPv4 as ::ffff:a.b.c.d), so that both families count alike. */
 #define ADDRESS_KEY_LEN 16

@@ -5,12 +5,16 @@
 #include "daemon/clients.h"
 #include "daemon/clock.h"
 #include "daemon/config_listeners.h"
+#include "daemon/config_syntax.h"
 #include "daemon/logger.h"
 #include "daemon/settings.h"
 
 #include <errno.h>
+#include <grp.h>
+#include <pwd.h>
 #include <string.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #define MAX_MESSAGE_LIMIT 16384
 /* The kernel takes no more. */
@@ -170,9 +174,12 @@ static void metrics_listen_at(struct settings *ss, const config_setting_t *s, co
 {
 	static const char allowed[] = "an address such as \"127.0.0.1:9150\"";
 	const char *v = setting_string(ss, s, allowed);
+	struct config *c = at;
 
-	if (v && address_parse(v, at) < 0)
+	if (v && address_parse(v, &c->metrics) < 0)
 		settings_complain(ss, s, "%s must be %s, not \"%s\"", key->name, allowed, v);
+	free(c->metrics_where);
+	c->metrics_where = settings_where(ss, s);
 }
 
 static void read_state_directory(struct settings *ss, const config_setting_t *s,
@@ -224,7 +231,7 @@ static const struct setting_key control_keys[] = {
 };
 
 static const struct setting_key metrics_keys[] = {
-    SETTING("listen", metrics_listen_at, AT(metrics)),
+    SETTING("listen", metrics_listen_at, 0),
     SETTINGS_END,
 };
 
@@ -247,6 +254,41 @@ static const struct setting_key keys[] = {
 
 #undef AT
 
+static bool has_account(const struct config *c, const char *nick)
+{
+	for (size_t i = 0; i < c->n_listeners; i++)
+		if (accounts_find(&c->listeners[i].accounts, nick, strlen(nick)))
+			return true;
+	return false;
+}
+
+/* Names of what isn't there: allowed, since it may come later, but mostly a slip. */
+static void check_names(struct settings *ss, const config_setting_t *root, const struct config *c)
+{
+	const config_setting_t *s = config_setting_get_member(root, "rooms");
+	int n = s ? config_setting_length(s) : 0;
+	bool known = true;
+
+	for (size_t i = 0; i < c->n_listeners; i++)
+		known &= !c->listeners[i].password_file || c->listeners[i].password_file[0] == '/';
+	for (int i = 0; known && i < n; i++) {
+		const config_setting_t *members =
+		    config_setting_get_member(config_setting_get_elem(s, (unsigned)i), "members");
+		for (int k = 0; members && k < config_setting_length(members); k++) {
+			const char *v = config_setting_get_string_elem(members, k);
+			if (v && !has_account(c, v))
+				settings_warn(ss, config_setting_get_elem(members, (unsigned)k),
+					      "no password_file has an account \"%s\"", v);
+		}
+	}
+	if (c->state_directory && access(c->state_directory, W_OK | X_OK) < 0)
+		settings_warn(ss, config_setting_get_member(root, "state_directory"),
+			      "bans can't be kept in %s%s: %s", c->state_directory, ss->as, strerror(errno));
+	s = config_lookup(root->config, "control.group");
+	if (s && strcmp(c->control_group, "chatd") != 0 && !getgrnam(c->control_group))
+		settings_warn(ss, s, "there is no group \"%s\"", c->control_group);
+}
+
 /* What needs more than one setting to be judged. */
 static void check_whole(struct settings *ss, const config_setting_t *root, const struct config *c)
 {
@@ -263,7 +305,7 @@ static void check_whole(struct settings *ss, const config_setting_t *root, const
 	if (c->room_defaults.log_size < min)
 		settings_complain(ss, config_setting_get_member(root, "room_defaults"),
 				  "log_size in room_defaults must be at least 16 times max_message");
-	config_check_listeners(ss, config_setting_get_member(root, "listeners"), c);
+	config_check_listeners(ss, root, c);
 	if (c->n_rooms > c->room_limits.rooms)
 		settings_complain(ss, rooms, "there are %zu rooms; limits.max_rooms allows %u", c->n_rooms,
 				  c->room_limits.rooms);
@@ -300,6 +342,8 @@ static int read_config(config_t *lib, struct settings *ss, struct config **ret)
 	config_setting_t *root = config_root_setting(lib);
 	settings_read(ss, root, keys, c);
 	check_whole(ss, root, c);
+	if (ss->warnings)
+		check_names(ss, root, c);
 	settings_finish(ss);
 	if (ss->n_errors > 0 || !c->control_socket || !c->control_group) {
 		config_free(c);
@@ -309,39 +353,66 @@ static int read_config(config_t *lib, struct settings *ss, struct config **ret)
 	return 0;
 }
 
-static void report_syntax(const config_t *lib, const char *file, FILE *errors)
+static int become(struct settings *ss, const struct passwd *user)
 {
-	fprintf(errors, "%s:%d: %s\n", config_error_file(lib) ? config_error_file(lib) : file,
-		config_error_line(lib), config_error_text(lib));
+	if (initgroups(user->pw_name, user->pw_gid) < 0 || setgid(user->pw_gid) < 0 ||
+	    setuid(user->pw_uid) < 0) {
+		settings_complain(ss, NULL, "can't be checked%s: %s", ss->as, strerror(errno));
+		return -errno;
+	}
+	if (access(ss->file, R_OK) < 0)
+		settings_warn(ss, NULL, "can't be read%s: %s", ss->as, strerror(errno));
+	return 0;
 }
 
-int config_load(const char *path, FILE *errors, struct config **ret)
+static int load(struct settings *ss, const struct passwd *as, struct config **ret)
 {
-	struct settings ss = {.file = path, .errors = errors};
 	config_t lib;
 	int r = -EINVAL;
 
 	config_init(&lib);
-	FILE *f = fopen(path, "re");
+	FILE *f = fopen(ss->file, "re");
 	if (!f) {
-		fprintf(errors, "%s:0: can't be read: %s\n", path, strerror(errno));
+		settings_complain(ss, NULL, "can't be read: %s", strerror(errno));
 	} else {
 		/* config_read_file() hides why a file can't be opened, and doesn't name it in errors. */
-		if (config_read_file(&lib, path))
-			r = read_config(&lib, &ss, ret);
+		if (config_read_file(&lib, ss->file))
+			r = as ? become(ss, as) : 0;
 		else if (config_error_type(&lib) == CONFIG_ERR_FILE_IO)
-			fprintf(errors, "%s:0: can't be read: %s\n", path, strerror(EISDIR));
+			settings_complain(ss, NULL, "can't be read: %s", strerror(EISDIR));
 		else
-			report_syntax(&lib, path, errors);
+			config_report_file(&lib, ss->file, ss->errors);
 		fclose(f);
 	}
+	if (r == 0)
+		r = read_config(&lib, ss, ret);
 	config_destroy(&lib);
+	return r;
+}
+
+int config_load(const char *path, FILE *errors, struct config **ret)
+{
+	struct settings ss = {.file = path, .errors = errors, .as = ""};
+
+	return load(&ss, NULL, ret);
+}
+
+int config_check(const char *path, const struct passwd *as, FILE *errors)
+{
+	_cleanup_free_ char *name = NULL;
+	struct config *c = NULL;
+
+	if (as && asprintf(&name, " as user %s", as->pw_name) < 0)
+		return -ENOMEM;
+	struct settings ss = {.file = path, .errors = errors, .warnings = errors, .as = as ? name : ""};
+	int r = load(&ss, as, &c);
+	config_free(c);
 	return r;
 }
 
 int config_parse(const char *text, const char *name, FILE *errors, struct config **ret)
 {
-	struct settings ss = {.file = name, .errors = errors};
+	struct settings ss = {.file = name, .errors = errors, .as = ""};
 	config_t lib;
 	int r = -EINVAL;
 
@@ -349,7 +420,7 @@ int config_parse(const char *text, const char *name, FILE *errors, struct config
 	if (config_read_string(&lib, text))
 		r = read_config(&lib, &ss, ret);
 	else
-		report_syntax(&lib, name, errors);
+		config_report_syntax(&lib, name, text, errors);
 	config_destroy(&lib);
 	return r;
 }
@@ -367,6 +438,7 @@ void config_free(struct config *c)
 	free(c->control_socket);
 	free(c->control_group);
 	free(c->state_directory);
+	free(c->metrics_where);
 	free(c);
 }
 

@@ -36,6 +36,7 @@ struct endpoint_config {
 
 struct listener_config {
 	char name[CONFIG_NAME_MAX + 1];
+	char *where;		       /* in the configuration: "FILE:LINE" */
 	const struct handler *handler; /* transport and behaviour */
 	union address listen;
 	char room[TEXT_ROOM_MAX + 1];
@@ -90,6 +91,7 @@ struct config {
 	char *control_socket;
 	char *control_group;
 	union address metrics; /* where they are served over HTTP; family 0: nowhere */
+	char *metrics_where;   /* "FILE:LINE" */
 	char *state_directory; /* what has to outlive a reboot */
 };
 
@@ -99,6 +101,13 @@ struct config {
  * file in errors.
  */
 int config_load(const char *path, FILE *errors, struct config **ret);
+/*
+ * For `chatd --check`: also writes what is odd, as "FILE:LINE: warning: what". The files that the
+ * configuration names are looked at as the user that chatd runs as, which this process becomes for good
+ * (NULL: it stays who it is).
+ */
+struct passwd;
+int config_check(const char *path, const struct passwd *as, FILE *errors);
 int config_parse(const char *text, const char *name, FILE *errors, struct config **ret);
 void config_free(struct config *c);
 

@@ -285,71 +285,124 @@ static void read_endpoints(struct settings *ss, const config_setting_t *e, struc
 			    "\"ipc:///run/chatd/NAME\", not \"%s\"",
 			    key, v);
 	}
-	if (l->endpoints[0].text[0] && strcmp(l->endpoints[0].text, l->endpoints[1].text) == 0)
+	if (l->endpoints[0].text[0] &&
+	    (strcmp(l->endpoints[0].text, l->endpoints[1].text) == 0 ||
+	     (l->endpoints[0].address.sa.sa_family && l->endpoints[1].address.sa.sa_family &&
+	      address_overlaps(&l->endpoints[0].address, &l->endpoints[1].address))))
 		settings_complain(ss, e, "%s and %s must be different", l->handler->endpoints[0],
 				  l->handler->endpoints[1]);
 }
 
-/* Whether both would listen at one place. */
-static const char *clash(const struct listener_config *a, const struct listener_config *b)
+/* A Unix socket that both would listen at. */
+static const char *same_path(const struct listener_config *a, const struct listener_config *b)
 {
-	if (!a->handler || !b->handler)
-		return NULL;
-	bool zmq = a->handler->transport == TRANSPORT_ZMQ && b->handler->transport == TRANSPORT_ZMQ;
-	for (unsigned i = 0; zmq && i < HANDLER_ENDPOINTS; i++)
+	for (unsigned i = 0; i < HANDLER_ENDPOINTS; i++)
 		for (unsigned k = 0; k < HANDLER_ENDPOINTS; k++)
-			if (a->endpoints[i].text[0] &&
+			if (a->endpoints[i].text[0] && !a->endpoints[i].address.sa.sa_family &&
 			    strcmp(a->endpoints[i].text, b->endpoints[k].text) == 0)
 				return a->endpoints[i].text;
 	return NULL;
 }
 
+/* One of the addresses that a listener binds, or NULL. */
+static const union address *address_of(const struct listener_config *l, unsigned number)
+{
+	const union address *a = l->handler->transport == TRANSPORT_ZMQ ? &l->endpoints[number].address
+				 : number == 0				? &l->listen
+									: NULL;
+
+	return a && a->sa.sa_family ? a : NULL;
+}
+
+/* The first address of l that only one of both can have, and which of the other's it is. Datagrams and
+ * connections don't meet. */
+static const union address *clash(const struct listener_config *l, const struct listener_config *o,
+				  const union address **ret_other)
+{
+	if (!l->handler || !o->handler ||
+	    (l->handler->transport == TRANSPORT_UDP) != (o->handler->transport == TRANSPORT_UDP))
+		return NULL;
+	for (unsigned i = 0; i < HANDLER_ENDPOINTS; i++)
+		for (unsigned k = 0; k < HANDLER_ENDPOINTS; k++) {
+			const union address *a = address_of(l, i), *b = address_of(o, k);
+			if (!a || !b || !address_overlaps(a, b))
+				continue;
+			*ret_other = b;
+			return a;
+		}
+	return NULL;
+}
+
+/* A credential that is not there since the file is only checked: setting_path() says so. */
+static bool is_elsewhere(const char *path)
+{
+	return path && path[0] != '/';
+}
+
+static void read_accounts(struct settings *ss, const config_setting_t *s, struct listener_config *l)
+{
+	_cleanup_free_ char *text = NULL;
+	size_t size;
+
+	if (!l->password_file || is_elsewhere(l->password_file))
+		return;
+	FILE *f = open_memstream(&text, &size);
+	int r = f ? accounts_load(l->password_file, f, &l->accounts) : -ENOMEM;
+	if (f)
+		fclose(f);
+	if (r < 0) {
+		fputs(text ? text : "", ss->errors);
+		settings_complain(ss, s, "this password_file can't be used%s", ss->as);
+	} else if (l->password && l->accounts.n == 0) {
+		settings_warn(ss, s, "%s has no accounts, so nobody can log in here", l->password_file);
+	}
+}
+
 /* What a listener's other files say: certificates and accounts. */
 static void read_files(struct settings *ss, const config_setting_t *e, struct listener_config *l)
 {
+	const struct tls_files files = {l->tls_certificate, l->tls_key ? l->tls_key : l->tls_certificate,
+					l->tls_client_ca};
+	const char *setting;
 	char why[1024];
 
 	if (l->password && !l->password_file)
 		settings_complain(ss, e, "auth = \"password\" needs a password_file");
-	if (l->password_file) {
-		_cleanup_free_ char *text = NULL;
-		size_t size;
-		FILE *f = open_memstream(&text, &size);
-		int r = f ? accounts_load(l->password_file, f, &l->accounts) : -ENOMEM;
-		if (f)
-			fclose(f);
-		if (r < 0) {
-			fputs(text ? text : "", ss->errors);
-			settings_complain(ss, config_setting_get_member(e, "password_file"),
-					  "this password_file can't be used");
-		}
-	}
-	if (!l->tls_certificate && (l->tls_key || l->tls_client_ca))
+	read_accounts(ss, config_setting_get_member(e, "password_file"), l);
+	if (!files.certificate && (l->tls_key || l->tls_client_ca))
 		settings_complain(ss, e, "%s needs a tls_certificate",
 				  l->tls_key ? "tls_key" : "tls_client_ca");
-	if (l->tls_certificate &&
-	    tls_context_new(l->tls_certificate, l->tls_key ? l->tls_key : l->tls_certificate,
-			    l->tls_client_ca, why, sizeof(why), &l->tls) < 0)
-		settings_complain(ss, config_setting_get_member(e, "tls_certificate"), "%s", why);
+	if (!files.certificate || is_elsewhere(files.certificate) || is_elsewhere(files.key) ||
+	    is_elsewhere(files.client_ca))
+		return;
+	if (tls_context_new(&files, why, sizeof(why), &setting, &l->tls) < 0) {
+		const config_setting_t *s = config_setting_get_member(e, setting);
+		settings_complain(ss, s ? s : config_setting_get_member(e, "tls_certificate"), "%s%s", why,
+				  ss->as);
+	}
 }
 
 /* Another listener that has its name or its place. */
 static void check_twins(struct settings *ss, const config_setting_t *e, const struct listener_config *l,
 			const struct listener_config *o)
 {
-	char text[ADDRESS_TEXT_MAX];
-	const char *place = clash(l, o);
+	char text[ADDRESS_TEXT_MAX], other[ADDRESS_TEXT_MAX];
+	const char *path = same_path(l, o);
+	const union address *its, *a = clash(l, o, &its);
 
 	if (l->name[0] && strcmp(o->name, l->name) == 0)
 		settings_complain(ss, e, "there are two listeners named \"%s\"; each needs its own name",
 				  l->name);
-	if (place)
-		settings_complain(ss, e, "%s is taken by listener \"%s\"; each needs its own endpoint", place,
+	if (path)
+		settings_complain(ss, e, "%s is taken by listener \"%s\"; each needs its own endpoint", path,
 				  o->name);
-	if (l->handler && o->handler && l->handler->transport == o->handler->transport &&
-	    l->listen.sa.sa_family && address_equal(&o->listen, &l->listen))
+	if (a && address_equal(a, its))
 		settings_complain(ss, e, "%s is taken by listener \"%s\"; each needs its own address",
-				  address_format(&l->listen, text), o->name);
+				  address_format(a, text), o->name);
+	else if (a)
+		settings_complain(ss, e,
+				  "%s can't be had beside %s of listener \"%s\"; each needs its own address",
+				  address_format(a, text), address_format(its, other), o->name);
 }
 
 static void check_listener(struct settings *ss, const config_setting_t *e, struct listener_config *l)
@@ -405,6 +458,7 @@ void setting_listeners(struct settings *ss, const config_setting_t *s, const str
 		struct listener_config *l = &c->listeners[i];
 		if (!set_defaults(l))
 			return;
+		l->where = settings_where(ss, e);
 		settings_read(ss, e, listener_keys, l);
 		l->handler = find_handler(ss, e);
 		check_listener(ss, e, l);
@@ -414,18 +468,42 @@ void setting_listeners(struct settings *ss, const config_setting_t *s, const str
 	}
 }
 
-void config_check_listeners(struct settings *ss, const config_setting_t *s, const struct config *c)
+/* The listener of the metrics takes connections as well. */
+static void check_metrics(struct settings *ss, const config_setting_t *at, const struct config *c,
+			  const struct listener_config *l)
 {
+	char text[ADDRESS_TEXT_MAX], other[ADDRESS_TEXT_MAX];
+
+	for (unsigned i = 0; c->metrics.sa.sa_family && l->handler && i < HANDLER_ENDPOINTS; i++) {
+		const union address *a = address_of(l, i);
+		if (a && l->handler->transport != TRANSPORT_UDP && address_overlaps(a, &c->metrics))
+			settings_complain(
+			    ss, at,
+			    "%s can't be had beside %s of listener \"%s\"; each needs its own address",
+			    address_format(&c->metrics, text), address_format(a, other), l->name);
+	}
+}
+
+void config_check_listeners(struct settings *ss, const config_setting_t *root, const struct config *c)
+{
+	const config_setting_t *s = config_setting_get_member(root, "listeners"),
+			       *metrics = config_setting_get_member(root, "metrics");
 	unsigned zmqs = 0;
 
 	for (size_t i = 0; i < c->n_listeners; i++) {
 		const struct listener_config *l = &c->listeners[i];
 		const struct room_config *r = l->room[0] ? config_room(c, l->room) : NULL;
+		const config_setting_t *e = config_setting_get_elem(s, (unsigned)i);
 		zmqs += l->handler && l->handler->transport == TRANSPORT_ZMQ;
+		check_metrics(ss, metrics, c, l);
+		const config_setting_t *room = config_setting_get_member(e, "room");
+		if (room && l->room[0] && !r)
+			settings_warn(ss, room,
+				      "room \"%s\" is not in rooms; it is made as room_defaults say",
+				      l->room);
 		/* Who comes in by a listener's door must be allowed in its room. */
 		if (r && r->members && !l->password && l->handler)
-			settings_complain(ss, config_setting_get_elem(s, (unsigned)i),
-					  "room \"%s\" has members, so the listener needs %s", l->room,
+			settings_complain(ss, e, "room \"%s\" has members, so the listener needs %s", l->room,
 					  l->handler->transport == TRANSPORT_TCP ? "auth = \"password\""
 										 : "another room");
 	}
@@ -437,6 +515,7 @@ void config_check_listeners(struct settings *ss, const config_setting_t *s, cons
 void config_free_listener(struct listener_config *l)
 {
 	explicit_bzero(l->curve_secret_key, sizeof(l->curve_secret_key));
+	free(l->where);
 	free(l->curve_clients);
 	free(l->allow.at);
 	free(l->deny.at);

@@ -8,8 +8,8 @@
 
 /* Fills config.listeners; at is the struct config. */
 setting_reader setting_listeners;
-/* What needs more than the listeners to be judged; s may be NULL. */
-void config_check_listeners(struct settings *ss, const config_setting_t *s, const struct config *c);
+/* What needs more than the listeners to be judged; root is the file's. */
+void config_check_listeners(struct settings *ss, const config_setting_t *root, const struct config *c);
 /* What it points to. */
 void config_free_listener(struct listener_config *l);
 

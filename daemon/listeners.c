@@ -169,11 +169,41 @@ static int borrow_socket(const struct listeners *ls, const struct listener_confi
 	return -ENOENT;
 }
 
+/* Whether sockets of listeners that were there before let others have their addresses, [::] and 127.0.0.1 of
+ * one port. */
+static bool share_sockets(const struct listeners *ls, const struct listener_config *place, bool share)
+{
+	bool datagrams = place->handler->transport == TRANSPORT_UDP, any = false;
+	struct listener_config old[HANDLER_ENDPOINTS];
+
+	for (size_t i = 0; i < ls->n; i++) {
+		unsigned n = places(&ls->at[i].config, old);
+		for (unsigned k = 0; k < n; k++) {
+			int fd = entry_fd(&ls->at[i], k);
+			if (fd < 0 || !old[k].listen.sa.sa_family ||
+			    (old[k].handler->transport == TRANSPORT_UDP) != datagrams ||
+			    !address_overlaps(&old[k].listen, &place->listen))
+				continue;
+			sockets_share(fd, share);
+			any = true;
+		}
+	}
+	return any;
+}
+
 static int open_socket(struct listeners *ls, const struct listener_config *place, bool *ret_passed)
 {
 	int fd = borrow_socket(ls, place, ret_passed);
 
-	return fd == -ENOENT ? sockets_listen(ls->sockets, place, ret_passed) : fd;
+	if (fd == -ENOENT)
+		fd = sockets_listen(ls->sockets, place, false, ret_passed);
+	/* It may be a listener of ours that a reload moves from an address to all of them, or back: both have
+	 * it until the old one ends. */
+	if (fd == -EADDRINUSE && share_sockets(ls, place, true)) {
+		fd = sockets_listen(ls->sockets, place, true, ret_passed);
+		share_sockets(ls, place, false);
+	}
+	return fd;
 }
 
 static int intern(struct listeners *ls, const struct listener_config *config)
@@ -336,8 +366,8 @@ int listeners_open(struct listeners *ls, const struct config *config, bool taken
 			log_event(
 			    LOG_ERR,
 			    &(struct log_fields){.message_id = EVENT_LISTENER, .listener = e->config.name},
-			    "listener %s: %s: %s", e->config.name, listener_place(&e->config, place),
-			    zmq_strerror(-r));
+			    "%s: listener %s: %s: %s", e->config.where ? e->config.where : "?",
+			    e->config.name, listener_place(&e->config, place), zmq_strerror(-r));
 			return r;
 		}
 		store(e);
@@ -429,8 +459,8 @@ int listeners_prepare(struct listeners *ls, const struct config *new, FILE *erro
 			r = start_zmq(&ls->next[i], false);
 		if (r < 0) {
 			char place[LISTENER_PLACE_MAX];
-			fprintf(errors, "listener %s: %s: %s\n", config->name, listener_place(config, place),
-				zmq_strerror(-r));
+			fprintf(errors, "%s: listener %s: %s: %s\n", config->where ? config->where : "?",
+				config->name, listener_place(config, place), zmq_strerror(-r));
 			result = r;
 		}
 	}

@@ -7,23 +7,27 @@
 #include <getopt.h>
 #include <microhttpd.h>
 #include <openssl/crypto.h>
+#include <pwd.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 #include <zmq.h>
 
-static const char help[] = "Usage: chatd [-c FILE]\n"
-			   "       chatd --check [FILE]\n"
-			   "\n"
-			   "Serves chat and relays messages in the foreground, as the configuration says.\n"
-			   "\n"
-			   "  -c, --config FILE  the configuration (" SYSCONFDIR "/chatd.conf)\n"
-			   "      --check [FILE] check the configuration and exit: 0 good, 1 bad\n"
-			   "  -h, --help         show this help\n"
-			   "  -V, --version      show the version and what it was built with\n"
-			   "\n"
-			   "Signals: TERM ends, HUP reloads, USR2 restarts without dropping anyone.\n"
-			   "See chatd(8), chatd.conf(5), chatctl(1).\n";
+static const char help[] =
+    "Usage: chatd [-c FILE]\n"
+    "       chatd --check [--user NAME] [FILE]\n"
+    "\n"
+    "Serves chat and relays messages in the foreground, as the configuration says.\n"
+    "\n"
+    "  -c, --config FILE  the configuration (" SYSCONFDIR "/chatd.conf)\n"
+    "      --check [FILE] check the configuration and exit: 0 good, 1 bad\n"
+    "      --user NAME    whom chatd runs as: root checks with that user's eyes (chatd)\n"
+    "  -h, --help         show this help\n"
+    "  -V, --version      show the version and what it was built with\n"
+    "\n"
+    "Signals: TERM ends, HUP reloads, USR2 restarts without dropping anyone.\n"
+    "See chatd(8), chatd.conf(5), chatctl(1).\n";
 
 #ifdef ENABLE_FAULTS
 #define FAULTS ", fault points"
@@ -39,7 +43,7 @@ static const char help[] = "Usage: chatd [-c FILE]\n"
 #define SANITIZER ""
 #endif
 
-enum { OPTION_CHECK = 256, OPTION_PROBE };
+enum { OPTION_CHECK = 256, OPTION_PROBE, OPTION_USER };
 
 static void print_version(void)
 {
@@ -54,7 +58,22 @@ static void print_version(void)
 	       MHD_get_version());
 }
 
-static int check(const char *path)
+/* What is root's to read need not be chatd's. Without a user of that name it is root who will run it. */
+static int check(const char *path, const char *user)
+{
+	const struct passwd *as = geteuid() == 0 ? getpwnam(user ? user : "chatd") : NULL;
+
+	if (user && !as) {
+		fprintf(stderr,
+			geteuid() == 0 ? "chatd: there is no user \"%s\"\n"
+				       : "chatd: only root can check as user \"%s\"\n",
+			user);
+		return 2;
+	}
+	return config_check(path, as, stderr) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+static int probe(const char *path)
 {
 	struct config *c;
 	int r = config_load(path, stderr, &c);
@@ -62,17 +81,22 @@ static int check(const char *path)
 	if (r < 0)
 		return EXIT_FAILURE;
 	config_free(c);
+	printf("chatd %s layout %u\n", PACKAGE_VERSION, clients_layout());
 	return EXIT_SUCCESS;
 }
 
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
-	    {"config", required_argument, NULL, 'c'},	{"check", no_argument, NULL, OPTION_CHECK},
-	    {"probe", no_argument, NULL, OPTION_PROBE}, {"help", no_argument, NULL, 'h'},
-	    {"version", no_argument, NULL, 'V'},	{NULL, 0, NULL, 0},
+	    {"config", required_argument, NULL, 'c'},
+	    {"check", no_argument, NULL, OPTION_CHECK},
+	    {"probe", no_argument, NULL, OPTION_PROBE},
+	    {"help", no_argument, NULL, 'h'},
+	    {"version", no_argument, NULL, 'V'},
+	    {"user", required_argument, NULL, OPTION_USER},
+	    {NULL, 0, NULL, 0},
 	};
-	const char *path = SYSCONFDIR "/chatd.conf";
+	const char *path = SYSCONFDIR "/chatd.conf", *user = NULL;
 	enum { RUN, CHECK, PROBE } action = RUN;
 	int o;
 
@@ -86,6 +110,9 @@ int main(int argc, char **argv)
 			break;
 		case OPTION_PROBE: /* what a running chatd asks a new one before it hands over */
 			action = PROBE;
+			break;
+		case OPTION_USER:
+			user = optarg;
 			break;
 		case 'h':
 			fputs(help, stdout);
@@ -105,12 +132,9 @@ int main(int argc, char **argv)
 	}
 	switch (action) {
 	case CHECK:
-		return check(path);
+		return check(path, user);
 	case PROBE:
-		if (check(path) != EXIT_SUCCESS)
-			return EXIT_FAILURE;
-		printf("chatd %s layout %u\n", PACKAGE_VERSION, clients_layout());
-		return EXIT_SUCCESS;
+		return probe(path);
 	case RUN:
 		break;
 	}

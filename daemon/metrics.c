@@ -188,8 +188,11 @@ static int on_time(sd_event_source *source, uint64_t now, void *arg)
 static int open_socket(const union address *at)
 {
 	_cleanup_close_ int fd = socket(at->sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	int one = 1;
+	int one = 1, zero = 0;
 
+	/* As a listener's: [::] serves IPv4 as well. */
+	if (fd >= 0 && at->sa.sa_family == AF_INET6)
+		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &zero, sizeof(zero));
 	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) < 0 ||
 	    bind(fd, &at->sa, address_len(at)) < 0 || listen(fd, CONNECTIONS_MAX) < 0)
 		return -errno;

@@ -221,8 +221,9 @@ static int open_metrics(struct server *s, const struct config *config, FILE *err
 	if (config->metrics.sa.sa_family) {
 		int r = metrics_listen(s, s->event, &config->metrics, &new);
 		if (r < 0) {
-			fprintf(errors, "metrics: %s: %s\n", address_format(&config->metrics, text),
-				strerror(-r));
+			fprintf(errors, "%s: metrics: %s: %s\n",
+				config->metrics_where ? config->metrics_where : "?",
+				address_format(&config->metrics, text), strerror(-r));
 			return r;
 		}
 		log_event(LOG_INFO, &(struct log_fields){.message_id = EVENT_LISTENER},
@@ -287,7 +288,7 @@ int server_reload(struct server *s, char **ret_errors)
 	_cleanup_free_ char *why = NULL;
 	r = handover_probe("/proc/self/exe", s->config_path, PROBE_TIMEOUT_MS, &why);
 	if (r == -ETIMEDOUT)
-		fprintf(errors, "%s:0: this takes more than %d s to read\n", s->config_path,
+		fprintf(errors, "%s: this takes more than %d s to read\n", s->config_path,
 			PROBE_TIMEOUT_MS / 1000);
 	else
 		r = config_load(s->config_path, errors, &new);

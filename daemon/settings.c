@@ -12,24 +12,54 @@
 #define ERRORS_MAX 100
 #define PREFIXES_MAX 4096
 
-void settings_complain(struct settings *ss, const config_setting_t *at, const char *format, ...)
+char *settings_where(const struct settings *ss, const config_setting_t *at)
 {
 	const char *file = at ? config_setting_source_file(at) : NULL;
+	unsigned line = at ? (unsigned)config_setting_source_line(at) : 0;
+	char *where;
+
+	if (!file)
+		file = ss->file;
+	return (line > 0 ? asprintf(&where, "%s:%u", file, line) : asprintf(&where, "%s", file)) < 0 ? NULL
+												     : where;
+}
+
+static void say(const struct settings *ss, FILE *to, const config_setting_t *at, const char *kind,
+		const char *format, va_list ap)
+{
+	_cleanup_free_ char *where = settings_where(ss, at);
+
+	fprintf(to, "%s: %s", where ? where : ss->file, kind);
+	vfprintf(to, format, ap);
+	fputc('\n', to);
+}
+
+void settings_complain(struct settings *ss, const config_setting_t *at, const char *format, ...)
+{
 	va_list ap;
 
 	if (++ss->n_errors > ERRORS_MAX)
 		return;
-	fprintf(ss->errors, "%s:%d: ", file ? file : ss->file, at ? config_setting_source_line(at) : 0);
 	va_start(ap, format);
-	vfprintf(ss->errors, format, ap);
+	say(ss, ss->errors, at, "", format, ap);
 	va_end(ap);
-	fputc('\n', ss->errors);
+}
+
+void settings_warn(struct settings *ss, const config_setting_t *at, const char *format, ...)
+{
+	va_list ap;
+
+	if (!ss->warnings)
+		return;
+	va_start(ap, format);
+	say(ss, ss->warnings, at, "warning: ", format, ap);
+	va_end(ap);
 }
 
 void settings_finish(struct settings *ss)
 {
 	if (ss->n_errors > ERRORS_MAX)
-		fprintf(ss->errors, "%s:0: and %u more mistakes\n", ss->file, ss->n_errors - ERRORS_MAX);
+		fprintf(ss->errors, "%s: and %u more mistakes\n", ss->file, ss->n_errors - ERRORS_MAX);
 }
 
 /* --- groups --- */
@@ -182,7 +212,8 @@ void setting_room(struct settings *ss, const config_setting_t *s, const struct s
 	memcpy(at, v, strlen(v));
 }
 
-/* "credential:NAME" is a file that the service manager hands over: LoadCredential= of systemd.exec(5). */
+/* "credential:NAME" is a file that the service manager hands over: LoadCredential= of systemd.exec(5). Who
+ * only checks the configuration, outside of the service, has none; then it is left as it is. */
 void setting_path(struct settings *ss, const config_setting_t *s, const struct setting_key *key, void *at)
 {
 	static const char prefix[] = "credential:";
@@ -193,7 +224,11 @@ void setting_path(struct settings *ss, const config_setting_t *s, const struct s
 	if (!v)
 		return;
 	if (strncmp(v, prefix, sizeof(prefix) - 1) == 0 && !strchr(v, '/')) {
-		if (!dir)
+		if (!dir && ss->warnings) {
+			settings_warn(ss, s, "%s: %s is only there in the service, and not looked at here",
+				      key->name, v);
+			path = strdup(v);
+		} else if (!dir)
 			settings_complain(
 			    ss, s, "%s: there are no credentials; see LoadCredential= in systemd.exec(5)",
 			    key->name);

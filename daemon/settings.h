@@ -19,6 +19,10 @@ struct settings {
 	const char *file;
 	FILE *errors; /* mistakes are written there */
 	unsigned n_errors;
+	/* NULL, or the file is only checked: what is odd but allowed is written there, and what can only be
+	 * looked up in the service is left alone. */
+	FILE *warnings;
+	const char *as; /* "", or " as user NAME" if that is who looks at files */
 };
 
 /* How a setting is read into at: &its group's struct + key.offset. */
@@ -50,6 +54,11 @@ struct setting_key {
 /* A mistake; at may be NULL. */
 void settings_complain(struct settings *ss, const config_setting_t *at, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+/* What is odd, if that is wanted. */
+void settings_warn(struct settings *ss, const config_setting_t *at, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* "FILE:LINE" of a setting, which the caller free()s; NULL without memory. */
+char *settings_where(const struct settings *ss, const config_setting_t *at);
 /* At the end: says how many mistakes there were beyond those that were written. */
 void settings_finish(struct settings *ss);
 
@@ -65,7 +74,7 @@ setting_reader setting_seconds;	 /* int64_t, in us */
 setting_reader setting_size;	 /* uint64_t or int64_t: bytes, or a string such as "4M" */
 setting_reader setting_bool;	 /* bool */
 setting_reader setting_room;	 /* char[TEXT_ROOM_MAX + 1] */
-setting_reader setting_path;	 /* char *, which was malloc()ed or NULL; also "credential:NAME" */
+setting_reader setting_path;	 /* char *, which was malloc()ed or NULL; "credential:NAME": see there */
 setting_reader setting_prefixes; /* struct prefix_list, likewise */
 setting_reader setting_group;	 /* the group's struct: key.group says the rest */
 

@@ -280,7 +280,14 @@ static int find_passed(struct sockets *s, const struct listener_config *l, bool 
 	return -ENOENT;
 }
 
-static int open_socket(const struct listener_config *l)
+void sockets_share(int fd, bool share)
+{
+	const int value = share;
+
+	setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &value, sizeof(value));
+}
+
+static int open_socket(const struct listener_config *l, bool share)
 {
 	const int one = 1;
 	int zero = 0;
@@ -295,6 +302,8 @@ static int open_socket(const struct listener_config *l)
 	/* [::] serves IPv4 as well, whatever net.ipv6.bindv6only says. */
 	if (l->listen.sa.sa_family == AF_INET6)
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &zero, sizeof(zero));
+	if (share)
+		sockets_share(fd, true);
 	if (bind(fd, &l->listen.sa, address_len(&l->listen)) < 0)
 		return -errno;
 	return take_fd(&fd);
@@ -316,14 +325,14 @@ static void prepare_udp(int fd, const struct listener_config *l)
 	setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
 }
 
-int sockets_listen(struct sockets *s, const struct listener_config *l, bool *ret_passed)
+int sockets_listen(struct sockets *s, const struct listener_config *l, bool share, bool *ret_passed)
 {
 	const int one = 1;
 	_cleanup_close_ int fd = find_passed(s, l, ret_passed);
 
 	if (fd < 0) {
 		*ret_passed = false;
-		fd = open_socket(l);
+		fd = open_socket(l, share);
 		if (fd < 0)
 			return take_fd(&fd);
 	}
@@ -332,12 +341,16 @@ int sockets_listen(struct sockets *s, const struct listener_config *l, bool *ret
 		return -errno;
 	if (!is_tcp(l)) {
 		prepare_udp(fd, l);
+		if (share)
+			sockets_share(fd, false);
 		return take_fd(&fd);
 	}
 	/* Accepted sockets inherit it: a line of chat should not wait for the next one. */
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	if (listen(fd, l->backlog) < 0)
 		return -errno;
+	if (share)
+		sockets_share(fd, false);
 	return take_fd(&fd);
 }
 

@@ -42,12 +42,14 @@ int sockets_claim_prefix(struct sockets *s, const char *prefix, char *name, size
  * -ENOENT. */
 int sockets_claim_unix(struct sockets *s, const char *name, const char *endpoint);
 
+/* Lets other sockets of ours have the address of this one meanwhile, or no longer. */
+void sockets_share(int fd, bool share);
 /*
- * A listening socket for the listener: a passed one, or a new one. Returns the fd or -errno; *ret_passed
- * tells whether the service manager passed it. Sockets that chatd bound itself come back from a process
- * before, too.
+ * A listening socket for the listener: a passed one, or a new one, which may share its address with one of
+ * ours. Returns the fd or -errno; *ret_passed tells whether the service manager passed it. Sockets that chatd
+ * bound itself come back from a process before, too.
  */
-int sockets_listen(struct sockets *s, const struct listener_config *l, bool *ret_passed);
+int sockets_listen(struct sockets *s, const struct listener_config *l, bool share, bool *ret_passed);
 /* Takes a passed socket back that no listener wants any more: another may want it after a reload. Owns fd. */
 void sockets_give_back(struct sockets *s, int fd, const char *name);
 /* Calls fn for every fd that nobody has claimed. */

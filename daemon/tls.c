@@ -24,11 +24,13 @@ struct tls {
 	bool said_bye;
 };
 
+/* What the system said (a file that isn't there) has no text of OpenSSL's. */
 static void explain(char *why, size_t size, const char *what)
 {
 	unsigned long e = ERR_peek_error();
+	const char *text = ERR_SYSTEM_ERROR(e) ? strerror(ERR_GET_REASON(e)) : ERR_reason_error_string(e);
 
-	snprintf(why, size, "%s%s%s", what, e ? ": " : "", e ? ERR_reason_error_string(e) : "");
+	snprintf(why, size, "%s%s%s", what, e && text ? ": " : "", e && text ? text : "");
 	ERR_clear_error();
 }
 
@@ -42,43 +44,46 @@ static int no_passphrase(char *buf, int size, int rwflag, void *arg)
 	return 0;
 }
 
-static int load(SSL_CTX *ctx, const char *certificate, const char *key, const char *client_ca, char *why,
-		size_t size)
+/* Returns the setting that has a mistake, or NULL. */
+static const char *load(SSL_CTX *ctx, const struct tls_files *files, char *why, size_t size)
 {
+	const char *certificate = files->certificate, *key = files->key, *client_ca = files->client_ca;
 	char text[512];
 
 	SSL_CTX_set_default_passwd_cb(ctx, no_passphrase);
 	if (SSL_CTX_use_certificate_chain_file(ctx, certificate) != 1) {
 		snprintf(text, sizeof(text), "the certificate in %s can't be used", certificate);
 		explain(why, size, text);
-		return -EINVAL;
+		return "tls_certificate";
 	}
 	if (SSL_CTX_use_PrivateKey_file(ctx, key, SSL_FILETYPE_PEM) != 1 ||
 	    SSL_CTX_check_private_key(ctx) != 1) {
-		snprintf(text, sizeof(text), "the key in %s can't be used with the certificate", key);
+		bool other = ERR_GET_LIB(ERR_peek_error()) == ERR_LIB_X509;
+		snprintf(text, sizeof(text), "the key in %s can't be used%s%s", key,
+			 other ? " with the certificate in " : "", other ? certificate : "");
 		explain(why, size, text);
-		return -EINVAL;
+		return "tls_key";
 	}
 	if (!client_ca)
-		return 0;
+		return NULL;
 	STACK_OF(X509_NAME) *names = SSL_load_client_CA_file(client_ca);
 	if (!names || SSL_CTX_load_verify_file(ctx, client_ca) != 1) {
 		sk_X509_NAME_pop_free(names, X509_NAME_free);
 		snprintf(text, sizeof(text), "the certificates in %s can't be used", client_ca);
 		explain(why, size, text);
-		return -EINVAL;
+		return "tls_client_ca";
 	}
 	SSL_CTX_set_client_CA_list(ctx, names);
 	SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
-	return 0;
+	return NULL;
 }
 
-int tls_context_new(const char *certificate, const char *key, const char *client_ca, char *why, size_t size,
+int tls_context_new(const struct tls_files *files, char *why, size_t size, const char **ret_setting,
 		    struct tls_context **ret)
 {
 	struct tls_context *c = calloc(1, sizeof(*c));
-	int r;
 
+	*ret_setting = "tls_certificate";
 	ERR_clear_error();
 	if (!c || !(c->ctx = SSL_CTX_new(TLS_server_method()))) {
 		free(c);
@@ -95,10 +100,10 @@ int tls_context_new(const char *certificate, const char *key, const char *client
 					SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_NO_COMPRESSION |
 					SSL_OP_IGNORE_UNEXPECTED_EOF);
 	SSL_CTX_set_mode(c->ctx, SSL_MODE_RELEASE_BUFFERS);
-	r = load(c->ctx, certificate, key, client_ca, why, size);
-	if (r < 0) {
+	*ret_setting = load(c->ctx, files, why, size);
+	if (*ret_setting) {
 		tls_context_free(c);
-		return r;
+		return -EINVAL;
 	}
 	*ret = c;
 	return 0;

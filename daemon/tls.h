@@ -15,11 +15,14 @@
 struct tls_context;
 struct tls;
 
-/*
- * Reads a certificate chain and its key (PEM), and those who may sign clients' certificates (client_ca, or
- * NULL: none is asked for). Returns 0, or -EINVAL with the reason in why.
- */
-int tls_context_new(const char *certificate, const char *key, const char *client_ca, char *why, size_t size,
+/* Files in PEM: a certificate chain, its key, and who may sign clients' certificates (NULL: none is asked
+ * for). */
+struct tls_files {
+	const char *certificate, *key, *client_ca;
+};
+
+/* Returns 0, or -EINVAL (-ENOMEM) with the reason in why, and whose it is in *ret_setting: "tls_key". */
+int tls_context_new(const struct tls_files *files, char *why, size_t size, const char **ret_setting,
 		    struct tls_context **ret);
 void tls_context_free(struct tls_context *c);
 

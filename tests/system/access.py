@@ -57,6 +57,10 @@ def tls_connect(d, port, cert=None, minimum=ssl.TLSVersion.TLSv1_2, maximum=None
     return c
 
 
+# Whoever runs chatd on this machine otherwise.
+AS_ROOT = ["--user", "root"] if os.geteuid() == 0 else []
+
+
 def add_account(path, nick, password):
     p = subprocess.run([CHATCTL, "passwd", path, nick], input=password.encode() + b"\n", capture_output=True)
     equal((p.returncode, p.stderr), (0, b""))
@@ -830,15 +834,81 @@ def errors_in_files_are_told():
       { name = "f"; type = "tcp"; mode = "echo"; listen = "[::]:6"; auth = "password"; password_file = "/nowhere"; },
       { name = "g"; type = "udp"; mode = "echo"; listen = "[::]:7"; proxies = ( "::1" ); deny = ( "x" ); }
       """ % (path, cert, other[1], key))
-    p = subprocess.run([CHATD, "--check", d.config], capture_output=True, text=True)
+    p = subprocess.run([CHATD, "--check", *AS_ROOT, d.config], capture_output=True, text=True)
     equal(p.returncode, 1)
     for expected in (path + ":1: a line is NAME:HASH", path + ":3: this is no valid name",
                      path + ":4: this is no hash of argon2id", 'auth = "password" needs a password_file',
                      "can't be used with the certificate", "tls_key needs a tls_certificate",
                      'auth must be "none" or "password", not "some"', "tls_certificate must be an absolute path",
-                     "allow is empty", 'mode "echo" of type "tcp" has no auth', "/nowhere:0: can't be read",
+                     "allow is empty", 'mode "echo" of type "tcp" has no auth', "/nowhere: can't be read",
                      'mode "echo" of type "udp" has no proxies', "deny must be a list of addresses"):
         check(expected in p.stderr, expected, "is missing in", p.stderr)
+
+
+@test
+def tls_files_that_can_not_be_used_are_named():
+    d = Daemon(start=False)
+    cert, key = tls_files(d.dir)
+    other, other_key = tls_files(d.dir, "other")
+    empty = os.path.join(d.dir, "empty")
+    open(empty, "w").close()
+    doors = """
+      { name = "chat"; type = "tcp"; mode = "chat"; listen = "[::]:1";
+        tls_certificate = "%s";
+        tls_key = "%s";
+        tls_client_ca = "%s"; }"""
+    for files, line, expected in (
+            ((cert, key, cert), 0, None),
+            (("/nowhere/cert", key, cert), 1, "the certificate in /nowhere/cert can't be used: No such file or directory"),
+            ((cert, "/nowhere/key", cert), 2, "the key in /nowhere/key can't be used: No such file or directory"),
+            ((cert, key, "/nowhere/ca"), 3, "the certificates in /nowhere/ca can't be used: No such file or directory"),
+            ((cert, other_key, cert), 2, "the key in %s can't be used with the certificate in %s: " % (other_key, cert)),
+            ((cert, empty, cert), 2, "the key in %s can't be used: " % empty)):
+        d.write_config(listeners=doors % files)
+        with open(d.config) as f:
+            first = f.read().split("\n").index('      { name = "chat"; type = "tcp"; mode = "chat"; listen = "[::]:1";') + 1
+        p = subprocess.run([CHATD, "--check", *AS_ROOT, d.config], capture_output=True, text=True)
+        equal(p.returncode, 1 if expected else 0)
+        if expected:
+            check(p.stderr.startswith("%s:%d: %s" % (d.config, first + line, expected)), p.stderr)
+        check("(null)" not in p.stderr, p.stderr)
+
+
+@test
+def root_checks_as_the_user_of_chatd():
+    if os.geteuid() != 0:
+        raise Skip("only root can become somebody else")
+    d = Daemon(start=False)
+    cert, key = tls_files(d.dir)
+    passwords = os.path.join(d.dir, "passwords")
+    add_account(passwords, "alice", "x")
+    d.write_config(listeners="""
+      { name = "chat"; type = "tcp"; mode = "chat"; listen = "[::]:1"; tls_certificate = "%s"; tls_key = "%s"; },
+      { name = "more"; type = "tcp"; mode = "chat"; listen = "[::]:2"; auth = "password"; password_file = "%s"; }
+      """ % (cert, key, passwords), extra='state_directory = "%s";' % d.dir)
+
+    def judged(*user):
+        p = subprocess.run([CHATD, "--check", *user, d.config], capture_output=True, text=True)
+        return p.returncode, p.stderr
+
+    equal(judged("--user", "root"), (0, ""))
+    # The configuration itself is read as root; what it names is not.
+    os.chmod(d.config, 0o600)
+    os.chmod(cert, 0o644)
+    os.chmod(key, 0o600)
+    os.chmod(d.dir, 0o755)
+    code, err = judged("--user", "nobody")
+    equal(code, 1)
+    for expected in (d.config + ": warning: can't be read as user nobody: Permission denied\n",
+                     "the key in %s can't be used: Permission denied as user nobody\n" % key,
+                     passwords + ": can't be read: Permission denied\n",
+                     "this password_file can't be used as user nobody\n",
+                     "warning: bans can't be kept in %s as user nobody: Permission denied\n" % d.dir):
+        check(expected in err, expected, "is missing in", err)
+    for path in (key, passwords, d.config):
+        os.chmod(path, 0o644)
+    equal(judged("--user", "nobody")[0], 0)
+    equal(judged("--user", "nobody-at-all"), (2, 'chatd: there is no user "nobody-at-all"\n'))
 
 
 # --- TLS ---

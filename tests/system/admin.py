@@ -791,6 +791,179 @@ def checking():
     check(run(CHATD, "--version").stdout.startswith(b"chatd "))
 
 
+def checked(d, text=None, env=None):
+    """What `chatd --check` says of a configuration, or of d's; its lines without the file's name."""
+    if text is not None:
+        with open(d.config, "w") as f:
+            f.write(text)
+    p = subprocess.run([CHATD, "--check", d.config], capture_output=True, text=True, env=dict(os.environ, **(env or {})))
+    for line in p.stderr.splitlines():
+        check(line.startswith((d.config + ":", "/")), line)
+        check(":0:" not in line, line)
+    return p.returncode, p.stderr.replace(d.config + ":", "")
+
+
+@test
+def checking_judges_addresses_as_the_kernel_does():
+    d = Daemon(start=False)
+    kinds = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
+    hosts = ("127.0.0.1", "127.0.0.2", "0.0.0.0", "[::1]", "[::]", "[::ffff:127.0.0.1]")
+
+    def bound(kind, host, port):
+        s = socket.socket(socket.AF_INET6 if "[" in host else socket.AF_INET, kinds[kind])
+        if kind == "tcp":
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if s.family == socket.AF_INET6:
+            s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        s.bind((host.strip("[]"), port))
+        if kind == "tcp":
+            s.listen()
+        return s
+
+    for one in [("tcp", h) for h in hosts] + [("udp", "[::]"), ("udp", "127.0.0.1")]:
+        for two in [("tcp", h) for h in hosts] + [("udp", "127.0.0.1"), ("udp", "[::ffff:127.0.0.1]")]:
+            port = free_port(kinds[one[0]])
+            with bound(*one, port):
+                try:
+                    bound(*two, port).close()
+                    possible = True
+                except OSError:
+                    possible = False
+            text = "listeners = ( %s,\n %s );" % tuple(
+                '{ name = "%s"; type = "%s"; mode = "echo"; listen = "%s:%d"; }' % (name, kind, host, port)
+                for name, (kind, host) in (("a", one), ("b", two)))
+            code, err = checked(d, text)
+            equal((one, two, code == 0), (one, two, possible))
+            check(possible or err.startswith("2: "), err)
+
+
+@test
+def a_reload_that_can_not_bind_names_the_line():
+    d = Daemon()
+    d.join(nick="alice")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        d.write_config(listeners=LISTENER % ("chat", "chat", d.port) + ",\n" + LISTENER % ("more", "chat", port))
+        with open(d.config) as f:
+            line = [i for i, l in enumerate(f, 1) if '"more"' in l][0]
+        code, _, err = d.ctl("reload")
+        equal(code, 1)
+        check("%s:%d: listener more: 127.0.0.1:%d: Address already in use\n" % (d.config, line, port) in err, err)
+        d.write_config(extra='\nmetrics: { listen = "127.0.0.1:%d"; };' % port)
+        with open(d.config) as f:
+            line = [i for i, l in enumerate(f, 1) if "metrics" in l][0]
+        code, _, err = d.ctl("reload")
+        equal(code, 1)
+        check("%s:%d: metrics: 127.0.0.1:%d: Address already in use\n" % (d.config, line, port) in err, err)
+
+
+@test
+def reload_moves_listeners_to_all_addresses_and_back():
+    """An address of the same port can't be bound beside the old one, so that nobody could open a listener to all."""
+    d = Daemon(start=False)
+    udp = free_port(socket.SOCK_DGRAM)
+
+    def move(host):
+        d.write_config(listeners="""
+          { name = "chat"; type = "tcp"; mode = "chat"; listen = "%s:%d"; },
+          { name = "udp"; type = "udp"; mode = "echo"; listen = "%s:%d"; },
+          { name = "answers"; type = "zmq"; mode = "reply"; listen = "tcp://%s:%d"; }""" % (
+              host, d.port, host, udp, host, d.echo_port))
+
+    move("127.0.0.1")
+    d.start()
+    a = d.join(nick="alice")
+    for host in ("[::]", "127.0.0.1", "0.0.0.0", "[::]", "[::1]", "[::]"):
+        move(host)
+        equal(d.ctl("reload"), (0, "", ""))
+        target = "::1" if host == "[::1]" else "127.0.0.1"
+        d.join(host=target).close()
+        with socket.socket(socket.AF_INET6 if ":" in target else socket.AF_INET, socket.SOCK_DGRAM) as u:
+            u.settimeout(10)
+            u.sendto(b"back?", (target, udp))
+            equal(u.recv(100), b"back?")
+        a.send("still %s\n" % host)
+        a.expect("alice: still %s\n" % host)
+        equal({l["address"].replace("tcp://", "") for l in d.json("list", "listeners")},
+              {"%s:%d" % (host, p) for p in (d.port, udp, d.echo_port)})
+    # Once they are there, another chatd can't have the address.
+    other = Daemon(start=False)
+    other.port = d.port
+    other.write_config()
+    other.spawn()
+    check(other.wait() != 0 and "Address already in use" in other.log(), other.log())
+
+
+@test
+def checking_leaves_credentials_to_the_service():
+    d = Daemon(start=False)
+    text = """
+listeners = ( { name = "a"; type = "tcp"; mode = "chat"; listen = "[::]:1"; room = "lobby"; auth = "password";
+  password_file = "credential:passwords"; tls_certificate = "credential:cert"; tls_key = "credential:key"; } );
+rooms = ( { name = "lobby"; members = ( "alice" ); } );
+"""
+    code, err = checked(d, text)
+    equal(code, 0)
+    for name in ("password_file: credential:passwords", "tls_certificate: credential:cert", "tls_key: credential:key"):
+        check("3: warning: %s is only there in the service, and not looked at here\n" % name in err, err)
+    check("alice" not in err, err)
+    # There they are looked at.
+    code, err = checked(d, env={"CREDENTIALS_DIRECTORY": d.dir})
+    equal(code, 1)
+    for expected in ("%s/passwords: can't be read: No such file" % d.dir, "the certificate in %s/cert can't be used" % d.dir):
+        check(expected in err, expected, "is missing in", err)
+    p = run(CHATD, "-c", d.config)
+    equal(p.returncode, os.EX_CONFIG)
+    check(b"there are no credentials" in p.stderr, p.stderr)
+
+
+@test
+def checking_warns_of_what_is_not_there():
+    d = Daemon(start=False)
+    passwords = os.path.join(d.dir, "passwords")
+    equal(run(CHATCTL, "passwd", passwords, "alice", stdin=b"x\n").returncode, 0)
+    os.chmod(d.dir, 0o755)
+    os.chmod(passwords, 0o644)
+    empty = os.path.join(d.dir, "empty")
+    open(empty, "w").close()
+    code, err = checked(d, """rooms = ( { name = "board"; members = ( "Alice",
+  "bob" ); } );
+listeners = (
+  { name = "a"; type = "tcp"; mode = "chat"; listen = "[::]:1"; auth = "password"; password_file = "%s"; room = "board"; },
+  { name = "b"; type = "tcp"; mode = "chat"; listen = "[::]:2"; room = "bord"; },
+  { name = "c"; type = "tcp"; mode = "chat"; listen = "[::]:3"; auth = "password"; password_file = "%s"; } );
+state_directory = "/nowhere/at/all";
+control: { group = "no-such-group"; };
+""" % (passwords, empty))
+    equal(code, 0)
+    equal(sorted(re.sub(r"( as user \S+)", "", err).splitlines()), [
+        '2: warning: no password_file has an account "bob"',
+        '5: warning: room "bord" is not in rooms; it is made as room_defaults say',
+        "6: warning: %s has no accounts, so nobody can log in here" % empty,
+        "7: warning: bans can't be kept in /nowhere/at/all: No such file or directory",
+        '8: warning: there is no group "no-such-group"'])
+
+
+@test
+def checking_names_the_line_and_the_key():
+    d = Daemon(start=False)
+    equal(checked(d, 'rooms = (\n  { name = "a"; }\n\n  { name = "b"; } );\n'),
+          (1, "4: syntax error: is a comma, a semicolon or a bracket missing (or too much) here, or at the end of line 2?\n"))
+    equal(checked(d, 'workers = 1;\nlimits: { max_rooms = 1; };\nworkers = 2;\n'),
+          (1, "3: workers is set twice; the first is in line 1\n"))
+    # In a file that is included, too.
+    other = os.path.join(d.dir, "other.conf")
+    with open(other, "w") as f:
+        f.write("slow = \"skip\";\n\nslow = \"skip\";\n")
+    equal(checked(d, '@include "%s"\n' % other), (1, "%s:3: slow is set twice; the first is in line 1\n" % other))
+    for text, expected in (("", 0), ('@include "/nowhere"\n', 1), ("}", 1), ("rooms = 1;", 1)):
+        equal(checked(d, text)[0], expected)
+    for path, why in (("/nowhere/chatd.conf", b"No such file or directory"), ("/", b"Is a directory")):
+        equal(run(CHATD, "--check", path).stderr, path.encode() + b": can't be read: " + why + b"\n")
+
+
 @test
 def nothing_of_clients_reaches_the_log_unescaped():
     d = Daemon()

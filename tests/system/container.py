@@ -352,6 +352,23 @@ def the_log_says_who_did_it():
         c.run("chatctl", "unban", address)
 
 
+@test
+def root_checks_with_the_eyes_of_chatd():
+    c = container()
+    c.sh("printf 'secret\\n' | chatctl passwd /etc/chatd/rootonly alice; chown root:root /etc/chatd/rootonly; "
+         "chmod 600 /etc/chatd/rootonly")
+    c.write_config(re.sub(r'("chat"; type = "tcp"; mode = "chat";)', r'\1 password_file = "/etc/chatd/rootonly";',
+                          shared["config"]))
+    code, _, err = c.try_run("chatctl", "check")
+    equal(code, 1)
+    check("this password_file can't be used as user chatd" in err, err)
+    code, _, err = c.try_run("systemctl", "start", "chatd")
+    check(code != 0, "chatd starts")
+    c.sh("chgrp chatd /etc/chatd/rootonly; chmod 640 /etc/chatd/rootonly")
+    equal(c.try_run("chatctl", "check"), (0, "", ""))
+    c.systemctl("start", "chatd")
+
+
 PTRACE_SEIZE, PTRACE_INTERRUPT, WALL = 0x4206, 0x4207, 0x40000000
 
 

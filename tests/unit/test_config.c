@@ -132,6 +132,60 @@ static void mistakes(void **state)
 	assert_error("workers = ;", "f:1: syntax error");
 }
 
+#define TWO(a, b)                                                                                            \
+	"listeners = ( { name = \"a\"; type = \"tcp\"; mode = \"echo\"; " a " },\n"                          \
+	"{ name = \"b\"; " b " } );"
+#define TCP_AT(at) "type = \"tcp\"; mode = \"echo\"; listen = \"" at "\";"
+#define UDP_AT(at) "type = \"udp\"; mode = \"echo\"; listen = \"" at "\";"
+
+/* [::] serves IPv4 as well, and ZeroMQ's and the metrics' sockets are sockets like others. */
+static void addresses_that_overlap(void **state)
+{
+	struct config *c;
+
+	(void)state;
+	assert_error(TWO("listen = \"[::]:5\";", TCP_AT("127.0.0.1:5")),
+		     "f:2: 127.0.0.1:5 can't be had beside [::]:5");
+	assert_error(TWO("listen = \"0.0.0.0:5\";", TCP_AT("[::]:5")),
+		     "f:2: [::]:5 can't be had beside 0.0.0.0:5");
+	assert_error(TWO("listen = \"127.0.0.1:5\";", TCP_AT("[::ffff:127.0.0.1]:5")),
+		     "f:2: 127.0.0.1:5 can't be had");
+	assert_error(
+	    TWO("listen = \"1.2.3.4:5\";", "type = \"zmq\"; mode = \"reply\"; listen = \"tcp://*:5\";"),
+	    "f:2: [::]:5 can't be had beside 1.2.3.4:5 of listener \"a\"");
+	assert_error(TWO("listen = \"[::]:5\";", TCP_AT("[::]:6")) "metrics: { listen = \"[::1]:6\"; };",
+		     "f:2: [::1]:6 can't be had beside [::]:6 of listener \"b\"");
+	assert_error("listeners = ( { name = \"a\"; type = \"zmq\"; mode = \"relay\"; pull = \"tcp://*:5\"; "
+		     "pub = \"tcp://127.0.0.1:5\"; } );",
+		     "pull and pub must be different");
+	assert_int_equal(parse(TWO("listen = \"[::]:5\";", UDP_AT("127.0.0.1:5")), &c), 0);
+	config_free(c);
+	assert_int_equal(parse(TWO("listen = \"0.0.0.0:5\";", TCP_AT("[::1]:5")), &c), 0);
+	config_free(c);
+	assert_int_equal(parse(TWO("listen = \"127.0.0.1:5\";", TCP_AT("127.0.0.2:5")), &c), 0);
+	config_free(c);
+}
+
+/* libconfig stops at the line after the one that lacks a comma, and doesn't say which setting is there twice.
+ */
+static void mistakes_of_syntax(void **state)
+{
+	(void)state;
+	assert_error(
+	    "rooms = (\n  { name = \"a\"; }\n\n  # next\n  /* , */\n  { name = \"b\"; } );",
+	    "f:6: syntax error: is a comma, a semicolon or a bracket missing (or too much) here, or at the "
+	    "end of line 2?");
+	assert_error("slow = \"# no comment\";\nworkers = = 1;", "f:2: syntax error: is");
+	assert_error("workers = 1;\nslow = \"skip\";\nworkers = 2;",
+		     "f:3: workers is set twice; the first is in line 1");
+	assert_error(
+	    "listeners = ( { name = \"a\"; }, { name = \"name = b\"; room = \"x\"; room = \"y\"; } );",
+	    "f:1: room is set twice; the first is in line 1");
+	assert_error("limits: { max_rooms = 1;\n max_bans = 1; };\nlimits: { };",
+		     "f:3: limits is set twice; the first is in line 1");
+	assert_error("workers\n= 1; workers\n= 2;", "f:2: duplicate setting name");
+}
+
 /* All of them in one go. */
 static void all_mistakes_at_once(void **state)
 {
@@ -156,16 +210,20 @@ static void files(void **state)
 	assert_int_equal(config_load("/nonexistent/file", f, &c), -EINVAL);
 	assert_int_equal(config_load("/", f, &c), -EINVAL);
 	fclose(f);
-	assert_non_null(strstr(text, "/nonexistent/file:0: can't be read: No such file or directory"));
-	assert_non_null(strstr(text, "/:0: can't be read: Is a directory"));
+	assert_non_null(strstr(text, "/nonexistent/file: can't be read: No such file or directory"));
+	assert_non_null(strstr(text, "/: can't be read: Is a directory"));
 	free(text);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(defaults), cmocka_unit_test(everything),
-	    cmocka_unit_test(mistakes), cmocka_unit_test(all_mistakes_at_once),
+	    cmocka_unit_test(defaults),
+	    cmocka_unit_test(everything),
+	    cmocka_unit_test(mistakes),
+	    cmocka_unit_test(addresses_that_overlap),
+	    cmocka_unit_test(mistakes_of_syntax),
+	    cmocka_unit_test(all_mistakes_at_once),
 	    cmocka_unit_test(files),
 	};
 
