@@ -442,6 +442,11 @@ void config_free(struct config *c)
 	free(c);
 }
 
+const union address *config_bound(const struct listener_config *c)
+{
+	return c->bound.sa.sa_family ? &c->bound : &c->listen;
+}
+
 const struct listener_config *config_listener(const struct config *c, const char *name)
 {
 	for (size_t i = 0; i < c->n_listeners; i++)

@@ -32,6 +32,7 @@ struct room_config {
 struct endpoint_config {
 	char text[128];
 	union address address; /* family 0: it is none of TCP */
+	char bound[128];       /* what it is in truth, if that is known: see listener_config */
 };
 
 struct listener_config {
@@ -39,6 +40,9 @@ struct listener_config {
 	char *where;		       /* in the configuration: "FILE:LINE" */
 	const struct handler *handler; /* transport and behaviour */
 	union address listen;
+	/* Where its socket is bound, which the service manager's units may say otherwise; family 0: it is not
+	 * open yet. Filled in before anybody else sees the configuration. */
+	union address bound;
 	char room[TEXT_ROOM_MAX + 1];
 	int backlog;
 	unsigned max_clients;				 /* 0: no limit of its own */
@@ -111,6 +115,8 @@ int config_check(const char *path, const struct passwd *as, FILE *errors);
 int config_parse(const char *text, const char *name, FILE *errors, struct config **ret);
 void config_free(struct config *c);
 
+/* Where it listens: what is bound, or as long as nothing is, what shall be. */
+const union address *config_bound(const struct listener_config *c);
 /* The listener of that name, and what is said of a room of that name; NULL if there is none. */
 const struct listener_config *config_listener(const struct config *c, const char *name);
 const struct room_config *config_room(const struct config *c, const char *name);

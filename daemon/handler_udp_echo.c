@@ -19,7 +19,7 @@ static bool would_loop(struct udp_listener *u, uint16_t port)
 
 	for (size_t i = 0; i < config->n_listeners; i++)
 		if (config->listeners[i].handler->transport == TRANSPORT_UDP &&
-		    address_port(&config->listeners[i].listen) == port)
+		    address_port(config_bound(&config->listeners[i])) == port)
 			return true;
 	return port < 1024 || port == e->own_port;
 }

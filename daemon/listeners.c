@@ -88,11 +88,13 @@ char *listener_place(const struct listener_config *c, char dst[static LISTENER_P
 	size_t o = 0;
 
 	if (!is_zmq(c))
-		return address_format(&c->listen, dst);
+		return address_format(config_bound(c), dst);
 	for (unsigned i = 0; i < HANDLER_ENDPOINTS && c->handler->endpoints[i]; i++)
-		o += (size_t)snprintf(dst + o, LISTENER_PLACE_MAX - o, "%s%s%s%s", i ? " " : "",
-				      i || c->handler->endpoints[1] ? c->handler->endpoints[i] : "",
-				      i || c->handler->endpoints[1] ? " " : "", c->endpoints[i].text);
+		o +=
+		    (size_t)snprintf(dst + o, LISTENER_PLACE_MAX - o, "%s%s%s%s", i ? " " : "",
+				     i || c->handler->endpoints[1] ? c->handler->endpoints[i] : "",
+				     i || c->handler->endpoints[1] ? " " : "",
+				     c->endpoints[i].bound[0] ? c->endpoints[i].bound : c->endpoints[i].text);
 	return dst;
 }
 
@@ -175,14 +177,16 @@ static bool share_sockets(const struct listeners *ls, const struct listener_conf
 {
 	bool datagrams = place->handler->transport == TRANSPORT_UDP, any = false;
 	struct listener_config old[HANDLER_ENDPOINTS];
+	char text[LISTENER_PLACE_MAX];
+	union address a;
 
 	for (size_t i = 0; i < ls->n; i++) {
 		unsigned n = places(&ls->at[i].config, old);
 		for (unsigned k = 0; k < n; k++) {
 			int fd = entry_fd(&ls->at[i], k);
-			if (fd < 0 || !old[k].listen.sa.sa_family ||
-			    (old[k].handler->transport == TRANSPORT_UDP) != datagrams ||
-			    !address_overlaps(&old[k].listen, &place->listen))
+			if (fd < 0 || (old[k].handler->transport == TRANSPORT_UDP) != datagrams ||
+			    !sockets_bound(fd, &a, text, sizeof(text)) || !a.sa.sa_family ||
+			    !address_overlaps(&a, &place->listen))
 				continue;
 			sockets_share(fd, share);
 			any = true;
@@ -217,6 +221,20 @@ static int intern(struct listeners *ls, const struct listener_config *config)
 	return clients_intern(ls->shared->clients, &origin);
 }
 
+/* What is bound is the truth, also where a unit of systemd says something else than the configuration. */
+static void find_bound(struct listener_config *c, unsigned number, int fd)
+{
+	char text[sizeof(c->endpoints[0].bound)];
+	union address a;
+
+	if (fd < 0 || !sockets_bound(fd, &a, text, sizeof(text)))
+		return;
+	if (is_zmq(c))
+		memcpy(c->endpoints[number].bound, text, sizeof(text));
+	else
+		c->bound = a;
+}
+
 /* A ZeroMQ listener listens at TCP endpoints with our sockets, at others with libzmq's own. */
 static int open_zmq(struct listeners *ls, const struct config *config, struct listener_entry *e,
 		    unsigned origin)
@@ -233,6 +251,8 @@ static int open_zmq(struct listeners *ls, const struct config *config, struct li
 		fds[i] = open_socket(ls, &place[i], &e->passed[i]);
 		r = fds[i] < 0 ? fds[i] : 0;
 	}
+	for (unsigned i = 0; i < n; i++)
+		find_bound(&e->config, i, fds[i]);
 	while (slot < CONFIG_MAX_ZMQ && ls->slots[slot])
 		slot++;
 	if (r == 0 && slot == CONFIG_MAX_ZMQ)
@@ -248,10 +268,9 @@ static int open_zmq(struct listeners *ls, const struct config *config, struct li
 	return r;
 }
 
-static int open_entry(struct listeners *ls, const struct config *config, size_t number,
-		      struct listener_entry *ret)
+static int open_entry(struct listeners *ls, struct config *config, size_t number, struct listener_entry *ret)
 {
-	const struct listener_config *c = &config->listeners[number];
+	struct listener_config *c = &config->listeners[number];
 	unsigned home = (unsigned)(number % ls->shared->n_workers);
 
 	*ret = (struct listener_entry){.config = *c};
@@ -263,6 +282,8 @@ static int open_entry(struct listeners *ls, const struct config *config, size_t 
 	int fd = open_socket(ls, c, &ret->passed[0]);
 	if (fd < 0)
 		return fd;
+	find_bound(c, 0, fd);
+	ret->config = *c;
 	int r = listener_new(ls->shared->clients, fd, c, (unsigned)origin, home, &ret->listener);
 	if (r < 0)
 		close(fd);
@@ -284,10 +305,51 @@ static int start_zmq(struct listener_entry *e, bool held)
 	return r;
 }
 
+/* [::] of a unit with BindIPv6Only=ipv6-only. */
+static bool is_ipv6_only(int fd, const union address *a)
+{
+	int only = 0;
+	socklen_t len = sizeof(only);
+
+	return a->sa.sa_family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&a->in6.sin6_addr) &&
+	       getsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only, &len) == 0 && only;
+}
+
+/* A unit counts more than the configuration, which is easily overlooked. */
+static void warn_of_units(const struct listener_entry *e)
+{
+	struct listener_config place[HANDLER_ENDPOINTS];
+	unsigned n = places(&e->config, place);
+	const struct log_fields fields = {.message_id = EVENT_LISTENER, .listener = e->config.name};
+
+	for (unsigned i = 0; i < n; i++) {
+		char bound[LISTENER_PLACE_MAX], wanted[ADDRESS_TEXT_MAX];
+		bool zmq = is_zmq(&e->config);
+		union address a;
+		if (!e->passed[i] || !sockets_bound(entry_fd(e, i), &a, bound, sizeof(bound)))
+			continue;
+		const char *at = zmq ? bound : bound + strlen("tcp://");
+		const char *conf =
+		    zmq ? e->config.endpoints[i].text : address_format(&place[i].listen, wanted);
+		if (a.sa.sa_family
+			? !place[i].listen.sa.sa_family || !sockets_same_place(&a, &place[i].listen)
+			: strcmp(bound, conf) != 0)
+			log_event(LOG_WARNING, &fields,
+				  "listener %s: the socket from systemd is at %s, which counts; the "
+				  "configuration says %s",
+				  e->config.name, at, conf);
+		else if (a.sa.sa_family && is_ipv6_only(entry_fd(e, i), &a))
+			log_event(LOG_WARNING, &fields,
+				  "listener %s: the socket from systemd at %s takes no IPv4 (BindIPv6Only=)",
+				  e->config.name, at);
+	}
+}
+
 static void log_entry(const struct listener_entry *e)
 {
 	char place[LISTENER_PLACE_MAX];
 
+	warn_of_units(e);
 	log_event(LOG_INFO, &(struct log_fields){.message_id = EVENT_LISTENER, .listener = e->config.name},
 		  "listener %s: %s %s on %s%s%s%s", e->config.name, e->config.handler->type,
 		  e->config.handler->mode, listener_place(&e->config, place),
@@ -348,7 +410,7 @@ static bool has_home(unsigned origin, void *arg)
 	return false;
 }
 
-int listeners_open(struct listeners *ls, const struct config *config, bool taken_over)
+int listeners_open(struct listeners *ls, struct config *config, bool taken_over)
 {
 	ls->at = calloc(config->n_listeners + 1, sizeof(*ls->at));
 	if (!ls->at)
@@ -436,7 +498,15 @@ static bool is_borrowed(const struct listeners *ls, const struct listener_config
 	return false;
 }
 
-int listeners_prepare(struct listeners *ls, const struct config *new, FILE *errors)
+/* A new configuration of one that stays open. */
+static void keep_bound(struct listener_config *new, const struct listener_config *old)
+{
+	new->bound = old->bound;
+	for (unsigned i = 0; i < HANDLER_ENDPOINTS; i++)
+		memcpy(new->endpoints[i].bound, old->endpoints[i].bound, sizeof(new->endpoints[i].bound));
+}
+
+int listeners_prepare(struct listeners *ls, struct config *new, FILE *errors)
 {
 	int result = 0;
 
@@ -445,10 +515,11 @@ int listeners_prepare(struct listeners *ls, const struct config *new, FILE *erro
 		return -ENOMEM;
 	ls->n_next = new->n_listeners;
 	for (size_t i = 0; i < new->n_listeners; i++) {
-		const struct listener_config *config = &new->listeners[i];
+		struct listener_config *config = &new->listeners[i];
 		bool kept = false;
 		for (size_t k = 0; k < ls->n && !kept; k++)
 			if (is_same(&ls->at[k].config, config)) {
+				keep_bound(config, &ls->at[k].config);
 				ls->next[i] = ls->at[k];
 				ls->next[i].config = *config;
 				kept = true;

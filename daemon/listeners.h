@@ -32,9 +32,10 @@ const struct listener_entry *listeners_at(const struct listeners *ls, size_t i);
  * Opens all that config has, before the workers are started. taken_over: a process before had clients.
  * Returns 0, or -errno, which is logged.
  */
-int listeners_open(struct listeners *ls, const struct config *config, bool taken_over);
+int listeners_open(struct listeners *ls, struct config *config, bool taken_over);
 
-/* What a listener is called and where it listens, for people: "[::]:5050", "pull tcp://... pub tcp://...". */
+/* Where a listener listens (what is bound, if it is), for people: "[::]:5050", "pull tcp://... pub
+ * tcp://...". */
 #define LISTENER_PLACE_MAX 320
 char *listener_place(const struct listener_config *config, char dst[static LISTENER_PLACE_MAX]);
 
@@ -51,7 +52,7 @@ void listeners_restart_zmq(struct listeners *ls);
  * listeners, or listeners_cancel() forgets about it. listeners_apply() takes old over and frees it when no
  * worker uses it.
  */
-int listeners_prepare(struct listeners *ls, const struct config *new, FILE *errors);
+int listeners_prepare(struct listeners *ls, struct config *new, FILE *errors);
 void listeners_cancel(struct listeners *ls);
 void listeners_apply(struct listeners *ls, const struct config *new, struct config *old);
 

@@ -13,6 +13,7 @@
 #include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <systemd/sd-daemon.h>
 
 #define OWN_PREFIX "chatd-own-"
@@ -220,7 +221,7 @@ int sockets_claim_unix(struct sockets *s, const char *name, const char *endpoint
 }
 
 /* [::]:PORT and 0.0.0.0:PORT are the same to a person who wrote ListenStream=PORT. */
-static bool same_place(const union address *passed, const union address *wanted)
+bool sockets_same_place(const union address *passed, const union address *wanted)
 {
 	if (address_equal(passed, wanted))
 		return true;
@@ -250,7 +251,7 @@ static bool fits(int fd, const struct listener_config *l, bool by_address)
 		return false;
 	if (a.sa.sa_family != AF_INET && a.sa.sa_family != AF_INET6)
 		return false;
-	return !by_address || same_place(&a, wanted);
+	return !by_address || sockets_same_place(&a, wanted);
 }
 
 /* By name, else by address; chatd's own is only good for the address it was bound to. */
@@ -259,13 +260,16 @@ static int find_passed(struct sockets *s, const struct listener_config *l, bool 
 	char own[SOCKETS_OWN_NAME_MAX];
 
 	sockets_own_name(l->name, own);
-	for (size_t i = 0; i < s->n; i++) {
-		struct passed *p = &s->at[i];
+	/* A unit may have several sockets, all of one name: that at the listener's address comes first. */
+	for (size_t i = 0; i < 2 * s->n; i++) {
+		struct passed *p = &s->at[i % s->n];
 		if (p->fd < 0 || !p->name || strcmp(p->name, l->name) != 0)
 			continue;
 		*ret_passed = true;
-		if (fits(p->fd, l, false))
+		if (fits(p->fd, l, i < s->n))
 			return take_fd(&p->fd);
+		if (i < s->n)
+			continue;
 		log_error("the passed file descriptor \"%s\" is no %s socket; it is not used", p->name,
 			  is_tcp(l) ? "listening TCP" : "UDP");
 	}
@@ -278,6 +282,31 @@ static int find_passed(struct sockets *s, const struct listener_config *l, bool 
 		return take_fd(&p->fd);
 	}
 	return -ENOENT;
+}
+
+bool sockets_bound(int fd, union address *ret, char *text, size_t size)
+{
+	union {
+		struct sockaddr_storage any;
+		struct sockaddr_un un;
+		union address a;
+	} u = {0};
+	socklen_t len = sizeof(u);
+
+	*ret = (union address){0};
+	if (getsockname(fd, (struct sockaddr *)&u, &len) < 0)
+		return false;
+	if (u.any.ss_family == AF_UNIX) {
+		snprintf(text, size, "ipc://%s%s", u.un.sun_path[0] ? "" : "@",
+			 u.un.sun_path + !u.un.sun_path[0]);
+		return true;
+	}
+	if (u.any.ss_family != AF_INET && u.any.ss_family != AF_INET6)
+		return false;
+	*ret = u.a;
+	char at[ADDRESS_TEXT_MAX];
+	snprintf(text, size, "tcp://%s", address_format(ret, at));
+	return true;
 }
 
 void sockets_share(int fd, bool share)
@@ -310,13 +339,16 @@ static int open_socket(const struct listener_config *l, bool share)
 }
 
 /* Errors that the network reports are wanted, and the address that a datagram was sent to. */
-static void prepare_udp(int fd, const struct listener_config *l)
+static void prepare_udp(int fd)
 {
 	const int one = 1, size = UDP_BUFFER;
+	int family = AF_UNSPEC;
+	socklen_t len = sizeof(family);
 
+	getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &len);
 	setsockopt(fd, IPPROTO_IP, IP_RECVERR, &one, sizeof(one));
 	setsockopt(fd, IPPROTO_IP, IP_PKTINFO, &one, sizeof(one));
-	if (l->listen.sa.sa_family == AF_INET6) {
+	if (family == AF_INET6) {
 		setsockopt(fd, IPPROTO_IPV6, IPV6_RECVERR, &one, sizeof(one));
 		setsockopt(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, &one, sizeof(one));
 	}
@@ -340,7 +372,7 @@ int sockets_listen(struct sockets *s, const struct listener_config *l, bool shar
 	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
 		return -errno;
 	if (!is_tcp(l)) {
-		prepare_udp(fd, l);
+		prepare_udp(fd);
 		if (share)
 			sockets_share(fd, false);
 		return take_fd(&fd);

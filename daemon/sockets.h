@@ -42,6 +42,10 @@ int sockets_claim_prefix(struct sockets *s, const char *prefix, char *name, size
  * -ENOENT. */
 int sockets_claim_unix(struct sockets *s, const char *name, const char *endpoint);
 
+/* Where a socket is bound: an address, or a path as "ipc://PATH" in text; false if it is neither. */
+bool sockets_bound(int fd, union address *ret, char *text, size_t size);
+/* Whether a passed socket's address is what a listener's configuration means. */
+bool sockets_same_place(const union address *passed, const union address *wanted);
 /* Lets other sockets of ours have the address of this one meanwhile, or no longer. */
 void sockets_share(int fd, bool share);
 /*

@@ -522,7 +522,7 @@ struct listener *udp_listener_new(const struct listener_config *config)
 	u->base.source.ready = ready;
 	u->base.ops = &ops;
 	u->behaviour = config->handler->udp;
-	u->wildcard = is_wildcard(&config->listen);
+	u->wildcard = is_wildcard(config_bound(config));
 	u->buffers = mmap(NULL, (size_t)RECEIVE_BATCH * DATAGRAM_MAX, PROT_READ | PROT_WRITE,
 			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (u->buffers == MAP_FAILED)

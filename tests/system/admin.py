@@ -837,6 +837,95 @@ def checking_judges_addresses_as_the_kernel_does():
             check(possible or err.startswith("2: "), err)
 
 
+def bound_socket(host, port=0, kind=socket.SOCK_STREAM, only=0):
+    """As systemd makes one for a unit."""
+    s = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, kind)
+    if s.family == socket.AF_INET6:
+        s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, only)
+    s.bind((host, port))
+    if kind == socket.SOCK_STREAM:
+        s.listen()
+    return s
+
+
+@test
+def what_systemd_bound_is_told_and_not_what_the_configuration_says():
+    d = Daemon(start=False)
+    udp, echo = free_port(socket.SOCK_DGRAM), free_port(socket.SOCK_DGRAM)
+    sockets = {"chat": bound_socket("127.0.0.1"), "udp": bound_socket("::", kind=socket.SOCK_DGRAM),
+               "udp2": bound_socket("127.0.0.1", kind=socket.SOCK_DGRAM),
+               "same": bound_socket("::"), "six": bound_socket("::", only=1), "relay.pull": bound_socket("127.0.0.1")}
+    path = os.path.join(d.dir, "pub")
+    sockets["relay.pub"] = socket.socket(socket.AF_UNIX)
+    sockets["relay.pub"].bind(path)
+    sockets["relay.pub"].listen()
+    at = {name: "%s:%d" % ("[::]" if s.getsockname()[0] == "::" else "127.0.0.1", s.getsockname()[1])
+          for name, s in sockets.items() if name != "relay.pub"}
+    listeners = """
+      { name = "chat"; type = "tcp"; mode = "chat"; listen = "[::]:%d"; },
+      { name = "same"; type = "tcp"; mode = "echo"; listen = "%s"; },
+      { name = "six"; type = "tcp"; mode = "echo"; listen = "%s"; },
+      { name = "udp"; type = "udp"; mode = "echo"; listen = "127.0.0.1:%d"; },
+      { name = "udp2"; type = "udp"; mode = "echo"; listen = "127.0.0.1:%d"; },
+      { name = "own"; type = "tcp"; mode = "echo"; listen = "127.0.0.1:%d"; },
+      { name = "relay"; type = "zmq"; mode = "relay"; pull = "tcp://127.0.0.1:9"; pub = "ipc://%s/other"; }
+      """ % (d.port, at["same"], at["six"], udp, echo, d.echo_port, d.dir)
+    d.passed = [(os.dup(s.fileno()), name) for name, s in sockets.items()]
+    d.write_config(listeners=listeners)
+    d.start()
+    expected = dict(at, own="127.0.0.1:%d" % d.echo_port, relay="pull tcp://%s pub ipc://%s" % (at["relay.pull"], path))
+    del expected["relay.pull"]
+    for _ in range(2):
+        equal({l["name"]: l["address"] for l in d.json("list", "listeners")}, expected)
+        # A reload that keeps them knows it still.
+        d.write_config(listeners=listeners, extra="max_message = 1000;")
+        equal(d.ctl("reload"), (0, "", ""))
+    log = d.log()
+    for name, place in expected.items():
+        check(re.search(r"^<6>listener %s: \w+ \w+ on %s\b" % (name, re.escape(place)), log, re.M), name, log)
+    warned = re.findall(r"^<4>listener (\S+): the socket from systemd (?:is )?at (\S+)(, which counts; the configuration says "
+                        r"\S+| takes no IPv4 \(BindIPv6Only=\))$", log, re.M)
+    says = ", which counts; the configuration says "
+    equal(sorted(warned), sorted([
+        ("chat", at["chat"], says + "[::]:%d" % d.port), ("udp", at["udp"], says + "127.0.0.1:%d" % udp),
+        ("udp2", at["udp2"], says + "127.0.0.1:%d" % echo), ("six", at["six"], " takes no IPv4 (BindIPv6Only=)"),
+        ("relay", "tcp://" + at["relay.pull"], says + "tcp://127.0.0.1:9"),
+        ("relay", "ipc://" + path, says + "ipc://%s/other" % d.dir)]))
+    d.join(port=sockets["chat"].getsockname()[1])
+    # Answers come from the address that was asked, as the socket is at all of them.
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as u:
+        u.settimeout(10)
+        u.sendto(b"x", ("127.0.0.2", sockets["udp"].getsockname()[1]))
+        equal(u.recvfrom(10), (b"x", ("127.0.0.2", sockets["udp"].getsockname()[1])))
+    # And none goes to a port of another listener of ours, which would be made to answer it.
+    ignored = d.metric("datagrams_ignored_total")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as u:
+        u.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        u.bind(("127.0.0.3", sockets["udp2"].getsockname()[1]))
+        u.sendto(b"x", ("127.0.0.1", sockets["udp"].getsockname()[1]))
+        wait_for(lambda: d.metric("datagrams_ignored_total") > ignored, what="the datagram")
+    for s in sockets.values():
+        s.close()
+
+
+@test
+def a_unit_with_two_sockets_gives_each_to_its_listener():
+    d = Daemon(start=False)
+    six, four = bound_socket("::1"), bound_socket("127.0.0.1")
+    d.passed = [(os.dup(s.fileno()), "chat") for s in (six, four)]
+    d.write_config(listeners="""
+      { name = "chat"; type = "tcp"; mode = "chat"; listen = "127.0.0.1:%d"; },
+      { name = "chat6"; type = "tcp"; mode = "chat"; listen = "[::1]:%d"; }
+      """ % (four.getsockname()[1], six.getsockname()[1]))
+    d.start()
+    equal({l["name"]: (l["address"], l["socket"]) for l in d.json("list", "listeners")},
+          {"chat": ("127.0.0.1:%d" % four.getsockname()[1], "systemd"),
+           "chat6": ("[::1]:%d" % six.getsockname()[1], "systemd")})
+    check("which counts" not in d.log(), d.log())
+    six.close()
+    four.close()
+
+
 @test
 def a_reload_that_can_not_bind_names_the_line():
     d = Daemon()
