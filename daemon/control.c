@@ -3,9 +3,12 @@
 
 #include "common/cleanup.h"
 #include "common/varlink.h"
+#include "daemon/clock.h"
 #include "daemon/logger.h"
 #include "daemon/server.h"
+#include "daemon/sockets.h"
 
+#include <fcntl.h>
 #include <grp.h>
 #include <pwd.h>
 #include <stdarg.h>
@@ -18,6 +21,11 @@
 
 #define MAX_CLIENTS 64
 #define MAX_REQUEST (256 << 10)
+/* Descriptors in hand, for when there are no others: to accept a client, and for what its call has to open.
+ */
+#define SPARES 8
+/* When nothing can be accepted, and until there may be some to take in hand again. */
+#define PAUSE_US (SECOND_US / 4)
 /* A stream waits while so much is unread. */
 #define FULL (256 << 10)
 
@@ -42,10 +50,31 @@ struct control {
 	sd_event *event;
 	int fd;
 	char *path;
-	sd_event_source *source;
+	sd_event_source *source, *pause;
 	struct control_client *clients;
 	unsigned n_clients;
+	int spares[SPARES];
 };
+
+/* True if all are in hand. */
+static bool take_spares(struct control *c)
+{
+	for (unsigned i = 0; i < SPARES; i++) {
+		if (c->spares[i] < 0)
+			c->spares[i] = open("/dev/null", O_RDONLY | O_CLOEXEC);
+		if (c->spares[i] < 0)
+			return false;
+	}
+	return true;
+}
+
+/* For a moment, in which the main thread opens what it has to. */
+static void use_spares(struct control *c)
+{
+	for (unsigned i = 0; i < SPARES; i++)
+		if (c->spares[i] >= 0)
+			close(take_fd(&c->spares[i]));
+}
 
 static void client_free(struct control_client *c)
 {
@@ -308,7 +337,12 @@ static void serve(struct control_client *c)
 	if (c->stream && !c->dead)
 		c->stream->follow(c, c->stream_data);
 	if (!c->dead && c->out_len < FULL && (r = varlink_next(&c->in, &message)) > 0) {
+		bool is_short = sockets_are_short();
+		if (is_short)
+			use_spares(c->control);
 		call(c, message);
+		if (is_short)
+			take_spares(c->control);
 		json_decref(message);
 		if (c->stream && !c->dead)
 			c->stream->follow(c, c->stream_data);
@@ -355,7 +389,7 @@ static bool make_way(struct control *control)
 	if (!oldest)
 		return false;
 	log_limited(LOG_TOPIC_CONTROL, LOG_WARNING, &(struct log_fields){.message_id = EVENT_CONTROL},
-		    "control: %s makes way: there are %d connections", oldest->peer, MAX_CLIENTS);
+		    "control: %s makes way: there are %u connections", oldest->peer, control->n_clients);
 	client_free(oldest);
 	return true;
 }
@@ -373,29 +407,54 @@ static void name_peer(const struct ucred *cred, char *dst, size_t size)
 		snprintf(dst, size, "uid %u (pid %d)", (unsigned)cred->uid, (int)cred->pid);
 }
 
-static int accept_client(sd_event_source *source, int listen_fd, uint32_t events, void *arg)
+/* Not even what was in hand is left: the listening socket would be ready again and again. */
+static void pause_accepting(struct control *c)
 {
-	struct control *control = arg;
+	sd_event_source_set_enabled(c->source, SD_EVENT_OFF);
+	sd_event_source_set_time_relative(c->pause, PAUSE_US);
+	sd_event_source_set_enabled(c->pause, SD_EVENT_ONESHOT);
+	log_limited(LOG_TOPIC_CONTROL, LOG_WARNING, &(struct log_fields){.message_id = EVENT_CONTROL},
+		    "control: no connection can be accepted for now: %s", strerror(errno));
+}
+
+static int on_pause_over(sd_event_source *source, uint64_t now, void *arg)
+{
+	const struct control *c = arg;
+
+	(void)source;
+	(void)now;
+	return sd_event_source_set_enabled(c->source, SD_EVENT_ON);
+}
+
+static bool is_out_of_files(int error)
+{
+	return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
+}
+
+static void accept_client(struct control *control, int listen_fd)
+{
 	struct ucred cred;
 	socklen_t len = sizeof(cred);
 	char peer[sizeof(((struct control_client *)NULL)->peer)];
 	_cleanup_close_ int fd = accept4(listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
-	(void)source;
-	(void)events;
-	if (fd < 0)
-		return 0;
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0)
-		return 0;
+	if (fd < 0 && is_out_of_files(errno)) {
+		if (make_way(control))
+			fd = accept4(listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		if (fd < 0)
+			pause_accepting(control);
+	}
+	if (fd < 0 || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0)
+		return;
 	if (control->n_clients >= MAX_CLIENTS && !make_way(control)) {
 		name_peer(&cred, peer, sizeof(peer));
 		log_limited(LOG_TOPIC_CONTROL, LOG_WARNING, &(struct log_fields){.message_id = EVENT_CONTROL},
 			    "control: %s is refused: there are %d connections already", peer, MAX_CLIENTS);
-		return 0;
+		return;
 	}
 	struct control_client *c = calloc(1, sizeof(*c));
 	if (!c)
-		return 0;
+		return;
 	c->control = control;
 	c->in.max = MAX_REQUEST;
 	name_peer(&cred, c->peer, sizeof(c->peer));
@@ -405,7 +464,7 @@ static int accept_client(sd_event_source *source, int listen_fd, uint32_t events
 		sd_event_source_disable_unref(c->source);
 		sd_event_source_disable_unref(c->again);
 		free(c);
-		return 0;
+		return;
 	}
 	c->fd = take_fd(&fd);
 	c->next = control->clients;
@@ -413,6 +472,21 @@ static int accept_client(sd_event_source *source, int listen_fd, uint32_t events
 	control->n_clients++;
 	log_event(LOG_DEBUG, &(struct log_fields){.message_id = EVENT_CONTROL}, "control: %s connected",
 		  c->peer);
+}
+
+static int on_accept(sd_event_source *source, int listen_fd, uint32_t events, void *arg)
+{
+	struct control *c = arg;
+	bool is_short = sockets_are_short();
+
+	(void)source;
+	(void)events;
+	if (is_short)
+		use_spares(c);
+	accept_client(c, listen_fd);
+	/* Its call will need them. */
+	while (is_short && !take_spares(c) && c->n_clients > 1 && make_way(c))
+		;
 	return 0;
 }
 
@@ -471,7 +545,12 @@ int control_new(struct server *server, sd_event *event, const char *path, const 
 	if (!c)
 		return -ENOMEM;
 	*c = (struct control){.server = server, .event = event, .fd = -1, .path = strdup(path)};
-	r = sd_event_add_io(event, &c->source, fd, EPOLLIN, accept_client, c);
+	for (unsigned i = 0; i < SPARES; i++)
+		c->spares[i] = -1;
+	take_spares(c);
+	r = sd_event_add_time_relative(event, &c->pause, CLOCK_MONOTONIC, 0, 0, on_pause_over, c);
+	if (r >= 0)
+		r = sd_event_add_io(event, &c->source, fd, EPOLLIN, on_accept, c);
 	if (r < 0) {
 		control_free(c);
 		return r;
@@ -488,6 +567,8 @@ void control_free(struct control *c)
 	while (c->clients)
 		client_free(c->clients);
 	sd_event_source_disable_unref(c->source);
+	sd_event_source_disable_unref(c->pause);
+	use_spares(c);
 	if (c->fd >= 0) {
 		if (c->path)
 			unlink(c->path);

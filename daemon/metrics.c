@@ -2,8 +2,10 @@
 #include "daemon/metrics.h"
 
 #include "common/cleanup.h"
+#include "daemon/clock.h"
 #include "daemon/limits.h"
 #include "daemon/server.h"
+#include "daemon/sockets.h"
 
 #include <inttypes.h>
 #include <microhttpd.h>
@@ -12,9 +14,12 @@
 #include <string.h>
 #include <sys/epoll.h>
 
-/* Prometheus needs one connection; a few more for people with a browser. */
-#define CONNECTIONS_MAX 16
+/* Prometheus needs one connection; more are for people with a browser, and for those who only hold them. */
+#define CONNECTIONS_MAX 64
+#define BACKLOG 512
 #define TIMEOUT_S 10
+/* When nothing can be accepted. */
+#define PAUSE_US (SECOND_US / 4)
 
 uint64_t metrics_total(struct server *s, enum counter which)
 {
@@ -118,10 +123,19 @@ char *metrics_text(struct server *s)
 
 /* --- over HTTP --- */
 
+struct visitor {
+	struct visitor *next; /* newest first */
+	int fd;
+	uint8_t key[16]; /* of its address */
+};
+
 struct metrics_listener {
 	struct server *server;
+	int fd;
 	struct MHD_Daemon *http;
-	sd_event_source *io, *timer;
+	sd_event_source *io, *timer, *door, *pause;
+	struct visitor *visitors;
+	unsigned n_visitors;
 };
 
 static enum MHD_Result respond(struct MHD_Connection *c, unsigned status, char *text,
@@ -185,6 +199,105 @@ static int on_time(sd_event_source *source, uint64_t now, void *arg)
 	return on_io(source, -1, 0, arg);
 }
 
+/* --- who is there --- */
+
+static void on_visitor(void *arg, struct MHD_Connection *c, void **context,
+		       enum MHD_ConnectionNotificationCode what)
+{
+	struct metrics_listener *l = arg;
+	const union MHD_ConnectionInfo *fd = MHD_get_connection_info(c, MHD_CONNECTION_INFO_CONNECTION_FD);
+
+	if (what == MHD_CONNECTION_NOTIFY_STARTED) {
+		struct visitor *v = calloc(1, sizeof(*v));
+		union address a = {0};
+		socklen_t len = sizeof(a);
+		if (!v)
+			return;
+		v->fd = fd->connect_fd;
+		if (getpeername(v->fd, &a.sa, &len) == 0)
+			address_key(&a, v->key);
+		v->next = l->visitors;
+		l->visitors = v;
+		l->n_visitors++;
+		*context = v;
+	} else if (*context) {
+		struct visitor **p = &l->visitors;
+		while (*p != *context)
+			p = &(*p)->next;
+		*p = (*p)->next;
+		l->n_visitors--;
+		free(*context);
+	}
+}
+
+static unsigned count_of_address(const struct metrics_listener *l, const struct visitor *v)
+{
+	unsigned n = 0;
+
+	for (const struct visitor *o = l->visitors; o; o = o->next)
+		n += memcmp(o->key, v->key, sizeof(o->key)) == 0;
+	return n;
+}
+
+/* So that nobody is kept out by others who just sit there: the oldest of the address that has most goes. */
+static void make_way(struct metrics_listener *l)
+{
+	const struct visitor *victim = NULL;
+	unsigned most = 0;
+
+	for (const struct visitor *v = l->visitors; v; v = v->next) {
+		unsigned n = count_of_address(l, v);
+		if (n >= most) {
+			most = n;
+			victim = v;
+		}
+	}
+	if (!victim)
+		return;
+	shutdown(victim->fd, SHUT_RDWR);
+	MHD_run(l->http);
+}
+
+static void pause_accepting(struct metrics_listener *l)
+{
+	sd_event_source_set_enabled(l->door, SD_EVENT_OFF);
+	sd_event_source_set_time_relative(l->pause, PAUSE_US);
+	sd_event_source_set_enabled(l->pause, SD_EVENT_ONESHOT);
+}
+
+static int on_pause_over(sd_event_source *source, uint64_t now, void *arg)
+{
+	const struct metrics_listener *l = arg;
+
+	(void)source;
+	(void)now;
+	return sd_event_source_set_enabled(l->door, SD_EVENT_ON);
+}
+
+/* One at a time, so that the main thread's other work comes in between. */
+static int on_door(sd_event_source *source, int listen_fd, uint32_t events, void *arg)
+{
+	struct metrics_listener *l = arg;
+	unsigned most = sockets_reserve() / 4 < CONNECTIONS_MAX ? sockets_reserve() / 4 : CONNECTIONS_MAX;
+	union address a;
+	socklen_t len = sizeof(a);
+
+	(void)source;
+	(void)events;
+	/* What has come meanwhile is answered before anybody has to go. */
+	MHD_run(l->http);
+	if (l->n_visitors >= most)
+		make_way(l);
+	int fd = accept4(listen_fd, &a.sa, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM))
+		pause_accepting(l);
+	if (fd >= 0)
+		MHD_add_connection(l->http, fd, &a.sa, len); /* which closes it if it can't */
+	MHD_run(l->http);
+	arm(l);
+	return 0;
+}
+
 static int open_socket(const union address *at)
 {
 	_cleanup_close_ int fd = socket(at->sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -194,36 +307,40 @@ static int open_socket(const union address *at)
 	if (fd >= 0 && at->sa.sa_family == AF_INET6)
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &zero, sizeof(zero));
 	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) < 0 ||
-	    bind(fd, &at->sa, address_len(at)) < 0 || listen(fd, CONNECTIONS_MAX) < 0)
+	    bind(fd, &at->sa, address_len(at)) < 0 || listen(fd, BACKLOG) < 0)
 		return -errno;
 	return take_fd(&fd);
 }
 
-int metrics_listen(struct server *s, sd_event *event, const union address *at, struct metrics_listener **ret)
+static int start_http(struct metrics_listener *l, sd_event *event)
 {
-	struct metrics_listener *l = calloc(1, sizeof(*l));
-	int fd = open_socket(at);
-
-	if (!l || fd < 0) {
-		if (fd >= 0)
-			close(fd);
-		free(l);
-		return fd < 0 ? fd : -ENOMEM;
-	}
-	l->server = s;
-	l->http = MHD_start_daemon(MHD_USE_EPOLL, 0, NULL, NULL, answer, l, MHD_OPTION_LISTEN_SOCKET, fd,
-				   MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS_MAX,
-				   MHD_OPTION_CONNECTION_TIMEOUT, TIMEOUT_S, MHD_OPTION_END);
-	if (!l->http) {
-		close(fd);
-		free(l);
+	l->http =
+	    MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET, 0, NULL, NULL, answer, l,
+			     MHD_OPTION_CONNECTION_LIMIT, 2 * CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
+			     TIMEOUT_S, MHD_OPTION_NOTIFY_CONNECTION, on_visitor, l, MHD_OPTION_END);
+	if (!l->http)
 		return -EIO;
-	}
 	int r =
 	    sd_event_add_io(event, &l->io, MHD_get_daemon_info(l->http, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd,
 			    EPOLLIN, on_io, l);
 	if (r >= 0)
 		r = sd_event_add_time_relative(event, &l->timer, CLOCK_MONOTONIC, 0, 0, on_time, l);
+	if (r >= 0)
+		r = sd_event_add_time_relative(event, &l->pause, CLOCK_MONOTONIC, 0, 0, on_pause_over, l);
+	if (r >= 0)
+		r = sd_event_add_io(event, &l->door, l->fd, EPOLLIN, on_door, l);
+	return r < 0 ? r : 0;
+}
+
+int metrics_listen(struct server *s, sd_event *event, const union address *at, struct metrics_listener **ret)
+{
+	struct metrics_listener *l = calloc(1, sizeof(*l));
+
+	if (!l)
+		return -ENOMEM;
+	l->server = s;
+	l->fd = open_socket(at);
+	int r = l->fd < 0 ? l->fd : start_http(l, event);
 	if (r < 0) {
 		metrics_listener_free(l);
 		return r;
@@ -236,8 +353,13 @@ void metrics_listener_free(struct metrics_listener *l)
 {
 	if (!l)
 		return;
+	sd_event_source_disable_unref(l->door);
+	sd_event_source_disable_unref(l->pause);
 	sd_event_source_disable_unref(l->io);
 	sd_event_source_disable_unref(l->timer);
-	MHD_stop_daemon(l->http);
+	if (l->http)
+		MHD_stop_daemon(l->http);
+	if (l->fd >= 0)
+		close(l->fd);
 	free(l);
 }

@@ -59,7 +59,8 @@ struct zmq_listener {
 	bool started;
 	bool crowded; /* the room has to be delivered first */
 	bool held;    /* subscribers are waited for */
-	int64_t held_until;
+	bool shut;    /* the doors are closed, as only the reserve of file descriptors is left */
+	int64_t held_until, shut_at;
 	int64_t alone_since; /* while draining, when the last peer had gone; 0: not yet */
 	atomic_int phase;
 	atomic_bool drained;
@@ -351,6 +352,7 @@ static int open_endpoint(struct zmq_listener *z, unsigned number)
 }
 
 static void set_door(const struct endpoint *e, bool closed);
+static bool is_ours(const struct endpoint *e, int fd);
 
 static void close_all(struct zmq_listener *z)
 {
@@ -377,7 +379,8 @@ static void close_all(struct zmq_listener *z)
 		zmq_ctx_term(z->context); /* waits for linger */
 	z->context = NULL;
 	/* Who comes now waits in the backlog. */
-	set_door(&z->at[0], false);
+	for (unsigned i = 0; i < HANDLER_ENDPOINTS; i++)
+		set_door(&z->at[i], false);
 }
 
 /* --- who may connect: ZAP (rfc.zeromq.org/spec/27), asked for by libzmq where there is a list of clients ---
@@ -435,8 +438,43 @@ static void answer_zap(struct zmq_listener *z)
 
 /* --- who is connected: zmq_socket_monitor(3) --- */
 
+static void shut_doors(struct zmq_listener *z, bool shut)
+{
+	if (shut == z->shut)
+		return;
+	z->shut = shut;
+	z->shut_at = clock_us(CLOCK_MONOTONIC);
+	for (unsigned i = 0; i < HANDLER_ENDPOINTS; i++)
+		set_door(&z->at[i], shut);
+	const struct log_fields fields = {.message_id = EVENT_LISTENER, .listener = z->config.name};
+	if (shut)
+		log_event(LOG_WARNING, &fields,
+			  "listener %s: no more connections can be accepted for now: %s", z->config.name,
+			  strerror(EMFILE));
+	else
+		log_event(LOG_NOTICE, &fields, "listener %s: connections are accepted again", z->config.name);
+}
+
+/* Once a second. */
+static void look_at_doors(struct zmq_listener *z, int64_t now)
+{
+	if (!z->shut || now - z->shut_at < SECOND_US)
+		return;
+	z->shut_at = now;
+	if (!sockets_are_short())
+		shut_doors(z, false);
+}
+
 static void peer_came(struct zmq_listener *z, struct endpoint *e, int fd)
 {
+	/* libzmq accepts all that there are; what is not for clients is not for its peers. */
+	if (fd >= sockets_for_clients()) {
+		shut_doors(z, true);
+		count(&z->counters, COUNT_ACCEPT_PAUSES, 1);
+		zmq_listener_count_ignored(z, 1);
+		if (is_ours(e, fd))
+			shutdown(fd, SHUT_RDWR);
+	}
 	add(&z->accepted, 1);
 	atomic_fetch_add(&z->peers, 1);
 	count(&z->counters, COUNT_ZMQ_PEERS, 1);
@@ -693,6 +731,7 @@ static void serve(struct zmq_listener *z)
 			timeout = 0;
 		zmq_poll(p.items, p.n, timeout);
 		atomic_store_explicit(&z->beat, clock_us(CLOCK_MONOTONIC), memory_order_relaxed);
+		look_at_doors(z, zmq_listener_beat(z));
 		if (p.items[0].revents)
 			wakeup_clear(z->wakeup);
 		if (is_ready(&p, p.zap))
@@ -748,7 +787,9 @@ int zmq_listener_start(struct zmq_listener *z, bool held, const char **ret_why)
 	atomic_store(&z->peers, 0);
 	atomic_store(&z->subscribers, 0);
 	z->alone_since = 0;
-	set_door(&z->at[0], false); /* a process before may have died with it closed */
+	z->shut = false;
+	for (unsigned i = 0; i < HANDLER_ENDPOINTS; i++)
+		set_door(&z->at[i], false); /* a process before may have died with them closed */
 	zmq_msg_init(&z->message);
 	z->held_message = (struct zmq_held){&z->message, false};
 	z->context = zmq_ctx_new();

@@ -446,6 +446,12 @@ def metrics_over_http():
     before = d.cpu()
     time.sleep(0.5)
     check(d.cpu() - before < 0.2)
+    # However many there are: the oldest make way.
+    for n in (40, 400):
+        idle += [socket.create_connection(("127.0.0.1", port)) for _ in range(n)]
+        started = time.monotonic()
+        equal(get(port, "/metrics")[0], 200)
+        check(time.monotonic() - started < 5, "after", time.monotonic() - started, "s behind", n)
     for s in idle:
         s.close()
     # A reload moves it, and one that can't be had changes nothing.
@@ -512,6 +518,55 @@ def talk(path, data, timeout=5):
         pass
     s.close()
     return [json.loads(m) for m in out.split(b"\0")[:-1]]
+
+
+@test
+def without_file_descriptors_an_admin_can_act():
+    """Who floods chatd with connections can be found, kicked and banned, and nothing spins meanwhile."""
+    import resource
+    metrics = free_port()
+    d = Daemon(start=False, extra='metrics: { listen = "127.0.0.1:%d"; };' % metrics)
+    d.limit_files(150)
+    d.start()
+
+    def act(low, which):
+        ids = [c["id"] for c in d.json("list", "clients")]
+        equal(d.ctl("kick", str(ids[which])), (0, "", ""))
+        equal(d.ctl("ban", "192.0.2.7", "1h")[0], 0)
+        check("192.0.2.7" in d.ctl("list", "bans")[1])
+        equal(d.ctl("unban", "192.0.2.7")[0], 0)
+        equal(d.ctl("reload"), (0, "", ""))
+        equal(d.ctl("send", "lobby", "stay calm")[0], 0)
+        equal(d.ctl("tail", "-n", "1", "lobby")[1], "admin: stay calm\n")
+        # One who sits at the socket, or many, keep the next admin from nothing.
+        sitting = []
+        for _ in range(20):
+            s = socket.socket(socket.AF_UNIX)
+            s.connect(d.socket)
+            sitting.append(s)
+        equal(d.ctl("status")[0], 0)
+        before = d.cpu()
+        time.sleep(1.5)
+        check(d.cpu() - before < 0.3, low, "it used", d.cpu() - before, "s of CPU in 1.5 s")
+        for s in sitting:
+            s.close()
+
+    flood = [d.connect() for _ in range(300)]
+    wait_for(lambda: "no more connections can be accepted" in d.log(), what="the limit")
+    act("with the reserve:", 1)
+    equal(get(metrics, "/metrics")[0], 200)
+    # As if something else had used the reserve up.
+    limit = max(int(fd) for fd in os.listdir("/proc/%d/fd" % d.pid) if int(fd) < 150) + 1
+    resource.prlimit(d.pid, resource.RLIMIT_NOFILE, (limit, limit))
+    act("without any:", 2)
+    half_way = [socket.create_connection(("127.0.0.1", metrics)) for _ in range(3)]
+    before = d.cpu()
+    time.sleep(1)
+    check(d.cpu() - before < 0.3, "it used", d.cpu() - before, "s of CPU in 1 s")
+    for s in half_way + flood:
+        s.close()
+    resource.prlimit(d.pid, resource.RLIMIT_NOFILE, (150, 150))
+    d.join()
 
 
 @test

@@ -416,6 +416,32 @@ def mistakes_have_a_line():
 
 @test
 @cleaned
+def peers_leave_the_others_some_descriptors():
+    """libzmq accepts whoever comes; those beyond what is for clients are sent away, and nothing spins."""
+    d = zmq_daemon("reply", "chat")
+    import resource
+    resource.prlimit(d.pid, resource.RLIMIT_NOFILE, (d.fds() + 120,) * 2)
+    where = ("127.0.0.1", int(d.reply.rsplit(":", 1)[1]))
+    flood = []
+    for _ in range(400):
+        s = socket.socket()
+        s.setblocking(False)
+        s.connect_ex(where)
+        flood.append(s)
+    wait_for(lambda: "listener reply: no more connections can be accepted" in d.log(), what="the limit")
+    equal(d.ctl("ban", "192.0.2.1", "1h")[0], 0)
+    before = d.cpu()
+    time.sleep(1.5)
+    check(d.cpu() - before < 0.5, "it used", d.cpu() - before, "s of CPU in 1.5 s")
+    for s in flood:
+        s.close()
+    wait_for(lambda: "listener reply: connections are accepted again" in d.log(), what="free descriptors")
+    equal(tool("req", d.reply, 10, 10, 64), "100 answers\n")
+    d.join()
+
+
+@test
+@cleaned
 def garbage_costs_nothing():
     d = zmq_daemon("reply", "relay")
     rng = __import__("random").Random(1)
