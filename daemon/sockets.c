@@ -331,6 +331,10 @@ static int open_socket(const struct listener_config *l, bool share)
 	/* [::] serves IPv4 as well, whatever net.ipv6.bindv6only says. */
 	if (l->listen.sa.sa_family == AF_INET6)
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &zero, sizeof(zero));
+	/* Where IPv6 is turned off, as in many containers, there is no [::1], and nobody who could come from
+	 * there. */
+	if (l->listen.sa.sa_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&l->listen.in6.sin6_addr))
+		setsockopt(fd, IPPROTO_IPV6, IPV6_FREEBIND, &one, sizeof(one));
 	if (share)
 		sockets_share(fd, true);
 	if (bind(fd, &l->listen.sa, address_len(&l->listen)) < 0)
