@@ -41,6 +41,10 @@ enum client_flags {
 /* What a connection may do is decided when it is accepted, whatever becomes of its listener. */
 enum client_rights {
 	CLIENT_OPEN = 1 << 0, /* to talk without a login: its listener asked for none */
+	/* Not a right, but what the kernel tells only once: how the peer went, whose input is still worked
+	   on. */
+	CLIENT_PEER_ENDED = 1 << 1, /* in order, before it was reset */
+	CLIENT_PEER_RESET = 1 << 2,
 };
 
 enum client_kind {

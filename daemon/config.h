@@ -90,6 +90,7 @@ struct config {
 	/* 0: never */
 	int64_t idle_timeout_us, first_line_timeout_us, login_timeout_us;
 	int64_t handshake_timeout_us;
+	int64_t flush_timeout_us;
 	int64_t keepalive_us, user_timeout_us; /* of TCP; 0: off */
 
 	char *control_socket;

@@ -10,12 +10,14 @@
 #include "daemon/logins.h"
 #include "daemon/memfd.h"
 #include "daemon/sender.h"
+#include "daemon/sockets.h"
 #include "daemon/tls.h"
 #include "daemon/transaction.h"
 #include "daemon/worker.h"
 
 #include <inttypes.h>
 #include <linux/sockios.h>
+#include <linux/tcp.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -23,10 +25,12 @@
 #include <sys/socket.h>
 #include <time.h>
 
-/* How long a closed connection may take to say goodbye before its socket goes. */
+#define TCP_STATE_CLOSE 7 /* as tcpi_state has it (Linux, net/tcp_states.h) */
+
+/* Once a closed connection has got everything: how long it may take to say goodbye before its socket goes. */
 #define LINGER_US 2000000
-/* How long it may take before that to read what it was sent. */
-#define FLUSH_US 10000000
+/* Who is kicked has so long to read what it was sent; others, whose loss it would be, have flush_timeout. */
+#define KICK_US 10000000
 /* A client that is too fast hears of it so often. */
 #define NOTICE_US 10000000
 
@@ -49,6 +53,10 @@ struct connection {
 	bool doomed;   /* to be closed when no pin is held */
 	bool retrying; /* on the worker's list */
 	bool dead, eof, retired, lingering, ending, covered, spoke;
+	bool unheard;	/* the peer has gone: what is sent goes nowhere, but what it sent before counts */
+	bool unwatched; /* epoll would tell of its end without end */
+	bool kicked;	/* so its deadline is one, whatever it reads */
+	bool arrived;	/* all of it has, and the peer's goodbye is waited for */
 	bool out_touched, in_touched; /* pages to give back when idle */
 	bool paid_line, paid_command; /* what the line at hand costs */
 	uint8_t login;		      /* enum login */
@@ -75,7 +83,8 @@ struct connection {
 	int64_t lines_due, bytes_due, commands_due, nicks_due, rooms_due;
 	const char *too_many; /* of what, when it is slowed down */
 	int64_t noticed;      /* when it was last told that it is slowed down */
-	int64_t deadline;     /* of lingering, or of being limited */
+	int64_t deadline;     /* of closing, or of being limited */
+	uint64_t acked;	      /* bytes that the peer's TCP had at the last look, when closing */
 	struct tls *tls;      /* or NULL: the socket's bytes are the stream's */
 	union address address;
 };
@@ -324,6 +333,8 @@ static ssize_t take_in(struct connection *c, void *buf, size_t len)
 
 static ssize_t transmit(struct connection *c, const void *data, size_t len)
 {
+	if (c->unheard)
+		return (ssize_t)len;
 	if (c->tls)
 		return tls_send(c->tls, data, len);
 	ssize_t n = send(c->fd, data, len, MSG_DONTWAIT | MSG_NOSIGNAL);
@@ -335,6 +346,52 @@ static bool is_temporary(ssize_t error)
 	return error == -EAGAIN || error == -EINTR || error == -ENOBUFS;
 }
 
+static void unwatch(struct connection *c)
+{
+	worker_unwatch(c->w, c->fd);
+	c->unwatched = true;
+	c->events = 0;
+}
+
+static void run_again(struct connection *c)
+{
+	if (c->retrying)
+		return;
+	c->retrying = true;
+	worker_retry(c->w, c);
+}
+
+/*
+ * The peer has gone, or nothing can be sent to it any more. What it said before is in the inbox and in the
+ * kernel, and counts: it is read to its end, as fast as its limits allow, and only then the connection ends.
+ * Takes no locks, since a pin may be held.
+ */
+static void lose_reader(struct connection *c, int error)
+{
+	if (c->unheard)
+		return;
+	if (c->pause & PAUSE_CLOSING || c->doomed) {
+		doom(c, error);
+		return;
+	}
+	c->error = error;
+	c->unheard = c->skipped = true;
+	c->blocked = false;
+	unwatch(c);
+	/* Whether it had ended in order before, the kernel tells only once. */
+	connection_begin(c)->rights |= error == EPIPE ? CLIENT_PEER_ENDED : CLIENT_PEER_RESET;
+	connection_commit(c, NULL);
+	run_again(c);
+}
+
+static int socket_error(int fd)
+{
+	int error = 0;
+	socklen_t len = sizeof(error);
+
+	return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0 || error == 0 ? EPIPE : error;
+}
+
 size_t connection_send(struct connection *c, const char *data, size_t len)
 {
 	if (c->blocked || len == 0 || connection_state(c)->out_end > c->sent)
@@ -342,9 +399,10 @@ size_t connection_send(struct connection *c, const char *data, size_t len)
 	ssize_t n = transmit(c, data, len);
 	FAULT("send-straight");
 	count(worker_counters(c->w), COUNT_SENDS, 1);
-	if (n < 0) {
-		if (!is_temporary(n))
-			doom(c, (int)-n);
+	if (n < 0 && !is_temporary(n)) {
+		lose_reader(c, (int)-n);
+		n = c->unheard ? (ssize_t)len : 0;
+	} else if (n < 0) {
 		n = 0;
 	}
 	c->sent += (uint64_t)n;
@@ -408,6 +466,12 @@ static void retire(struct connection *c)
 	connection_set_room(c, NULL);
 }
 
+/* An end in order would say that nothing is missing: the peer gets a reset if something is. */
+static bool lacks_something(const struct connection *c)
+{
+	return c->error != EPROTO && (output_pending(c) || (c->tls && tls_is_waiting(c->tls)));
+}
+
 static void close_now(struct connection *c)
 {
 	struct shared *shared = worker_shared(c->w);
@@ -436,7 +500,10 @@ static void close_now(struct connection *c)
 	*worker_by_index(c->w, connection_index(c)) = NULL;
 	worker_unwatch(c->w, c->fd);
 	/* The keeper may hold the socket, too: it ends here for all of them. */
-	shutdown(c->fd, SHUT_RDWR);
+	if (c->error == ETIMEDOUT || lacks_something(c))
+		sockets_reset(c->fd);
+	else
+		shutdown(c->fd, SHUT_RDWR);
 	FAULT("close-shutdown");
 	if (c->out_touched)
 		memfd_release(clients_outbox(shared->clients, c->client), CLIENT_OUT_SIZE);
@@ -463,10 +530,7 @@ static void doom(struct connection *c, int error)
 	if (!c->doomed)
 		c->error = error;
 	c->doomed = true;
-	if (!c->retrying) {
-		c->retrying = true;
-		worker_retry(c->w, c);
-	}
+	run_again(c);
 }
 
 static void want(struct connection *c)
@@ -474,7 +538,7 @@ static void want(struct connection *c)
 	uint32_t events = (c->lingering || (!c->pause && !c->eof) ? EPOLLIN : 0) |
 			  (c->blocked || (c->tls && tls_is_waiting(c->tls)) ? EPOLLOUT : 0);
 
-	if (c->dead || events == c->events)
+	if (c->dead || c->unwatched || events == c->events)
 		return;
 	int r = worker_rewatch(c->w, c->fd, events, &c->source);
 	if (r < 0)
@@ -482,22 +546,37 @@ static void want(struct connection *c)
 	c->events = events;
 }
 
-/* Everything is sent: says goodbye, and waits for the peer's, or close() would reset what is still under way.
- */
+/* All that was sent has arrived, the FIN included; or nobody is there any more whom it could reach. */
+static bool is_acknowledged(const struct connection *c)
+{
+	struct tcp_info info;
+	socklen_t len = sizeof(info);
+	int out = 0;
+
+	if (ioctl(c->fd, SIOCOUTQ, &out) < 0)
+		return false;
+	return out == 0 || (getsockopt(c->fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 &&
+			    info.tcpi_state == TCP_STATE_CLOSE);
+}
+
+/* Everything is in the kernel's hands: says goodbye, and waits until it has arrived, and for the peer's
+ * goodbye, or close() would reset what is still under way. */
 static void finish(struct connection *c)
 {
-	if (c->eof || c->lingering) {
-		if (c->eof)
-			close_now(c);
+	if (c->lingering)
+		return;
+	if (!c->unheard && c->tls && tls_bye(c->tls) == -EAGAIN) {
+		c->blocked = true; /* come back when it is out */
 		return;
 	}
-	if (c->tls && tls_bye(c->tls) == -EAGAIN) {
-		c->blocked = true; /* come back when it is out */
+	if (c->unheard || (c->eof && is_acknowledged(c))) {
+		close_now(c);
 		return;
 	}
 	shutdown(c->fd, SHUT_WR);
 	c->lingering = true;
-	c->deadline = worker_now(c->w) + LINGER_US;
+	if (c->eof)
+		unwatch(c); /* it would be told for ever that both have ended */
 	want(c);
 }
 
@@ -506,8 +585,61 @@ static void discard_input(struct connection *c)
 	char *sink = worker_scratch(c->w)->data;
 	ssize_t n = recv(c->fd, sink, CLIENT_IN_SIZE, MSG_DONTWAIT);
 
-	if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
+	if (n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR)))
+		return;
+	c->eof = true;
+	if (n < 0 || is_acknowledged(c))
 		close_now(c);
+	else
+		unwatch(c);
+}
+
+/* What is outstanding may take as long as the peer reads some of it now and then. */
+static void start_closing(struct connection *c)
+{
+	c->pause |= PAUSE_CLOSING;
+	c->deadline = worker_now(c->w) + (c->kicked ? KICK_US : worker_config(c->w)->flush_timeout_us);
+}
+
+static void give_up(struct connection *c)
+{
+	char from[ADDRESS_TEXT_MAX];
+
+	count(worker_counters(c->w), COUNT_CLIENTS_UNREAD, 1);
+	log_limited(LOG_TOPIC_TIMEOUT, LOG_INFO,
+		    &(struct log_fields){.message_id = EVENT_CLIENT_CLOSED,
+					 .client = c->client->id,
+					 .listener = connection_listener(c),
+					 .address = &c->address},
+		    "client %" PRIu64 " from %s is reset: it does not read what is left for it",
+		    c->client->id, address_peer(&c->address, from));
+	c->error = ETIMEDOUT;
+	close_now(c);
+}
+
+/* Once a second, for who is closing. */
+static void watch_closing(struct connection *c)
+{
+	int64_t now = worker_now(c->w);
+	struct tcp_info info;
+	socklen_t len = sizeof(info);
+
+	if (c->lingering && is_acknowledged(c)) {
+		if (!c->arrived)
+			c->deadline = now + LINGER_US;
+		c->arrived = true;
+		if (c->eof || c->ending || now >= c->deadline)
+			close_now(c);
+		return;
+	}
+	memset(&info, 0, sizeof(info));
+	if (!c->kicked && getsockopt(c->fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 &&
+	    info.tcpi_bytes_acked != c->acked) {
+		c->acked = info.tcpi_bytes_acked;
+		c->deadline = now + worker_config(c->w)->flush_timeout_us;
+	}
+	if (now >= c->deadline)
+		give_up(c);
 }
 
 /* --- output --- */
@@ -519,7 +651,7 @@ static void lapped(struct connection *c, const struct logring_view *v)
 	char from[ADDRESS_TEXT_MAX];
 	uint64_t seq, pos;
 
-	if (worker_config(c->w)->slow == SLOW_DISCONNECT) {
+	if (worker_config(c->w)->slow == SLOW_DISCONNECT && !c->unheard) {
 		if (!c->doomed) {
 			count(worker_counters(c->w), COUNT_CLIENTS_SLOW, 1);
 			log_event(LOG_INFO,
@@ -561,7 +693,7 @@ static void sent_from_log(struct connection *c, const struct logring_view *v, ss
 	count(counters, COUNT_SENDS, 1);
 	if (n < 0) {
 		if (!is_temporary(n)) {
-			doom(c, (int)-n);
+			lose_reader(c, (int)-n);
 			return;
 		}
 		n = 0;
@@ -606,8 +738,10 @@ static bool send_outbox(struct connection *c)
 		FAULT("send-outbox");
 		count(worker_counters(c->w), COUNT_SENDS, 1);
 		if (r < 0 && !is_temporary(r)) {
-			doom(c, (int)-r);
-			return false;
+			lose_reader(c, (int)-r);
+			if (c->doomed)
+				return false;
+			continue;
 		}
 		if (r > 0) {
 			c->sent += (uint64_t)r;
@@ -686,7 +820,7 @@ void connection_deliver(struct worker *w, uint32_t index)
 					c->retrying = true;
 					worker_retry(w, c);
 				}
-			} else if (c->pos < v.head && c->tls) {
+			} else if (c->pos < v.head && (c->tls || c->unheard)) {
 				sent_from_log(c, &v, transmit(c, logring_at(&v, c->pos), v.head - c->pos));
 				want(c);
 			} else if (c->pos < v.head) {
@@ -782,8 +916,13 @@ static void input(struct connection *c, bool receive)
 			room = rate;
 		ssize_t n = take_in(c, s->data + have, room);
 		FAULT("receive");
+		/* All has been read. Who had ended in order before it was reset had an end. */
+		if (n == -EPIPE || (n == -EAGAIN && c->unheard))
+			n = 0;
 		if (n < 0 && !is_temporary(n)) {
 			doom(c, (int)-n);
+		} else if (n == 0 && c->unheard && c->error != EPIPE) {
+			doom(c, c->error); /* a line that it was within is none */
 		} else if (n == 0) {
 			c->eof = true;
 		} else if (n > 0) {
@@ -832,8 +971,7 @@ static void input(struct connection *c, bool receive)
 	case HANDLER_CLOSE:
 		retire(c);
 		set_flags(c, CLIENT_CLOSING);
-		c->pause |= PAUSE_CLOSING;
-		c->deadline = worker_now(c->w) + FLUSH_US;
+		start_closing(c);
 		break;
 	}
 	if (rest > 0 && !(c->pause & (PAUSE_LIMITED | PAUSE_CLOSING))) {
@@ -865,7 +1003,7 @@ static void ready(struct source *s, uint32_t events)
 {
 	struct connection *c = (struct connection *)s;
 
-	if (c->dead)
+	if (c->dead || c->unwatched)
 		return;
 	if (c->lingering) {
 		discard_input(c);
@@ -876,18 +1014,21 @@ static void ready(struct source *s, uint32_t events)
 	if (!c->pause && !c->eof && (events & (EPOLLIN | EPOLLHUP | EPOLLERR)))
 		input(c, true);
 	else if (events & (EPOLLHUP | EPOLLERR))
-		doom(c, ECONNRESET);
+		lose_reader(c, socket_error(c->fd));
 	pump(c);
 	look_again(c);
 }
 
-/* What TLS has deciphered already, no event will tell of. */
+/* Input of which no event will tell: what TLS has deciphered already, or what was sent by who has gone. */
+static bool has_more(const struct connection *c)
+{
+	return !c->pause && !c->eof && (c->unheard || (c->tls && tls_has_input(c->tls)));
+}
+
 static void look_again(struct connection *c)
 {
-	if (!c->tls || c->dead || c->doomed || c->pause || c->eof || c->retrying || !tls_has_input(c->tls))
-		return;
-	c->retrying = true;
-	worker_retry(c->w, c);
+	if (!c->dead && !c->doomed && has_more(c))
+		run_again(c);
 }
 
 void connection_login_result(struct connection *c, const uint8_t *subject, bool good)
@@ -924,7 +1065,7 @@ void connection_again(struct connection *c)
 		c->pause &= (uint8_t) ~(PAUSE_CROWDED | PAUSE_LIMITED);
 		if (!c->pause)
 			input(c, false);
-	} else if (c->tls && !c->pause && !c->eof && tls_has_input(c->tls)) {
+	} else if (has_more(c)) {
 		input(c, true);
 	}
 	pump(c);
@@ -1106,8 +1247,7 @@ int connection_restore(struct worker *w, const struct connection_start *start,
 	c->spoke = true;		       /* or it has been given its time already */
 	c->skipped = true;
 	if (st->flags & CLIENT_CLOSING) {
-		c->pause |= PAUSE_CLOSING;
-		c->deadline = worker_now(w) + FLUSH_US;
+		start_closing(c);
 		if (c->sent > st->out_end)
 			c->sent = st->out_end;
 	}
@@ -1137,8 +1277,9 @@ int connection_restore(struct worker *w, const struct connection_start *start,
 	connection_reloaded(c);
 	if (c->leftover > 0)
 		c->pause |= PAUSE_CROWDED; /* so that it is worked on in the first turn */
-	c->retrying = true;
-	worker_retry(w, c);
+	if (progress->gone)
+		lose_reader(c, progress->gone);
+	run_again(c);
 	return 0;
 }
 
@@ -1154,14 +1295,6 @@ void connection_cover(struct connection *c)
 		return;
 	c->covered = true;
 	worker_count_uncovered(c->w, -1);
-}
-
-/* All that was sent has arrived, the FIN included. */
-static bool is_acknowledged(const struct connection *c)
-{
-	int out = 0;
-
-	return ioctl(c->fd, SIOCOUTQ, &out) == 0 && out == 0;
 }
 
 /* Who has to say something, or who they are, before long. */
@@ -1203,8 +1336,7 @@ void connection_tick(struct connection *c)
 	if (c->dead)
 		return;
 	if (c->lingering || (c->pause & PAUSE_CLOSING)) {
-		if (now >= c->deadline || (c->ending && c->lingering && is_acknowledged(c)))
-			close_now(c);
+		watch_closing(c);
 		return;
 	}
 	connection_cover(c);
@@ -1240,8 +1372,8 @@ bool connection_kick(struct connection *c, const char *text)
 	if (text && connection_space(c) >= strlen(text))
 		connection_write(c, text, strlen(text));
 	connection_commit(c, NULL);
-	c->pause |= PAUSE_CLOSING;
-	c->deadline = worker_now(c->w) + FLUSH_US;
+	c->kicked = true;
+	start_closing(c);
 	output(c);
 	return true;
 }
@@ -1262,7 +1394,19 @@ void connection_end(struct connection *c, const char *text)
 
 void connection_hang_up(struct connection *c)
 {
-	shutdown(c->fd, SHUT_RDWR);
+	struct logring_view v;
+	bool behind = false;
+
+	if (c->room) {
+		logring_lock(c->room->log);
+		logring_peek(c->room->log, &v);
+		behind = c->pos < v.head;
+		logring_unlock(c->room->log);
+	}
+	if (behind || lacks_something(c))
+		sockets_reset(c->fd);
+	else
+		shutdown(c->fd, SHUT_RDWR);
 }
 
 void connection_free(struct connection *c)

@@ -113,6 +113,7 @@ int connection_open(struct worker *w, const struct connection_start *start);
 struct connection_progress {
 	uint64_t sent;	   /* output bytes the kernel has */
 	uint64_t received; /* input bytes taken from the kernel */
+	int gone;	   /* the peer is: EPIPE, in order, or why (errno); else 0 */
 };
 int connection_restore(struct worker *w, const struct connection_start *start,
 		       const struct connection_progress *progress);

@@ -27,6 +27,8 @@
 	X(CHANGES_REFUSED, "changes_refused",                                                                \
 	  "Changes of nick or room refused by nick_changes_per_minute or joins_per_minute")                  \
 	X(CLIENTS_MUTE, "clients_mute_closed", "Connections ended by first_line_timeout or login_timeout")   \
+	X(CLIENTS_UNREAD, "clients_unread_closed",                                                           \
+	  "Connections reset since they didn't read what was left for them (flush_timeout, or a kick)")      \
 	X(BANNED, "banned", "Times somebody came from a banned address")                                     \
 	X(NOT_ALLOWED, "not_allowed", "Times somebody came from an address that allow or deny keeps out")    \
 	X(LOGINS, "logins", "Successful logins")                                                             \

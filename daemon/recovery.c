@@ -7,6 +7,7 @@
 #include "daemon/keeper.h"
 #include "daemon/limits.h"
 #include "daemon/logger.h"
+#include "daemon/sockets.h"
 #include "daemon/transaction.h"
 
 #include <inttypes.h>
@@ -52,6 +53,34 @@ static int read_progress(int fd, struct connection_progress *ret, unsigned *ret_
 	ret->received = received > (uint64_t)in ? received - (uint64_t)in : 0;
 	ret->sent = info.tcpi_bytes_acked + (uint64_t)out;
 	return 0;
+}
+
+/*
+ * Of a connection that was reset, nothing can be sent any more, but what it had said before counts. Whether
+ * the peer's FIN is among the bytes received, the state doesn't tell any more; the error does, once, and then
+ * the entry.
+ */
+static void progress_of_closed(int fd, const struct client *c, struct connection_progress *ret)
+{
+	const struct client_state *st = client_live(c);
+	int in = 0, error = 0;
+	struct tcp_info info;
+	socklen_t len = sizeof(error), info_len = sizeof(info);
+
+	*ret = (struct connection_progress){st->out_end, st->in_parsed, 0};
+	memset(&info, 0, sizeof(info));
+	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0 ||
+	    getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &info_len) < 0 || ioctl(fd, SIOCINQ, &in) < 0)
+		return;
+	if (error == 0 && st->rights & CLIENT_PEER_ENDED)
+		error = EPIPE;
+	else if (error == 0 && st->rights & CLIENT_PEER_RESET)
+		error = ECONNRESET;
+	uint64_t not_taken = (uint64_t)in + (error == EPIPE);
+	if (error == 0 || info.tcpi_bytes_received < not_taken + st->in_parsed)
+		return;
+	ret->received = info.tcpi_bytes_received - not_taken;
+	ret->gone = error;
 }
 
 int recovery_progress(int fd, struct connection_progress *ret)
@@ -272,6 +301,8 @@ static void refuse(struct context *x, struct client *c, int fd, const char *why)
 		const struct handler *h = o ? handler_find(o->type, o->mode) : NULL;
 		if (h && h->ending && send(fd, sorry, sizeof(sorry) - 1, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
 			(void)0; /* a courtesy */
+		if (!h || !h->ending)
+			sockets_reset(fd); /* or it would look like an end at which nothing is missing */
 		end_socket(fd);
 	}
 	x->result->closed++;
@@ -339,8 +370,7 @@ static void take_socket(int fd, void *arg)
 	struct client *c = clients_at(shared->clients, known->index);
 	int r = recovery_progress(fd, &p);
 	if (r == -ENOTCONN) {
-		/* It ended meanwhile, in which nothing is lost; its room will hear of it. */
-		p = (struct connection_progress){client_live(c)->out_end, client_live(c)->in_parsed};
+		progress_of_closed(fd, c, &p);
 	} else if (r < 0) {
 		refuse(x, c, fd, strerror(-r));
 		clients_release(shared->clients, c);
@@ -406,7 +436,8 @@ void recovery_run(struct shared *shared, struct recovery *ret)
 			continue;
 		/* It was being accepted when the process died, or the keeper was full. */
 		c = clients_at(clients, known[i].index);
-		const struct connection_progress none = {client_live(c)->out_end, client_live(c)->in_parsed};
+		const struct connection_progress none = {client_live(c)->out_end, client_live(c)->in_parsed,
+							 0};
 		if (!recovery_check(clients, shared->rooms, c, &none))
 			tell_room(shared, c);
 		clients_release(clients, c);

@@ -390,6 +390,14 @@ int sockets_listen(struct sockets *s, const struct listener_config *l, bool shar
 	return take_fd(&fd);
 }
 
+void sockets_reset(int fd)
+{
+	const struct sockaddr none = {.sa_family = AF_UNSPEC};
+
+	if (connect(fd, &none, sizeof(none)) < 0)
+		shutdown(fd, SHUT_RDWR); /* it has ended already */
+}
+
 void sockets_store(int fd, const char *name)
 {
 	char text[128];

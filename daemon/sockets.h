@@ -58,6 +58,8 @@ int sockets_listen(struct sockets *s, const struct listener_config *l, bool shar
 void sockets_give_back(struct sockets *s, int fd, const char *name);
 /* Calls fn for every fd that nobody has claimed. */
 void sockets_each(const struct sockets *s, void (*fn)(const char *name, int fd, void *arg), void *arg);
+/* Ends a connection by a reset, whoever else holds its socket. */
+void sockets_reset(int fd);
 /* What a socket that chatd bound for a listener is called where it is kept. */
 #define SOCKETS_OWN_NAME_MAX 96
 char *sockets_own_name(const char *listener, char dst[static SOCKETS_OWN_NAME_MAX]);

@@ -2,14 +2,17 @@
 # SPDX-License-Identifier: MIT
 """How TCP connections begin and end, in order and otherwise: time limits, vanished peers, what is left to read or to send."""
 
+import fcntl
 import os
 import re
+import signal
 import socket
 import struct
 import subprocess
+import termios
 import time
 
-from testing import (Client, Daemon, Namespace, Skip, WELCOME, check, equal, free_port, main, need, run, test, wait_for)
+from testing import (Client, Daemon, Failure, Namespace, Skip, WELCOME, check, drain, equal, free_port, main, need, run, test, wait_for)
 
 # A wall clock that is off by what a file says; nothing else of the machine's time is touched.
 SHIM = r"""
@@ -168,6 +171,196 @@ def connections_are_watched_over_by_default():
     equal(d.ctl("reload")[0], 0)
     d.join(nick="bob")
     equal(len(wait_for(lambda: kept(2), what="both")), 1)
+
+
+# --- what is left to read ---
+
+
+def fill(d, c, at_least=65536):
+    """Sends to an echo, without reading, until so much waits in chatd beyond what the kernel takes; returns what was sent."""
+    sent = b""
+    while True:
+        chunk = os.urandom(32768)
+        c.send(chunk)
+        sent += chunk
+        state = {}
+
+        def taken():
+            state.update(next(x for x in d.json("list", "clients") if x["mode"] == "echo"))
+            return state["received"] == len(sent)
+        wait_for(taken, what="chatd to take what was sent")
+        if state["behind"] >= at_least:
+            return sent
+
+
+@test
+def who_pauses_reading_at_the_end_gets_all_of_it():
+    d = Daemon()
+    c = d.connect(port=d.echo_port, rcvbuf=65536)
+    sent = fill(d, c)
+    c.sock.shutdown(socket.SHUT_WR)
+    time.sleep(12)
+    got = c.rest()
+    check(got == sent, "it got", len(got), "of", len(sent), "bytes:", got[-60:])
+    wait_for(lambda: d.json("status")["clients"] == 0)
+
+
+@test
+def who_never_reads_the_end_is_reset():
+    """Not ended in order, which would say that nothing is missing; as long as something moves it may take its time."""
+    d = Daemon(extra="limits: { flush_timeout = 3; };")
+    c = d.connect(port=d.echo_port, rcvbuf=4096)
+    sent, got = fill(d, c, 131072), b""
+    c.sock.shutdown(socket.SHUT_WR)
+    for _ in range(5):  # 5 s, but never 3 s without a byte
+        time.sleep(1)
+        while len(got) < len(sent) - 131072:
+            got += c.sock.recv(16384)
+            if len(got) % 3 == 0:
+                break
+    equal(d.json("status")["clients"], 1)
+    wait_for(lambda: d.json("status")["clients"] == 0, what="its end")
+    try:
+        c.rest()
+        raise Failure("it was ended in order")
+    except ConnectionResetError:
+        pass
+    equal(d.metric("clients_unread_closed_total"), 1)
+    check("does not read what is left for it" in d.log())
+
+
+@test
+def who_is_kicked_may_read_what_was_left():
+    d = Daemon()
+    c = d.connect(port=d.echo_port, rcvbuf=65536)
+    sent = fill(d, c)
+    equal(d.ctl("kick", str(d.json("list", "clients")[0]["id"]))[0], 0)
+    time.sleep(2.5)  # each second is looked whose time is up
+    got = c.rest()
+    check(got == sent + b"* You have been removed.\n", "it got", len(got), "of", len(sent), "bytes:", got[-60:])
+
+
+@test
+def an_end_waits_for_the_goodbye():
+    """What comes from a client after its /quit doesn't reset what was still on its way to it."""
+    d = Daemon()
+    a, b = d.join(nick="a"), d.join(nick="b")
+    a.expect("is now b\n")
+    a.send("bye\n/quit\n")
+    b.expect("* a left lobby\n")
+    for _ in range(20):
+        a.send("x" * 1000 + "\n")  # would be answered by a reset, if the socket was gone
+        time.sleep(0.01)
+    equal(a.rest(), b"a: bye\n")
+    wait_for(lambda: d.json("status")["clients"] == 1)
+
+
+# --- what is left to be said ---
+
+
+def reset(c):
+    """Ends a connection at once, with a reset."""
+    c.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    c.close()
+
+
+def said(reader, nick):
+    """Its lines, until it leaves."""
+    return re.findall(rb"^%b: (.*)$" % nick, reader.expect(b"* %b left lobby\n" % nick), re.M)
+
+
+LINES = [b"%03d" % i for i in range(100)]
+
+
+def slowed_down(d, more=b""):
+    """A reader, and a sender of 100 lines, of which most wait in chatd since it may send fewer."""
+    d.write_config(extra="limits: { lines_per_second = 30; };")
+    d.start()
+    b, a = d.join(nick="b"), d.join(nick="a")
+    b.expect("is now a\n")
+    a.send(b"\n".join(LINES) + b"\n" + more)
+    a.expect("Not so fast")
+    return a, b
+
+
+@test
+def a_reset_of_a_slowed_down_sender_loses_nothing():
+    d = Daemon(start=False)
+    a, b = slowed_down(d, b"unfinished")
+    reset(a)
+    equal(said(b, b"a"), LINES)
+    check("client 2 from" in d.log() and "closed: Connection reset by peer" in d.log(), d.log())
+
+
+@test
+def an_end_of_a_slowed_down_sender_loses_nothing():
+    """It has ended in order, so that also the unfinished line counts; that it hears nothing any more doesn't matter."""
+    d = Daemon(start=False)
+    a, b = slowed_down(d, b"unfinished")
+    a.sock.shutdown(socket.SHUT_WR)
+    a.close()  # what it was sent it has not read
+    equal(said(b, b"a"), LINES + [b"unfinished"])
+
+
+@test
+def a_reset_behind_more_than_can_be_read_at_once():
+    """Whatever had arrived before the reset counts, to the last whole line."""
+    d = Daemon(rooms='{ name = "lobby"; log_size = "16M"; history = 0; announce_max = 2; }')
+    b, a = d.join(nick="b"), d.join(nick="a")
+    b.expect("is now a\n")
+    drain(a)
+    line = b"x" * 99 + b"\n"
+    for _ in range(30):  # until the kernel takes much at once
+        a.send(line * 1000)
+        b.expect_messages(1000)
+    d.signal(signal.SIGSTOP)
+    try:
+        a.sock.setblocking(False)
+        sent, left = 0, line * 5000
+        try:
+            while sent < len(left):
+                sent += a.sock.send(left[sent:])
+        except BlockingIOError:
+            pass
+        under_way = []
+
+        def settled():
+            under_way.append(struct.unpack("i", fcntl.ioctl(a.sock, termios.TIOCOUTQ, b"\0" * 4))[0])
+            return len(under_way) > 10 and len(set(under_way[-10:])) == 1
+        wait_for(settled, what="an end of the acknowledgements")
+        arrived = sent - under_way[-1]
+        check(arrived > 100000, "only", arrived, "bytes arrived")
+        a.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        os.close(a.sock.detach())
+    finally:
+        d.signal(signal.SIGCONT)
+    got = len(said(b, b"a"))
+    check(got >= arrived // len(line), got, "lines of", arrived // len(line))
+
+
+@test
+def a_crash_after_a_reset_loses_nothing():
+    d = Daemon(store=True, start=False)
+    a, b = slowed_down(d)
+    reset(a)
+    wait_for(lambda: "closed" not in d.log() and b.receive() and b"020" in b.buf)
+    for _ in range(3):
+        d.kill()
+        d.start()
+    equal(said(b, b"a"), LINES)
+
+
+@test
+def a_reset_while_chatd_is_away_loses_nothing():
+    for in_order in (False, True):
+        d = Daemon(store=True, start=False)
+        a, b = slowed_down(d, b"unfinished")
+        d.kill()
+        if in_order:
+            a.sock.shutdown(socket.SHUT_WR)
+        reset(a)
+        d.start()
+        equal(said(b, b"a"), LINES + [b"unfinished"] * in_order)
 
 
 main()
