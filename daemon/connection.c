@@ -323,10 +323,28 @@ bool connection_may_move(struct connection *c)
 
 /* --- the socket, or TLS on it; results as recv() and send() have them, but -errno --- */
 
+static void tell_of_renewals(struct connection *c)
+{
+	char from[ADDRESS_TEXT_MAX];
+
+	count(worker_counters(c->w), COUNT_TLS_RENEWALS, 1);
+	log_limited(LOG_TOPIC_TLS, LOG_NOTICE,
+		    &(struct log_fields){.message_id = EVENT_CLIENT_CLOSED,
+					 .client = c->client->id,
+					 .listener = connection_listener(c),
+					 .address = &c->address},
+		    "client %" PRIu64 " from %s is closed: it wants new TLS keys all the time", c->client->id,
+		    address_peer(&c->address, from));
+}
+
 static ssize_t take_in(struct connection *c, void *buf, size_t len)
 {
-	if (c->tls)
-		return tls_recv(c->tls, buf, len);
+	if (c->tls) {
+		ssize_t r = tls_recv(c->tls, buf, len);
+		if (r == -EDQUOT)
+			tell_of_renewals(c);
+		return r;
+	}
 	ssize_t n = recv(c->fd, buf, len, MSG_DONTWAIT);
 	return n < 0 ? -errno : n;
 }
@@ -370,7 +388,7 @@ static void lose_reader(struct connection *c, int error)
 {
 	if (c->unheard)
 		return;
-	if (c->pause & PAUSE_CLOSING || c->doomed) {
+	if (c->pause & PAUSE_CLOSING || c->doomed || error == EPROTO) {
 		doom(c, error);
 		return;
 	}
@@ -917,7 +935,7 @@ static void input(struct connection *c, bool receive)
 		ssize_t n = take_in(c, s->data + have, room);
 		FAULT("receive");
 		/* All has been read. Who had ended in order before it was reset had an end. */
-		if (n == -EPIPE || (n == -EAGAIN && c->unheard))
+		if (n == -EPIPE || (n == -EAGAIN && c->unheard && !c->tls))
 			n = 0;
 		if (n < 0 && !is_temporary(n)) {
 			doom(c, (int)-n);

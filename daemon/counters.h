@@ -38,6 +38,7 @@
 	  "Times a room was not entered, or not spoken in, for want of a right")                             \
 	X(PROXY_FAILED, "proxy_failed", "Connections from proxies without a valid PROXY header")             \
 	X(TLS_FAILED, "tls_failed", "TLS handshakes that failed")                                            \
+	X(TLS_RENEWALS, "tls_renewals_closed", "TLS connections closed for wanting new keys all the time")   \
 	X(CROWDED, "crowded", "Times a sender waited for a worker to catch up with the room")                \
 	X(SENDS, "sends", "Send operations on client sockets")                                               \
 	X(BYTES_IN, "received_bytes", "Bytes received from clients")                                         \

@@ -2,12 +2,23 @@
 #include "daemon/tls.h"
 
 #include "common/cleanup.h"
+#include "daemon/clock.h"
 
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+
+/*
+ * Handshake messages behind the handshake are new keys, or the wish for a new handshake; each costs as much
+ * as many lines. So many are taken within a minute, or a megabyte: programs do it every few gigabytes.
+ */
+#define RENEWALS_MAX 32
+#define RENEWALS_US (60 * SECOND_US)
+#define RENEWALS_BYTES (1 << 20)
+/* Answers to them that a peer may leave unread. */
+#define ANSWERS_MAX 65536
 
 struct tls_context {
 	SSL_CTX *ctx;
@@ -21,7 +32,10 @@ struct tls {
 	SSL *ssl;
 	BIO *out;
 	int fd;
-	bool said_bye;
+	bool said_bye, established;
+	unsigned renewals;     /* handshake messages since renewals_us */
+	int64_t renewals_us;   /* CLOCK_MONOTONIC */
+	size_t renewals_bytes; /* of data since then */
 };
 
 /* What the system said (a file that isn't there) has no text of OpenSSL's. */
@@ -100,6 +114,8 @@ int tls_context_new(const struct tls_files *files, char *why, size_t size, const
 					SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_NO_COMPRESSION |
 					SSL_OP_IGNORE_UNEXPECTED_EOF);
 	SSL_CTX_set_mode(c->ctx, SSL_MODE_RELEASE_BUFFERS);
+	/* Or a peer that sends nothing but new keys would keep SSL_read() for as long as it likes. */
+	SSL_CTX_clear_mode(c->ctx, SSL_MODE_AUTO_RETRY);
 	*ret_setting = load(c->ctx, files, why, size);
 	if (*ret_setting) {
 		tls_context_free(c);
@@ -115,6 +131,26 @@ void tls_context_free(struct tls_context *c)
 		return;
 	SSL_CTX_free(c->ctx);
 	free(c);
+}
+
+/* OpenSSL tells of each message of the protocol. */
+static void saw_message(int is_sent, int version, int type, const void *data, size_t len, SSL *ssl, void *arg)
+{
+	struct tls *t = arg;
+
+	(void)version;
+	(void)data;
+	(void)len;
+	(void)ssl;
+	if (is_sent || type != SSL3_RT_HANDSHAKE || !t->established)
+		return;
+	int64_t now = clock_us(CLOCK_MONOTONIC);
+	if (now - t->renewals_us > RENEWALS_US || t->renewals_bytes >= RENEWALS_BYTES) {
+		t->renewals = 0;
+		t->renewals_bytes = 0;
+		t->renewals_us = now;
+	}
+	t->renewals++;
 }
 
 struct tls *tls_new(struct tls_context *c, int fd)
@@ -136,6 +172,8 @@ struct tls *tls_new(struct tls_context *c, int fd)
 	}
 	SSL_set_bio(t->ssl, in, t->out);
 	SSL_set_accept_state(t->ssl);
+	SSL_set_msg_callback(t->ssl, saw_message);
+	SSL_set_msg_callback_arg(t->ssl, t);
 	return t;
 }
 
@@ -183,8 +221,10 @@ int tls_handshake(struct tls *t, char *why, size_t size)
 	ERR_clear_error();
 	int r = SSL_do_handshake(t->ssl), flushed = tls_flush(t);
 
-	if (r == 1)
+	if (r == 1) {
+		t->established = true;
 		return flushed;
+	}
 	if (SSL_get_error(t->ssl, r) == SSL_ERROR_WANT_READ && (flushed == 0 || flushed == -EAGAIN))
 		return -EAGAIN;
 	explain(why, size,
@@ -202,8 +242,12 @@ ssize_t tls_recv(struct tls *t, void *buf, size_t len)
 	/* An answer to a request for new keys. */
 	if (tls_is_waiting(t))
 		tls_flush(t);
-	if (r == 1)
+	if (t->renewals > RENEWALS_MAX || BIO_ctrl_pending(t->out) > ANSWERS_MAX)
+		return -EDQUOT;
+	if (r == 1) {
+		t->renewals_bytes += n;
 		return (ssize_t)n;
+	}
 	switch (SSL_get_error(t->ssl, r)) {
 	case SSL_ERROR_WANT_READ:
 		return -EAGAIN;

@@ -33,7 +33,9 @@ void tls_free(struct tls *t);
 /* Returns 0 when it is done, -EAGAIN, or -EPROTO with the reason in why. */
 int tls_handshake(struct tls *t, char *why, size_t size);
 
-/* As recv() and send() do, but with -errno instead of errno; -EPROTO for whatever TLS doesn't allow. */
+/* As recv() and send() do, but with -errno instead of errno; -EPROTO for whatever TLS doesn't allow, and
+ * -EDQUOT for a peer that wants new keys all the time. -EAGAIN may also mean that something else than data
+ * came: poll() says whether there is more. */
 ssize_t tls_recv(struct tls *t, void *buf, size_t len);
 ssize_t tls_send(struct tls *t, const void *data, size_t len);
 /* Whether there is plain text that tls_recv() would return without looking at the socket. */

@@ -16,7 +16,7 @@ import threading
 import time
 import warnings
 
-from testing import (CHATCTL, CHATD, SOURCE, Client, Daemon, Failure, Skip, WELCOME, check, equal, free_port, main, need, test,
+from testing import (BUILD, CHATCTL, CHATD, SOURCE, Client, Daemon, Failure, Skip, WELCOME, check, equal, free_port, main, need, test,
                      wait_for)
 
 
@@ -1030,6 +1030,40 @@ def an_end_without_farewell_loses_nothing():
         socket.socket.shutdown(c.sock, socket.SHUT_WR)  # of the socket below TLS
         plain.expect("t%d: one\nt%d: two, without its newline\n" % (version.value, version.value))
         check(b"two, without its newline" in c.rest())
+
+
+TOOL = os.path.abspath(os.path.join(BUILD, "tests/system/tlstool"))
+
+
+def tool(d, *args, version=None):
+    p = subprocess.run([TOOL, str(d.tls), *map(str, args)], capture_output=True, text=True, timeout=60,
+                       env=dict(os.environ, **({"TLS_VERSION": version} if version else {})))
+    return p.returncode, p.stdout
+
+
+@test
+def new_keys_now_and_then_and_all_the_time():
+    d = with_tls(mode="echo", workers=1)
+    # 4 MB, with new keys twenty times.
+    equal(tool(d, 4000, 1, 200), (0, ""))
+    # Nothing but new keys: it would keep the worker from everybody else.
+    equal(tool(d, 1, 200000, 1), (3, ""))
+    equal(d.metric("tls_renewals_closed_total"), 1)
+    check(re.search(r"^<5>client 2 from 127.0.0.1 port \d+ is closed: it wants new TLS keys all the time$", d.log(), re.M),
+          d.log())
+    a = d.join(nick="a")
+    a.send("hello\n")
+    a.expect("a: hello\n")
+
+
+@test
+def no_tickets_and_no_new_handshakes():
+    """Nothing of a session is kept, whose keys would outlive it; and nobody begins a handshake anew."""
+    d = with_tls()
+    for version in ("1.2", "1.3"):
+        equal(tool(d, "tickets", version=version), (0, "tickets: 0, resumed: no\n"))
+    code, out = tool(d, "renegotiate", version="1.2")
+    check(code in (0, 3) and out == "renegotiated: no\n", code, out)
 
 
 @test
