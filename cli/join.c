@@ -4,12 +4,15 @@
  * (readline); piped input sends its lines and ends, piped output is plain.
  */
 #include "cli/command.h"
+#include "cli/identity.h"
 #include "cli/link.h"
+#include "common/accounts.h"
 #include "common/cleanup.h"
 #include "common/nick.h"
 
 #include <getopt.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -24,23 +27,40 @@
 #define RETRIES 30
 /* How long what is still under way may take at the end. */
 #define PATIENCE_MS 3000
+/* How long a server may take to say who one is. */
+#define GREETING_S 10
+/* Lines that come right behind one's entering a room, without a pause of so long, may be old ones. */
+#define HISTORY_S 1.0
 /* Names for the Tab key; the oldest make way. */
 #define NAMES_MAX 256
 
-static const char *const commands[] = {"/help", "/join", "/login", "/me", "/msg",
-				       "/nick", "/quit", "/rooms", "/who"};
+static const char *const commands[] = {"/help", "/join", "/login", "/me",   "/msg",
+				       "/nick", "/quit", "/rooms", "/stay", "/who"};
 
 /* readline calls back without an argument, so what its callbacks need is here. */
 static struct {
 	struct link *link;
-	bool typing; /* readline has the terminal */
+	struct identity identity;
+	double connected;     /* when, on CLOCK_MONOTONIC */
+	double history_until; /* lines up to then may be old; each one moves it on */
+	char password_of[64]; /* whose password is being typed; "": a line is */
+	bool typing;	      /* readline has the terminal */
 	bool colours, times;
 	bool ended;	 /* /quit, or the end of the input */
 	bool going_down; /* the server said so */
+	bool again;	 /* this is not the first connection */
 	int error;	 /* of the last line that was sent */
 	char *names[NAMES_MAX];
 	size_t n_names;
 } me;
+
+static double now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+}
 
 static volatile sig_atomic_t interrupted, resized;
 
@@ -68,11 +88,20 @@ static void remember(const char *s, size_t len)
 		me.n_names--;
 }
 
-/* "NICK: text", and what the server says of people and rooms. */
+/* How long the nick is in "NICK: TEXT" or, of /me, "NICK * TEXT"; 0: this is something else. */
+static size_t nick_len(const char *s, size_t len)
+{
+	const char *colon = memmem(s, len, ": ", 2), *star = memmem(s, len, " * ", 3);
+	const char *end = !colon || (star && star < colon) ? star : colon;
+	size_t n = end ? (size_t)(end - s) : 0;
+
+	return n > 0 && nick_valid(s, n) ? n : 0;
+}
+
+/* What is said, and what the server says of people and rooms. */
 static void learn(const char *s, size_t len)
 {
 	static const char *const verbs[] = {" joined ", " left ", " is now "};
-	const char *colon = memmem(s, len, ": ", 2);
 
 	if (len > 2 && s[0] == '*' && s[1] == ' ') {
 		s += 2;
@@ -92,8 +121,7 @@ static void learn(const char *s, size_t len)
 			remember(s + 11, strcspn(s + 11, ".; "));
 		return;
 	}
-	if (colon && nick_valid(s, (size_t)(colon - s)))
-		remember(s, (size_t)(colon - s));
+	remember(s, nick_len(s, len));
 }
 
 static char *next_name(const char *text, int state)
@@ -118,6 +146,8 @@ static char **complete(const char *text, int start, int end)
 {
 	(void)end;
 	rl_attempted_completion_over = 1; /* no file names */
+	if (me.password_of[0])
+		return NULL;
 	char **matches = rl_completion_matches(text, next_name);
 	/* Whom one speaks to is followed by a colon. */
 	rl_completion_append_character = start == 0 && text[0] != '/' ? ':' : ' ';
@@ -136,77 +166,205 @@ static unsigned colour_of(const char *s, size_t len)
 	return 31 + h % 6;
 }
 
-static void print_line(const char *s, size_t len)
+/* "12:34:56 "; of what was perhaps said before one came it isn't known. */
+static void format_time(bool notice, char dst[static 16])
 {
-	const char *colon = memmem(s, len, ": ", 2);
-	char when[16] = "";
 	time_t t = time(NULL);
 	struct tm tm;
 
-	if (me.times)
-		strftime(when, sizeof(when), "%H:%M:%S ", localtime_r(&t, &tm));
-	if (!me.colours) {
-		printf("%s%.*s\n", when, (int)len, s);
+	dst[0] = '\0';
+	if (!me.times)
 		return;
-	}
-	printf("\033[2m%s\033[0m", when);
-	if (len > 1 && s[0] == '*' && s[1] == ' ')
-		printf("\033[2m%.*s\033[0m\n", (int)len, s);
-	else if (colon && nick_valid(s, (size_t)(colon - s)))
-		printf("\033[%um%.*s\033[0m%.*s\n", colour_of(s, (size_t)(colon - s)), (int)(colon - s), s,
-		       (int)(s + len - colon), colon);
-	else
-		printf("%.*s\n", (int)len, s);
+	strftime(dst, 16, "%H:%M:%S ", localtime_r(&t, &tm));
+	if (notice || now() >= me.history_until)
+		return;
+	memset(dst, ' ', strlen(dst));
+	me.history_until = now() + HISTORY_S;
 }
 
-static void show(const char *s, size_t len, void *arg)
+static void print_line(const char *s, size_t len)
+{
+	bool notice = len > 1 && s[0] == '*' && s[1] == ' ';
+	size_t nick = notice ? 0 : nick_len(s, len);
+	char when[16];
+
+	format_time(notice, when);
+	if (!me.colours)
+		printf("%s%.*s\n", when, (int)len, s);
+	else if (notice)
+		printf("\033[2m%s\033[0m\033[2m%.*s\033[0m\n", when, (int)len, s);
+	else if (nick > 0)
+		printf("\033[2m%s\033[0m\033[%um%.*s\033[0m%.*s\n", when, colour_of(s, nick), (int)nick, s,
+		       (int)(len - nick), s + nick);
+	else
+		printf("\033[2m%s\033[0m%.*s\n", when, (int)len, s);
+}
+
+/* All of the line but a password. */
+static void redisplay(void);
+
+static void show(const char *s, size_t len)
 {
 	_cleanup_free_ char *clean = NULL;
 
-	(void)arg;
 	/* Over ZeroMQ, and in raw rooms, nobody has cleaned it. */
 	const char *text = isatty(STDOUT_FILENO) ? text_clean(s, &len, &clean) : s;
 	if (!text)
 		return;
 	learn(text, len);
-	if (len >= 20 && memcmp(text, "* chatd is going dow", 20) == 0)
-		me.going_down = true;
 	if (me.typing)
 		rl_clear_visible_line();
 	print_line(text, len);
 	fflush(stdout);
 	if (me.typing) {
 		rl_on_new_line();
-		rl_redisplay();
+		redisplay();
 	}
 }
 
-static void note(const char *text)
+__attribute__((format(printf, 1, 2))) static void note(const char *format, ...)
 {
-	show(text, strlen(text), NULL);
+	char text[512];
+	va_list ap;
+
+	va_start(ap, format);
+	vsnprintf(text, sizeof(text), format, ap);
+	va_end(ap);
+	show(text, strlen(text));
+}
+
+/* --- who one is --- */
+
+static void send_line(const char *line, size_t len)
+{
+	int r = link_send(me.link, line, len);
+
+	if (r < 0)
+		me.error = r;
+}
+
+/* "guest7 in lobby, not alice in ops" */
+static void describe(const struct identity *i, char *dst, size_t size)
+{
+	snprintf(dst, size, "%s in %s, not %s in %s", i->nick[0] ? i->nick : "nobody",
+		 i->room[0] ? i->room : "no room", i->wanted_nick[0] ? i->wanted_nick : i->nick,
+		 i->wanted_room[0] ? i->wanted_room : i->room);
+}
+
+static void say_held(void)
+{
+	char what[400];
+
+	describe(&me.identity, what, sizeof(what));
+	note("* You are %s.", what);
+	note("* Nothing is said until you /nick, /join, /login, or /stay so.");
+}
+
+static bool is_announcement(const char *s, size_t len)
+{
+	return len > 2 && s[0] == '*' && s[1] == ' ' && s[2] != '[' &&
+	       (memmem(s, len, " joined ", 8) || memmem(s, len, " left ", 6) ||
+		memmem(s, len, " is now ", 8));
+}
+
+/* A line from the server. */
+static void received(const char *s, size_t len, void *arg)
+{
+	struct identity *i = &me.identity;
+	char room[sizeof(i->room)];
+	int before = i->phase;
+
+	(void)arg;
+	if (!link_has_commands(me.link)) {
+		show(s, len);
+		return;
+	}
+	memcpy(room, i->room, sizeof(room));
+	bool seen = identity_line(i, s, len, send_line);
+	if (strcmp(room, i->room) != 0)
+		me.history_until = now() + HISTORY_S;
+	/* Comings and goings are not part of the history, so that it ends before the first one. */
+	else if (is_announcement(s, len))
+		me.history_until = 0;
+	if (len >= 20 && memcmp(s, "* chatd is going dow", 20) == 0)
+		me.going_down = true;
+	if (seen)
+		show(s, len);
+	if (before == IDENTITY_ASKED && i->phase == IDENTITY_SURE && me.again)
+		note("* You are %s in %s again.", i->nick, i->room);
+	if (before == IDENTITY_GREETING && i->phase == IDENTITY_LOGIN && me.again)
+		note("* You were %s in %s; you are once you have logged in.",
+		     i->wanted_nick[0] ? i->wanted_nick : "a guest", i->wanted_room);
+	if (before == IDENTITY_ASKED && i->phase == IDENTITY_HELD && me.times)
+		say_held();
+	if (before == IDENTITY_HELD && i->phase == IDENTITY_SURE)
+		note("* You go on as %s in %s.", i->nick, i->room);
 }
 
 /* --- input --- */
 
 static void say(const char *line, size_t len)
 {
+	if (me.identity.phase == IDENTITY_HELD && len == 5 && memcmp(line, "/stay", 5) == 0) {
+		identity_stay(&me.identity);
+		note("* You go on as %s in %s.", me.identity.nick, me.identity.room);
+		return;
+	}
+	if (link_has_commands(me.link) && !identity_may_send(&me.identity, line, len)) {
+		note("* That was not said.");
+		say_held();
+		return;
+	}
 	int r = link_send(me.link, line, len);
-
-	if (r < 0)
+	if (r == -EPERM)
+		note("* That was not said; first take another name: #REG NAME");
+	else if (r < 0)
 		me.error = r;
 	if ((len == 5 && memcmp(line, "/quit", 5) == 0) || (len == 4 && memcmp(line, "quit", 4) == 0))
 		me.ended = true;
 }
 
-/* How many rows of the terminal the prompt and a line take. */
-static int rows_of(const char *line)
+/* Where the password begins in "/login NAME PASSWORD"; 0: there is none. ret_name: where NAME begins, else 0.
+ */
+static size_t password_at(const char *line, size_t *ret_name)
+{
+	*ret_name = 0;
+	if (strncasecmp(line, "/login ", 7) != 0)
+		return 0;
+	size_t name = 7 + strspn(line + 7, " "), n = strcspn(line + name, " ");
+	if (n > 0)
+		*ret_name = name;
+	return n > 0 && line[name + n] ? name + n + 1 : 0;
+}
+
+static void redisplay(void)
+{
+	size_t name, at = me.password_of[0] ? 0 : password_at(rl_line_buffer, &name);
+
+	if ((at == 0 && !me.password_of[0]) || at >= (size_t)rl_end) {
+		rl_redisplay();
+		return;
+	}
+	int end = rl_end, point = rl_point;
+	char c = rl_line_buffer[at];
+	rl_line_buffer[at] = '\0';
+	rl_end = (int)at;
+	rl_point = point < rl_end ? point : rl_end;
+	rl_redisplay();
+	rl_line_buffer[at] = c;
+	rl_end = end;
+	rl_point = point;
+}
+
+/* How many rows of the terminal the prompt and so much of a line take. */
+static int rows_of(const char *line, size_t left)
 {
 	int rows, columns, width = 2;
 	mbstate_t state = {0};
 	wchar_t c;
 
 	rl_get_screen_size(&rows, &columns);
-	for (size_t left = strlen(line), n; left > 0; line += n, left -= n) {
+	for (size_t n; left > 0; line += n, left -= n) {
 		n = mbrtowc(&c, line, left, &state);
 		if (n == 0 || n > left)
 			break;
@@ -215,20 +373,53 @@ static int rows_of(const char *line)
 	return columns > 0 ? width / columns + 1 : 1;
 }
 
+static void erase_rows(int n)
+{
+	for (; n > 0; n--)
+		printf("\033[A\033[2K\r");
+	fflush(stdout);
+}
+
+/* The answer to "Password: ". */
+static void typed_password(const char *password)
+{
+	char line[sizeof(me.password_of) + ACCOUNTS_PASSWORD_MAX + 16];
+	int n = snprintf(line, sizeof(line), "/login %s %s", me.password_of, password);
+
+	me.password_of[0] = '\0';
+	rl_set_prompt("> ");
+	erase_rows(1);
+	if (n > 0 && (size_t)n < sizeof(line) && password[0])
+		say(line, (size_t)n);
+	explicit_bzero(line, sizeof(line));
+}
+
 /* A line that was typed; what comes back shows it, so it is taken away. */
 static void typed(char *line)
 {
+	size_t name, at;
+
 	if (!line) {
 		me.ended = true;
 		return;
 	}
-	if (line[0]) {
-		add_history(line);
-		for (int i = rows_of(line); i > 0; i--)
-			printf("\033[A\033[2K\r");
-		fflush(stdout);
-		say(line, strlen(line));
+	me.typing = false; /* readline shows the next prompt itself */
+	if (me.password_of[0]) {
+		typed_password(line);
+	} else if (line[0]) {
+		at = password_at(line, &name);
+		erase_rows(rows_of(line, at ? at : strlen(line)));
+		if (at == 0)
+			add_history(line);
+		if (at == 0 && name > 0 && link_has_commands(me.link)) {
+			snprintf(me.password_of, sizeof(me.password_of), "%s", line + name);
+			rl_set_prompt("Password: ");
+		} else {
+			say(line, strlen(line));
+		}
 	}
+	me.typing = true;
+	explicit_bzero(line, strlen(line));
 	free(line);
 }
 
@@ -246,6 +437,7 @@ static void start_typing(void)
 	rl_variable_bind("convert-meta", "off");
 	using_history();
 	stifle_history(1000);
+	rl_redisplay_function = redisplay;
 	rl_callback_handler_install("> ", typed);
 	me.typing = true;
 }
@@ -261,33 +453,36 @@ static void stop_typing(void)
 	fflush(stdout);
 }
 
-/* Whole lines of a pipe or a file. */
-static void read_piped(void)
+/* Whether what is typed, or comes by the pipe, may be taken now. */
+static bool takes_lines(void)
+{
+	return (link_is_ready(me.link) || link_is_refused(me.link)) && identity_takes_lines(&me.identity);
+}
+
+/* Whole lines of a pipe or a file, as far as they may be sent; the rest waits. */
+static void take_piped(bool readable)
 {
 	static char buf[65536];
 	static size_t have;
+	static bool all;
 	char *end;
 
-	ssize_t n = read(STDIN_FILENO, buf + have, sizeof(buf) - have);
-	if (n < 0 && (errno == EINTR || errno == EAGAIN))
-		return;
-	if (n <= 0) {
-		if (have > 0)
-			say(buf, have);
-		have = 0;
-		me.ended = true;
-		return;
+	if (readable && !all && have < sizeof(buf)) {
+		ssize_t n = read(STDIN_FILENO, buf + have, sizeof(buf) - have);
+		all = n == 0 || (n < 0 && errno != EINTR && errno != EAGAIN);
+		have += n > 0 ? (size_t)n : 0;
 	}
-	have += (size_t)n;
-	while ((end = memchr(buf, '\n', have))) {
+	while (takes_lines() && (end = memchr(buf, '\n', have))) {
 		size_t len = (size_t)(end - buf);
 		say(buf, len);
 		have -= len + 1;
 		memmove(buf, end + 1, have);
 	}
-	if (have == sizeof(buf)) {
-		say(buf, have);
+	if (takes_lines() && (have == sizeof(buf) || all)) {
+		if (have > 0)
+			say(buf, have);
 		have = 0;
+		me.ended |= all;
 	}
 }
 
@@ -305,25 +500,44 @@ static void leave(void)
 		link_poll_item(me.link, &item);
 		if (zmq_poll(&item, 1, 100) <= 0)
 			patience -= 100;
-		if (link_receive(me.link, show, NULL) < 0)
+		if (link_receive(me.link, received, NULL) < 0)
 			return;
 	}
 }
 
-/* True when there is a connection again. */
-static bool reconnect(const struct link_options *o)
+static int connect_to(struct link_options *o, char *why, size_t size)
 {
+	int r = link_open(o, why, size, &me.link);
+
+	if (r < 0)
+		return r;
+	me.connected = now();
+	if (link_has_commands(me.link))
+		identity_connected(&me.identity);
+	return 0;
+}
+
+/* True when there is a connection again. */
+static bool reconnect(struct link_options *o)
+{
+	static char nick[64];
 	char why[512];
 
+	if (link_nick(me.link)) {
+		snprintf(nick, sizeof(nick), "%s", link_nick(me.link));
+		o->nick = nick;
+	}
 	link_close(me.link);
 	me.link = NULL;
+	me.again = o->patient = true;
 	note(me.going_down ? "* The server has gone; waiting for it to come back."
 			   : "* The connection is lost; trying again.");
 	me.going_down = false;
 	for (unsigned i = 0; i < RETRIES && !interrupted; i++) {
 		nanosleep(&(struct timespec){.tv_sec = 1}, NULL);
-		if (link_open(o, why, sizeof(why), &me.link) == 0) {
-			note("* Connected again.");
+		if (connect_to(o, why, sizeof(why)) == 0) {
+			if (link_is_ready(me.link)) /* else it says so when it is */
+				note("* Connected again.");
 			return true;
 		}
 	}
@@ -331,41 +545,81 @@ static bool reconnect(const struct link_options *o)
 	return false;
 }
 
-static int talk(const struct link_options *o, bool terminal)
+/* It could not be made as it was asked for, or was. A person decides; a pipe can't. */
+static int check_identity(bool terminal)
+{
+	struct identity *i = &me.identity;
+	char what[400];
+
+	if ((i->phase == IDENTITY_GREETING || i->phase == IDENTITY_ASKED) &&
+	    now() > me.connected + GREETING_S) {
+		i->phase = IDENTITY_HELD;
+		i->wrong_nick = i->wanted_nick[0];
+		i->wrong_room = i->wanted_room[0];
+		if (terminal)
+			say_held();
+	}
+	if (terminal || me.ended)
+		return EXIT_DONE;
+	if (link_is_refused(me.link))
+		return fail(EXIT_REFUSED, "the name is refused; nothing is said");
+	if (i->phase != IDENTITY_HELD)
+		return EXIT_DONE;
+	describe(i, what, sizeof(what));
+	return fail(EXIT_REFUSED, "you are %s; nothing is said", what);
+}
+
+/* One turn: waits, shows what came, sends what was typed. Returns 0 or -errno. */
+static int turn(bool terminal)
+{
+	zmq_pollitem_t items[2] = {{.fd = STDIN_FILENO, .events = ZMQ_POLLIN}};
+	bool takes = takes_lines();
+	long timeout = takes ? link_timeout(me.link) : 500;
+
+	if (!terminal && takes) {
+		take_piped(false); /* what was read before */
+		if (me.ended)
+			return 0;
+	}
+	link_poll_item(me.link, &items[1]);
+	int n = zmq_poll(takes ? items : items + 1, takes ? 2 : 1, timeout);
+	if (resized) {
+		resized = 0;
+		if (me.typing)
+			rl_resize_terminal();
+	}
+	if (n < 0)
+		return errno == EINTR ? 0 : -errno;
+	int r = link_receive(me.link, received, NULL);
+	if (r == 0 && items[0].revents && takes_lines()) {
+		if (terminal)
+			rl_callback_read_char();
+		else
+			take_piped(true);
+	}
+	if (r == 0)
+		r = me.error;
+	me.error = 0;
+	return r;
+}
+
+static int talk(struct link_options *o, bool terminal)
 {
 	int status = EXIT_DONE;
 
-	while (!me.ended && !interrupted) {
-		zmq_pollitem_t items[2] = {{.fd = STDIN_FILENO, .events = ZMQ_POLLIN}};
-		int first = link_is_ready(me.link) ? 0 : 1;
-		link_poll_item(me.link, &items[1]);
-		int n = zmq_poll(items + first, 2 - first, link_timeout(me.link));
-		if (resized) {
-			resized = 0;
-			if (me.typing)
-				rl_resize_terminal();
-		}
-		if (n < 0 && errno != EINTR)
-			return fail(EXIT_REFUSED, "%s", zmq_strerror(errno));
-		if (n < 0)
+	while (!me.ended && !interrupted && status == EXIT_DONE) {
+		int r = turn(terminal);
+		if (r == 0) {
+			status = check_identity(terminal);
 			continue;
-		int r = link_receive(me.link, show, NULL);
-		if (r == 0 && items[0].revents) {
-			if (terminal)
-				rl_callback_read_char();
-			else
-				read_piped();
-			r = me.error;
 		}
-		me.error = 0;
-		if (r == 0)
-			continue;
 		if (!terminal)
 			return fail(EXIT_UNREACHABLE, "the connection is lost");
-		stop_typing();
-		if (!reconnect(o))
+		/* The line being typed stays, and what is typed meanwhile is not shown, but not lost. */
+		if (!reconnect(o)) {
+			stop_typing();
 			return EXIT_UNREACHABLE;
-		start_typing();
+		}
 	}
 	stop_typing();
 	leave();
@@ -416,7 +670,8 @@ int command_join(const struct options *o, int argc, char **argv)
 	if (link.room && !text_room_valid(link.room, strlen(link.room)))
 		return fail(EXIT_USAGE, "\"%s\" is no valid name of a room", link.room);
 	catch_signals();
-	int r = link_open(&link, why, sizeof(why), &me.link);
+	identity_init(&me.identity, link.nick, link.room);
+	int r = connect_to(&link, why, sizeof(why));
 	if (r < 0)
 		return fail(r == -EINVAL ? EXIT_USAGE : EXIT_UNREACHABLE, "%s", why);
 	bool terminal = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);

@@ -2,6 +2,7 @@
 #include "cli/link.h"
 
 #include "common/cleanup.h"
+#include "common/nick.h"
 
 #include <fcntl.h>
 #include <netdb.h>
@@ -42,7 +43,7 @@ struct link {
 	size_t len;
 	/* UDP: */
 	double lease, renewed;
-	bool registered, left;
+	bool registered, refused, left, patient;
 };
 
 static double now(void)
@@ -136,19 +137,6 @@ static int stream_send(struct link *l, const char *line, size_t len)
 	return send_all(l, text, len + 1);
 }
 
-static int greet(struct link *l, const struct link_options *o)
-{
-	char text[256];
-	int n = 0;
-
-	if (o->nick)
-		n = snprintf(text, sizeof(text), "/nick %s", o->nick);
-	if (n > 0 && stream_send(l, text, (size_t)n) < 0)
-		return -ECONNRESET;
-	n = o->room ? snprintf(text, sizeof(text), "/join %s", o->room) : 0;
-	return n > 0 ? stream_send(l, text, (size_t)n) : 0;
-}
-
 static int open_stream(struct link *l, const char *host, const char *service, char *why, size_t size)
 {
 	int one = 1;
@@ -165,10 +153,11 @@ static int tcp_open(struct link *l, const struct link_options *o, const char *ho
 {
 	int r = open_stream(l, host, service, why, size);
 
+	(void)o;
 	if (r < 0)
 		return r;
 	fcntl(l->fd, F_SETFL, O_NONBLOCK);
-	return greet(l, o);
+	return 0;
 }
 
 static int tls_open(struct link *l, const struct link_options *o, const char *host, const char *service,
@@ -204,7 +193,7 @@ static int tls_open(struct link *l, const struct link_options *o, const char *ho
 		return -EPROTO;
 	}
 	fcntl(l->fd, F_SETFL, O_NONBLOCK);
-	return greet(l, o);
+	return 0;
 }
 
 static int stream_receive(struct link *l, void (*line)(const char *s, size_t len, void *arg), void *arg)
@@ -248,6 +237,7 @@ static int udp_register(struct link *l, const char *cookie)
 			 cookie ? cookie : "");
 
 	l->renewed = now();
+	l->refused = false;
 	/* A request is never shorter than its answer, so that forged ones are of no use. */
 	while (n < 64)
 		text[n++] = ' ';
@@ -266,6 +256,7 @@ static int udp_open(struct link *l, const struct link_options *o, const char *ho
 		return l->fd;
 	fcntl(l->fd, F_SETFL, O_NONBLOCK);
 	l->lease = 3;
+	l->patient = o->patient;
 	return udp_register(l, NULL);
 }
 
@@ -289,8 +280,20 @@ static void udp_take(struct link *l, char *text, void (*line)(const char *s, siz
 	} else if (strcmp(text, "#BYE") == 0) {
 		l->left = true;
 	} else {
+		l->refused |= !l->registered && strncmp(text, "#ERR", 4) == 0;
 		line(text, strlen(text), arg);
 	}
+}
+
+/* Until it is registered nothing is said, and a name that was refused is for the person to change. */
+static int udp_send(struct link *l, const char *text, size_t len)
+{
+	if (l->registered)
+		return udp_say(l, text, len);
+	if (len < 4 || strncmp(text, "#REG", 4) != 0 || len - 4 >= sizeof(l->nick))
+		return -EPERM;
+	snprintf(l->nick, sizeof(l->nick), "%.*s", (int)(len > 5 ? len - 5 : 0), len > 5 ? text + 5 : "");
+	return udp_register(l, NULL);
 }
 
 static int udp_receive(struct link *l, void (*line)(const char *s, size_t len, void *arg), void *arg)
@@ -299,7 +302,7 @@ static int udp_receive(struct link *l, void (*line)(const char *s, size_t len, v
 	ssize_t n;
 
 	/* Once more in good time, and soon as long as nothing has been confirmed. */
-	if (!l->left && now() - l->renewed > (l->registered ? l->lease / 3 : 1))
+	if (!l->left && !l->refused && now() - l->renewed > (l->registered ? l->lease / 3 : 1))
 		udp_register(l, NULL);
 	while ((n = recv(l->fd, text, sizeof(text) - 1, 0)) >= 0) {
 		text[n] = '\0';
@@ -307,6 +310,8 @@ static int udp_receive(struct link *l, void (*line)(const char *s, size_t len, v
 	}
 	if (l->left)
 		return -ECONNRESET;
+	if (errno == ECONNREFUSED && l->patient && !l->registered)
+		return 0;
 	return errno == EAGAIN || errno == EINTR ? 0 : -errno;
 }
 
@@ -390,7 +395,7 @@ static void zmq_leave(struct link *l)
 static const struct transport transports[] = {
     {"tcp://", "5050", "tcp://HOST:PORT", tcp_open, stream_receive, stream_send, stream_leave, true},
     {"tls://", "5052", "tls://HOST:PORT", tls_open, stream_receive, stream_send, stream_leave, true},
-    {"udp://", "5051", "udp://HOST:PORT", udp_open, udp_receive, udp_say, udp_leave, true},
+    {"udp://", "5051", "udp://HOST:PORT", udp_open, udp_receive, udp_send, udp_leave, true},
     {"zmq://", "5558,5557", "zmq://HOST:PULL,PUB", zmq_open, zmq_receive, zmq_say, zmq_leave, false},
 };
 
@@ -510,6 +515,21 @@ void link_leave(struct link *l)
 bool link_is_ready(const struct link *l)
 {
 	return l->t->receive != udp_receive || l->registered;
+}
+
+bool link_is_refused(const struct link *l)
+{
+	return l->refused;
+}
+
+const char *link_nick(const struct link *l)
+{
+	return l->registered && !nick_is_guest(l->nick, strlen(l->nick)) ? l->nick : NULL;
+}
+
+bool link_has_commands(const struct link *l)
+{
+	return l->t->send == stream_send;
 }
 
 bool link_has_end(const struct link *l)

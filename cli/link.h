@@ -14,8 +14,9 @@ struct link;
 
 struct link_options {
 	const char *url;
-	const char *room; /* or NULL */
+	const char *room; /* or NULL; of udp and zmq, as the next one: else see identity.h */
 	const char *nick; /* or NULL */
+	bool patient;	  /* udp: nobody is there yet, which is no error */
 	const char *ca;	  /* tls: certificates to trust instead of the system's, or NULL */
 };
 
@@ -33,7 +34,13 @@ long link_timeout(const struct link *l);
 int link_receive(struct link *l, void (*line)(const char *s, size_t len, void *arg), void *arg);
 /* Whether it takes lines already. */
 bool link_is_ready(const struct link *l);
-/* One line, without its newline. Returns 0 or -errno. */
+/* Whether the name was refused; then only another "#REG NAME" may be sent. */
+bool link_is_refused(const struct link *l);
+/* The name that it is registered under, if that isn't just any; else NULL. */
+const char *link_nick(const struct link *l);
+/* Whether it is a conversation with /nick and /join. */
+bool link_has_commands(const struct link *l);
+/* One line, without its newline. Returns 0, -EPERM for what can't be sent now, or -errno. */
 int link_send(struct link *l, const char *line, size_t len);
 /* Says goodbye; what still comes is to be received until -ECONNRESET, or for a moment where nothing tells
  * (link_has_end()). */

@@ -112,6 +112,20 @@ int command_send(const struct options *o, int argc, char **argv)
 	return status;
 }
 
+/* "12:34:56", with the date if that isn't today's. */
+static void print_time(double seconds)
+{
+	time_t at = (time_t)seconds, today = time(NULL);
+	struct tm then, now;
+	char text[32];
+
+	localtime_r(&at, &then);
+	localtime_r(&today, &now);
+	bool same = then.tm_year == now.tm_year && then.tm_yday == now.tm_yday;
+	strftime(text, sizeof(text), same ? "%T" : "%F %T", &then);
+	printf("%s  ", text);
+}
+
 static void print_message(const struct options *o, const json_t *m, bool with_time)
 {
 	const char *line = json_string_value(json_object_get(m, "line"));
@@ -120,13 +134,8 @@ static void print_message(const struct options *o, const json_t *m, bool with_ti
 		print_json(m);
 		return;
 	}
-	if (with_time) {
-		time_t at = (time_t)json_number_value(json_object_get(m, "time"));
-		char text[16];
-		struct tm tm;
-		strftime(text, sizeof(text), "%T", localtime_r(&at, &tm));
-		printf("%s  ", text);
-	}
+	if (with_time)
+		print_time(json_number_value(json_object_get(m, "time")));
 	puts(line ? line : "");
 }
 
@@ -227,15 +236,13 @@ static int watch_events(const struct options *o, struct client *c, char **ret_er
 				PLURAL(missed));
 		json_array_foreach(json_object_get(reply, "events"), i, e)
 		{
-			time_t at = (time_t)json_number_value(json_object_get(e, "time"));
-			char text[16];
-			struct tm tm;
-			strftime(text, sizeof(text), "%T", localtime_r(&at, &tm));
-			if (o->json)
+			if (o->json) {
 				print_json(e);
-			else
-				printf("%s  %-9s  %s\n", text, json_string_value(json_object_get(e, "kind")),
-				       json_string_value(json_object_get(e, "text")));
+				continue;
+			}
+			print_time(json_number_value(json_object_get(e, "time")));
+			printf("%-9s  %s\n", json_string_value(json_object_get(e, "kind")),
+			       json_string_value(json_object_get(e, "text")));
 		}
 		fflush(stdout);
 		json_decref(reply);

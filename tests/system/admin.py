@@ -239,6 +239,27 @@ def a_quiet_reload():
 
 
 @test
+def old_messages_have_their_date():
+    """From a server that has some; ours is too young."""
+    now = time.time()
+    messages = [{"time": t, "kind": "message", "client": 1, "line": "alice: %d" % i, "text": "%d" % i}
+                for i, t in enumerate((now - 400 * 86400, now - 86400, now))]
+    with tempfile.TemporaryDirectory() as where, socket.socket(socket.AF_UNIX) as s:
+        there = os.path.join(where, "s")
+        s.bind(there)
+        s.listen()
+        p = subprocess.Popen([CHATCTL, "-s", there, "tail", "-t", "lobby"], stdout=subprocess.PIPE, text=True)
+        c, _ = s.accept()
+        c.recv(1000)
+        c.sendall(json.dumps({"parameters": {"messages": messages, "skipped": 0, "next": 3}}).encode() + b"\0")
+        out = p.communicate(timeout=20)[0]
+        c.close()
+    stamp = lambda t, form: time.strftime(form, time.localtime(int(t)))
+    today = stamp(now, "%T") if stamp(time.time(), "%F") == stamp(now, "%F") else stamp(now, "%F %T")
+    equal(out, "%s  alice: 0\n%s  alice: 1\n%s  alice: 2\n" % (stamp(now - 400 * 86400, "%F %T"), stamp(now - 86400, "%F %T"), today))
+
+
+@test
 def one_is_not_many():
     d = Daemon(workers=1, store=True)
     d.join(nick="alice")

@@ -21,12 +21,13 @@ def everything():
     subprocess.run(["openssl", "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", key,
                     "-out", d.cert, "-subj", "/CN=x", "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost", "-x509"],
                    capture_output=True, check=True)
-    d.write_config(listeners="""
+    d.listeners = """
       { name = "chat"; type = "tcp"; mode = "chat"; listen = "[::]:%d"; },
       { name = "tls"; type = "tcp"; mode = "chat"; listen = "[::]:%d"; tls_certificate = "%s"; tls_key = "%s"; },
       { name = "udp"; type = "udp"; mode = "registry"; listen = "127.0.0.1:%d"; trusted = ( ); },
       { name = "relay"; type = "zmq"; mode = "relay"; pull = "tcp://127.0.0.1:%d"; pub = "tcp://127.0.0.1:%d"; room = "lobby"; }
-      """ % (d.port, d.tls, d.cert, key, d.udp, d.pull, d.pub))
+      """ % (d.port, d.tls, d.cert, key, d.udp, d.pull, d.pub)
+    d.write_config(listeners=d.listeners)
     d.start()
     return d
 
@@ -284,6 +285,250 @@ def a_server_that_goes_and_comes_back():
         t.wait(r"alice: back$")
     finally:
         t.close()
+
+
+def stopped_and_back(d, t, between=lambda: None):
+    """A real end, after which nothing is known any more; between() is done before chatctl can come back."""
+    d.stop()
+    t.wait(r"\* The server has gone; waiting for it to come back\.$")
+    d.forget_store()
+    with open(d.config) as f:
+        config = f.read()
+    port, d.port = d.port, free_port()
+    with open(d.config, "w") as f:
+        f.write(config.replace(":%d" % port, ":%d" % d.port))
+    d.start()
+    between()
+    d.port = port
+    with open(d.config, "w") as f:
+        f.write(config)
+    equal(d.ctl("reload"), (0, "", ""))
+    t.wait(r"\* Connected again\.$")
+
+
+TWO_ROOMS = '{ name = "lobby"; }, { name = "ops"; }'
+
+
+@test
+def it_comes_back_as_it_was():
+    """Not in another room and under another name, where the next line would be said before others."""
+    d = Daemon(store=True, rooms=TWO_ROOMS)
+    t = at_terminal(d, "--room", "ops")
+    try:
+        t.wait(r"\* You are in ops\.$")
+        t.type("/nick alicia")
+        t.key("Enter")
+        t.wait(r"is now alicia$")
+        others = []
+        # What is half typed, and what is typed while there is no server, is not lost either.
+        t.type("for ")
+        stopped_and_back(d, t, lambda: (others.extend((d.join(nick="bob"), d.join(nick="carol", room="ops"))), t.type("ops only")))
+        bob, carol = others
+        t.key("Enter")
+        equal(carol.expect("ops only\n").splitlines()[-1], b"alicia: for ops only")
+        bob.send("/who\n")
+        equal(bob.expect(re.compile(rb"in lobby: .*\n")).count(b"ops only"), 0)
+        t.wait(r"\* You are alicia in ops again\.$")
+        t.wait(r" alicia: for ops only$")
+        check(not any(re.search(r"\* \d+ in ops: ", l) for l in t.lines()), "what it asked is its own affair", t.lines())
+        # A guest comes back as a guest, into the room.
+        t.key("C-d")
+        t.wait(r"^status 0$")
+    finally:
+        t.close()
+
+
+@test
+def who_can_not_be_as_before_says_nothing_until_the_person_decides():
+    d = Daemon(store=True, rooms=TWO_ROOMS)
+    t = at_terminal(d, "--room", "ops")
+    try:
+        t.wait(r"\* You are in ops\.$")
+        taken = []
+        stopped_and_back(d, t, lambda: taken.append(d.join(nick="alice", room="ops")))
+        alice = taken[0]
+        t.wait(r"\* You are guest\d+ in ops, not alice in ops\.$")
+        t.wait(r"\* Nothing is said until you /nick, /join, /login, or /stay so\.$")
+        for line in ("a secret", "/me has a secret", "/msg alice a secret", "//secret"):
+            t.type(line)
+            t.key("Enter")
+            wait_for(lambda: "\n".join(t.lines()).count("That was not said") > 0, what="a refusal")
+            t.tmux("clear-history")
+        t.type("/who")  # harmless
+        t.key("Enter")
+        t.wait(r"\* 2 in ops: ")
+        t.type("/nick alice2")
+        t.key("Enter")
+        t.wait(r"\* You go on as alice2 in ops\.$")
+        t.type("hello")
+        t.key("Enter")
+        heard = alice.expect("alice2: hello\n")
+        check(b"secret" not in heard, heard)
+        # Both are lost, and the person goes on as things are.
+        d.write_config(rooms='{ name = "lobby"; }, { name = "ops"; members = ( "bob" ); }')
+        taken.clear()
+        stopped_and_back(d, t, lambda: taken.append(d.join(nick="alice2")))
+        t.wait(r"\* You are guest\d+ in lobby, not alice2 in ops\.")
+        t.type("another secret")
+        t.key("Enter")
+        t.wait(r"\* That was not said\.$")
+        t.type("/stay")
+        t.key("Enter")
+        t.wait(r"\* You go on as guest\d+ in lobby\.$")
+        t.type("here I am")
+        t.key("Enter")
+        heard = taken[0].expect(": here I am\n")
+        check(b"secret" not in heard, heard)
+    finally:
+        t.close()
+
+
+@test
+def piped_lines_are_not_said_elsewhere_or_as_somebody_else():
+    d = Daemon(rooms='{ name = "lobby"; }, { name = "board"; members = ( "bob" ); }')
+    alice = d.join(nick="alice")
+    url = "tcp://127.0.0.1:%d" % d.port
+    for args, what in ((("--nick", "alice"), r"guest\d+ in lobby, not alice in lobby"),
+                       (("--room", "board"), r"guest\d+ in lobby, not guest\d+ in board"),
+                       (("--nick", "eve", "--room", "board"), r"eve in lobby, not eve in board")):
+        code, out, err = pipe(url, *args, text="a secret\n" * 100)
+        equal(code, 1)
+        check(re.fullmatch(r"chatctl: you are %s; nothing is said\n" % what, err), err)
+        check("secret" not in out, out)
+    alice.send("done\n")
+    check(b"secret" not in alice.expect("alice: done\n"))
+
+
+def with_passwords(d, path, nick, password):
+    p = subprocess.run([CHATCTL, "passwd", path, nick], input=password.encode() + b"\n", capture_output=True)
+    equal(p.returncode, 0)
+    d.write_config(rooms=TWO_ROOMS, listeners="""
+      { name = "chat"; type = "tcp"; mode = "chat"; listen = "[::]:%d"; auth = "password"; password_file = "%s"; }""" % (d.port, path))
+
+
+@test
+def passwords_are_neither_shown_nor_kept():
+    d = Daemon(start=False, store=True)
+    with_passwords(d, os.path.join(d.dir, "passwords"), "alice", "open sesame")
+    d.start()
+    t = Terminal(CHATCTL, "join", "--room", "ops", "tcp://127.0.0.1:%d" % d.port)
+
+    def everything_shown():
+        return t.tmux("capture-pane", "-p", "-J", "-S", "-1000")
+
+    try:
+        t.wait("Please log in")
+        # Asked for ...
+        t.type("/login alice")
+        t.key("Enter")
+        t.wait(r"^Password:$")
+        t.type("wrong")
+        t.key("Enter")
+        t.wait("Wrong name or password")
+        # ... and typed along.
+        t.type("/login  alice open sesx")
+        t.wait(r"^> /login  alice$")
+        d.ctl("send", "lobby", "x")
+        t.key("BSpace")
+        t.type("am")
+        t.key("Enter")
+        t.wait("Wrong name or password")
+        t.key("Up")
+        t.wait(r"^> /login alice$")  # nothing else is there to be recalled
+        t.key("Up", "C-u")
+        t.type("/LOGIN alice open sesame")
+        t.wait(r"^> /LOGIN alice$")
+        t.key("Enter")
+        t.wait(r"\* You are now alice\.$")
+        t.wait(r"\* You are in ops\.$")
+        t.type("in")
+        t.key("Enter")
+        t.wait(r" alice: in$")
+        t.key("Up")
+        t.wait(r"^> in$")
+        t.key("Up", "Up", "Up")
+        t.wait(r"^> /login alice$")
+        t.key("C-u")
+        # After an end it has to be typed again, and then it is as before.
+        stopped_and_back(d, t)
+        t.wait(r"\* You were alice in ops; you are once you have logged in\.$")
+        t.type("too early")
+        t.key("Enter")
+        t.wait("Please log in first")
+        t.type("/login alice")
+        t.key("Enter")
+        t.wait(r"^Password:$")
+        t.type("open sesame")
+        t.key("Enter")
+        t.wait(r"\* You are alice in ops again\.$")
+        check("sesam" not in everything_shown() and "wrong" not in everything_shown(), everything_shown())
+    finally:
+        t.close()
+
+
+@test
+def a_pipe_logs_in_and_goes_where_it_was_sent():
+    d = Daemon(start=False)
+    with_passwords(d, os.path.join(d.dir, "passwords"), "alice", "a b")
+    d.start()
+    code, out, err = pipe("tcp://127.0.0.1:%d" % d.port, "--room", "ops", text="/login alice a b\nfor ops\n")
+    equal((code, err), (0, ""))
+    check("* You are in ops.\n" in out and "alice: for ops\n" in out, out)
+    equal(d.ctl("tail", "lobby")[1], "")
+
+
+@test
+def history_has_no_time():
+    """When it was said is not known."""
+    d = Daemon()
+    bob = d.join(nick="bob")
+    for i in range(15):
+        bob.send("old %d\n" % i)
+    bob.send("/me was here\n")
+    bob.expect("was here\n")
+    t = at_terminal(d)
+    try:
+        t.wait("is now alice")
+        bob.send("new\n")
+        t.wait(r"^\d\d:\d\d:\d\d bob: new$")
+        lines = t.lines()
+        for i in range(3, 15):
+            check("         bob: old %d" % i in lines, lines)
+        check(any(re.fullmatch(r" {9}bob \* was here|\d\d:\d\d:\d\d \* bob was here", l) for l in lines), lines)
+    finally:
+        t.close()
+
+
+@test
+def udp_says_nothing_under_another_name():
+    d = everything()
+    t = Terminal(CHATCTL, "join", "--nick", "porch", "udp://127.0.0.1:%d" % d.udp)
+    try:
+        t.wait(r"\* Registered as porch\.$")
+        taken = []
+        d.stop()
+        t.wait(r"\* The connection is lost; trying again\.$")
+        # Somebody else has the name before the device can ask for it.
+        d.write_config(listeners=re.split(r",\s+\{ name = \"udp\"", d.listeners)[0])
+        d.start()
+        taken.append(d.join(nick="porch"))
+        d.write_config(listeners=d.listeners)
+        equal(d.ctl("reload")[0], 0)
+        t.wait(r"#ERR ")
+        t.type("21.5 degrees")
+        t.key("Enter")
+        t.wait(r"\* That was not said; first take another name: #REG NAME$")
+        t.type("#REG porch2")
+        t.key("Enter")
+        t.wait(r"\* Registered as porch2\.$")
+        t.type("20 degrees")
+        t.key("Enter")
+        heard = taken[0].expect("porch2: 20 degrees\n")
+        check(b"21.5" not in heard, heard)
+    finally:
+        t.close()
+    code, out, err = pipe("udp://127.0.0.1:%d" % d.udp, "--nick", "porch", text="21.5 degrees\n")
+    equal((code, err), (1, "chatctl: the name is refused; nothing is said\n"))
 
 
 @test

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: MIT */
+#include "cli/identity.h"
+
+#include "common/nick.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+void identity_init(struct identity *i, const char *nick, const char *room)
+{
+	*i = (struct identity){.phase = IDENTITY_SURE};
+	snprintf(i->wanted_nick, sizeof(i->wanted_nick), "%s", nick ? nick : "");
+	snprintf(i->wanted_room, sizeof(i->wanted_room), "%s", room ? room : "");
+}
+
+void identity_connected(struct identity *i)
+{
+	/* What has not come true stays wanted. A guest is a guest under any number. */
+	if (i->phase == IDENTITY_SURE && i->room[0])
+		snprintf(i->wanted_room, sizeof(i->wanted_room), "%s", i->room);
+	if (i->phase == IDENTITY_SURE && i->nick[0])
+		snprintf(i->wanted_nick, sizeof(i->wanted_nick), "%s",
+			 nick_is_guest(i->nick, strlen(i->nick)) ? "" : i->nick);
+	i->nick[0] = i->room[0] = '\0';
+	i->awaiting = i->wrong_nick = i->wrong_room = false;
+	/* With nothing to be wrong about it need not even be a chat that answers. */
+	i->phase = i->wanted_nick[0] || i->wanted_room[0] ? IDENTITY_GREETING : IDENTITY_SURE;
+}
+
+static bool begins(const char *s, const char *with)
+{
+	return strncmp(s, with, strlen(with)) == 0;
+}
+
+static bool ends(const char *s, const char *with)
+{
+	return strlen(s) >= strlen(with) && strcmp(s + strlen(s) - strlen(with), with) == 0;
+}
+
+static void keep(char *dst, size_t size, const char *s, size_t len)
+{
+	snprintf(dst, size, "%.*s", (int)len, s);
+}
+
+/* What the server says of the nick and the room. */
+enum { NEWS_NICK = 1, NEWS_ROOM = 2 };
+
+static unsigned learn(struct identity *i, const char *s)
+{
+	size_t n = strlen(i->nick);
+	const char *at;
+
+	if (begins(s, "* Welcome, ") && (at = strstr(s, ". You are in "))) {
+		keep(i->nick, sizeof(i->nick), s + 11, (size_t)(at - s) - 11);
+		keep(i->room, sizeof(i->room), at + 13, strcspn(at + 13, ";"));
+		return NEWS_NICK | NEWS_ROOM;
+	}
+	if (begins(s, "* You are now ") && ends(s, ".")) {
+		keep(i->nick, sizeof(i->nick), s + 14, strlen(s) - 15);
+		return NEWS_NICK;
+	}
+	if (begins(s, "* You are in ")) {
+		at = strstr(s, "; /help");
+		size_t end = at ? (size_t)(at - s) : ends(s, " already.") ? strlen(s) - 9 : strlen(s) - 1;
+		keep(i->room, sizeof(i->room), s + 13, end > 13 ? end - 13 : 0);
+		return NEWS_ROOM;
+	}
+	/* Where names are announced the room is told, and nobody else. */
+	if (n > 0 && begins(s, "* ") && strncmp(s + 2, i->nick, n) == 0 && begins(s + 2 + n, " is now ") &&
+	    !strchr(s + 2 + n + 8, ' ')) {
+		snprintf(i->nick, sizeof(i->nick), "%s", s + 2 + n + 8);
+		return NEWS_NICK;
+	}
+	return 0;
+}
+
+static bool has_nick(const struct identity *i)
+{
+	return !i->wanted_nick[0] ||
+	       nick_same(i->nick, strlen(i->nick), i->wanted_nick, strlen(i->wanted_nick));
+}
+
+static bool has_room(const struct identity *i)
+{
+	return !i->wanted_room[0] || strcmp(i->room, i->wanted_room) == 0;
+}
+
+/* Asks for what is not so yet. The answer to the last question comes when those to the others have come. */
+static void restore(struct identity *i, identity_send send)
+{
+	char text[128];
+
+	if (has_nick(i) && has_room(i)) {
+		i->phase = IDENTITY_SURE;
+		return;
+	}
+	i->phase = IDENTITY_ASKED;
+	if (!has_nick(i))
+		send(text, (size_t)snprintf(text, sizeof(text), "/nick %s", i->wanted_nick));
+	if (!has_room(i))
+		send(text, (size_t)snprintf(text, sizeof(text), "/join %s", i->wanted_room));
+	send("/who", 4);
+}
+
+/* "* 3 in lobby: alice, bob" */
+static bool is_who(const char *s)
+{
+	size_t n = begins(s, "* ") ? strspn(s + 2, "0123456789") : 0;
+
+	return n > 0 && begins(s + 2 + n, " in ") && strchr(s, ':');
+}
+
+bool identity_line(struct identity *i, const char *line, size_t len, identity_send send)
+{
+	char s[512];
+
+	if (len < 2 || line[0] != '*' || line[1] != ' ' || len >= sizeof(s))
+		return true; /* no line of the server's that matters here */
+	keep(s, sizeof(s), line, len);
+	unsigned news = learn(i, s);
+	switch (i->phase) {
+	case IDENTITY_GREETING:
+		if (begins(s, "* Welcome. Please log in"))
+			i->phase = IDENTITY_LOGIN;
+		else if (news)
+			restore(i, send);
+		break;
+	case IDENTITY_LOGIN:
+		/* The room comes after the name, or is refused. */
+		if (i->nick[0] && (i->room[0] || begins(s, "* Room ")))
+			restore(i, send);
+		else if (!news)
+			i->awaiting = false;
+		break;
+	case IDENTITY_ASKED:
+		if (!is_who(s))
+			break;
+		i->wrong_nick = !has_nick(i);
+		i->wrong_room = !has_room(i);
+		i->phase = i->wrong_nick || i->wrong_room ? IDENTITY_HELD : IDENTITY_SURE;
+		return false;
+	case IDENTITY_HELD:
+		/* What the person has changed since is what is wanted. */
+		i->wrong_nick &= !(news & NEWS_NICK);
+		i->wrong_room &= !(news & NEWS_ROOM);
+		if (!i->wrong_nick && !i->wrong_room)
+			i->phase = IDENTITY_SURE;
+		break;
+	case IDENTITY_SURE:
+		break;
+	}
+	return true;
+}
+
+bool identity_takes_lines(const struct identity *i)
+{
+	return i->phase == IDENTITY_SURE || i->phase == IDENTITY_HELD ||
+	       (i->phase == IDENTITY_LOGIN && !i->awaiting);
+}
+
+bool identity_may_send(struct identity *i, const char *s, size_t len)
+{
+	static const char *const harmless[] = {"/nick",	 "/join", "/login", "/who",
+					       "/rooms", "/help", "/quit"};
+	size_t n = 0;
+
+	if (i->phase == IDENTITY_LOGIN)
+		i->awaiting = len > 0; /* nothing but a login does anything; each line has an answer */
+	if (i->phase != IDENTITY_HELD || len == 0)
+		return true;
+	while (n < len && s[n] != ' ')
+		n++;
+	for (size_t k = 0; k < sizeof(harmless) / sizeof(*harmless); k++)
+		if (strlen(harmless[k]) == n && strncasecmp(harmless[k], s, n) == 0)
+			return true;
+	return false;
+}
+
+void identity_stay(struct identity *i)
+{
+	i->phase = IDENTITY_SURE;
+	i->wrong_nick = i->wrong_room = false;
+}
