@@ -203,8 +203,13 @@ static void chat_opened(struct connection *c, const char *room_name)
 								  : -ENOENT;
 	struct client_state *next = connection_begin(c);
 	if (!room) {
-		log_warning("client %" PRIu64 " can't enter room %s: %s", connection_id(c), room_name,
-			    strerror(-r));
+		log_event(LOG_WARNING,
+			  &(struct log_fields){.client = connection_id(c),
+					       .room = room_name,
+					       .listener = connection_listener(c),
+					       .address = connection_address(c)},
+			  "client %" PRIu64 " can't enter room %s: %s", connection_id(c), room_name,
+			  strerror(-r));
 		next->flags |= CLIENT_GREETED | CLIENT_CLOSING;
 		connection_printf(c, "* Sorry, room %s %s.\n", room_name, why_not_entered(r));
 		connection_commit(c, NULL);
@@ -335,7 +340,9 @@ static void chat_reloaded(struct connection *c)
 	int n = snprintf(guest, sizeof(guest), "guest%" PRIu64, connection_id(c));
 	if (roster_claim(shared->roster, guest, (size_t)n, connection_id(c), connection_index(c),
 			 room ? room->index : ROOM_NONE, true, &entry) < 0) {
-		log_warning("client %" PRIu64 ": its nick is lost", connection_id(c));
+		log_event(LOG_WARNING,
+			  &(struct log_fields){.client = connection_id(c), .address = connection_address(c)},
+			  "client %" PRIu64 ": its nick is lost", connection_id(c));
 		return;
 	}
 	begin_reply(c, 0);
@@ -641,17 +648,9 @@ static enum verdict logged_in(struct connection *c, const struct account *a, siz
 
 #define FAILURES_MAX 3
 
-static enum verdict login_failed(struct connection *c, const char *text, size_t consumed)
-{
-	begin_reply(c, consumed);
-	connection_write(c, text, strlen(text));
-	if (connection_login_failed(c) >= FAILURES_MAX)
-		connection_draft(c)->flags |= CLIENT_CLOSING;
-	connection_commit(c, NULL);
-	return HANDLER_MORE;
-}
-
-static enum verdict wrong_password(struct connection *c, const char *nick, size_t len, size_t consumed)
+/* why is for the log, where the name stands behind the address: docs/fail2ban counts on it. */
+static enum verdict login_failed(struct connection *c, const char *why, const char *nick, size_t len,
+				 const char *text, size_t consumed)
 {
 	char from[ADDRESS_TEXT_MAX];
 
@@ -661,9 +660,14 @@ static enum verdict wrong_password(struct connection *c, const char *nick, size_
 					 .client = connection_id(c),
 					 .listener = connection_listener(c),
 					 .address = connection_address(c)},
-		    "client %" PRIu64 " from %s: wrong name or password (%.*s)", connection_id(c),
-		    address_peer(connection_address(c), from), (int)len, nick);
-	return login_failed(c, "* Wrong name or password.\n", consumed);
+		    "client %" PRIu64 " from %s: %s (%.*s)", connection_id(c),
+		    address_peer(connection_address(c), from), why, (int)len, nick);
+	begin_reply(c, consumed);
+	connection_write(c, text, strlen(text));
+	if (connection_login_failed(c) >= FAILURES_MAX)
+		connection_draft(c)->flags |= CLIENT_CLOSING;
+	connection_commit(c, NULL);
+	return HANDLER_MORE;
 }
 
 static enum verdict command_login(struct connection *c, const char *args, size_t len, size_t consumed)
@@ -692,14 +696,15 @@ static enum verdict command_login(struct connection *c, const char *args, size_t
 	case LOGIN_GOOD:
 		return logged_in(c, a, consumed);
 	case LOGIN_BAD:
-		return wrong_password(c, args, nick_len, consumed);
+		return login_failed(c, "wrong name or password", args, nick_len,
+				    "* Wrong name or password.\n", consumed);
 	default:
 		break;
 	}
 	if (connection_ask_login(c, &q))
 		return HANDLER_WAITING;
-	count(counters_of(c), COUNT_LOGINS_FAILED, 1);
-	return login_failed(c, "* Too many are logging in at the moment; try again in a while.\n", consumed);
+	return login_failed(c, "too many logins at once", args, nick_len,
+			    "* Too many are logging in at the moment; try again in a while.\n", consumed);
 }
 
 static const struct command commands[] = {

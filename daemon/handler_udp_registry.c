@@ -261,7 +261,8 @@ static void make_guest(struct udp_listener *u, struct member *m)
 
 	if (roster_claim(shared_of(u)->roster, guest, (size_t)n, m->client->id, m->index, g->room->index,
 			 true, &entry) < 0) {
-		log_warning("client %" PRIu64 ": its nick is lost", m->client->id);
+		log_event(LOG_WARNING, &(struct log_fields){.client = m->client->id, .address = &m->address},
+			  "client %" PRIu64 ": its nick is lost", m->client->id);
 		return;
 	}
 	take_nick(u, m, entry, guest, (size_t)n);
