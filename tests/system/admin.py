@@ -412,6 +412,7 @@ def events_name_the_address_the_reason_and_the_time():
         kicked = happened("kicked", number)
         equal((kicked["address"], kicked["reason"]), (address, "too loud, really"))
         check(re.fullmatch(r"client %d from %s removed by .*: too loud, really" % (number, said), kicked["text"]), kicked)
+        c.close()
         equal(happened("closed", number)["address"], address)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as u:
         u.settimeout(10)
