@@ -254,25 +254,35 @@ static bool fits(int fd, const struct listener_config *l, bool by_address)
 	return !by_address || sockets_same_place(&a, wanted);
 }
 
-/* By name, else by address; chatd's own is only good for the address it was bound to. */
-static int find_passed(struct sockets *s, const struct listener_config *l, bool *ret_passed)
+/* One of the listener's name, at its address or at any. */
+static int take_named(struct sockets *s, const struct listener_config *l, bool by_address, bool *ret_passed)
 {
-	char own[SOCKETS_OWN_NAME_MAX];
-
-	sockets_own_name(l->name, own);
-	/* A unit may have several sockets, all of one name: that at the listener's address comes first. */
-	for (size_t i = 0; i < 2 * s->n; i++) {
-		struct passed *p = &s->at[i % s->n];
+	for (size_t i = 0; i < s->n; i++) {
+		struct passed *p = &s->at[i];
 		if (p->fd < 0 || !p->name || strcmp(p->name, l->name) != 0)
 			continue;
 		*ret_passed = true;
-		if (fits(p->fd, l, i < s->n))
+		if (fits(p->fd, l, by_address))
 			return take_fd(&p->fd);
-		if (i < s->n)
-			continue;
-		log_error("the passed file descriptor \"%s\" is no %s socket; it is not used", p->name,
-			  is_tcp(l) ? "listening TCP" : "UDP");
+		if (!by_address)
+			log_error("the passed file descriptor \"%s\" is no %s socket; it is not used",
+				  p->name, is_tcp(l) ? "listening TCP" : "UDP");
 	}
+	return -ENOENT;
+}
+
+/* By name, else by address; chatd's own is only good for the address it was bound to. A unit may have several
+ * sockets, all of one name: the one at the listener's address comes first. */
+static int find_passed(struct sockets *s, const struct listener_config *l, bool *ret_passed)
+{
+	char own[SOCKETS_OWN_NAME_MAX];
+	int fd = take_named(s, l, true, ret_passed);
+
+	if (fd < 0)
+		fd = take_named(s, l, false, ret_passed);
+	if (fd >= 0)
+		return fd;
+	sockets_own_name(l->name, own);
 	for (size_t i = 0; i < s->n; i++) {
 		struct passed *p = &s->at[i];
 		bool is_own = p->name && has_prefix(p->name, OWN_PREFIX);

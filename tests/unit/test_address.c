@@ -100,13 +100,33 @@ static void keys(void **state)
 	assert_false(address_equal(&a, &b));
 }
 
+static void peers(void **state)
+{
+	static const struct {
+		const char *address, *host, *peer;
+	} cases[] = {
+	    {"192.0.2.7:40022", "192.0.2.7", "192.0.2.7 port 40022"},
+	    {"[2001:db8::1]:5", "2001:db8::1", "2001:db8::1 port 5"},
+	    {"[::ffff:192.0.2.7]:6", "192.0.2.7", "192.0.2.7 port 6"},
+	};
+	char text[ADDRESS_TEXT_MAX];
+	union address a;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		assert_int_equal(address_parse(cases[i].address, &a), 0);
+		assert_string_equal(address_host(&a, text), cases[i].host);
+		assert_string_equal(address_peer(&a, text), cases[i].peer);
+	}
+	memset(&a, 0, sizeof(a));
+	assert_string_equal(address_host(&a, text), "?");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(parses),
-	    cmocka_unit_test(refuses),
-	    cmocka_unit_test(prefixes),
-	    cmocka_unit_test(keys),
+	    cmocka_unit_test(parses), cmocka_unit_test(refuses), cmocka_unit_test(prefixes),
+	    cmocka_unit_test(keys),   cmocka_unit_test(peers),
 	};
 
 	return cmocka_run_group_tests_name("address", tests, NULL, NULL);
