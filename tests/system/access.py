@@ -942,7 +942,7 @@ def chat_over_tls():
             c.expect("plain: %d %s\n" % (i, "y" * 800))
         listed = [x for x in d.json("list", "clients") if x["listener"] == "tls"]
         equal([x["tls"] for x in listed], [True])
-        check("use TLS and are closed at a restart" in d.ctl("status")[1])
+        check("1 of them uses TLS and is closed at a restart" in d.ctl("status")[1])
         c.send("/quit\n")
         c.rest()
         c.close()
