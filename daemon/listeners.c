@@ -432,9 +432,11 @@ int listeners_open(struct listeners *ls, struct config *config, bool taken_over)
 			    e->config.name, listener_place(&e->config, place), zmq_strerror(-r));
 			return r;
 		}
-		store(e);
 		log_entry(e);
 	}
+	sockets_forget_names(ls->sockets);
+	for (size_t i = 0; i < ls->n; i++)
+		store(&ls->at[i]);
 	recovery_orphans(ls->shared, has_home, ls);
 	return 0;
 }

@@ -25,6 +25,7 @@
 struct passed {
 	int fd;
 	char *name;
+	bool renamed; /* our own, which a listener of another name has now */
 };
 
 struct sockets {
@@ -82,7 +83,7 @@ static int add(struct sockets *s, int fd, char *name)
 		free(name);
 		return -ENOMEM;
 	}
-	s->at[s->n++] = (struct passed){fd, name};
+	s->at[s->n++] = (struct passed){.fd = fd, .name = name};
 	return 0;
 }
 
@@ -164,6 +165,15 @@ void sockets_settle(struct sockets *s)
 			log_warning("the passed socket \"%s\" belongs to no listener",
 				    p->name ? p->name : "");
 		}
+	}
+}
+
+void sockets_forget_names(struct sockets *s)
+{
+	for (size_t i = 0; i < s->n; i++) {
+		if (s->at[i].renamed)
+			sockets_unstore(s->at[i].name);
+		s->at[i].renamed = false;
 	}
 }
 
@@ -286,8 +296,9 @@ static int find_passed(struct sockets *s, const struct listener_config *l, bool 
 	for (size_t i = 0; i < s->n; i++) {
 		struct passed *p = &s->at[i];
 		bool is_own = p->name && has_prefix(p->name, OWN_PREFIX);
-		if (p->fd < 0 || (is_own && strcmp(p->name, own) != 0) || !fits(p->fd, l, true))
+		if (p->fd < 0 || !fits(p->fd, l, true))
 			continue;
+		p->renamed = is_own && strcmp(p->name, own) != 0;
 		*ret_passed = !is_own;
 		return take_fd(&p->fd);
 	}

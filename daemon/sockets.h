@@ -28,6 +28,9 @@ int sockets_take(struct sockets **ret);
 void sockets_close(struct sockets *s);
 /* Whether anything was passed. */
 bool sockets_were_passed(const struct sockets *s);
+/* Before the listeners' sockets are stored: what the store has is kept under its first name, which may be one
+ * that another listener has now. */
+void sockets_forget_names(struct sockets *s);
 /* After the start: closes leftovers of a process before, and warns of sockets that no listener wants (they
  * are kept). */
 void sockets_settle(struct sockets *s);

@@ -309,6 +309,32 @@ def udp_scenario(d, port):
 
 
 @test
+def a_password_is_asked_for_by_a_process_that_does_not_know_the_listener():
+    """A connection that was accepted, but not greeted yet, comes to a process where its listener has another name."""
+    if not has_faults():
+        raise Skip("this build has no fault points (--enable-faults)")
+    d = Daemon(store=True, start=False)
+    passwords, once = os.path.join(d.dir, "passwords"), os.path.join(d.dir, "once")
+    equal(run(CHATCTL, "passwd", passwords, "alice", stdin=b"secret\n").returncode, 0)
+    doors = """{ name = "%%s"; type = "tcp"; mode = "chat"; listen = "[::]:%d"; auth = "password"; password_file = "%s"; },
+      { name = "open"; type = "tcp"; mode = "chat"; listen = "127.0.0.1:%d"; }""" % (d.port, passwords, d.echo_port)
+    d.write_config(listeners=doors % "door")
+    open(once, "w").close()
+    d.env.update(CHATD_FAULT="accept-keeper:2", CHATD_FAULT_ONCE=once)
+    d.spawn()
+    wait_for(lambda: d.ready, 20, "chatd")
+    guest = d.connect(port=d.echo_port)
+    guest.expect(WELCOME)
+    stranger = d.connect()
+    d.wait()
+    d.write_config(listeners=doors % "gate")
+    d.start()
+    equal(stranger.expect("\n"), b"* Welcome. Please log in: /login NAME PASSWORD\n")
+    guest.send("still here\n")
+    guest.expect(": still here\n")
+
+
+@test
 def registrations_are_recovered_at_every_fault_point():
     if not has_faults():
         raise Skip("this build has no fault points (--enable-faults)")

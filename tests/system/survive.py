@@ -237,6 +237,31 @@ def those_who_leave_while_chatd_is_away():
 
 
 @test
+def listeners_get_other_names_while_chatd_is_away():
+    d = Daemon(store=True, start=False)
+    names = ("red", "green")
+
+    def configure(a, b):
+        d.write_config(listeners="""
+          { name = "%s"; type = "tcp"; mode = "chat"; listen = "[::]:%d"; },
+          { name = "%s"; type = "tcp"; mode = "chat"; listen = "127.0.0.1:%d"; } """ % (a, d.port, b, d.echo_port))
+
+    configure(*names)
+    d.start()
+    first = d.join()
+    for new in (("green", "red"), ("blue", "red"), ("red", "blue")):
+        d.kill()
+        waiting = d.connect(port=d.port), d.connect(port=d.echo_port)  # in the sockets' queues
+        configure(*new)
+        d.start()
+        for c in waiting:
+            c.expect(WELCOME)
+        equal(sorted(n for n in d.stored if n.startswith("chatd-own-")), sorted("chatd-own-" + n for n in new))
+    first.send("still here\n")
+    first.expect("guest1: still here\n")
+
+
+@test
 def a_stop_is_an_end():
     d = Daemon(store=True)
     a = d.join(nick="alice")
