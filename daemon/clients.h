@@ -45,6 +45,9 @@ enum client_rights {
 	   on. */
 	CLIENT_PEER_ENDED = 1 << 1, /* in order, before it was reset */
 	CLIENT_PEER_RESET = 1 << 2,
+	/* Nor this: nothing of its input is consumed yet, so it may turn out to speak something else than
+	   chat. */
+	CLIENT_NEW = 1 << 3,
 };
 
 enum client_kind {

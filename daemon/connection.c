@@ -204,6 +204,8 @@ void connection_printf(struct connection *c, const char *format, ...)
 void connection_consume(struct connection *c, size_t n)
 {
 	c->draft->in_parsed += n;
+	if (n > 0)
+		c->draft->rights &= (uint8_t)~CLIENT_NEW;
 }
 
 void connection_commit(struct connection *c, struct room *locked)

@@ -29,6 +29,8 @@
 	X(CLIENTS_MUTE, "clients_mute_closed", "Connections ended by first_line_timeout or login_timeout")   \
 	X(CLIENTS_UNREAD, "clients_unread_closed",                                                           \
 	  "Connections reset since they didn't read what was left for them (flush_timeout, or a kick)")      \
+	X(FOREIGN, "foreign_protocols_closed",                                                               \
+	  "Connections ended since they spoke HTTP or TLS at a chat port")                                   \
 	X(BANNED, "banned", "Times somebody came from a banned address")                                     \
 	X(NOT_ALLOWED, "not_allowed", "Times somebody came from an address that allow or deny keeps out")    \
 	X(LOGINS, "logins", "Successful logins")                                                             \

@@ -10,6 +10,7 @@
 #include "daemon/config.h"
 #include "daemon/connection.h"
 #include "daemon/fault.h"
+#include "daemon/foreign.h"
 #include "daemon/logger.h"
 #include "daemon/logins.h"
 #include "daemon/worker.h"
@@ -843,6 +844,37 @@ static void refuse_long(struct connection *c, size_t consumed, bool discard, uns
 /* What one connection may do in a turn, in plain lines, before the others have theirs. */
 #define TURN_WORK 1024
 
+/* Who speaks HTTP or TLS is told so in its own words, where it has some, and goes; nothing of it is said. */
+static enum verdict turn_away_foreign(struct connection *c, enum foreign what, size_t len)
+{
+	static const char http[] =
+	    "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: text/plain\r\n"
+	    "Content-Length: 36\r\n\r\nThis is a chat, and no web server.\r\n",
+			  tls[] = "* TLS is not spoken here.\n";
+	const char *name = what == FOREIGN_HTTP ? "HTTP" : "TLS";
+	char from[ADDRESS_TEXT_MAX];
+
+	if (!leave(c, false))
+		return HANDLER_BLOCKED;
+	count(counters_of(c), COUNT_FOREIGN, 1);
+	log_limited(LOG_TOPIC_REFUSED, LOG_NOTICE,
+		    &(struct log_fields){.message_id = EVENT_CLIENT_REFUSED,
+					 .client = connection_id(c),
+					 .listener = connection_listener(c),
+					 .address = connection_address(c)},
+		    "client %" PRIu64 " from %s is turned away: it speaks %s", connection_id(c),
+		    address_peer(connection_address(c), from), name);
+	connection_begin(c)->flags |= CLIENT_CLOSING;
+	if (what == FOREIGN_HTTP)
+		connection_write(c, http, sizeof(http) - 1);
+	else
+		connection_write(c, tls, sizeof(tls) - 1);
+	connection_consume(c, len);
+	FAULT("foreign");
+	connection_commit(c, NULL);
+	return HANDLER_CLOSE;
+}
+
 static enum verdict chat_received(struct connection *c, const char *data, size_t len, bool eof)
 {
 	const struct shared *shared = shared_of(c);
@@ -852,6 +884,11 @@ static enum verdict chat_received(struct connection *c, const char *data, size_t
 	unsigned work = 0;
 	size_t at = 0;
 
+	if (len > 0 && connection_state(c)->rights & CLIENT_NEW) {
+		enum foreign what = foreign_find(data, len, eof, max + 1u);
+		if (what != FOREIGN_NONE)
+			return turn_away_foreign(c, what, len);
+	}
 	while (at < len || eof) {
 		if (work >= TURN_WORK) {
 			verdict = HANDLER_YIELD;

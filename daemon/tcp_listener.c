@@ -114,7 +114,7 @@ static void fill_entry(const struct listener *l, struct client *client, const st
 	client->st[0].room = ROOM_NONE;
 	client->st[0].in_parsed = p->consumed;
 	client->st[0].flags = p->tls ? CLIENT_TLS : 0;
-	client->st[0].rights = l->config->password ? 0 : CLIENT_OPEN;
+	client->st[0].rights = CLIENT_NEW | (l->config->password ? 0 : CLIENT_OPEN);
 	client->st[0].private_seq = logring_count(rooms_private(worker_shared(l->w)->rooms)->log);
 	client_seal(client, &client->st[0]);
 }

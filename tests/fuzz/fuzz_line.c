@@ -6,6 +6,7 @@
 #include "tests/fuzz/fuzz.h"
 
 #include "common/text.h"
+#include "daemon/foreign.h"
 #include "tests/harness.h"
 
 #include <string.h>
@@ -30,6 +31,9 @@ static void check_output(const char *text)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+	/* A connection's first bytes; those of the harness are past them. */
+	if (size > 0)
+		foreign_find((const char *)data, size, size & 1, 60);
 	struct harness *h = harness_new(config);
 	const struct linger at_once = {1, 0};
 	int fds[2];

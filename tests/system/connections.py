@@ -120,6 +120,108 @@ def a_wall_clock_set_back_keeps_nobody():
     check(mute.rest().endswith(b"* You have not logged in in time.\n"))
 
 
+# --- other protocols ---
+
+
+HELLO = b"\x16\x03\x01\x00\x0alobby\nhello\n"  # enough of it
+
+
+FOREIGN = [  # each in pieces
+    (b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",),
+    (b"POST /x HTTP/1.1\r\n", b"Content-Length: 9\r\n\r\n", b"said by a web page\n"),
+    (b"OPT", b"IONS * HT", b"TP/1.0", b"\n", b"said\n"),
+    (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",),
+    (b"CONNECT mail:25 HTTP/1.1\r\n/me said so\r\n",),
+    (b"GET /" + b"x" * 9000, b"y" * 9000 + b" HTTP/1.1\r\nsaid\r\n"),
+    (b"POST / HTTP/1.1\n" + b"said by a web page\n" * 10000,),
+    (HELLO,),
+    (HELLO[:1], HELLO[1:]),
+]
+
+
+def is_turned_away(c, what):
+    text = c.rest()
+    if what[0][0] == 0x16:
+        check(text.endswith(b"* TLS is not spoken here.\n"), text)
+    else:
+        check(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n" in text and
+              text.endswith(b"\r\n\r\nThis is a chat, and no web server.\r\n"), text)
+    check(b"said" not in text, text)
+
+
+def nothing_was_said(watcher):
+    watcher.send("ping\n")
+    heard = watcher.expect("watcher: ping\n")
+    for line in heard.splitlines():
+        check(line.startswith(b"* guest") or line == b"watcher: ping", heard)
+
+
+@test
+def browsers_are_turned_away():
+    """HTTP and TLS, in one piece or in many, also before a login; nothing of them is said."""
+    d = Daemon(start=False)
+    with open(os.path.join(d.dir, "passwords"), "w"):
+        pass
+    members = free_port()
+    d.write_config(listeners="""
+      { name = "chat"; type = "tcp"; mode = "chat"; listen = "[::]:%d"; },
+      { name = "members"; type = "tcp"; mode = "chat"; listen = "[::]:%d"; auth = "password"; password_file = "%s"; }
+      """ % (d.port, members, os.path.join(d.dir, "passwords")))
+    d.start()
+    watcher = d.join(nick="watcher")
+    for port, greeting in ((d.port, WELCOME), (members, b"* Welcome. Please log in: /login NAME PASSWORD\n")):
+        for what in FOREIGN:
+            c = d.connect(port=port)
+            c.expect(greeting)
+            for piece in what:
+                try:
+                    c.send(piece)
+                except (BrokenPipeError, ConnectionResetError):
+                    pass  # it has gone already
+                time.sleep(0.02)
+            is_turned_away(c, what)
+    nothing_was_said(watcher)
+    equal(d.metric("foreign_protocols_closed_total"), 2 * len(FOREIGN))
+    check(re.search(r"^<5>client \d+ from 127.0.0.1 port \d+ is turned away: it speaks HTTP$", d.log(), re.M), d.log())
+
+
+@test
+def people_may_say_what_looks_like_http():
+    """A line that is no request; and behind the first line anything."""
+    d = Daemon()
+    lines = [b"GET up", b"GET / HTTP", b"get / HTTP/1.1", b"see http://x HTTP/1.1", b"POST it, HTTP/1.1 is old", b"GET  HTTP/1.1"]
+    for line in lines:
+        c = d.join()
+        c.send(line + b"\nGET / HTTP/1.1\n\x16\x03\n")
+        c.expect(b": " + line + b"\n")
+        c.expect(b": GET / HTTP/1.1\n")
+        c.expect(": \ufffd\ufffd\n")
+        c.send("/quit\n")
+        c.rest()
+    equal(d.metric("foreign_protocols_closed_total"), 0)
+    c = d.connect()
+    c.send(b"GET /x")  # an unfinished line, by printf | nc
+    c.sock.shutdown(socket.SHUT_WR)
+    check(c.rest().endswith(b": GET /x\n"))
+
+
+@test
+def a_crash_within_a_request():
+    d = Daemon(store=True)
+    watcher = d.join(nick="watcher")
+    for what in FOREIGN[1], FOREIGN[2], FOREIGN[8]:
+        c = d.join()
+        whole = b"".join(what)
+        half = whole[:len(what[0]) // 2 + 1]
+        c.send(half)
+        wait_for(lambda: len(half) in [x["received"] for x in d.json("list", "clients")], what="the first half")
+        d.kill()
+        d.start()
+        c.send(whole[len(half):])
+        is_turned_away(c, what)
+    nothing_was_said(watcher)
+
+
 # --- peers that vanish ---
 
 

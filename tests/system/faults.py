@@ -38,7 +38,7 @@ class Person(Client):
         self.all = b""
         self.d = d
         self.port = port
-        if nick:
+        if nick is not None:
             try:
                 self.expect(WELCOME)
             except (Failure, ConnectionError):
@@ -46,6 +46,7 @@ class Person(Client):
                     raise
                 self.__init__(d, nick, port, rcvbuf)
                 return
+        if nick:
             self.send("/nick %s\n" % nick)
             self.expect("is now %s\n" % nick)
 
@@ -145,6 +146,11 @@ def scenario(d):
     bob.sock.shutdown(socket.SHUT_WR)
     alice.expect("bob: last words, without a newline\n* bob left lobby\n")
     bob.rest()
+    browser = Person(d, "")
+    alice.expect(" joined lobby\n")
+    browser.send("GET / HTTP/1.1\r\n\r\n")
+    check(b"400 Bad Request" in browser.rest())
+    alice.expect(" left lobby\n")
     carol = Person(d, "carol")
     alice.expect("is now carol\n")
     carol.send("bye\n/quit\n")
