@@ -53,7 +53,7 @@ static void print_survival(const json_t *status, const json_t *takeover)
 void print_outcome(const json_t *takeover)
 {
 	printf("%" JSON_INTEGER_FORMAT " client%s came across, %" JSON_INTEGER_FORMAT
-	       " closed, nobody was served for %.3f s at most\n",
+	       " closed, nobody was served for %.3f s\n",
 	       integer(takeover, "clients"), PLURAL(integer(takeover, "clients")),
 	       integer(takeover, "closed"), number(takeover, "gap"));
 }

@@ -11,6 +11,14 @@
 #define CLIENTS_MAGIC 0x736e6c6364746863ULL
 #define CLIENTS_LAYOUT 4
 
+/* Behind what the first builds of this layout had, in space that was 0. */
+struct accounts {
+	struct client_tally tallies[CLIENTS_ORIGINS];
+	_Atomic uint64_t n_names;	  /* 0: the counters mean nothing */
+	uint64_t names[CLIENTS_COUNTERS]; /* their hashes: which counter is which */
+	_Atomic uint64_t counters[CLIENTS_MORE_COUNTERS][CLIENTS_COUNTERS];
+};
+
 struct header {
 	uint64_t magic;
 	uint32_t layout, capacity;
@@ -21,6 +29,7 @@ struct header {
 	struct client_origin origins[CLIENTS_ORIGINS];
 	_Atomic uint32_t peers[CLIENTS_ORIGINS];
 	uint32_t revision;
+	_Alignas(4096) struct accounts accounts;
 };
 
 #define HEADER_SPACE 262144
@@ -37,6 +46,7 @@ struct file {
 
 /* Pages are given back by the area, whatever their size. */
 _Static_assert(offsetof(struct file, scratches) == HEADER_SPACE, "part of the state's layout");
+_Static_assert(offsetof(struct scratch, data) == 4096, "part of the state's layout");
 _Static_assert(offsetof(struct file, entries) % MEMFD_ALIGN == 0, "part of the state's layout");
 _Static_assert(offsetof(struct file, areas) % MEMFD_ALIGN == 0, "part of the state's layout");
 
@@ -163,6 +173,64 @@ _Atomic uint32_t *clients_peers(struct clients *cs, unsigned origin)
 	return &cs->file->header.peers[origin % CLIENTS_ORIGINS];
 }
 
+struct client_tally *clients_tally(struct clients *cs, unsigned origin)
+{
+	return &cs->file->header.accounts.tallies[origin % CLIENTS_ORIGINS];
+}
+
+_Atomic uint64_t *clients_counters(struct clients *cs, unsigned set)
+{
+	return set < CLIENTS_SCRATCHES ? cs->file->scratches[set].counters
+				       : cs->file->header.accounts.counters[set - CLIENTS_SCRATCHES];
+}
+
+static uint64_t hash_name(const char *name)
+{
+	uint64_t h = 14695981039346656037ULL;
+
+	for (; *name; name++)
+		h = (h ^ (unsigned char)*name) * 1099511628211ULL;
+	return h;
+}
+
+/* Where the counter of that name is in the state; CLIENTS_COUNTERS: nowhere. */
+static unsigned find_counter(const struct accounts *a, const char *name)
+{
+	uint64_t n = atomic_load(&a->n_names), h = hash_name(name);
+
+	for (unsigned i = 0; i < n && i < CLIENTS_COUNTERS; i++)
+		if (a->names[i] == h)
+			return i;
+	return CLIENTS_COUNTERS;
+}
+
+void clients_order_counters(struct clients *cs, const char *const names[], unsigned n)
+{
+	struct accounts *a = &cs->file->header.accounts;
+	unsigned from[CLIENTS_COUNTERS];
+	bool same = atomic_load(&a->n_names) == n;
+
+	for (unsigned i = 0; i < n; i++) {
+		from[i] = find_counter(a, names[i]);
+		same &= from[i] == i;
+	}
+	if (same)
+		return;
+	/* Killed within this, the next process begins at 0. */
+	atomic_store(&a->n_names, 0);
+	for (unsigned set = 0; set < CLIENTS_COUNTER_SETS; set++) {
+		_Atomic uint64_t *v = clients_counters(cs, set);
+		uint64_t old[CLIENTS_COUNTERS];
+		for (unsigned i = 0; i < CLIENTS_COUNTERS; i++)
+			old[i] = atomic_load(&v[i]);
+		for (unsigned i = 0; i < CLIENTS_COUNTERS; i++)
+			atomic_store(&v[i], i < n && from[i] < CLIENTS_COUNTERS ? old[from[i]] : 0);
+	}
+	for (unsigned i = 0; i < n; i++)
+		a->names[i] = hash_name(names[i]);
+	atomic_store(&a->n_names, n);
+}
+
 unsigned clients_layout(void)
 {
 	return CLIENTS_LAYOUT;
@@ -238,12 +306,14 @@ int clients_intern(struct clients *cs, const struct client_origin *origin)
 	if (h->n_origins < CLIENTS_ORIGINS) {
 		uint32_t number = h->n_origins;
 		h->origins[number] = *origin;
+		memset(&h->accounts.tallies[number], 0, sizeof(h->accounts.tallies[number]));
 		atomic_store(&h->n_origins, number + 1);
 		return (int)number;
 	}
 	for (uint32_t i = 0; i < h->n_origins; i++)
 		if (!origin_used(cs, i)) {
 			h->origins[i] = *origin;
+			memset(&h->accounts.tallies[i], 0, sizeof(h->accounts.tallies[i]));
 			return (int)i;
 		}
 	return -ENOSPC;

@@ -28,6 +28,10 @@
 #define CLIENT_OUT_SIZE 262144
 #define CLIENTS_SCRATCHES 64
 #define CLIENTS_ORIGINS 1024
+/* Room for counters, in sets: one for each scratch, and more for other threads. */
+#define CLIENTS_COUNTERS 160
+#define CLIENTS_MORE_COUNTERS 17
+#define CLIENTS_COUNTER_SETS (CLIENTS_SCRATCHES + CLIENTS_MORE_COUNTERS)
 
 enum client_flags {
 	CLIENT_GREETED = 1 << 0,
@@ -116,10 +120,11 @@ struct scratch {
 	_Atomic uint64_t intent; /* scratch_intent(): the client's live becomes live_after if the room has
 				    count messages; 0: none */
 	uint32_t client, live_after, room;
-	uint32_t reserved;
+	_Atomic uint32_t waits; /* the worker has nothing to do: it would serve at once whoever comes */
 	uint64_t count;
 	_Atomic uint64_t beat_us; /* CLOCK_MONOTONIC of the end of the last turn */
 	uint8_t reserved2[8];
+	_Atomic uint64_t counters[CLIENTS_COUNTERS];
 	_Alignas(4096) char data[CLIENT_IN_SIZE];
 };
 
@@ -129,7 +134,7 @@ struct client_history {
 	uint64_t last_us;      /* CLOCK_REALTIME of the last one */
 	uint64_t last_clients; /* how many came across */
 	uint64_t last_closed;  /* how many could not */
-	uint64_t last_gap_us;  /* how long nobody was served, at most: an idle worker beats once a second */
+	uint64_t last_gap_us;  /* how long nobody was served: see served_until() in server.c */
 };
 
 struct clients;
@@ -162,6 +167,21 @@ int clients_intern(struct clients *cs, const struct client_origin *origin);
 void clients_hold_origin(struct clients *cs, unsigned number);
 void clients_drop_origin(struct clients *cs, unsigned number);
 const struct client_origin *clients_origin(const struct clients *cs, unsigned number);
+
+/* What has come through listeners of an origin, ever. */
+struct client_tally {
+	_Atomic uint64_t accepted;		     /* connections, or registrations */
+	_Atomic uint64_t received, dropped, ignored; /* datagrams, or messages */
+};
+struct client_tally *clients_tally(struct clients *cs, unsigned origin);
+
+/* A set of counters, which go on where the process before left them. */
+_Atomic uint64_t *clients_counters(struct clients *cs, unsigned set);
+/*
+ * Says which counters this build has, before they are used. Those that another build left are put in their
+ * order.
+ */
+void clients_order_counters(struct clients *cs, const char *const names[], unsigned n);
 
 /* How many subscribers a listener of that origin had, for the next process. */
 _Atomic uint32_t *clients_peers(struct clients *cs, unsigned origin);

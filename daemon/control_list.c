@@ -113,7 +113,7 @@ static int by_id(const void *a, const void *b)
 
 static int64_t zmq_counter(const struct zmq_listener *z, enum counter which)
 {
-	return (int64_t)atomic_load_explicit(&zmq_listener_counters(z)->v[which], memory_order_relaxed);
+	return (int64_t)zmq_listener_counter(z, which);
 }
 
 /* ZeroMQ doesn't tell peers apart: there is one line for all of a listener's. */

@@ -68,6 +68,7 @@ enum counter {
 	    COUNTERS_N
 };
 
+/* One of clients_counters(): they outlive the process. */
 struct counters {
 	_Atomic uint64_t v[COUNTERS_N];
 };

@@ -43,6 +43,7 @@ void listener_free(struct listener *l)
 int listener_start(struct listener *l, struct worker *w)
 {
 	l->w = w;
+	l->tally = clients_tally(worker_shared(w)->clients, l->origin);
 	int r = l->ops->start(l);
 	if (r < 0) {
 		l->w = NULL;
@@ -118,5 +119,16 @@ bool listener_admit(struct listener *l, const union address *a, const char **ret
 void listener_stats(const struct listener *l, struct listener_stats *ret)
 {
 	*ret = (struct listener_stats){0};
-	l->ops->stats(l, ret);
+	if (l->tally)
+		listener_tally_stats(l->tally, ret);
+}
+
+void listener_tally_stats(const struct client_tally *t, struct listener_stats *ret)
+{
+	*ret = (struct listener_stats){
+	    .accepted = atomic_load_explicit(&t->accepted, memory_order_relaxed),
+	    .received = atomic_load_explicit(&t->received, memory_order_relaxed),
+	    .dropped = atomic_load_explicit(&t->dropped, memory_order_relaxed),
+	    .ignored = atomic_load_explicit(&t->ignored, memory_order_relaxed),
+	};
 }

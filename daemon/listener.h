@@ -28,9 +28,9 @@ struct client_info {
 	bool covered, tls;
 };
 
+/* As struct client_tally. */
 struct listener_stats {
-	uint64_t accepted;		     /* connections, or registrations */
-	uint64_t received, dropped, ignored; /* datagrams */
+	uint64_t accepted, received, dropped, ignored;
 };
 
 /* All but free() are called on the worker's thread (or before its start). Those that may be NULL say so. */
@@ -54,7 +54,6 @@ struct listener_ops {
 	 * *ret_from is where it was (NULL). */
 	void (*each)(struct listener *l, void (*fn)(const struct client_info *info, void *arg), void *arg);
 	bool (*kick)(struct listener *l, uint64_t id, const char *text, union address *ret_from);
-	void (*stats)(const struct listener *l, struct listener_stats *ret);
 	void (*free)(struct listener *l);
 };
 
@@ -68,6 +67,7 @@ struct listener {
 	const struct handler *handler;
 	const struct listener_config *config; /* follows a reload on the worker's thread */
 	char name[CONFIG_NAME_MAX + 1];
+	struct client_tally *tally; /* NULL: not started yet */
 	bool wants_turn;
 	int64_t turn; /* of the preludes: which it was, and how many steps were taken in it */
 	unsigned steps;
@@ -95,6 +95,7 @@ void listener_refused(struct listener *l, const union address *a, const char *wh
 
 /* For `chatctl list listeners`; any thread. */
 void listener_stats(const struct listener *l, struct listener_stats *ret);
+void listener_tally_stats(const struct client_tally *t, struct listener_stats *ret);
 
 /* The transports' constructors; listener_new() fills in what all listeners have. NULL without memory. */
 struct listener *tcp_listener_new(const struct listener_config *config);

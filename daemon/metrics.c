@@ -23,17 +23,12 @@
 
 uint64_t metrics_total(struct server *s, enum counter which)
 {
-	const struct shared *shared = server_shared(s);
-	const struct listener_entry *e;
-	uint64_t sum = atomic_load_explicit(&server_counters(s)->v[which], memory_order_relaxed);
+	struct clients *clients = server_shared(s)->clients;
+	uint64_t sum = 0;
 
-	for (unsigned i = 0; i < shared->n_workers; i++)
-		sum += atomic_load_explicit(&worker_counters_of(shared->workers[i])->v[which],
-					    memory_order_relaxed);
-	for (size_t i = 0; (e = listeners_at(server_listeners(s), i)); i++)
-		if (e->zmq)
-			sum += atomic_load_explicit(&zmq_listener_counters(e->zmq)->v[which],
-						    memory_order_relaxed);
+	/* Of threads that are no more as well, or the sum would go down. */
+	for (unsigned i = 0; i < CLIENTS_COUNTER_SETS; i++)
+		sum += atomic_load_explicit(&clients_counters(clients, i)[which], memory_order_relaxed);
 	return sum;
 }
 
@@ -107,7 +102,7 @@ char *metrics_text(struct server *s)
 	metric(f, "workers", "gauge", "Worker threads", shared->n_workers);
 	metric(f, "takeovers_total", "counter", "Times a new process took the clients over",
 	       history->takeovers);
-	head(f, "takeover_gap_seconds", "gauge", "How long nobody was served at the last takeover, at most");
+	head(f, "takeover_gap_seconds", "gauge", "How long nobody was served at the last takeover");
 	fprintf(f, "chatd_takeover_gap_seconds %.6f\n", (double)history->last_gap_us / 1e6);
 	head(f, "start_time_seconds", "gauge", "When this process was started, in seconds since 1970");
 	fprintf(f, "chatd_start_time_seconds %.3f\n", (double)server_started_us(s) / 1e6);

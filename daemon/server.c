@@ -62,7 +62,7 @@ struct server {
 	struct listeners *listeners;
 	struct control *control;
 	struct metrics_listener *metrics; /* or NULL */
-	struct counters counters;
+	struct counters *counters;
 	int64_t started_us, began_us;
 	uint64_t watchdog_us; /* 0: no watchdog */
 	sd_event_source *merge_timer;
@@ -105,7 +105,7 @@ unsigned server_slot(const struct server *s)
 
 struct counters *server_counters(struct server *s)
 {
-	return &s->counters;
+	return s->counters;
 }
 
 const struct listeners *server_listeners(const struct server *s)
@@ -802,7 +802,17 @@ static int open_rooms(struct server *s, int fd, bool fresh)
 
 static int open_clients(struct server *s, int fd, bool fresh)
 {
-	return clients_open(fd, fresh, &s->shared.clients);
+	_Static_assert(COUNTERS_N <= CLIENTS_COUNTERS, "the state has no space for them");
+	const char *names[COUNTERS_N];
+	int r = clients_open(fd, fresh, &s->shared.clients);
+
+	if (r < 0)
+		return r;
+	for (int i = 0; i < COUNTERS_N; i++)
+		names[i] = counter_name((enum counter)i);
+	clients_order_counters(s->shared.clients, names, COUNTERS_N);
+	s->counters = (struct counters *)clients_counters(s->shared.clients, CLIENTS_COUNTER_SETS - 1);
+	return 0;
 }
 
 /* A state file of the process before, if it can be trusted, else a new one, which the service manager keeps.
@@ -910,15 +920,48 @@ static int make_workers(struct server *s)
 	return 0;
 }
 
-/* When a worker of the process before last finished a turn; 0 if there was none. */
-static uint64_t last_beat(const struct server *s)
+/* CLOCK_MONOTONIC in us of when this process was made, which the service manager does as soon as one has
+ * died; 0: not known. */
+static uint64_t made_at(void)
 {
-	uint64_t last = 0;
+	char text[1024];
+	FILE *f = fopen("/proc/self/stat", "re");
+	size_t n = f ? fread(text, 1, sizeof(text) - 1, f) : 0;
+	unsigned long long ticks = 0;
+
+	if (f)
+		fclose(f);
+	text[n] = '\0';
+	const char *after = strrchr(text, ')'); /* a name may hold anything */
+	if (!after ||
+	    sscanf(after,
+		   ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
+		   &ticks) != 1)
+		return 0;
+	int64_t age =
+	    clock_us(CLOCK_BOOTTIME) - (int64_t)(ticks * SECOND_US / (uint64_t)sysconf(_SC_CLK_TCK));
+	return (uint64_t)(clock_us(CLOCK_MONOTONIC) - (age > 0 ? age : 0));
+}
+
+/*
+ * Until when the process before would have served somebody; 0 if there was none. A worker that is in a turn
+ * serves nobody from its last beat on, should it hang there. One that waits serves at once whoever comes,
+ * until it dies, which is no later than when this process was made, nor than when it would have beaten again.
+ */
+static uint64_t served_until(const struct server *s)
+{
+	uint64_t made = made_at(), last = 0;
 
 	for (unsigned i = 0; i < CLIENTS_SCRATCHES; i++) {
-		uint64_t beat = atomic_load(&clients_scratch(s->shared.clients, i)->beat_us);
-		if (beat > last)
-			last = beat;
+		struct scratch *scratch = clients_scratch(s->shared.clients, i);
+		uint64_t until = atomic_load(&scratch->beat_us);
+		if (until > 0 && atomic_load(&scratch->waits) == 1 && made > until)
+			until = made - until < SECOND_US ? made : until + SECOND_US;
+		if (until > last)
+			last = until;
+		/* Should this process fail, the next one knows as well. */
+		atomic_store(&scratch->beat_us, until);
+		atomic_store(&scratch->waits, 0);
 	}
 	return last;
 }
@@ -926,11 +969,11 @@ static uint64_t last_beat(const struct server *s)
 /* Whether there was a process before. */
 static bool take_over(struct server *s)
 {
-	uint64_t beat = last_beat(s);
+	uint64_t until = served_until(s);
 	struct recovery result;
 
 	recovery_run(&s->shared, &result);
-	if (beat == 0)
+	if (until == 0)
 		return false;
 	struct client_history *h = clients_history(s->shared.clients);
 	uint64_t now = (uint64_t)clock_us(CLOCK_MONOTONIC);
@@ -938,9 +981,9 @@ static bool take_over(struct server *s)
 	h->last_us = (uint64_t)clock_us(CLOCK_REALTIME);
 	h->last_clients = result.taken;
 	h->last_closed = result.closed;
-	h->last_gap_us = now > beat ? now - beat : 0;
+	h->last_gap_us = now > until ? now - until : 0;
 	log_event(LOG_NOTICE, &(struct log_fields){.message_id = EVENT_TAKEOVER},
-		  "%u client%s taken over, %u closed; nobody was served for %.3f s at most", result.taken,
+		  "%u client%s taken over, %u closed; nobody was served for %.3f s", result.taken,
 		  result.taken == 1 ? "" : "s", result.closed, (double)h->last_gap_us / 1e6);
 	return true;
 }

@@ -32,7 +32,6 @@ struct tcp_listener {
 	struct listener base;
 	bool paused, warned;
 	struct prelude *preludes;
-	_Atomic uint64_t accepted;
 };
 
 static void ready(struct source *s, uint32_t events);
@@ -147,7 +146,7 @@ static void begin(struct listener *l, const struct prelude_result *p)
 
 	struct worker *to = least_loaded(shared);
 	*job = (struct adoption){{NULL, adopt}, {p->fd, p->address, client, l->handler, covered, p->tls}};
-	atomic_fetch_add(&((struct tcp_listener *)l)->accepted, 1);
+	atomic_fetch_add(&l->tally->accepted, 1);
 	if (to == l->w)
 		adopt(to, &job->job);
 	else
@@ -272,11 +271,6 @@ static void tick(struct listener *l)
 	}
 }
 
-static void stats(const struct listener *l, struct listener_stats *ret)
-{
-	ret->accepted = atomic_load(&((const struct tcp_listener *)l)->accepted);
-}
-
 static void release(struct listener *l)
 {
 	prelude_end(&((struct tcp_listener *)l)->preludes, false);
@@ -290,7 +284,6 @@ static const struct listener_ops ops = {
     .configure = configure,
     .tick = tick,
     .freeze = listener_stop,
-    .stats = stats,
     .free = release,
 };
 

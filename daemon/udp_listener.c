@@ -35,7 +35,6 @@ struct udp_listener {
 	size_t held_at, held_n;
 	union address unreachable[UNREACHABLE_MAX];
 	size_t n_unreachable;
-	_Atomic uint64_t accepted, received, dropped, ignored;
 };
 
 void *udp_data(struct udp_listener *u)
@@ -65,19 +64,19 @@ static void add(_Atomic uint64_t *counter, uint64_t n)
 
 void udp_count_ignored(struct udp_listener *u)
 {
-	add(&u->ignored, 1);
+	add(&u->base.tally->ignored, 1);
 	count(worker_counters(u->base.w), COUNT_DATAGRAMS_IGNORED, 1);
 }
 
 void udp_count_dropped(struct udp_listener *u, uint64_t n)
 {
-	add(&u->dropped, n);
+	add(&u->base.tally->dropped, n);
 	count(worker_counters(u->base.w), COUNT_DATAGRAMS_DROPPED, n);
 }
 
 void udp_count_accepted(struct udp_listener *u)
 {
-	add(&u->accepted, 1);
+	add(&u->base.tally->accepted, 1);
 }
 
 static void watch(struct udp_listener *u)
@@ -341,7 +340,7 @@ static bool receive_batch(struct udp_listener *u)
 		get_local(&messages[i].msg_hdr, &u->held[i].local);
 		bytes += messages[i].msg_len;
 	}
-	add(&u->received, (uint64_t)n);
+	add(&u->base.tally->received, (uint64_t)n);
 	count(worker_counters(u->base.w), COUNT_DATAGRAMS_IN, (uint64_t)n);
 	count(worker_counters(u->base.w), COUNT_BYTES_IN, bytes);
 	drop_unwelcome(u);
@@ -471,16 +470,6 @@ static bool kick(struct listener *l, uint64_t id, const char *text, union addres
 	return u->behaviour->kick && u->behaviour->kick(u, id, text, ret_from);
 }
 
-static void stats(const struct listener *l, struct listener_stats *ret)
-{
-	const struct udp_listener *u = (const struct udp_listener *)l;
-
-	ret->accepted = atomic_load_explicit(&u->accepted, memory_order_relaxed);
-	ret->received = atomic_load_explicit(&u->received, memory_order_relaxed);
-	ret->dropped = atomic_load_explicit(&u->dropped, memory_order_relaxed);
-	ret->ignored = atomic_load_explicit(&u->ignored, memory_order_relaxed);
-}
-
 static void release(struct listener *l)
 {
 	struct udp_listener *u = (struct udp_listener *)l;
@@ -503,7 +492,6 @@ static const struct listener_ops ops = {
     .goodbye = goodbye,
     .each = each,
     .kick = kick,
-    .stats = stats,
     .free = release,
 };
 

@@ -31,7 +31,7 @@ struct worker {
 	unsigned index;
 	struct shared *shared;
 	const struct config *config;
-	struct counters counters;
+	struct counters *counters;
 	struct scratch *scratch;
 	struct sender *sender;
 	struct wakeup *wakeup;
@@ -76,6 +76,7 @@ int worker_new(struct shared *shared, unsigned index, const struct config *confi
 	w->config = config;
 	w->wakeup = shared->slots[index];
 	w->scratch = clients_scratch(shared->clients, index);
+	w->counters = (struct counters *)clients_counters(shared->clients, index);
 	w->jobs_end = &w->jobs;
 	w->now = w->ticked = clock_us(CLOCK_MONOTONIC);
 	atomic_store(&w->beat, w->now);
@@ -219,8 +220,10 @@ void worker_turn(struct worker *w)
 {
 	struct epoll_event events[EVENTS];
 	int timeout = wakeup_pending(w->wakeup) ? 0 : timeout_ms(w);
+	atomic_store_explicit(&w->scratch->waits, timeout > 0, memory_order_release);
 	int n = epoll_wait(w->epoll, events, EVENTS, timeout);
 
+	atomic_store_explicit(&w->scratch->waits, 0, memory_order_release);
 	w->hurries = false;
 	w->now = clock_us(CLOCK_MONOTONIC);
 	atomic_store_explicit(&w->beat, w->now, memory_order_relaxed);
@@ -309,11 +312,6 @@ unsigned worker_uncovered(const struct worker *w)
 unsigned worker_mortal(const struct worker *w)
 {
 	return atomic_load_explicit(&w->mortal, memory_order_relaxed);
-}
-
-const struct counters *worker_counters_of(const struct worker *w)
-{
-	return &w->counters;
 }
 
 const char *worker_sender_name(const struct worker *w)
@@ -445,7 +443,7 @@ void worker_set_config(struct worker *w, const struct config *config)
 
 struct counters *worker_counters(struct worker *w)
 {
-	return &w->counters;
+	return w->counters;
 }
 
 struct scratch *worker_scratch(struct worker *w)

@@ -61,7 +61,6 @@ unsigned worker_connections(const struct worker *w);
 unsigned worker_uncovered(const struct worker *w);
 /* Of those, the ones that can't survive at all (TLS). */
 unsigned worker_mortal(const struct worker *w);
-const struct counters *worker_counters_of(const struct worker *w);
 /* "io_uring" or "send". */
 const char *worker_sender_name(const struct worker *w);
 

@@ -66,8 +66,9 @@ struct zmq_listener {
 	atomic_bool drained;
 	atomic_uint max_message, peers, subscribers;
 	_Atomic int64_t linger_us, beat;
-	_Atomic uint64_t accepted, dropped, ignored, messages_in;
-	struct counters counters;
+	struct counters *counters; /* of this slot, and how they were when it became ours */
+	uint64_t before[COUNTERS_N];
+	struct client_tally *tally;
 };
 
 /* --- for the main thread --- */
@@ -95,6 +96,11 @@ int zmq_listener_new(struct shared *shared, const struct config *config,
 	z->origin = origin;
 	clients_hold_origin(shared->clients, origin);
 	z->wakeup = shared->slots[slot];
+	z->tally = clients_tally(shared->clients, origin);
+	z->counters = (struct counters *)clients_counters(shared->clients,
+							  CLIENTS_SCRATCHES + slot - shared->n_workers);
+	for (int i = 0; i < COUNTERS_N; i++)
+		z->before[i] = atomic_load_explicit(&z->counters->v[i], memory_order_relaxed);
 	snprintf(z->thread_name, sizeof(z->thread_name), "chatd/z%u", slot - shared->n_workers);
 	for (unsigned i = 0; i < HANDLER_ENDPOINTS; i++)
 		z->at[i].fd = fds[i];
@@ -151,9 +157,9 @@ unsigned zmq_listener_peers(const struct zmq_listener *z)
 	return atomic_load_explicit(&z->peers, memory_order_relaxed);
 }
 
-const struct counters *zmq_listener_counters(const struct zmq_listener *z)
+uint64_t zmq_listener_counter(const struct zmq_listener *z, enum counter which)
 {
-	return &z->counters;
+	return atomic_load_explicit(&z->counters->v[which], memory_order_relaxed) - z->before[which];
 }
 
 unsigned zmq_listener_slot(const struct zmq_listener *z)
@@ -168,12 +174,7 @@ int zmq_listener_fd(const struct zmq_listener *z, unsigned number)
 
 void zmq_listener_stats(const struct zmq_listener *z, struct listener_stats *ret)
 {
-	*ret = (struct listener_stats){
-	    .accepted = atomic_load_explicit(&z->accepted, memory_order_relaxed),
-	    .received = atomic_load_explicit(&z->messages_in, memory_order_relaxed),
-	    .dropped = atomic_load_explicit(&z->dropped, memory_order_relaxed),
-	    .ignored = atomic_load_explicit(&z->ignored, memory_order_relaxed),
-	};
+	listener_tally_stats(z->tally, ret);
 }
 
 static void set_phase(struct zmq_listener *z, enum phase phase)
@@ -227,23 +228,23 @@ static void add(_Atomic uint64_t *counter, uint64_t n)
 void zmq_listener_count(struct zmq_listener *z, uint64_t messages_in, uint64_t messages_out,
 			uint64_t bytes_in, uint64_t bytes_out)
 {
-	add(&z->messages_in, messages_in);
-	count(&z->counters, COUNT_ZMQ_IN, messages_in);
-	count(&z->counters, COUNT_ZMQ_OUT, messages_out);
-	count(&z->counters, COUNT_BYTES_IN, bytes_in);
-	count(&z->counters, COUNT_BYTES_OUT, bytes_out);
+	add(&z->tally->received, messages_in);
+	count(z->counters, COUNT_ZMQ_IN, messages_in);
+	count(z->counters, COUNT_ZMQ_OUT, messages_out);
+	count(z->counters, COUNT_BYTES_IN, bytes_in);
+	count(z->counters, COUNT_BYTES_OUT, bytes_out);
 }
 
 void zmq_listener_count_dropped(struct zmq_listener *z, uint64_t n)
 {
-	add(&z->dropped, n);
-	count(&z->counters, COUNT_ZMQ_DROPPED, n);
+	add(&z->tally->dropped, n);
+	count(z->counters, COUNT_ZMQ_DROPPED, n);
 }
 
 void zmq_listener_count_ignored(struct zmq_listener *z, uint64_t n)
 {
-	add(&z->ignored, n);
-	count(&z->counters, COUNT_ZMQ_IGNORED, n);
+	add(&z->tally->ignored, n);
+	count(z->counters, COUNT_ZMQ_IGNORED, n);
 }
 
 struct zmq_held *zmq_listener_held(struct zmq_listener *z)
@@ -266,7 +267,7 @@ void zmq_listener_say(struct zmq_listener *z, const char *nick, const char *text
 		len--;
 	if (len > atomic_load_explicit(&z->max_message, memory_order_relaxed) || len == 0 ||
 	    memchr(text, '\n', len)) {
-		count(&z->counters, COUNT_LINES_REFUSED, 1);
+		count(z->counters, COUNT_LINES_REFUSED, 1);
 		return;
 	}
 	if (!nick)
@@ -283,7 +284,7 @@ void zmq_listener_say(struct zmq_listener *z, const char *nick, const char *text
 	logring_put(z->room->log, &record, head, head_len, text, len);
 	logring_commit(z->room->log);
 	logring_unlock(z->room->log);
-	count(&z->counters, COUNT_MESSAGES, 1);
+	count(z->counters, COUNT_MESSAGES, 1);
 	rooms_mark(z->shared->rooms, z->room, &z->kick);
 }
 
@@ -470,14 +471,14 @@ static void peer_came(struct zmq_listener *z, struct endpoint *e, int fd)
 	/* libzmq accepts all that there are; what is not for clients is not for its peers. */
 	if (fd >= sockets_for_clients()) {
 		shut_doors(z, true);
-		count(&z->counters, COUNT_ACCEPT_PAUSES, 1);
+		count(z->counters, COUNT_ACCEPT_PAUSES, 1);
 		zmq_listener_count_ignored(z, 1);
 		if (is_ours(e, fd))
 			shutdown(fd, SHUT_RDWR);
 	}
-	add(&z->accepted, 1);
+	add(&z->tally->accepted, 1);
 	atomic_fetch_add(&z->peers, 1);
-	count(&z->counters, COUNT_ZMQ_PEERS, 1);
+	count(z->counters, COUNT_ZMQ_PEERS, 1);
 	if (e->n_peers == e->room && e->room < PEERS_MAX) {
 		size_t room = e->room ? e->room * 2 : 64;
 		int *more = reallocarray(e->peer_fds, room, sizeof(int));

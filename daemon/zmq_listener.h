@@ -57,7 +57,8 @@ const char *zmq_listener_thread_name(const struct zmq_listener *z);
 /* CLOCK_MONOTONIC in us of its last turn. */
 int64_t zmq_listener_beat(const struct zmq_listener *z);
 unsigned zmq_listener_peers(const struct zmq_listener *z);
-const struct counters *zmq_listener_counters(const struct zmq_listener *z);
+/* Since the listener was made. */
+uint64_t zmq_listener_counter(const struct zmq_listener *z, enum counter which);
 void zmq_listener_stats(const struct zmq_listener *z, struct listener_stats *ret);
 unsigned zmq_listener_slot(const struct zmq_listener *z);
 int zmq_listener_fd(const struct zmq_listener *z, unsigned number);

@@ -387,6 +387,74 @@ def the_keeper_is_merged():
         c.expect("all here\n")
 
 
+@test
+def counters_go_on():
+    """What was counted isn't forgotten: by listener and in the metrics, after a restart and a crash."""
+    udp, pull = free_port(socket.SOCK_DGRAM), free_port()
+    d = Daemon(store=True, rooms=ROOMS, start=False)
+    d.write_config(rooms=ROOMS, listeners="""
+      { name = "chat"; type = "tcp"; mode = "chat"; listen = "[::]:%d"; room = "lobby"; },
+      { name = "udp"; type = "udp"; mode = "registry"; listen = "127.0.0.1:%d"; room = "lobby"; },
+      { name = "relay"; type = "zmq"; mode = "relay"; pull = "tcp://127.0.0.1:%d"; pub = "tcp://127.0.0.1:%d"; }"""
+                   % (d.port, udp, pull, free_port()))
+    d.start()
+    device = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    device.settimeout(20)
+    device.connect(("127.0.0.1", udp))
+    device.send(b"#REG porch")
+    check(device.recv(100).startswith(b"#OK porch"))
+    clients = [d.join() for _ in range(7)]
+    for i in range(5):
+        device.send(b"21.%d degrees" % i)
+        clients[0].expect("porch: 21.%d degrees\n" % i)
+    socket.create_connection(("127.0.0.1", pull)).close()
+
+    def listeners():
+        return {l["name"]: {k: l[k] for k in ("accepted", "received", "dropped", "ignored")} for l in d.json("list", "listeners")}
+
+    wait_for(lambda: listeners()["relay"]["accepted"] == listeners()["relay"]["ignored"] == 1)
+    before, names = listeners(), ("clients_accepted", "messages", "datagrams_received", "zmq_peers_accepted")
+    equal((before["chat"]["accepted"], before["udp"]["accepted"], before["udp"]["received"]), (7, 1, 6))
+    totals = {n: d.metric(n + "_total") for n in names}
+    check(all(totals.values()), totals)
+    for way in (d.kill, lambda: (d.signal(signal.SIGUSR1), d.wait()), d.kill):
+        way()
+        d.start()
+        equal(listeners(), before)
+        equal({n: d.metric(n + "_total") for n in names}, totals)
+    clients.append(d.join())
+    equal(listeners()["chat"]["accepted"], 8)
+    equal(d.metric("clients_accepted_total"), totals["clients_accepted"] + 1)
+    # The end of all is one of the counting as well.
+    d.stop()
+    d.start()
+    equal((listeners()["chat"]["accepted"], d.metric("clients_accepted_total")), (0, 0))
+    device.close()
+
+
+@test
+def an_idle_servers_gap_is_the_real_one():
+    """It served up to its end, not up to when its worker last had something to do."""
+    d = Daemon(store=True, rooms=ROOMS, workers=1)
+    c = d.join()
+    table = os.dup(d.stored["chatd-clients"][0])
+
+    def beat():
+        return os.pread(table, 8, 262144 + 48)  # struct scratch
+
+    for _ in range(2):
+        last = beat()
+        wait_for(lambda: beat() != last, what="a beat")
+        time.sleep(0.85)  # the next one comes after a second
+        d.kill()
+        d.start()
+        gap = d.json("status")["takeover"]["gap"]
+        check(0 < gap < 0.8, gap)
+    c.send("still here\n")
+    c.expect("still here\n")
+    os.close(table)
+
+
 def keeper_pairs(d):
     d.drain_notify()
     return {n for n in d.stored if n.startswith("chatd-keeper")}
