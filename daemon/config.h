@@ -16,6 +16,9 @@
 #define CONFIG_MAX_WORKERS 63
 /* A CURVE key in Z85 (rfc.zeromq.org/spec/32). */
 #define CONFIG_KEY_LEN 40
+/* A peer that has been silent for `keepalive`: how often it is asked, and how many times in vain. */
+#define CONFIG_PROBE_EVERY_S 10
+#define CONFIG_PROBES 6
 /* Listeners of type "zmq": each has a thread. */
 #define CONFIG_MAX_ZMQ 16
 

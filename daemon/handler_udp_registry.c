@@ -787,7 +787,7 @@ static void registry_each(struct udp_listener *u, void (*fn)(const struct client
 		    .id = m->client->id,
 		    .address = m->address,
 		    .mode = "registry",
-		    .age_us = clock_us(CLOCK_REALTIME) - (int64_t)m->client->connected_us,
+		    .age_us = now > m->began ? now - m->began : 0,
 		    .idle_us = now - active_us(m),
 		    .received = m->received,
 		    .sent = m->sent,

@@ -24,9 +24,6 @@
 
 /* So many connections are accepted in a turn, so that a flood doesn't keep others waiting. */
 #define ACCEPT_BATCH 64
-/* Once a peer has been silent for `keepalive`: how often it is asked, and how many times in vain. */
-#define PROBE_EVERY_S 10
-#define PROBES 6
 
 struct tcp_listener {
 	struct listener base;
@@ -168,7 +165,7 @@ static void after_prelude(struct listener *l, const struct prelude_result *p)
  * the socket's, so they outlive this process. */
 static void watch_over(const struct config *config, int fd)
 {
-	int on = config->keepalive_us > 0, every = PROBE_EVERY_S, probes = PROBES;
+	int on = config->keepalive_us > 0, every = CONFIG_PROBE_EVERY_S, probes = CONFIG_PROBES;
 	int idle = (int)((config->keepalive_us + SECOND_US - 1) / SECOND_US);
 	unsigned timeout_ms = (unsigned)((config->user_timeout_us + 999) / 1000);
 

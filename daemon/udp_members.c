@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "daemon/udp_members.h"
 
+#include "daemon/clock.h"
+
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
@@ -140,6 +142,9 @@ struct member *members_add(struct members *ms, struct client *c, uint32_t index,
 	m->client = c;
 	m->index = index;
 	m->address = *a;
+	/* From here on the wall clock may go where it likes. */
+	int64_t age = clock_us(CLOCK_REALTIME) - (int64_t)c->connected_us;
+	m->began = clock_us(CLOCK_MONOTONIC) - (age > 0 ? age : 0);
 	if (ms->n >= ms->n_buckets)
 		grow(ms);
 	link_bucket(ms, m);

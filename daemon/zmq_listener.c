@@ -69,6 +69,7 @@ struct zmq_listener {
 	struct counters *counters; /* of this slot, and how they were when it became ours */
 	uint64_t before[COUNTERS_N];
 	struct client_tally *tally;
+	int64_t keepalive_us; /* as it was when the listener began */
 };
 
 /* --- for the main thread --- */
@@ -83,6 +84,7 @@ int zmq_listener_new(struct shared *shared, const struct config *config,
 		return -ENOMEM;
 	z->shared = shared;
 	z->behaviour = listener->handler->zmq;
+	z->keepalive_us = config->keepalive_us;
 	z->config = *listener;
 	z->config.curve_clients = calloc(listener->n_curve_clients + 1, sizeof(*z->config.curve_clients));
 	if (!z->config.curve_clients) {
@@ -290,6 +292,21 @@ void zmq_listener_say(struct zmq_listener *z, const char *nick, const char *text
 
 /* --- opening --- */
 
+/* Or peers that vanish without a word would stay for ever. No user_timeout, since one that takes its time
+ * over a piece of work would lose those that follow. */
+static void watch_over(const struct zmq_listener *z, void *s)
+{
+	const int on = z->keepalive_us > 0, every = CONFIG_PROBE_EVERY_S, probes = CONFIG_PROBES;
+	const int idle = (int)((z->keepalive_us + SECOND_US - 1) / SECOND_US);
+
+	zmq_setsockopt(s, ZMQ_TCP_KEEPALIVE, &on, sizeof(on));
+	if (!on)
+		return;
+	zmq_setsockopt(s, ZMQ_TCP_KEEPALIVE_IDLE, &idle, sizeof(idle));
+	zmq_setsockopt(s, ZMQ_TCP_KEEPALIVE_INTVL, &every, sizeof(every));
+	zmq_setsockopt(s, ZMQ_TCP_KEEPALIVE_CNT, &probes, sizeof(probes));
+}
+
 static void *make_socket(struct zmq_listener *z, unsigned number)
 {
 	const struct listener_config *c = &z->config;
@@ -299,6 +316,7 @@ static void *make_socket(struct zmq_listener *z, unsigned number)
 	if (!s)
 		return NULL;
 	zmq_setsockopt(s, ZMQ_IPV6, &one, sizeof(one));
+	watch_over(z, s);
 	zmq_setsockopt(s, ZMQ_SNDHWM, &c->high_water_mark, sizeof(int));
 	zmq_setsockopt(s, ZMQ_RCVHWM, &c->high_water_mark, sizeof(int));
 	zmq_setsockopt(s, ZMQ_HANDSHAKE_IVL, &handshake, sizeof(handshake));

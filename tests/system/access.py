@@ -518,6 +518,18 @@ def a_login_takes_not_for_ever():
 
 
 @test
+def a_reset_while_a_password_is_checked_loses_nothing():
+    d = with_accounts()
+    guest = d.join(port=d.guests, room="lobby")
+    a = d.connect()
+    a.expect(LOGIN)
+    a.send("/login alice wonder land\none\ntwo\n")
+    a.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    a.close()
+    guest.expect("* alice joined lobby\nalice: one\nalice: two\n* alice left lobby\n")
+
+
+@test
 def names_belong_to_accounts():
     d = with_accounts(auth="none")
     g = d.join(port=d.guests, nick="guest-of-honour")
@@ -1064,6 +1076,22 @@ def no_tickets_and_no_new_handshakes():
         equal(tool(d, "tickets", version=version), (0, "tickets: 0, resumed: no\n"))
     code, out = tool(d, "renegotiate", version="1.2")
     check(code in (0, 3) and out == "renegotiated: no\n", code, out)
+
+
+@test
+def a_reset_of_a_slowed_down_sender_over_tls_loses_nothing():
+    d = with_tls()
+    d.write_config(listeners=d.doors, extra="limits: { lines_per_second = 30; };")
+    equal(d.ctl("reload")[0], 0)
+    b = d.join(nick="b")
+    a = tls_connect(d, d.tls)
+    a.expect(WELCOME)
+    lines = ["%03d" % i for i in range(100)]
+    a.send("/nick a\n" + "\n".join(lines) + "\n")
+    a.expect("Not so fast")
+    a.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    a.close()
+    equal(re.findall(rb"^a: (.*)$", b.expect("* a left lobby\n"), re.M), [l.encode() for l in lines])
 
 
 @test
