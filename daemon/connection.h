@@ -136,7 +136,7 @@ void connection_tick(struct connection *c);
 bool connection_kick(struct connection *c, const char *text);
 /* The server ends: what is outstanding and text (which must stay) are sent, then it closes. */
 void connection_end(struct connection *c, const char *text);
-/* Cuts the connection without a word; the worker's thread has ended. */
+/* Cuts the connection without a word, by a reset if something is missing; the worker's thread has ended. */
 void connection_hang_up(struct connection *c);
 /* No more input is read. */
 void connection_freeze(struct connection *c);

@@ -434,6 +434,15 @@ static void dismiss_mortals(struct worker *w, void *arg)
 	}
 }
 
+/* Those that have not read all of it by now: see connection_hang_up(). The workers have ended. */
+static void hang_up_mortals(struct server *s)
+{
+	for (unsigned i = 0; i < s->shared.n_workers; i++)
+		for (struct connection *c = *worker_all(s->shared.workers[i]); c; c = connection_next(c))
+			if (connection_is_mortal(c))
+				connection_hang_up(c);
+}
+
 /* While everybody is still served: nothing is left in hands that the successor can't reach. */
 static void prepare_handover(struct server *s)
 {
@@ -469,7 +478,8 @@ static void exec_successor(struct server *s)
 		  s->program);
 	prepare_handover(s);
 	quit_workers(s);
-	join_workers(s); /* one that is stuck ends with the exec */
+	if (join_workers(s)) /* one that is stuck ends with the exec */
+		hang_up_mortals(s);
 	listeners_end_zmq(s->listeners);
 	handover_add(ROOMS_FD_NAME, s->rooms_fd, h);
 	handover_add(CLIENTS_FD_NAME, s->clients_fd, h);
@@ -1116,6 +1126,8 @@ static int finish(struct server *s)
 		_exit(EXIT_FAILURE); /* what it uses can't be freed; the state itself is whole */
 	if (s->ending == END_STOP)
 		forget_state(s);
+	else
+		hang_up_mortals(s);
 	log_event(LOG_INFO, &(struct log_fields){.message_id = EVENT_STOPPED}, "stopped");
 	return s->ending == END_BROKEN ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -1170,6 +1170,27 @@ def tls_clients_at_a_restart():
 
 
 @test
+def a_tls_client_that_lacks_something_at_a_restart_is_reset():
+    """Many programs take a bare end of the connection for the end of what was sent."""
+    d = with_tls(mode="echo", store=True)
+    c, sent = tls_connect(d, d.tls), 0
+    while [x["behind"] for x in d.json("list", "clients")] < [100000]:
+        c.send(b"x" * 32768)
+        sent += 32768
+        wait_for(lambda: [x["received"] for x in d.json("list", "clients")] == [sent])
+    d.signal(10)  # SIGUSR1
+    d.wait()
+    d.start()
+    below = Client(socket.socket(fileno=os.dup(c.sock.fileno())))  # Python's TLS hides how it ends
+    try:
+        below.rest()
+        raise Failure("it looks as if nothing was missing")
+    except ConnectionResetError:
+        pass
+    below.close()
+
+
+@test
 def handshakes_that_never_end():
     d = with_tls()
     d.write_config(listeners=d.doors, extra="limits: { handshake_timeout = 1.0; max_clients_per_address = 0; };")

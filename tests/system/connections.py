@@ -335,11 +335,11 @@ def who_pauses_reading_at_the_end_gets_all_of_it():
 @test
 def who_never_reads_the_end_is_reset():
     """Not ended in order, which would say that nothing is missing; as long as something moves it may take its time."""
-    d = Daemon(extra="limits: { flush_timeout = 3; };")
+    d = Daemon(extra="limits: { flush_timeout = 4; };")
     c = d.connect(port=d.echo_port, rcvbuf=4096)
     sent, got = fill(d, c, 131072), b""
     c.sock.shutdown(socket.SHUT_WR)
-    for _ in range(5):  # 5 s, but never 3 s without a byte
+    for _ in range(5):  # 5 s, but never 4 s without a byte
         time.sleep(1)
         while len(got) < len(sent) - 131072:
             got += c.sock.recv(16384)
