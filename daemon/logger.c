@@ -20,7 +20,7 @@
 #include <systemd/sd-journal.h>
 
 static atomic_int max_level = LOG_INFO;
-static bool to_journal;
+static bool to_journal, to_terminal;
 
 /* JOURNAL_STREAM is DEVICE:INODE of the stream that the service manager connected (systemd.exec(5)). */
 static bool stderr_is_journal(void)
@@ -39,6 +39,7 @@ void log_open(int level)
 {
 	log_set_level(level);
 	to_journal = stderr_is_journal();
+	to_terminal = isatty(STDERR_FILENO);
 }
 
 void log_set_level(int level)
@@ -110,7 +111,9 @@ static void log_text(int level, const struct log_fields *fields, const char *raw
 		send_to_journal(level, fields, text);
 	} else {
 		char line[1200];
-		int len = snprintf(line, sizeof(line), "<%d>%s\n", level, text);
+		/* A person wants no priorities; a program that reads a pipe or a file may. */
+		int len = to_terminal ? snprintf(line, sizeof(line), "%s\n", text)
+				      : snprintf(line, sizeof(line), "<%d>%s\n", level, text);
 		/* One write per line keeps lines of different threads whole. */
 		if (write(STDERR_FILENO, line, (size_t)len) < 0)
 			(void)0; /* nowhere to report it */

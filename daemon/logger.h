@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The log: journald fields when stderr is the journal, `<N>`-prefixed lines (sd-daemon(3)) elsewhere. The one
- * global. Safe from every thread. Whatever could act on a terminal is escaped here, so callers may pass text
- * of clients.
+ * The log: journald fields when stderr is the journal, plain lines on a terminal, `<N>`-prefixed ones
+ * (sd-daemon(3)) elsewhere. The one global. Safe from every thread. Whatever could act on a terminal is
+ * escaped here, so callers may pass text of clients.
  */
 #ifndef DAEMON_LOGGER_H
 #define DAEMON_LOGGER_H

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 """TCP chat and echo against the real daemon."""
 
+import pty
 import random
 import selectors
 import signal
@@ -384,6 +385,22 @@ def runs_without_systemd():
     log = d.log()
     check(log.index("<6>stopping") < log.index("worker chatd/0 ended") < log.index("worker chatd/1 ended")
           < log.index("<6>stopped"), log)
+
+
+@test
+def a_terminal_gets_no_priorities():
+    """They are for programs that read a log."""
+    d = Daemon(start=False)
+    master, slave = pty.openpty()
+    p = subprocess.Popen([CHATD, "-c", d.config], stdin=subprocess.DEVNULL, stdout=slave, stderr=slave)
+    os.close(slave)
+    said = b""
+    while b" serves " not in said:
+        said += os.read(master, 10000)
+    p.terminate()
+    equal(p.wait(20), 0)
+    os.close(master)
+    check(not re.search(rb"^<", said, re.M), said)
 
 
 @test

@@ -6,10 +6,12 @@ import os
 import pty
 import re
 import select
+import shutil
 import subprocess
+import tempfile
 import time
 
-from testing import CHATCTL, SOURCE, Daemon, check, equal, main, need, test
+from testing import CHATCTL, SOURCE, Daemon, Skip, check, equal, main, need, test
 
 COMPLETIONS = os.path.join(os.path.abspath(SOURCE), "completions")
 
@@ -118,6 +120,44 @@ def zsh():
         os.close(fd)
         os.kill(pid, 9)
         os.waitpid(pid, 0)
+
+
+def dev(command, *missing):
+    """./dev with those packages missing, and nothing that it calls doing anything: what it would install, and what it says."""
+    if not os.path.exists(os.path.join(os.path.abspath(SOURCE), "dev")):
+        raise Skip("there is no ./dev here")
+    with tempfile.TemporaryDirectory(prefix="chatd-dev-") as d:
+        stubs = {"dpkg-query": 'case "$*" in %s) exit 1 ;; esac; echo "ii "' % "|".join('*" %s"' % m for m in missing),
+                 "apt-get": 'echo "$*" >>%s/installed' % d, "sudo": 'exec "$@"', "make": "", "autoreconf": "",
+                 "dpkg-buildpackage": 'test -e debian/control && touch ../chatd_1.deb && echo "buildpackage $*"',
+                 "copy/configure": "touch config.status", "copy/build/chatd": 'echo "chatd $*"', "copy/build/chatctl": "exit 1"}
+        shutil.copytree(os.path.abspath(SOURCE), d + "/copy", ignore=shutil.ignore_patterns("build*", ".git", "autom4te.cache"))
+        os.mkdir(d + "/copy/build")
+        for name, text in stubs.items():
+            with open(os.path.join(d, name), "w") as f:
+                f.write("#!/bin/sh\n%s\n" % text)
+            os.chmod(os.path.join(d, name), 0o755)
+        p = subprocess.run([d + "/copy/dev", command], env=dict(os.environ, PATH=d + ":" + os.environ["PATH"]),
+                           stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+        equal((p.returncode, p.stderr), (0, ""))
+        with open(d + "/installed") as f:
+            return f.read(), p.stdout.replace(d, "")
+
+
+@test
+def dev_run_installs_nc_and_says_the_same_each_time():
+    installed, said = dev("run", "netcat-openbsd")
+    check(installed.rstrip().endswith(" netcat-openbsd"), installed)
+    check("    build/chatctl -s build/run/control.sock status\n" in said, said)
+    check(said.endswith("\nchatd -c /copy/build/run/chatd.conf\n"), said)
+    equal(dev("run", "netcat-openbsd"), (installed, said))
+
+
+@test
+def dev_package_installs_what_it_needs():
+    installed, said = dev("package", "debhelper", "fakeroot")
+    check(" debhelper" in installed and " fakeroot" in installed, installed)
+    check(said.endswith("buildpackage -us -uc -b\nbuild/package/chatd_1.deb\n"), said)
 
 
 @test
