@@ -4,10 +4,11 @@
 ./dev bench [--runs N] [--seconds S] [SHAPE...]: chatd beside its peers, in turn, under the same load.
 
 Prints a table for each shape (median, and from min to max, of the runs) with ratios to chatd, and writes
-build/bench/results.json, which plot() turns into docs/fanout.svg with --plot.
+build/bench/results.json, which docs/PERFORMANCE.md is made of; --plot draws docs/fanout.svg from that.
 """
 
 import argparse
+import html
 import json
 import os
 import re
@@ -393,21 +394,33 @@ SHAPES = {name[6:]: f for name, f in globals().items() if name.startswith("shape
 
 
 def plot():
-    """docs/fanout.svg from the results of (a)."""
-    table = next(t for title, t in results.items() if title.startswith("(a)"))
-    with tempfile.NamedTemporaryFile("w", suffix=".data") as f:
-        for name, columns in table.items():
-            v = columns["M deliveries/s"]
-            f.write('"%s" %.3f %.3f %.3f\n' % (name, statistics.median(v), min(v), max(v)))
-        f.flush()
-        subprocess.run(["gnuplot", "-e", """
-set terminal svg size 760,380 font "sans-serif,12"; set output "%s/docs/fanout.svg";
-set title "1 publisher, 1000 subscribers, 64-byte messages, 1000 in flight";
-set ylabel "million deliveries a second (log scale)"; set logscale y; set yrange [0.01:*]; set style fill solid 0.6;
-set boxwidth 0.6; set grid ytics; unset key; set xtics rotate by -20;
-plot "%s" using 0:2:xtic(1) with boxes lc rgb "#33658a", "" using 0:2:3:4 with yerrorbars lc rgb "#222222" pt 0,
-     "" using 0:2:(sprintf("%%.2f", $2)) with labels offset 0,1""" % (ROOT, f.name)], check=True)
-    print("\ndocs/fanout.svg is new")
+    """docs/fanout.svg from table (a) of docs/PERFORMANCE.md, so that both say the same."""
+    with open(os.path.join(ROOT, "docs/PERFORMANCE.md")) as f:
+        table = f.read().split("**(a) ", 1)[1].split("\n\n")[1]
+    rows = re.findall(r"^\| ([^|]+?) \| ([\d.]+) \(([\d.]+)-([\d.]+)\) ", table, re.M)
+    # A background of its own, so that it can be read wherever it is; a linear scale, so that lengths can be compared.
+    left, width, step, top = 140, 480, 28, 62
+    bottom = top + step * len(rows)
+    most = max(float(r[3]) for r in rows)
+    svg = ['<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 760 %d" font-family="sans-serif" font-size="13">' % (bottom + 40),
+           '<rect width="760" height="%d" rx="8" fill="#ffffff" stroke="#c8c8c8"/>' % (bottom + 40),
+           '<g fill="#202020">', '<text x="20" y="28" font-size="15">1 publisher, 1000 subscribers, 64-byte messages, 1000 in flight</text>',
+           '<text x="20" y="47" fill="#505050">million deliveries a second: the median, and from the least to the most</text>']
+    for tick in range(0, int(most) + 1, 10):
+        x = left + width * tick / most
+        svg.append('<path d="M%.1f %d V%d" stroke="#dddddd"/><text x="%.1f" y="%d" text-anchor="middle" fill="#505050">%d</text>'
+                   % (x, top, bottom, x, bottom + 20, tick))
+    for i, (name, median, least, greatest) in enumerate(rows):
+        y = top + step * i + step / 2
+        at = [left + width * float(v) / most for v in (least, median, greatest)]
+        svg.append('<text x="%d" y="%.1f" text-anchor="end">%s</text>' % (left - 8, y + 5, html.escape(name)))
+        svg.append('<rect x="%d" y="%.1f" width="%.1f" height="16" fill="%s"/>'
+                   % (left, y - 8, at[1] - left, "#33658a" if name.startswith("chatd") else "#9a9a9a"))
+        svg.append('<path d="M%.1f %.1f H%.1f" stroke="#000000"/>' % (at[0], y, at[2]))
+        svg.append('<text x="%.1f" y="%.1f">%s</text>' % (at[2] + 8, y + 5, median))
+    with open(os.path.join(ROOT, "docs/fanout.svg"), "w") as f:
+        f.write("\n".join(svg + ["</g>", "</svg>", ""]))
+    print("docs/fanout.svg is new")
 
 
 def main():
@@ -417,9 +430,12 @@ def main():
     p = argparse.ArgumentParser()
     p.add_argument("--runs", type=int, default=3)
     p.add_argument("--seconds", type=float, default=3)
-    p.add_argument("--plot", action="store_true", help="write docs/fanout.svg (needs shape a)")
+    p.add_argument("--plot", action="store_true", help="only draw docs/fanout.svg, from docs/PERFORMANCE.md")
     p.add_argument("shapes", nargs="*", metavar="SHAPE", help="of " + " ".join(SHAPES))
     options = p.parse_args()
+    if options.plot:
+        plot()
+        return
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     print("%d runs of %g s each; %d CPUs, Linux %s" % (options.runs, options.seconds, os.cpu_count(), os.uname().release))
     print("Median (min-max), and the ratio to the first line. CPU is the server's, user and system.")
@@ -427,8 +443,6 @@ def main():
         if name not in SHAPES:
             p.error("there is no shape %s; there are %s" % (name, " ".join(SHAPES)))
         SHAPES[name]()
-    if options.plot:
-        plot()
 
 
 main()

@@ -161,6 +161,22 @@ def dev_package_installs_what_it_needs():
 
 
 @test
+def the_picture_of_the_fan_out_says_what_the_table_says():
+    """With bars as long as the numbers, on a background of its own."""
+    with open(os.path.join(os.path.abspath(SOURCE), "docs/PERFORMANCE.md")) as f:
+        table = f.read().split("**(a) ", 1)[1].split("\n\n")[1]
+    numbers = re.findall(r"^\| [^|]+ \| ([\d.]+) \(", table, re.M)
+    check(len(numbers) > 5, table)
+    with open(os.path.join(os.path.abspath(SOURCE), "docs/fanout.svg")) as f:
+        svg = f.read()
+    check('<rect width="760"' in svg.split("<text")[0], "no background")
+    check(set(numbers) <= set(re.findall(r">([\d.]+)</text>", svg)), numbers)
+    bars = [float(w) for w in re.findall(r'<rect x="140" y="[\d.]+" width="([\d.]+)"', svg)]
+    for n, bar in zip(numbers, bars, strict=True):
+        check(abs(bar / bars[0] - float(n) / float(numbers[0])) < 0.01, n, bar)
+
+
+@test
 def help_and_suggestions():
     def say(*args):
         p = subprocess.run([CHATCTL, *args], capture_output=True, text=True)
