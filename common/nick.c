@@ -13,7 +13,7 @@
 #include <unicode/ustring.h>
 
 /* What is typed may be longer than the nick: a full-width letter has three bytes. */
-#define TYPED_MAX (4 * TEXT_NICK_MAX)
+#define TYPED_MAX ((size_t)4 * TEXT_NICK_MAX)
 /* UTF-16 units of a look, which is longer than the nick at times. */
 #define LOOK_MAX 512
 #define LOOK_BYTES (3 * LOOK_MAX + 1)

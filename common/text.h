@@ -21,10 +21,10 @@ bool text_room_valid(const char *s, size_t len);
 bool text_is_clean(const char *s, size_t len);
 
 /*
- * Copies text with control characters (C0 but tab, DEL, C1, line separators, bidirectional overrides) and ill-formed UTF-8
- * replaced with U+FFFD, one for each maximal ill-formed part (Unicode 15, 3.9 "Substitution of Maximal
- * Subparts"). dst has room for len
- * * TEXT_SANITISE_GROWTH bytes and doesn't overlap src. Returns the bytes written; no NUL is added.
+ * Copies text with control characters (C0 but tab, DEL, C1, line separators, bidirectional overrides) and
+ * ill-formed UTF-8 replaced with U+FFFD, one for each maximal ill-formed part (Unicode 15, 3.9 "Substitution
+ * of Maximal Subparts"). dst has space for TEXT_SANITISE_GROWTH * len bytes and doesn't overlap src. Returns
+ * the bytes written; no NUL is added.
  */
 size_t text_sanitise(char *dst, const char *src, size_t len);
 
