@@ -99,8 +99,9 @@ int accounts_parse(char *text, const char *name, FILE *errors, struct accounts *
 		}
 		text = next;
 	}
-	if (r == 0)
-		r = index_keys(&a, name, errors);
+	int k = index_keys(&a, name, errors);
+	if (k < 0)
+		r = k;
 	if (r < 0)
 		accounts_free(&a);
 	*ret = a;

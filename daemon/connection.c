@@ -1294,19 +1294,22 @@ int connection_restore(struct worker *w, const struct connection_start *start,
 		const struct client_origin *o = clients_origin(worker_shared(w)->clients, client->origin);
 		handler->opened(c, o ? o->room : "");
 	}
-	connection_reloaded(c);
 	if (c->leftover > 0)
 		c->pause |= PAUSE_CROWDED; /* so that it is worked on in the first turn */
 	if (progress->gone)
 		lose_reader(c, progress->gone);
 	run_again(c);
+	connection_reloaded(c);
 	return 0;
 }
 
 void connection_reloaded(struct connection *c)
 {
-	if (!c->dead && c->handler->reloaded)
-		c->handler->reloaded(c);
+	if (c->dead || !c->handler->reloaded)
+		return;
+	c->handler->reloaded(c);
+	if (output_pending(c))
+		run_again(c);
 }
 
 void connection_cover(struct connection *c)

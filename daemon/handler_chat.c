@@ -326,7 +326,7 @@ static void rename_to(struct connection *c, struct roster_entry *entry, const ch
 	*connection_roster(c) = entry;
 }
 
-/* The nick of who isn't logged in may have become an account's, or none; then it is a guest again. */
+/* The nick of who isn't logged in may be an account's or a relay's now, or none; then it is a guest again. */
 static void chat_reloaded(struct connection *c)
 {
 	struct shared *shared = shared_of(c);
@@ -349,10 +349,11 @@ static void chat_reloaded(struct connection *c)
 	begin_reply(c, 0);
 	/* Who doesn't read finds out when it does, by what the room is told. */
 	if (connection_space(c) >= REPLY_MAX)
-		connection_printf(c,
-				  mine ? "* %.*s is an account's name now; you are %s.\n"
-				       : "* %.*s can't be your name any more; you are %s.\n",
-				  st->nick_len, st->nick, guest);
+		connection_printf(c, "* %.*s %s; you are %s.\n", st->nick_len, st->nick,
+				  roster_check(shared->roster, st->nick, st->nick_len) == -EPERM
+				      ? "is reserved now"
+				      : "can't be your name any more",
+				  guest);
 	connection_draft(c)->flags &= (uint16_t)~CLIENT_ACCOUNT;
 	rename_to(c, entry, guest, (size_t)n, false);
 }

@@ -557,6 +557,70 @@ def names_belong_to_accounts():
 
 
 @test
+def who_had_a_name_before_its_account_came_gives_it_back():
+    """At a reload as well as at a restart, over TCP and UDP, by name and by look; the owner can log in then."""
+    d = with_accounts(auth="none", store=True)
+    udp = free_port(socket.SOCK_DGRAM)
+    d.write_config(rooms='{ name = "hall"; }', listeners=d.doors + """,
+      { name = "udp"; type = "udp"; mode = "registry"; listen = "127.0.0.1:%d"; room = "hall"; }""" % udp)
+    equal(d.ctl("reload")[0], 0)
+    device = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    device.connect(("127.0.0.1", udp))
+    device.settimeout(20)
+
+    def device_hears(pattern):
+        while not re.fullmatch(pattern, device.recv(1000)):
+            pass
+
+    for name, again in (("carol", lambda: equal(d.ctl("reload")[0], 0)), ("frank", lambda: (d.kill(), d.start()))):
+        squatters = [d.join(port=d.guests, nick=n) for n in (name, "d\u0430ve-" + name)]
+        witness = d.join(port=d.guests, nick="witness-of-" + name)
+        device.send(b"#REG erin-%s" % name.encode())
+        device_hears(b"#OK erin-%s 300\n" % name.encode())
+        for n in (name, "dave-" + name, "erin-" + name):
+            add_account(d.passwords, n, "p")
+        again()
+        for c, n in zip(squatters, (name, "d\u0430ve-" + name)):
+            c.expect(re.compile(rb"\* %b is reserved now; you are guest\d+\.\n" % n.encode()))
+        witness.expect(re.compile(rb"(\* (%b|d\xd0\xb0ve-%b|erin-%b) is now guest\d+\n){3}" % ((name.encode(),) * 3)))
+        device_hears(rb"#OK guest\d+ 300\n")
+        owner = d.join()
+        owner.send("/login %s p\n" % name)
+        owner.expect("is now %s\n" % name)
+        # Who is logged in keeps it.
+        again()
+        owner.send("it is me\n")
+        text = owner.expect("%s: it is me\n" % name)
+        check(b"account" not in text and b"is now" not in text, text)
+        squatters[0].send("/nick %s\n/who\n" % name)
+        squatters[0].expect("* %s is reserved.\n" % name)
+    device.close()
+
+
+@test
+def names_of_members_are_reserved_also_where_nobody_can_log_in():
+    d = Daemon(rooms='{ name = "lobby"; }, { name = "board"; members = ( "zoe", "\u0130pek" ); }')
+    c = d.join()
+    c.send("/nick Zoe\n/nick z\u043ee\n/nick i\u0307pek\n/nick zora\n")
+    c.expect("* Zoe is reserved.\n* z\u043ee is reserved.\n* i\u0307pek is reserved.\n")
+    c.expect("is now zora\n")
+
+
+@test
+def accounts_that_look_alike_are_one_too_many():
+    d = with_accounts(auth="none")
+    with open(d.passwords) as f:
+        alice = f.read().splitlines()[0].split(":", 1)[1]
+    with open(d.passwords, "a") as f:
+        f.write("b0b:%s\nал\u0456се:%s\n\u0435l\u0456\u0455e:%s\nelise:%s\nx\u3164:%s\n" % ((alice,) * 5))
+    code, _, err = d.ctl("reload")
+    equal(code, 1)
+    check(d.passwords + ":3: b0b is, or looks like, the account Bob of line 2\n" in err, err)
+    check(d.passwords + ":6: elise is, or looks like, the account \u0435l\u0456\u0455e of line 5\n" in err, err)
+    check(d.passwords + ":7: this is no valid name\n" in err, err)
+
+
+@test
 def logins_survive():
     d = with_accounts(store=True, rooms='{ name = "lobby"; }, { name = "board"; members = ( "alice" ); }')
     alice = login(d, "alice", "wonder land")

@@ -209,6 +209,34 @@ def nicks_are_unique_across_workers():
 
 
 @test
+def nobody_passes_for_somebody_else():
+    """By what can't be seen, by case, or by letters that look the same."""
+    d = Daemon()
+    alice, eva = d.join(nick="alice"), d.join(nick="\u00c9va")
+    c = d.join(nick="carol")
+    # \u0430 and the like are Cyrillic; \uff21 is full-width.
+    for nick in ("Alice", "\u0430lice", "al\u0456ce", "a1ice", "\uff21\uff2c\uff29\uff23\uff25", "\u00e9va", "e\u0301VA"):
+        c.send("/nick %s\n" % nick)
+        c.expect(re.compile(rb"\* .* is taken\.\n"))
+    for nick in ("admin", "chatd", "CHATD", "\u0430dmin", "ADMlN", "\u0441hatd", "guest1", "guestl7", "Guest9"):
+        c.send("/nick %s\n" % nick)
+        c.expect(re.compile(rb"\* .* is reserved\.\n"))
+    for blank in (0x34f, 0xfe0f, 0xe0061, 0x3164, 0x115f, 0xffa0, 0x180e, 0x61c, 0x2800, 0x17b5, 0x200b, 0xad):
+        for nick in ("alice%c", "ali%cce", "%calice", "alice:%c"):
+            c.send("/nick %s\n" % nick.replace("%c", chr(blank)))
+            c.expect("* A name has 1 to 32 bytes")
+    for nick in ("bob:", "[alice", "b*b", "/b", "#b", "\uff3balice"):
+        c.send("/nick %s\n" % nick)
+        c.expect("* A name has 1 to 32 bytes")
+    c.send("/nick \uff42ob\nit is me\n")  # what was typed in full width is kept as ASCII
+    c.expect("* carol is now bob\nbob: it is me\n")
+    c.send("/msg \u00e9VA psst\n")
+    eva.expect("* [bob -> you] psst\n")
+    alice.send("/nick ALICE\n/nick alic\u0435\n")  # one's own may be written in another way
+    alice.expect("* alice is now ALICE\n* ALICE is now alic\u0435\n")
+
+
+@test
 def half_closed_connections_get_everything():
     d = Daemon()
     a = d.join(nick="a")

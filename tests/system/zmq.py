@@ -191,6 +191,34 @@ def the_room_is_bridged_both_ways():
 
 @test
 @cleaned
+def peers_speak_for_nobody_else():
+    """Not for accounts, chatd, guests, whoever is here, or those who look like them; nor does anybody for the relay."""
+    d = zmq_daemon("bridge", "chat")
+    passwords = os.path.join(d.dir, "passwords")
+    subprocess.run([CHATCTL, "passwd", passwords, "alice"], input=b"x\n", check=True)
+    d.listener_texts["chat"] = d.listener_texts["chat"].replace("room =", 'password_file = "%s"; room =' % passwords)
+    d.write_config(rooms='{ name = "lobby"; announce_max = 0; }',
+                   listeners=d.listener_texts["bridge"] + "," + d.listener_texts["chat"])
+    equal(d.ctl("reload")[0], 0)
+    bob = d.join(nick="bob")
+    room = Tool("sub", d.pub, "lobby", 15)
+    subscribers(d, 1)
+    others = ["alice", "Alice", "\u0430lice", "admin", "\u0430dmin", "chatd", "guest1", "guestl7", "BOB", "b0b", "x\u3164",
+              "br\u0456dge", "[bob"]
+    texts = "".join("%s\tas %d\n" % (nick, i) for i, nick in enumerate(others))
+    # What is said in the room is published with the room's name in front, which is for the room to do.
+    tool("push", d.pull, stdin=(texts + "lobby\talice: forged\ncarol\thi\n").encode())
+    expected = ["bridge: as %d" % i for i in range(len(others))] + ["carol: hi"]
+    text = bob.expect("carol: hi\n")
+    equal(text.decode().splitlines()[-len(expected):], expected)
+    tool("push", d.pull, stdin=b"end\n")
+    equal(room.lines(15), ["lobby\t" + line for line in expected] + ["lobby\tbridge: end"])
+    bob.send("/nick bridge\n/nick Br\u0456dge\n")
+    bob.expect("* bridge is reserved.\n* Br\u0456dge is reserved.\n")
+
+
+@test
+@cleaned
 def tcp_udp_and_zeromq_see_the_same():
     d = zmq_daemon("bridge", "chat")
     port = free_port(socket.SOCK_DGRAM)

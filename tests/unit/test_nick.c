@@ -267,5 +267,5 @@ int main(void)
 	    cmocka_unit_test(guests),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests_name("nick", tests, NULL, NULL);
 }

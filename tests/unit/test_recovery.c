@@ -5,6 +5,7 @@
 #include "tests/harness.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -110,6 +111,55 @@ static void a_damaged_entry_is_refused(void **state)
 	close(b);
 }
 
+/* As an older chatd would have left it. */
+static void call(struct harness *h, uint32_t index, const char *nick)
+{
+	struct client *c = clients_at(harness_shared(h)->clients, index);
+	struct client_state *st = &c->st[atomic_load(&c->live)];
+
+	memset(st->nick, 0, sizeof(st->nick));
+	memcpy(st->nick, nick, strlen(nick));
+	st->nick_len = (uint8_t)strlen(nick);
+	client_seal(c, st);
+}
+
+/* Nicks that are none any more, or somebody else's: nobody is closed, and nobody has them. */
+static void nicks_of_an_older_chatd(void **state)
+{
+	int a = join(*state), b = join(*state), c = join(*state), d = join(*state);
+	struct recovery r;
+
+	call(*state, 0, "ivan");
+	call(*state, 1, "lvan");
+	call(*state, 2, "x\u3164y");
+	call(*state, 3, "b:b");
+	for (unsigned i = 0; i < 2; i++) { /* who has become a guest stays one */
+		assert_int_equal(harness_crash(*state, NULL, NULL, &r), 0);
+		assert_int_equal(r.taken, 4);
+		harness_settle(*state);
+		char first[256];
+		snprintf(first, sizeof(first), "%s", harness_read(*state, a));
+		const char *second = harness_read(*state, b);
+		if (i == 0 && first[0]) { /* whichever came first */
+			assert_string_equal(first, "* ivan can't be your name any more; you are guest1.\n");
+			assert_string_equal(second, "");
+		} else {
+			assert_string_equal(second,
+					    i ? "" : "* lvan can't be your name any more; you are guest2.\n");
+		}
+		assert_string_equal(harness_read(*state, c),
+				    i ? "" : "* x\u3164y can't be your name any more; you are guest3.\n");
+		assert_string_equal(harness_read(*state, d),
+				    i ? "" : "* b:b can't be your name any more; you are guest4.\n");
+	}
+	assert_string_equal(harness_say(*state, d, "hello\n"), "guest4: hello\n");
+	assert_string_equal(harness_read(*state, c), "guest4: hello\n");
+	close(a);
+	close(b);
+	close(c);
+	close(d);
+}
+
 static void spoil_layout(int rooms_fd, int clients_fd, void *arg)
 {
 	const uint32_t other = 9999;
@@ -133,8 +183,8 @@ static void another_layout_is_refused(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    CASE(everything_comes_back),      CASE(the_time_between),	       CASE(many_deaths_in_a_row),
-	    CASE(a_damaged_entry_is_refused), CASE(another_layout_is_refused),
+	    CASE(everything_comes_back),      CASE(the_time_between),	     CASE(many_deaths_in_a_row),
+	    CASE(a_damaged_entry_is_refused), CASE(nicks_of_an_older_chatd), CASE(another_layout_is_refused),
 	};
 
 	return cmocka_run_group_tests_name("recovery", tests, NULL, NULL);
