@@ -63,7 +63,7 @@ struct listener_config {
 	struct endpoint_config endpoints[HANDLER_ENDPOINTS];
 	int high_water_mark;
 	int64_t linger_us;			   /* -1: drain_timeout */
-	int64_t max_size;			   /* bytes of a frame */
+	int64_t max_size;			   /* bytes of a message */
 	char curve_secret_key[CONFIG_KEY_LEN + 1]; /* "": no CURVE */
 	char (*curve_clients)[CONFIG_KEY_LEN + 1]; /* allowed public keys; none: whoever knows ours */
 	size_t n_curve_clients;

@@ -432,7 +432,7 @@ static bool set_defaults(struct listener_config *l)
 	l->lease_us = 300 * SECOND_US;
 	l->high_water_mark = 10000;
 	l->linger_us = -1;
-	l->max_size = 16 << 20;
+	l->max_size = 1 << 20;
 	l->trusted = (struct prefix_list){calloc(2, sizeof(struct prefix)), 2};
 	if (!l->trusted.at)
 		return false;

@@ -57,6 +57,7 @@
 	X(ZMQ_OUT, "zmq_sent", "ZeroMQ messages passed on or published")                                     \
 	X(ZMQ_DROPPED, "zmq_dropped", "ZeroMQ messages that could not be passed on")                         \
 	X(ZMQ_IGNORED, "zmq_ignored", "ZeroMQ connections that failed: no ZeroMQ peer, or not allowed")      \
+	X(ZMQ_TOO_LONG, "zmq_too_long", "ZeroMQ peers cut off within a message longer than max_size")        \
 	X(ZMQ_PEERS, "zmq_peers_accepted", "ZeroMQ connections accepted")                                    \
 	X(UNCOVERED, "clients_uncovered",                                                                    \
 	  "Connections that would not survive a crash when they were accepted")

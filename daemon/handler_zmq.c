@@ -43,7 +43,7 @@ static void reply_forward(struct zmq_listener *z, unsigned most)
 	zmq_msg_t m;
 
 	zmq_msg_init(&m);
-	for (; in < most && zmq_msg_recv(&m, s, ZMQ_DONTWAIT) >= 0; in++) {
+	for (; in < most && zmq_listener_take(z, &m); in++) {
 		if (pass_on(s, s, &m, &bytes)) {
 			out++;
 			continue;
@@ -107,7 +107,7 @@ static void relay_forward(struct zmq_listener *z, unsigned most)
 
 	zmq_msg_init(&m);
 	zmq_msg_init(&second);
-	for (; n < most && zmq_listener_room_takes(z) && zmq_msg_recv(&m, from, ZMQ_DONTWAIT) >= 0; n++) {
+	for (; n < most && zmq_listener_room_takes(z) && zmq_listener_take(z, &m); n++) {
 		if (poses_as_room(z, &m)) {
 			skip_rest(from, &m);
 			zmq_listener_count_dropped(z, 1);
@@ -151,7 +151,7 @@ static void pipeline_forward(struct zmq_listener *z, unsigned most)
 
 	for (;;) {
 		if (!held->any) {
-			if (in == most || zmq_msg_recv(held->message, from, ZMQ_DONTWAIT) < 0)
+			if (in == most || !zmq_listener_take(z, held->message))
 				break;
 			held->any = true;
 			in++;

@@ -6,6 +6,7 @@
 #include "daemon/clock.h"
 #include "daemon/handler.h"
 #include "daemon/logger.h"
+#include "daemon/zmq_peers.h"
 
 #include <fcntl.h>
 #include <linux/filter.h>
@@ -25,7 +26,8 @@
 #define HELD_US (SECOND_US)
 /* Half a greeting may be held for so long. */
 #define HANDSHAKE_MS 5000
-#define PEERS_MAX 65536
+/* Those who send are looked at so often. */
+#define LOOK_MS 5
 /* When the last question was so long ago, there are no more. */
 #define QUIET_US 50000
 /* How long a connection may be accepted but not yet reported by the monitor. */
@@ -37,8 +39,7 @@ struct endpoint {
 	void *socket, *monitor;
 	int fd; /* listens; ours, libzmq has a copy */
 	char bound[256];
-	int *peer_fds; /* connections that libzmq accepted */
-	size_t n_peers, room;
+	struct zmq_peers *peers;
 };
 
 struct zmq_listener {
@@ -60,7 +61,7 @@ struct zmq_listener {
 	bool crowded; /* the room has to be delivered first */
 	bool held;    /* subscribers are waited for */
 	bool shut;    /* the doors are closed, as only the reserve of file descriptors is left */
-	int64_t held_until, shut_at;
+	int64_t held_until, shut_at, looked_at;
 	int64_t alone_since; /* while draining, when the last peer had gone; 0: not yet */
 	atomic_int phase;
 	atomic_bool drained;
@@ -118,7 +119,7 @@ void zmq_listener_free(struct zmq_listener *z)
 	for (unsigned i = 0; i < HANDLER_ENDPOINTS; i++) {
 		if (z->at[i].fd >= 0)
 			close(z->at[i].fd);
-		free(z->at[i].peer_fds);
+		zmq_peers_free(z->at[i].peers);
 	}
 	clients_drop_origin(z->shared->clients, z->origin);
 	explicit_bzero(z->config.curve_secret_key, sizeof(z->config.curve_secret_key));
@@ -254,6 +255,18 @@ struct zmq_held *zmq_listener_held(struct zmq_listener *z)
 	return &z->held_message;
 }
 
+bool zmq_listener_take(struct zmq_listener *z, zmq_msg_t *m)
+{
+	struct zmq_peers *peers = z->at[0].peers;
+
+	if (zmq_msg_recv(m, z->at[0].socket, ZMQ_DONTWAIT) < 0) {
+		zmq_peers_took_all(peers);
+		return false;
+	}
+	zmq_peers_took(peers, m);
+	return true;
+}
+
 bool zmq_listener_room_takes(struct zmq_listener *z)
 {
 	z->crowded = z->room && room_crowded(z->shared->rooms, z->room);
@@ -344,7 +357,10 @@ static int open_endpoint(struct zmq_listener *z, unsigned number)
 	char address[64];
 	size_t size = sizeof(e->bound);
 
-	e->n_peers = 0;
+	zmq_peers_free(e->peers);
+	e->peers = zmq_peers_new();
+	if (!e->peers)
+		return -errno;
 	e->socket = make_socket(z, number);
 	if (!e->socket)
 		return -errno;
@@ -497,27 +513,14 @@ static void peer_came(struct zmq_listener *z, struct endpoint *e, int fd)
 	add(&z->tally->accepted, 1);
 	atomic_fetch_add(&z->peers, 1);
 	count(z->counters, COUNT_ZMQ_PEERS, 1);
-	if (e->n_peers == e->room && e->room < PEERS_MAX) {
-		size_t room = e->room ? e->room * 2 : 64;
-		int *more = reallocarray(e->peer_fds, room, sizeof(int));
-		if (!more)
-			return;
-		e->peer_fds = more;
-		e->room = room;
-	}
-	if (e->n_peers < e->room)
-		e->peer_fds[e->n_peers++] = fd;
+	zmq_peers_came(e->peers, fd);
 }
 
 static void peer_went(struct zmq_listener *z, struct endpoint *e, int fd)
 {
 	if (atomic_load(&z->peers) > 0)
 		atomic_fetch_sub(&z->peers, 1);
-	for (size_t i = 0; i < e->n_peers; i++)
-		if (e->peer_fds[i] == fd) {
-			e->peer_fds[i] = e->peer_fds[--e->n_peers];
-			return;
-		}
+	zmq_peers_went(e->peers, fd);
 }
 
 static void read_monitor(struct zmq_listener *z, struct endpoint *e)
@@ -545,18 +548,75 @@ static void read_monitor(struct zmq_listener *z, struct endpoint *e)
 }
 
 /* Subscriptions and their ends come as messages to an XPUB socket; only how many there are is of interest. */
-static void read_subscriptions(struct zmq_listener *z, void *socket)
+static void read_subscriptions(struct zmq_listener *z, const struct endpoint *e)
 {
+	zmq_msg_t m;
+
+	zmq_msg_init(&m);
 	for (unsigned i = 0; i < BURST; i++) {
-		char byte;
-		int n = zmq_recv(socket, &byte, 1, ZMQ_DONTWAIT);
-		if (n < 0)
-			return;
+		if (zmq_msg_recv(&m, e->socket, ZMQ_DONTWAIT) < 0) {
+			zmq_peers_took_all(e->peers);
+			break;
+		}
+		zmq_peers_took(e->peers, &m);
 		unsigned now = atomic_load(&z->subscribers);
-		if (n > 0 && byte == 1)
+		char byte = zmq_msg_size(&m) > 0 ? *(const char *)zmq_msg_data(&m) : 2;
+		if (byte == 1)
 			atomic_store(&z->subscribers, now + 1);
-		else if (n > 0 && byte == 0 && now > 0)
+		else if (byte == 0 && now > 0)
 			atomic_store(&z->subscribers, now - 1);
+	}
+	zmq_msg_close(&m);
+}
+
+/* --- messages without an end --- */
+
+struct cut {
+	struct zmq_listener *z;
+	const struct endpoint *e;
+};
+
+static void cut_off(int fd, void *arg)
+{
+	const struct linger reset = {.l_onoff = 1};
+	struct cut *c = arg;
+	union address a = {0};
+	socklen_t len = sizeof(a);
+
+	if (!is_ours(c->e, fd))
+		return;
+	bool known =
+	    getpeername(fd, &a.sa, &len) == 0 && (a.sa.sa_family == AF_INET || a.sa.sa_family == AF_INET6);
+	/* A reset, as its buffers are full of what nobody will read. */
+	setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+	shutdown(fd, SHUT_RDWR);
+	add(&c->z->tally->dropped, 1);
+	count(c->z->counters, COUNT_ZMQ_TOO_LONG, 1);
+	log_limited(LOG_TOPIC_REFUSED, LOG_NOTICE,
+		    &(struct log_fields){.message_id = EVENT_CLIENT_REFUSED,
+					 .listener = c->z->config.name,
+					 .address = known ? &a : NULL},
+		    "listener %s: a peer is cut off: its message is longer than max_size", c->z->config.name);
+}
+
+/* At most every few milliseconds, whatever comes. */
+static void look_at_peers(struct zmq_listener *z, int64_t now)
+{
+	uint64_t limit = (uint64_t)z->config.max_size, waiting = (uint64_t)z->config.high_water_mark;
+
+	if (now - z->looked_at < INT64_C(1000) * LOOK_MS)
+		return;
+	z->looked_at = now;
+	for (unsigned i = 0; i < HANDLER_ENDPOINTS; i++) {
+		struct endpoint *e = &z->at[i];
+		struct cut cut = {z, e};
+		if (!e->socket)
+			continue;
+		/* Nobody has anything to say there, so there is nothing to be taken. */
+		if (z->behaviour->types[i] == ZMQ_PUSH)
+			zmq_peers_took_all(e->peers);
+		/* An eighth more, for what frames cost on the wire. */
+		zmq_peers_look(e->peers, limit + limit / 8, waiting > 0 ? waiting : 1, cut_off, &cut);
 	}
 }
 
@@ -632,15 +692,19 @@ static void set_door(const struct endpoint *e, bool closed)
 		setsockopt(e->fd, SOL_SOCKET, SO_DETACH_FILTER, &unused, sizeof(unused));
 }
 
+static void end_peer(int fd, void *arg)
+{
+	if (is_ours(arg, fd))
+		shutdown(fd, SHUT_WR);
+}
+
 /*
  * Nobody can send any more: a peer that sees the end of our side closes, and its kernel delivers what it had
  * taken before that. Our side goes on reading until then. Peers who come again meanwhile are treated alike.
  */
 static void end_peers(const struct endpoint *e)
 {
-	for (size_t i = 0; i < e->n_peers; i++)
-		if (is_ours(e, e->peer_fds[i]))
-			shutdown(e->peer_fds[i], SHUT_WR);
+	zmq_peers_each(e->peers, end_peer, (void *)e);
 }
 
 static bool is_readable(void *socket)
@@ -661,7 +725,8 @@ static bool drain(struct zmq_listener *z, int64_t last_input)
 	if (z->behaviour->types[0] != ZMQ_PULL)
 		return !is_readable(in->socket) && now - last_input > QUIET_US;
 	end_peers(in);
-	if (in->n_peers > 0 || is_readable(in->socket) || z->held_message.any || z->crowded || z->held) {
+	if (zmq_peers_count(in->peers) > 0 || is_readable(in->socket) || z->held_message.any || z->crowded ||
+	    z->held) {
 		z->alone_since = 0;
 		return false;
 	}
@@ -674,7 +739,7 @@ static bool drain(struct zmq_listener *z, int64_t last_input)
 }
 
 struct polled {
-	zmq_pollitem_t items[4 + 2 * HANDLER_ENDPOINTS];
+	zmq_pollitem_t items[4 + 3 * HANDLER_ENDPOINTS];
 	int n, zap, monitors[HANDLER_ENDPOINTS], input, output, subscriptions;
 };
 
@@ -694,6 +759,11 @@ static void make_items(struct zmq_listener *z, struct polled *p)
 		p->zap = add_item(p, z->zap, 0, ZMQ_POLLIN);
 	for (unsigned i = 0; i < HANDLER_ENDPOINTS; i++)
 		p->monitors[i] = z->at[i].monitor ? add_item(p, z->at[i].monitor, 0, ZMQ_POLLIN) : -1;
+	/* When it is too early to look, nobody need say that there is something to see. */
+	if (clock_us(CLOCK_MONOTONIC) - z->looked_at >= INT64_C(1000) * LOOK_MS)
+		for (unsigned i = 0; i < HANDLER_ENDPOINTS; i++)
+			if (z->at[i].socket)
+				add_item(p, NULL, zmq_peers_fd(z->at[i].peers), ZMQ_POLLIN);
 	if (z->held_message.any)
 		p->output = add_item(p, z->at[1].socket, 0, ZMQ_POLLOUT);
 	else if (!z->crowded && !z->held)
@@ -705,6 +775,16 @@ static void make_items(struct zmq_listener *z, struct polled *p)
 static bool is_ready(const struct polled *p, int item)
 {
 	return item >= 0 && p->items[item].revents;
+}
+
+/* Whether they are to be looked at without anything new from them: suspects, or when it was too early. */
+static bool peers_to_look_at(const struct zmq_listener *z)
+{
+	bool suspects = false;
+
+	for (unsigned i = 0; i < HANDLER_ENDPOINTS; i++)
+		suspects |= z->at[i].socket && zmq_peers_suspects(z->at[i].peers);
+	return suspects || clock_us(CLOCK_MONOTONIC) - z->looked_at < INT64_C(1000) * LOOK_MS;
 }
 
 static bool news(const struct zmq_listener *z)
@@ -745,12 +825,21 @@ static void serve(struct zmq_listener *z)
 		 */
 		wakeup_take(z->wakeup, ignore_mark, NULL);
 		make_items(z, &p);
-		int timeout = z->crowded ? CROWDED_MS : draining ? 1 : z->held ? 10 : TICK_MS;
+		int timeout = z->crowded	    ? CROWDED_MS
+			      : draining	    ? 1
+			      : peers_to_look_at(z) ? LOOK_MS
+			      : z->held		    ? 10
+						    : TICK_MS;
 		if (!z->held && news(z))
 			timeout = 0;
 		zmq_poll(p.items, p.n, timeout);
 		atomic_store_explicit(&z->beat, clock_us(CLOCK_MONOTONIC), memory_order_relaxed);
 		look_at_doors(z, zmq_listener_beat(z));
+		if (p.input >= 0 && !is_ready(&p, p.input))
+			zmq_peers_took_all(z->at[0].peers);
+		if (p.subscriptions >= 0 && !is_ready(&p, p.subscriptions))
+			zmq_peers_took_all(z->at[1].peers);
+		look_at_peers(z, zmq_listener_beat(z));
 		if (p.items[0].revents)
 			wakeup_clear(z->wakeup);
 		if (is_ready(&p, p.zap))
@@ -759,7 +848,7 @@ static void serve(struct zmq_listener *z)
 			if (is_ready(&p, p.monitors[i]))
 				read_monitor(z, &z->at[i]);
 		if (is_ready(&p, p.subscriptions))
-			read_subscriptions(z, z->at[1].socket);
+			read_subscriptions(z, &z->at[1]);
 		bool readable = z->crowded || is_ready(&p, p.input) || is_ready(&p, p.output);
 		z->crowded = false;
 		if (readable) {
@@ -779,7 +868,7 @@ static void serve(struct zmq_listener *z)
 	if (news(z))
 		publish(z);
 	if (b->types[1] == ZMQ_XPUB)
-		read_subscriptions(z, z->at[1].socket);
+		read_subscriptions(z, &z->at[1]);
 	look_at_held(z);
 }
 

@@ -442,6 +442,93 @@ def mistakes_have_a_line():
     taken.close()
 
 
+def zmtp(endpoint, kind):
+    """A connection that has said what a libzmq socket of that kind says first (rfc.zeromq.org/spec/23, NULL)."""
+    s = socket.create_connection(("127.0.0.1", int(endpoint.rsplit(":", 1)[1])), timeout=20)
+    s.sendall(b"\xff" + b"\0" * 8 + b"\x7f\3\0" + b"NULL".ljust(20, b"\0") + b"\0" * 32)
+    body = b"\5READY\x0bSocket-Type" + len(kind).to_bytes(4, "big") + kind
+    s.sendall(b"\4" + bytes([len(body)]) + body)
+    got = b""
+    while len(got) < 66 or len(got) < 66 + got[65]:
+        part = s.recv(1)  # what follows is the caller's
+        check(part)
+        got += part
+    return s
+
+
+def frame(data, more=False):
+    return (bytes([more, len(data)]) if len(data) < 256 else bytes([2 | more]) + len(data).to_bytes(8, "big")) + data
+
+
+def resident(pid):
+    """Megabytes that are the process's own."""
+    with open("/proc/%d/statm" % pid) as f:
+        fields = f.read().split()
+    return (int(fields[1]) - int(fields[2])) * os.sysconf("SC_PAGESIZE") >> 20
+
+
+@test
+@cleaned
+def a_message_without_an_end_is_cut_off():
+    """Whoever sends frame after frame is cut off at max_size, at each socket; libzmq would keep them all."""
+    d = zmq_daemon("reply", "relay", "pipeline")
+    before = resident(d.pid)
+    attackers = 0
+    for endpoint, kind in ((d.reply, b"DEALER"), (d.pull, b"PUSH"), (d.pub, b"SUB"), (d.tasks_in, b"PUSH"), (d.tasks_out, b"PULL")):
+        for part in (b"", b"x" * 100):
+            s = zmtp(endpoint, kind)
+            attackers += 1
+            chunk, sent = frame(part, True) * (65536 // (len(part) + 2)), 0
+            try:
+                while sent < 200 << 20:
+                    s.sendall(chunk)
+                    sent += len(chunk)
+                raise Failure("%s in frames of %d took %d MB" % (kind, len(part), sent >> 20))
+            except (BrokenPipeError, ConnectionResetError):
+                pass
+            s.close()
+    wait_for(lambda: d.metric("zmq_too_long_total") == attackers)
+    if SCALE >= 1:  # sanitizers keep what is freed
+        check(resident(d.pid) - before < 150, resident(d.pid), before)
+    check("a peer is cut off: its message is longer than max_size" in d.log())
+    equal(tool("req", d.reply, 10, 10, 64), "100 answers\n")
+
+
+@test
+@cleaned
+def long_messages_and_many_are_not_cut():
+    """Up to max_size, in one frame or many; also while nothing is taken, as there is no worker yet."""
+    d = zmq_daemon("pipeline", "relay")
+    s = zmtp(d.tasks_in, b"PUSH")
+    s.settimeout(60)
+    size, n = (1 << 20) - 100, 40
+    pieces = [b"%05d" % i + b"x" * 895 for i in range(1100)]
+    many = b"".join(frame(p, i + 1 < len(pieces)) for i, p in enumerate(pieces))
+    for i in range(n):
+        s.sendall(frame(b"%05d" % i + b"y" * (size - 5)) if i % 2 else many)
+    worker = zmtp(d.tasks_out, b"PULL")
+    worker.settimeout(60)
+    expected = sum(size + 9 if i % 2 else len(many) for i in range(n))
+    got = 0
+    while got < expected:
+        part = worker.recv(1 << 20)
+        check(part, "closed after", got)
+        got += len(part)
+    # As fast as it goes, in messages of all lengths, with others that talk.
+    fast = zmtp(d.pull, b"PUSH")
+    fast.settimeout(60)
+    other = zmtp(d.pull, b"PUSH")
+    burst = b"".join(frame(b"z" * length) for length in (1, 10, 100, 1000, 10000, 100000, 1000000)) * 5
+    for _ in range(max(4, int(30 * SCALE))):
+        fast.sendall(burst)
+        other.sendall(frame(b"hello"))
+    wait_for(lambda: [l for l in d.json("list", "listeners") if l["name"] == "relay"][0]["received"] ==
+             max(4, int(30 * SCALE)) * 36, 60, "all of them")
+    equal(d.metric("zmq_too_long_total"), 0)
+    for k in (s, worker, fast, other):
+        k.close()
+
+
 @test
 @cleaned
 def peers_leave_the_others_some_descriptors():
