@@ -341,6 +341,48 @@ def a_password_is_asked_for_by_a_process_that_does_not_know_the_listener():
 
 
 @test
+def names_are_given_back_once_wherever_a_reload_dies():
+    """Two people and a device have names that belong to accounts now. Each hears once that it is a guest again."""
+    if not has_faults():
+        raise Skip("this build has no fault points (--enable-faults)")
+    for name in ("nick", "commit-prepared", "commit-intent", "commit-log", "commit-live"):
+        d = Daemon(store=True, start=False, workers=1)
+        udp, passwords, once = free_port(socket.SOCK_DGRAM), os.path.join(d.dir, "passwords"), os.path.join(d.dir, "once")
+        doors = """{ name = "chat"; type = "tcp"; mode = "chat"; listen = "[::]:%d"; %%s },
+          { name = "udp"; type = "udp"; mode = "registry"; listen = "127.0.0.1:%d"; room = "lobby"; }""" % (d.port, udp)
+        d.write_config(listeners=doors % "")
+        d.env.update(CHATD_FAULT=name, CHATD_FAULT_ONCE=once)
+        d.start()
+        d.supervise()
+        squatters = [d.join(nick="alice"), d.join(nick="bob")]
+        witness = d.join(nick="witness")
+        device = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        device.connect(("127.0.0.1", udp))
+        device.settimeout(20)
+        device.send(b"#REG carol")
+        witness.expect("* carol joined lobby\n")
+        for nick in ("alice", "bob", "carol"):
+            equal(run(CHATCTL, "passwd", passwords, nick, stdin=b"secret\n").returncode, 0)
+        d.write_config(listeners=doors % ('password_file = "%s";' % passwords))
+        open(once, "w").close()
+        d.ctl("reload")  # which has no answer any more, or one that it is none
+        wait_for(lambda: d.deaths == 1, 20, "the death at " + name)
+        text = witness.expect(re.compile(rb"(\* \w+ is now guest\d+\n){3}"))
+        for i, nick in enumerate((b"alice", b"bob", b"carol")):
+            check(b"* %b is now guest%d\n" % (nick, i + 1 if i < 2 else 4) in text, name, text)
+        for i, (c, nick) in enumerate(zip(squatters, ("alice", "bob"))):
+            c.send("me\n")
+            text = c.expect("guest%d: me\n" % (i + 1))
+            equal(text.count(b"* %b is reserved now; you are guest%d.\n" % (nick.encode(), i + 1)), 1)
+            equal(text.count(b"* %b is now " % nick.encode()), 1)
+        while device.recv(1000) != b"#OK guest4 300\n":
+            pass
+        device.close()
+        d.unsupervise()
+        d.finish()
+
+
+@test
 def registrations_are_recovered_at_every_fault_point():
     if not has_faults():
         raise Skip("this build has no fault points (--enable-faults)")
