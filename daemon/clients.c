@@ -29,7 +29,6 @@ struct header {
 	struct client_origin origins[CLIENTS_ORIGINS];
 	_Atomic uint32_t peers[CLIENTS_ORIGINS];
 	uint32_t revision;
-	_Alignas(4096) struct accounts accounts;
 };
 
 #define HEADER_SPACE 262144
@@ -37,7 +36,10 @@ struct header {
 struct file {
 	union {
 		struct header header;
-		char header_space[HEADER_SPACE];
+		struct {
+			char header_space[HEADER_SPACE - sizeof(struct accounts)];
+			struct accounts accounts;
+		};
 	};
 	struct scratch scratches[CLIENTS_SCRATCHES];
 	struct client entries[CLIENTS_CAPACITY];
@@ -46,6 +48,7 @@ struct file {
 
 /* Pages are given back by the area, whatever their size. */
 _Static_assert(offsetof(struct file, scratches) == HEADER_SPACE, "part of the state's layout");
+_Static_assert(sizeof(struct header) <= HEADER_SPACE - sizeof(struct accounts), "they lie side by side");
 _Static_assert(offsetof(struct scratch, data) == 4096, "part of the state's layout");
 _Static_assert(offsetof(struct file, entries) % MEMFD_ALIGN == 0, "part of the state's layout");
 _Static_assert(offsetof(struct file, areas) % MEMFD_ALIGN == 0, "part of the state's layout");
@@ -175,13 +178,13 @@ _Atomic uint32_t *clients_peers(struct clients *cs, unsigned origin)
 
 struct client_tally *clients_tally(struct clients *cs, unsigned origin)
 {
-	return &cs->file->header.accounts.tallies[origin % CLIENTS_ORIGINS];
+	return &cs->file->accounts.tallies[origin % CLIENTS_ORIGINS];
 }
 
 _Atomic uint64_t *clients_counters(struct clients *cs, unsigned set)
 {
 	return set < CLIENTS_SCRATCHES ? cs->file->scratches[set].counters
-				       : cs->file->header.accounts.counters[set - CLIENTS_SCRATCHES];
+				       : cs->file->accounts.counters[set - CLIENTS_SCRATCHES];
 }
 
 static uint64_t hash_name(const char *name)
@@ -206,7 +209,7 @@ static unsigned find_counter(const struct accounts *a, const char *name)
 
 void clients_order_counters(struct clients *cs, const char *const names[], unsigned n)
 {
-	struct accounts *a = &cs->file->header.accounts;
+	struct accounts *a = &cs->file->accounts;
 	unsigned from[CLIENTS_COUNTERS];
 	bool same = atomic_load(&a->n_names) == n;
 
@@ -306,14 +309,14 @@ int clients_intern(struct clients *cs, const struct client_origin *origin)
 	if (h->n_origins < CLIENTS_ORIGINS) {
 		uint32_t number = h->n_origins;
 		h->origins[number] = *origin;
-		memset(&h->accounts.tallies[number], 0, sizeof(h->accounts.tallies[number]));
+		memset(&cs->file->accounts.tallies[number], 0, sizeof(cs->file->accounts.tallies[number]));
 		atomic_store(&h->n_origins, number + 1);
 		return (int)number;
 	}
 	for (uint32_t i = 0; i < h->n_origins; i++)
 		if (!origin_used(cs, i)) {
 			h->origins[i] = *origin;
-			memset(&h->accounts.tallies[i], 0, sizeof(h->accounts.tallies[i]));
+			memset(&cs->file->accounts.tallies[i], 0, sizeof(cs->file->accounts.tallies[i]));
 			return (int)i;
 		}
 	return -ENOSPC;

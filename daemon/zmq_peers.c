@@ -189,6 +189,7 @@ static void judge(struct zmq_peers *p, uint64_t limit, uint64_t waiting, int64_t
 			acquit(p, i);
 		} else if (exceeds(k, k->seen, all ? limit : limit * waiting, now)) {
 			acquit(p, i);
+			k->mark = UINT64_MAX; /* once is enough; it ends as soon as libzmq notices */
 			fn(fd, arg);
 		} else {
 			i++;
