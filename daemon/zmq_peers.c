@@ -4,6 +4,7 @@
 #include "common/cleanup.h"
 #include "daemon/clock.h"
 
+#include <fcntl.h>
 #include <linux/sockios.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
@@ -173,6 +174,15 @@ static bool exceeds(const struct peer *k, uint64_t bytes, uint64_t limit, int64_
 	return bytes > k->mark && bytes - k->mark > limit + SLACK + heartbeats;
 }
 
+/* libzmq may close the descriptor at any time, and somebody else's connection get its number. */
+static void call_with_copy(int fd, uint64_t cookie, void (*fn)(int fd, void *arg), void *arg)
+{
+	_cleanup_close_ int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+
+	if (copy >= 0 && cookie_of(copy) == cookie)
+		fn(copy, arg);
+}
+
 /* What has become of those who were suspects when it was looked the last time. */
 static void judge(struct zmq_peers *p, uint64_t limit, uint64_t waiting, int64_t now,
 		  void (*fn)(int fd, void *arg), void *arg)
@@ -190,7 +200,7 @@ static void judge(struct zmq_peers *p, uint64_t limit, uint64_t waiting, int64_t
 		} else if (exceeds(k, k->seen, all ? limit : limit * waiting, now)) {
 			acquit(p, i);
 			k->mark = UINT64_MAX; /* once is enough; it ends as soon as libzmq notices */
-			fn(fd, arg);
+			call_with_copy(fd, k->cookie, fn, arg);
 		} else {
 			i++;
 		}
