@@ -1350,9 +1350,28 @@ static void check_beginning(struct connection *c)
 	connection_kick(c, text);
 }
 
-void connection_tick(struct connection *c)
+/* The pages of buffers that are empty; each costs two system calls, so there is a limit a tick for all. */
+static void release_pages(struct connection *c, unsigned *releases)
 {
 	struct clients *clients = worker_shared(c->w)->clients;
+
+	/* Who is talking will need them again. */
+	if (*releases == 0 || worker_now(c->w) - c->active < SECOND_US)
+		return;
+	if (c->out_touched && !output_pending(c)) {
+		memfd_release(clients_outbox(clients, c->client), CLIENT_OUT_SIZE);
+		c->out_touched = false;
+		--*releases;
+	}
+	if (*releases > 0 && c->in_touched && c->leftover == 0) {
+		memfd_release(clients_inbox(clients, c->client), CLIENT_IN_SIZE);
+		c->in_touched = false;
+		--*releases;
+	}
+}
+
+void connection_tick(struct connection *c, unsigned *releases)
+{
 	int64_t now = worker_now(c->w), idle = worker_config(c->w)->idle_timeout_us;
 	char from[ADDRESS_TEXT_MAX];
 
@@ -1363,14 +1382,7 @@ void connection_tick(struct connection *c)
 		return;
 	}
 	connection_cover(c);
-	if (c->out_touched && !output_pending(c)) {
-		memfd_release(clients_outbox(clients, c->client), CLIENT_OUT_SIZE);
-		c->out_touched = false;
-	}
-	if (c->in_touched && c->leftover == 0) {
-		memfd_release(clients_inbox(clients, c->client), CLIENT_IN_SIZE);
-		c->in_touched = false;
-	}
+	release_pages(c, releases);
 	if (idle > 0 && !c->pause && now - c->active > idle) {
 		count(worker_counters(c->w), COUNT_CLIENTS_IDLE, 1);
 		log_limited(LOG_TOPIC_TIMEOUT, LOG_INFO,

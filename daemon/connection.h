@@ -130,8 +130,8 @@ const union address *connection_address(const struct connection *c);
 void connection_reloaded(struct connection *c);
 /* Tries again to put the socket into the keeper, if it is not there. */
 void connection_cover(struct connection *c);
-/* Once a second. */
-void connection_tick(struct connection *c);
+/* Once a second. *releases is how many buffers' pages may still be given back. */
+void connection_tick(struct connection *c, unsigned *releases);
 /* Says why (or nothing) and closes, leaving the room. False if it is closing already. */
 bool connection_kick(struct connection *c, const char *text);
 /* The server ends: what is outstanding and text (which must stay) are sent, then it closes. */

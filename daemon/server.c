@@ -363,10 +363,12 @@ static void say_goodbye(struct worker *w, void *arg)
 
 static void tick_all(struct worker *w, void *arg)
 {
+	unsigned releases = 0; /* the process ends, and its memory with it */
+
 	(void)arg;
 	for (struct connection *c = *worker_all(w), *next; c; c = next) {
 		next = connection_next(c);
-		connection_tick(c);
+		connection_tick(c, &releases);
 	}
 }
 

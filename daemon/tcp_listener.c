@@ -23,7 +23,7 @@
 #include <time.h>
 
 /* So many connections are accepted in a turn, so that a flood doesn't keep others waiting. */
-#define ACCEPT_BATCH 64
+#define ACCEPT_BATCH 16
 
 struct tcp_listener {
 	struct listener base;

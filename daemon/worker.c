@@ -17,6 +17,10 @@
 
 #define EVENTS 512
 #define TICK_US 1000000
+/* So many connections are looked at again in a turn, since closing one takes a while. */
+#define AGAIN_MAX 64
+/* So many buffers' pages are given back in a tick, which takes 4 ms. */
+#define RELEASES_MAX 512
 #define LAST_TURNS 100
 /* A timed join would know the wall clock only, which may jump. */
 #define JOIN_POLL_NS 200000
@@ -154,20 +158,37 @@ static void run_jobs(struct worker *w)
 	}
 }
 
-static void run_list(struct list *l)
+static void push(struct list *l, struct connection *c)
+{
+	if (l->n == l->room) {
+		size_t room = l->room ? l->room * 2 : 64;
+		struct connection **at = reallocarray(l->at, room, sizeof(*at));
+		if (!at)
+			abort(); /* a crash is recovered from; a lost connection is not */
+		l->at = at;
+		l->room = room;
+	}
+	l->at[l->n++] = c;
+}
+
+/* False if that was not all: the rest comes first in the next turn. */
+static bool run_list(struct list *l, size_t most)
 {
 	struct list taken = *l;
+	size_t n = taken.n < most ? taken.n : most;
 
 	*l = (struct list){0};
-	for (size_t i = 0; i < taken.n; i++)
+	for (size_t i = 0; i < n; i++)
 		connection_again(taken.at[i]);
-	/* The array is kept for the next time, unless a new one was made meanwhile. */
-	if (l->at) {
-		free(taken.at);
-	} else {
-		l->at = taken.at;
-		l->room = taken.room;
-	}
+	struct list added = *l;
+	taken.n -= n;
+	if (taken.n > 0)
+		memmove(taken.at, taken.at + n, taken.n * sizeof(*taken.at));
+	*l = taken;
+	for (size_t i = 0; i < added.n; i++)
+		push(l, added.at[i]);
+	free(added.at);
+	return taken.n == 0;
 }
 
 static void deliver(uint32_t room, void *arg)
@@ -197,9 +218,11 @@ static bool listeners_again(struct worker *w)
 
 static void tick(struct worker *w)
 {
+	unsigned releases = RELEASES_MAX;
+
 	for (struct connection *c = w->all, *next; c; c = next) {
 		next = connection_next(c);
-		connection_tick(c);
+		connection_tick(c, &releases);
 	}
 	for (struct listener *l = w->listeners; l; l = l->next)
 		if (l->ops->tick)
@@ -233,11 +256,11 @@ void worker_turn(struct worker *w)
 	}
 	run_jobs(w);
 	w->retries = w->retry.n > 0 || w->listeners_wait ? w->retries + 1 : 0;
-	if (w->retry.n > 0)
-		run_list(&w->retry);
+	if (w->retry.n > 0 && !run_list(&w->retry, AGAIN_MAX))
+		w->hurries = true;
 	w->listeners_wait = listeners_again(w);
 	if (w->later.n > 0 && w->now >= w->later_at)
-		run_list(&w->later);
+		run_list(&w->later, SIZE_MAX);
 	if (w->now - w->ticked >= TICK_US) {
 		w->ticked = w->now;
 		tick(w);
@@ -513,19 +536,6 @@ struct connection **worker_by_index(struct worker *w, uint32_t index)
 void worker_count_mortal(struct worker *w, int change)
 {
 	atomic_fetch_add(&w->mortal, (unsigned)change);
-}
-
-static void push(struct list *l, struct connection *c)
-{
-	if (l->n == l->room) {
-		size_t room = l->room ? l->room * 2 : 64;
-		struct connection **at = reallocarray(l->at, room, sizeof(*at));
-		if (!at)
-			abort(); /* a crash is recovered from; a lost connection is not */
-		l->at = at;
-		l->room = room;
-	}
-	l->at[l->n++] = c;
 }
 
 void worker_retry(struct worker *w, struct connection *c)
