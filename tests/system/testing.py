@@ -135,6 +135,7 @@ class Daemon:
     """A chatd with its own directory, ports and control socket. store=True: this class keeps its fds as systemd would."""
 
     running = []
+    log_level = "debug"
 
     def __init__(self, rooms="", listeners=None, extra="", store=False, env=None, workers=2, start=True, binary=CHATD,
                  netns=None):
@@ -174,13 +175,13 @@ class Daemon:
         with open(self.config, "w") as f:
             f.write("""
 workers = %d;
-log_level = "debug";
+log_level = "%s";
 io_uring = %s;
 rooms = ( %s );
 listeners = ( %s );
 %s
 control: { socket = "%s"; group = "chatd"; };
-""" % (self.workers, IO_URING, rooms or '{ name = "lobby"; }', listeners, extra, self.socket))
+""" % (self.workers, self.log_level, IO_URING, rooms or '{ name = "lobby"; }', listeners, extra, self.socket))
 
     def limit_files(self, n):
         """From the next start on no more than n file descriptors are allowed."""
