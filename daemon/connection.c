@@ -31,6 +31,8 @@
 #define LINGER_US 2000000
 /* Who is kicked has so long to read what it was sent; others, whose loss it would be, have flush_timeout. */
 #define KICK_US 10000000
+/* Who asks for too much waits at least so long. */
+#define COMMANDS_PAUSE_US 250000
 /* A client that is too fast hears of it so often. */
 #define NOTICE_US 10000000
 
@@ -61,7 +63,8 @@ struct connection {
 	bool paid_line, paid_command; /* what the line at hand costs */
 	uint8_t login;		      /* enum login */
 	uint8_t login_subject[LOGIN_SUBJECT_LEN];
-	uint8_t failures; /* wrong passwords */
+	struct login_request *asked; /* until its answer is there */
+	uint8_t failures;	     /* wrong passwords */
 	uint32_t events;
 	uint64_t pos;  /* in the room's log, once the outbox is empty */
 	uint64_t seq;  /* the number of the message at pos */
@@ -81,11 +84,12 @@ struct connection {
 	int64_t began;	   /* and of the beginning, also if that was in another process */
 	/* When the next one is due, were they evenly spread (GCRA): lines, bytes, new nicks, new rooms. */
 	int64_t lines_due, bytes_due, commands_due, nicks_due, rooms_due;
-	const char *too_many; /* of what, when it is slowed down */
-	int64_t noticed;      /* when it was last told that it is slowed down */
-	int64_t deadline;     /* of closing, or of being limited */
-	uint64_t acked;	      /* bytes that the peer's TCP had at the last look, when closing */
-	struct tls *tls;      /* or NULL: the socket's bytes are the stream's */
+	const char *too_many;  /* of what, when it is slowed down */
+	int64_t noticed;       /* when it was last told that it is slowed down */
+	int64_t deadline;      /* of closing, or of being limited */
+	int64_t unheard_until; /* so long what it sent may take */
+	uint64_t acked;	       /* bytes that the peer's TCP had at the last look, when closing */
+	struct tls *tls;       /* or NULL: the socket's bytes are the stream's */
 	union address address;
 };
 
@@ -283,7 +287,8 @@ bool connection_may_talk(struct connection *c, unsigned command_cost)
 		    limits_wait(&c->commands_due, config->commands_per_second, command_cost, SECOND_US, now);
 		c->too_many = "commands";
 		if (wait > 0) {
-			c->deadline = now + wait;
+			/* Several at once, as each time all that it has sent is looked at. */
+			c->deadline = now + (wait > COMMANDS_PAUSE_US ? wait : COMMANDS_PAUSE_US);
 			return false;
 		}
 		c->paid_command = true;
@@ -396,6 +401,7 @@ static void lose_reader(struct connection *c, int error)
 	}
 	c->error = error;
 	c->unheard = c->skipped = true;
+	c->unheard_until = worker_now(c->w) + worker_config(c->w)->flush_timeout_us;
 	c->blocked = false;
 	unwatch(c);
 	/* Whether it had ended in order before, the kernel tells only once. */
@@ -441,7 +447,7 @@ bool connection_ask_login(struct connection *c, const struct login_question *q)
 
 	logins_subject(shared->logins, q, c->login_subject);
 	c->login = LOGIN_NONE;
-	return logins_ask(shared->logins, &caller, q);
+	return logins_ask(shared->logins, &caller, q, &c->asked);
 }
 
 enum login connection_login(struct connection *c, const struct login_question *q)
@@ -482,6 +488,9 @@ static void retire(struct connection *c)
 	if (c->retired)
 		return;
 	c->retired = true;
+	if (c->asked)
+		logins_cancel(worker_shared(c->w)->logins, c->asked);
+	c->asked = NULL;
 	c->handler->closed(c);
 	connection_set_room(c, NULL);
 }
@@ -877,15 +886,16 @@ static void load_leftover(struct connection *c, char *to, uint64_t base)
 	memcpy(to + first, inbox, c->leftover - first);
 }
 
-static void store_leftover(struct connection *c, const char *from, uint64_t base)
+/* Puts len bytes of input, the first of which is at that offset, where a successor finds them. */
+static void store_leftover(struct connection *c, const char *from, uint64_t offset, size_t len)
 {
 	char *inbox = clients_inbox(worker_shared(c->w)->clients, c->client);
-	size_t at = base % CLIENT_IN_SIZE, first = CLIENT_IN_SIZE - at;
+	size_t at = offset % CLIENT_IN_SIZE, first = CLIENT_IN_SIZE - at;
 
-	if (first > c->leftover)
-		first = c->leftover;
+	if (first > len)
+		first = len;
 	memcpy(inbox + at, from, first);
-	memcpy(inbox, from + first, c->leftover - first);
+	memcpy(inbox, from + first, len - first);
 	c->in_touched = true;
 }
 
@@ -961,9 +971,11 @@ static void input(struct connection *c, bool receive)
 
 	size_t consumed = connection_state(c)->in_parsed - base;
 	c->spoke |= consumed > 0;
+	/* What was left over before is still there. */
+	size_t settled = consumed > c->leftover ? consumed : c->leftover;
 	c->leftover = (uint32_t)(have - consumed);
-	if (c->leftover > 0)
-		store_leftover(c, s->data + consumed, base + consumed);
+	if (settled < have)
+		store_leftover(c, s->data + settled, base + settled, have - settled);
 	FAULT("receive-settled");
 	atomic_store_explicit(&s->owner, 0, memory_order_release);
 
@@ -1053,6 +1065,7 @@ static void look_again(struct connection *c)
 
 void connection_login_result(struct connection *c, const uint8_t *subject, bool good)
 {
+	c->asked = NULL;
 	if (!(c->pause & PAUSE_LOGIN) || c->dead ||
 	    memcmp(subject, c->login_subject, sizeof(c->login_subject)) != 0)
 		return;
@@ -1379,6 +1392,10 @@ void connection_tick(struct connection *c, unsigned *releases)
 		return;
 	if (c->lingering || (c->pause & PAUSE_CLOSING)) {
 		watch_closing(c);
+		return;
+	}
+	if (c->unheard && now >= c->unheard_until) {
+		doom(c, ETIMEDOUT); /* or what it left would keep its nick for hours */
 		return;
 	}
 	connection_cover(c);

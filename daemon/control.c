@@ -500,6 +500,11 @@ static int bind_path(int fd, const char *path)
 		return 0;
 	if (errno != EADDRINUSE)
 		return -errno;
+	struct stat st;
+	if (lstat(path, &st) < 0)
+		return -errno;
+	if (!S_ISSOCK(st.st_mode))
+		return -ENOTSOCK; /* somebody's file, which is not ours to remove */
 	_cleanup_close_ int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (probe < 0)
 		return -errno;

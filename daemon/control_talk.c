@@ -88,12 +88,13 @@ void control_send(struct control_client *c, const json_t *parameters, bool more)
 	char head[TEXT_NICK_MAX + 2];
 	struct slot_set kick = {{0}};
 	const char *body = json_string_value(text);
-	size_t head_len = room_head(room, normal, (size_t)nick_len, body, len, head);
+	bool raw = room->raw;
+	size_t head_len = room_head(raw, normal, (size_t)nick_len, body, len, head);
 	struct record record = {.time_us = (uint64_t)clock_us(CLOCK_REALTIME),
 				.kind = RECORD_MESSAGE,
 				.text = (uint16_t)head_len};
 	if (clean) {
-		if (!room->raw) {
+		if (!raw) {
 			len = text_sanitise(clean, body, len);
 			body = clean;
 		}
@@ -152,7 +153,8 @@ static bool take_lines(struct tail *t, struct taken *k, uint64_t *ret_skipped)
 		const struct record *r = logring_record(t->room->log, t->seq);
 		uint64_t start = logring_start(t->room->log, &v, t->seq);
 		size_t len = r->end - start - 1;
-		if ((r->kind == RECORD_NOTICE && t->seq < t->live) || len > sizeof(k->text) - k->len)
+		if ((r->kind == RECORD_NOTICE && t->seq < t->live) || len > sizeof(k->text) - k->len ||
+		    !room_shows(t->room, r, logring_at(&v, start)))
 			continue;
 		k->at[k->n].record = *r;
 		k->at[k->n].start = k->len;

@@ -60,7 +60,11 @@ static void write_history(struct connection *c, struct room *room)
 	logring_peek(room->log, &v);
 	uint64_t seq = v.count;
 	while (found && n < wanted && logring_back(room->log, &v, &seq)) {
-		size_t len = logring_record(room->log, seq)->end - logring_start(room->log, &v, seq);
+		const struct record *r = logring_record(room->log, seq);
+		uint64_t start = logring_start(room->log, &v, seq);
+		size_t len = r->end - start;
+		if (!room_shows(room, r, logring_at(&v, start)))
+			continue;
 		if (bytes + len + REPLY_MAX > space)
 			break;
 		bytes += len;
@@ -822,7 +826,7 @@ static bool say(struct run *run, const char *text, size_t len, size_t consumed)
 	if (run->raw || len > 0) { /* an empty line in a named room is a person pressing Enter */
 		const char *cleaned = run->raw ? text : text_clean(text, &len, &buf);
 		char head[TEXT_NICK_MAX + 2];
-		size_t head_len = room_head(run->room, run->nick, run->nick_len, text, len, head);
+		size_t head_len = room_head(run->raw, run->nick, run->nick_len, text, len, head);
 		run->record.text = (uint16_t)head_len;
 		if (cleaned && !logring_put(run->room->log, &run->record, head, head_len, cleaned, len))
 			return false;
@@ -986,6 +990,8 @@ static enum verdict chat_received(struct connection *c, const char *data, size_t
 		at += consumed;
 	}
 	run_end(&run, c);
+	if (verdict == HANDLER_MORE && connection_state(c)->flags & CLIENT_CLOSING)
+		verdict = HANDLER_CLOSE;
 	return verdict;
 }
 

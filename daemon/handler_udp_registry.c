@@ -473,8 +473,9 @@ static bool say(struct udp_listener *u, struct run *run, const struct member *m,
 
 	if (!run_begin(u, run))
 		return false;
-	size_t head_len = room_head(run->room, state(m)->nick, state(m)->nick_len, text, len, head);
-	if (!run->room->raw)
+	bool raw = run->room->raw;
+	size_t head_len = room_head(raw, state(m)->nick, state(m)->nick_len, text, len, head);
+	if (!raw)
 		text = text_clean(text, &len, &buf);
 	struct record record = {.time_us = (uint64_t)clock_us(CLOCK_REALTIME),
 				.sender = m->client->id,

@@ -117,9 +117,10 @@ int64_t limits_wait(int64_t *due, unsigned rate, unsigned cost, int64_t per_us, 
 {
 	if (rate == 0 || cost == 0)
 		return 0;
-	if (*due < now - per_us)
-		*due = now - per_us;
-	int64_t price = cost < rate ? per_us / rate * cost : per_us;
+	/* What costs more than comes at once may come when nothing came for as long as it takes. */
+	int64_t price = per_us / rate * cost, window = price > per_us ? price : per_us;
+	if (*due < now - window)
+		*due = now - window;
 	if (*due + price > now)
 		return *due + price - now;
 	*due += price;

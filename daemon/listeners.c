@@ -410,6 +410,14 @@ static bool has_home(unsigned origin, void *arg)
 	return false;
 }
 
+/* That its room can't be entered keeps nobody else from being served; a reload tries again. */
+static int start_zmq_at_start(struct listener_entry *e, bool held)
+{
+	int r = start_zmq(e, held);
+
+	return r == -EACCES || r == -ENOSPC ? 0 : r;
+}
+
 int listeners_open(struct listeners *ls, struct config *config, bool taken_over)
 {
 	ls->at = calloc(config->n_listeners + 1, sizeof(*ls->at));
@@ -420,7 +428,7 @@ int listeners_open(struct listeners *ls, struct config *config, bool taken_over)
 		int r = open_entry(ls, config, i, e);
 		if (r == 0) {
 			ls->n++;
-			r = e->zmq ? start_zmq(e, taken_over)
+			r = e->zmq ? start_zmq_at_start(e, taken_over)
 				   : listener_start(e->listener, ls->shared->workers[e->listener->home]);
 		}
 		if (r < 0) {

@@ -15,15 +15,16 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Every connection can wait for one answer, so this bounds memory (a few MB) and not people. */
-#define WAITING_MAX 16384
+/* Every connection can wait for one answer, so this bounds memory and not people. */
+#define WAITING_MAX CLIENTS_CAPACITY
 #define BUCKETS 1024
 /* Others want the processor for what takes less long. */
 #define NICENESS 10
 
-struct request {
+struct login_request {
 	struct job job;
-	struct request *next;
+	struct login_request *next, *prev; /* of the same address, while it waits */
+	struct asker *asker;		   /* or NULL: its turn has come */
 	struct worker *w;
 	uint32_t index;
 	uint64_t id;
@@ -39,7 +40,7 @@ struct request {
 struct asker {
 	struct asker *next; /* in the bucket */
 	uint8_t key[ADDRESS_KEY_LEN];
-	struct request *first, **last;
+	struct login_request *first, *last;
 	struct asker *turn; /* whose turn comes after it, while it has requests */
 	int64_t failures_due;
 	bool busy; /* one of its requests is being checked */
@@ -60,7 +61,7 @@ struct logins {
 
 static void answer(struct worker *w, struct job *job)
 {
-	struct request *a = (struct request *)job;
+	struct login_request *a = (struct login_request *)job;
 
 	if (w) {
 		struct connection *c = *worker_by_index(w, a->index);
@@ -70,7 +71,7 @@ static void answer(struct worker *w, struct job *job)
 	free(a);
 }
 
-static void forget(struct request *a)
+static void forget(struct login_request *a)
 {
 	sodium_memzero(a->password, sizeof(a->password));
 	free(a);
@@ -109,6 +110,22 @@ static void expire(struct logins *l, int64_t now)
 		}
 }
 
+static void dequeue(struct logins *l, struct login_request *a)
+{
+	struct asker *o = a->asker;
+
+	if (a->prev)
+		a->prev->next = a->next;
+	else
+		o->first = a->next;
+	if (a->next)
+		a->next->prev = a->prev;
+	else
+		o->last = a->prev;
+	a->asker = NULL;
+	l->waiting--;
+}
+
 static void take_turn(struct logins *l, struct asker *o)
 {
 	o->turn = NULL;
@@ -116,8 +133,20 @@ static void take_turn(struct logins *l, struct asker *o)
 	l->last_turn = &o->turn;
 }
 
+static void lose_turn(struct logins *l, struct asker *o)
+{
+	struct asker **p = &l->turns;
+
+	while (*p != o)
+		p = &(*p)->turn;
+	*p = o->turn;
+	if (!*p)
+		l->last_turn = p;
+}
+
 /* The next one that may be asked for, of the address whose turn it is; else NULL, and when to look again. */
-static struct request *next_request(struct logins *l, int64_t now, int64_t *ret_due, struct asker **ret_asker)
+static struct login_request *next_request(struct logins *l, int64_t now, int64_t *ret_due,
+					  struct asker **ret_asker)
 {
 	struct asker *o = l->turns;
 
@@ -131,13 +160,10 @@ static struct request *next_request(struct logins *l, int64_t now, int64_t *ret_
 		*p = o->turn;
 		if (!*p)
 			l->last_turn = p;
-		struct request *a = o->first;
-		o->first = a->next;
+		struct login_request *a = o->first;
+		dequeue(l, a);
 		if (o->first)
 			take_turn(l, o);
-		else
-			o->last = &o->first;
-		l->waiting--;
 		*ret_asker = o;
 		return a;
 	}
@@ -146,7 +172,7 @@ static struct request *next_request(struct logins *l, int64_t now, int64_t *ret_
 
 /* --- the thread --- */
 
-static void check(struct logins *l, struct request *a)
+static void check(struct logins *l, struct login_request *a)
 {
 	bool known = a->hash[0] != '\0';
 	bool same = crypto_pwhash_str_verify(known ? a->hash : l->nobody, a->password, a->len) == 0;
@@ -174,7 +200,7 @@ static void *run(void *arg)
 	while (!l->quit) {
 		int64_t now = clock_us(CLOCK_MONOTONIC), due;
 		struct asker *o;
-		struct request *a = next_request(l, now, &due, &o);
+		struct login_request *a = next_request(l, now, &due, &o);
 		if (!a && due == INT64_MAX) {
 			pthread_cond_wait(&l->news, &l->lock);
 			continue;
@@ -226,7 +252,7 @@ void logins_free(struct logins *l)
 	for (unsigned i = 0; i < BUCKETS; i++)
 		for (struct asker *o = l->buckets[i], *next; o; o = next) {
 			next = o->next;
-			for (struct request *a = o->first, *after; a; a = after) {
+			for (struct login_request *a = o->first, *after; a; a = after) {
 				after = a->next;
 				forget(a);
 			}
@@ -263,7 +289,7 @@ void logins_subject(const struct logins *l, const struct login_question *q,
 	crypto_generichash_final(&s, ret, LOGIN_SUBJECT_LEN);
 }
 
-static bool enqueue(struct logins *l, struct request *a, const uint8_t key[static ADDRESS_KEY_LEN])
+static bool enqueue(struct logins *l, struct login_request *a, const uint8_t key[static ADDRESS_KEY_LEN])
 {
 	if (l->waiting >= WAITING_MAX || !start(l))
 		return false;
@@ -275,21 +301,26 @@ static bool enqueue(struct logins *l, struct request *a, const uint8_t key[stati
 		if (!*p)
 			return false;
 		memcpy((*p)->key, key, ADDRESS_KEY_LEN);
-		(*p)->last = &(*p)->first;
 	}
 	struct asker *o = *p;
 	if (!o->first)
 		take_turn(l, o);
-	*o->last = a;
-	o->last = &a->next;
+	a->asker = o;
+	a->prev = o->last;
+	if (o->last)
+		o->last->next = a;
+	else
+		o->first = a;
+	o->last = a;
 	l->waiting++;
 	pthread_cond_signal(&l->news);
 	return true;
 }
 
-bool logins_ask(struct logins *l, const struct login_caller *caller, const struct login_question *q)
+bool logins_ask(struct logins *l, const struct login_caller *caller, const struct login_question *q,
+		struct login_request **ret)
 {
-	struct request *a = q->len <= sizeof(a->password) ? calloc(1, sizeof(*a)) : NULL;
+	struct login_request *a = q->len <= sizeof(a->password) ? calloc(1, sizeof(*a)) : NULL;
 	uint8_t key[ADDRESS_KEY_LEN];
 
 	if (!a)
@@ -308,7 +339,22 @@ bool logins_ask(struct logins *l, const struct login_caller *caller, const struc
 	pthread_mutex_lock(&l->lock);
 	bool taken = enqueue(l, a, key);
 	pthread_mutex_unlock(&l->lock);
-	if (!taken)
+	if (taken)
+		*ret = a;
+	else
 		forget(a);
 	return taken;
+}
+
+void logins_cancel(struct logins *l, struct login_request *a)
+{
+	pthread_mutex_lock(&l->lock);
+	struct asker *o = a->asker;
+	if (o)
+		dequeue(l, a);
+	if (o && !o->first)
+		lose_turn(l, o);
+	pthread_mutex_unlock(&l->lock);
+	if (o)
+		forget(a); /* else the answer is on its way, and finds nobody */
 }

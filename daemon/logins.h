@@ -45,6 +45,10 @@ struct login_caller {
  * Has a password checked. The answer comes to the connection by connection_login_result() on its worker.
  * False if so many are waiting, or the password is so long, that it isn't taken.
  */
-bool logins_ask(struct logins *l, const struct login_caller *caller, const struct login_question *q);
+struct login_request;
+bool logins_ask(struct logins *l, const struct login_caller *caller, const struct login_question *q,
+		struct login_request **ret);
+/* Takes a question back that has not been answered: nobody waits for it any more. On the caller's worker. */
+void logins_cancel(struct logins *l, struct login_request *a);
 
 #endif

@@ -12,7 +12,7 @@
 #include <sys/socket.h>
 
 /* A handshake costs a millisecond or so: with more than this in a turn, others would notice. */
-#define STEPS_IN_A_TURN 4
+#define STEPS_IN_A_TURN 1
 
 struct prelude {
 	struct source source;
@@ -129,7 +129,7 @@ static void go_on(struct prelude *p)
 
 	if (p->proxy && !read_header(p))
 		return;
-	if (!config->tls) {
+	if (!config->tls && !p->result.tls) {
 		succeed(p);
 		return;
 	}

@@ -118,7 +118,7 @@ const char *recovery_check(struct clients *clients, struct rooms *rooms, const s
 		return "its entry is damaged";
 	if (st->room != ROOM_NONE) {
 		room = st->room == ROOM_PRIVATE ? NULL : rooms_at(rooms, st->room);
-		if (!room)
+		if (!room || room->born)
 			return "its room is gone";
 		if (st->nick_len == 0)
 			return "it is in a room without a nick";

@@ -18,6 +18,7 @@
 
 #define ROOMS_MAGIC 0x6d6f6f7264746863ULL
 #define ROOMS_LAYOUT 1
+#define ROOMS_REVISION 1
 #define PRIVATE_LOG_SIZE (4ULL << 20)
 /* So many rooms are looked at before whoever waits for the lock gets it. */
 #define LOCKED_MAX 64
@@ -40,7 +41,8 @@ struct directory {
 	uint64_t magic;
 	uint32_t layout, capacity;
 	uint64_t file_size;
-	uint8_t reserved[104];
+	uint32_t revision; /* 0: of a build that did not keep members_only */
+	uint8_t reserved[100];
 	struct slot slots[ROOMS_CAPACITY];
 };
 
@@ -56,6 +58,7 @@ struct rooms {
 	unsigned n_rooms;		      /* without the private one */
 	struct room_settings defaults;
 	struct rooms_limits limits;
+	bool settled; /* who was in a room before is in it again */
 	struct wakeup *const *slots;
 	unsigned n_slots, n_workers;
 };
@@ -118,6 +121,7 @@ static int attach(struct rooms *rs, uint32_t index, bool fresh)
 	r->index = index;
 	r->n_workers = rs->n_workers;
 	memcpy(r->name, s->name, sizeof(r->name));
+	r->born = fresh;
 	r->raw = s->raw;
 	r->members_only = s->members_only;
 	r->read_only = s->read_only;
@@ -256,6 +260,7 @@ int rooms_open(int fd, bool fresh, struct wakeup *const *slots, unsigned n_slots
 	rs->n_slots = n_slots;
 	rs->n_workers = n_workers;
 	rs->limits.rooms = ROOMS_CAPACITY - 1;
+	rs->settled = fresh;
 	size = memfd_check(fd, sizeof(struct directory));
 	e = size < 0 ? (int)size : memfd_map(fd, 0, memfd_align(sizeof(struct directory)), (void **)&rs->dir);
 	if (e < 0)
@@ -265,6 +270,7 @@ int rooms_open(int fd, bool fresh, struct wakeup *const *slots, unsigned n_slots
 		rs->dir->layout = ROOMS_LAYOUT;
 		rs->dir->capacity = ROOMS_CAPACITY;
 		rs->dir->file_size = (uint64_t)size;
+		rs->dir->revision = ROOMS_REVISION;
 	} else if (rs->dir->magic != ROOMS_MAGIC || rs->dir->layout != ROOMS_LAYOUT ||
 		   rs->dir->capacity != ROOMS_CAPACITY || rs->dir->file_size != (uint64_t)size) {
 		e = -EBADMSG;
@@ -335,7 +341,7 @@ static struct room *find_of_size(struct rooms *rs, const struct room_config *c)
 
 	if (!r || logring_size(r->log) == logring_round(c->settings.log_size))
 		return r;
-	if (count_readers(r, LOGRING_READERS) == 0 && logring_count(r->log) == 0) {
+	if (rs->settled && count_readers(r, LOGRING_READERS) == 0 && logring_count(r->log) == 0) {
 		remove_room(rs, r);
 		return NULL;
 	}
@@ -407,13 +413,33 @@ static bool evict(struct rooms *rs)
 {
 	struct room *oldest = NULL;
 
-	for (uint32_t i = 1; i < rs->high; i++)
+	for (uint32_t i = 1; rs->settled && i < rs->high; i++)
 		if (rs->at[i] && is_empty(rs->at[i]) &&
 		    (!oldest || rs->at[i]->empty_since < oldest->empty_since))
 			oldest = rs->at[i];
 	if (oldest)
 		remove_room(rs, oldest);
 	return oldest;
+}
+
+void rooms_settle(struct rooms *rs, bool (*has_stranger)(uint32_t room, void *arg), void *arg)
+{
+	pthread_mutex_lock(&rs->lock);
+	for (uint32_t i = 1; rs->dir->revision == 0 && i < rs->high; i++) {
+		struct room *r = rs->at[i];
+		if (!r || r->configured || r->born || has_stranger(i, arg))
+			continue;
+		/* It may have been for members only, and nobody is there to ask. */
+		if (count_readers(r, LOGRING_READERS) == 0) {
+			remove_room(rs, r);
+		} else {
+			r->members_only = true;
+			rs->dir->slots[i].members_only = true;
+		}
+	}
+	rs->dir->revision = ROOMS_REVISION;
+	rs->settled = true;
+	pthread_mutex_unlock(&rs->lock);
 }
 
 static void add_reader(struct room *r, unsigned slot)
@@ -595,16 +621,23 @@ bool room_announces(const struct room *r)
 	return !r->raw && room_members(r) <= r->announce_max;
 }
 
-size_t room_head(const struct room *r, const char *nick, size_t nick_len, const char *text, size_t len,
-		 char *head)
+size_t room_head(bool raw, const char *nick, size_t nick_len, const char *text, size_t len, char *head)
 {
-	if (r->raw) {
+	if (raw) {
 		head[0] = '*';
 		return len > 0 && text[0] == '*';
 	}
 	memcpy(head, nick, nick_len);
 	memcpy(head + nick_len, ": ", 2);
 	return nick_len + 2;
+}
+
+bool room_shows(const struct room *r, const struct record *record, const char *line)
+{
+	if (record->kind == RECORD_NOTICE)
+		return true;
+	bool said_raw = record->kind == RECORD_MESSAGE && record->text <= 1;
+	return (r->raw || !said_raw) && (line[0] != '*' || record->text == 1);
 }
 
 void room_put_notice(struct room *r, uint64_t sender, const char *format, ...)

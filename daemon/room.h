@@ -43,6 +43,7 @@ struct room {
 	_Atomic uint32_t readers[LOGRING_READERS]; /* per slot */
 	unsigned n_workers;			   /* whose readers are the members */
 	int64_t empty_since;			   /* CLOCK_MONOTONIC in us, under the lock of the rooms */
+	bool born;			 /* in this process: nobody of the one before can be in it */
 	uint8_t opener[ADDRESS_KEY_LEN]; /* address_site() of who opened it; 0: nobody from outside */
 };
 
@@ -55,6 +56,12 @@ struct room {
 int rooms_open(int fd, bool fresh, struct wakeup *const *slots, unsigned n_slots, unsigned n_workers,
 	       struct rooms **ret);
 void rooms_close(struct rooms *rs);
+/*
+ * The clients of the process before are in their rooms again. Until then nobody knows which rooms are empty,
+ * so none makes way. A build before members_only was kept says nothing of rooms that are no longer
+ * configured: has_stranger() tells whether somebody is there who is no account, so that it was open.
+ */
+void rooms_settle(struct rooms *rs, bool (*has_stranger)(uint32_t room, void *arg), void *arg);
 /* The size to create the memory file with. */
 uint64_t rooms_file_size(void);
 
@@ -122,8 +129,13 @@ bool room_announces(const struct room *r);
  * which begin with "* ": "NICK: "; in a raw room nothing, or one more star before a text that begins with
  * one. Returns its length; head has space for nick_len + 2 bytes.
  */
-size_t room_head(const struct room *r, const char *nick, size_t nick_len, const char *text, size_t len,
-		 char *head);
+size_t room_head(bool raw, const char *nick, size_t nick_len, const char *text, size_t len, char *head);
+/*
+ * Whether a message of the log may be shown to who did not receive it when it was said. What was said while
+ * the room was raw may look like anybody's words, and builds that knew no room_head() let it look like the
+ * server's.
+ */
+bool room_shows(const struct room *r, const struct record *record, const char *line);
 
 /* With the log locked: puts "* TEXT", to be committed by the caller. */
 void room_put_notice(struct room *r, uint64_t sender, const char *format, ...)

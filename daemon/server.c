@@ -1041,6 +1041,20 @@ static void open_metrics_first(struct server *s)
 	log_config_errors(text);
 }
 
+/* Whether somebody is in the room who has not logged in. */
+static bool has_stranger(uint32_t room, void *arg)
+{
+	struct clients *clients = arg;
+	const struct client *c;
+
+	for (uint32_t i = 0; (c = clients_at(clients, i)); i++) {
+		const struct client_state *st = client_live(c);
+		if (atomic_load(&c->cookie) && st->room == room && !(st->flags & CLIENT_ACCOUNT))
+			return true;
+	}
+	return false;
+}
+
 static int start(struct server *s)
 {
 	int r;
@@ -1067,6 +1081,8 @@ static int start(struct server *s)
 	r = listeners_new(&s->shared, s->sockets, &s->listeners);
 	if (r == 0)
 		r = listeners_open(s->listeners, s->config, taken_over);
+	if (r == 0)
+		rooms_settle(s->shared.rooms, has_stranger, s->shared.clients);
 	if (r == 0)
 		r = add_events(s);
 	if (r == 0)

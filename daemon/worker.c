@@ -19,6 +19,7 @@
 #define TICK_US 1000000
 /* So many connections are looked at again in a turn, since closing one takes a while. */
 #define AGAIN_MAX 64
+#define LATER_MAX 256
 /* So many buffers' pages are given back in a tick, which takes 4 ms. */
 #define RELEASES_MAX 512
 #define LAST_TURNS 100
@@ -260,7 +261,7 @@ void worker_turn(struct worker *w)
 		w->hurries = true;
 	w->listeners_wait = listeners_again(w);
 	if (w->later.n > 0 && w->now >= w->later_at)
-		run_list(&w->later, SIZE_MAX);
+		run_list(&w->later, LATER_MAX);
 	if (w->now - w->ticked >= TICK_US) {
 		w->ticked = w->now;
 		tick(w);

@@ -152,6 +152,8 @@ const char *zmq_listener_thread_name(const struct zmq_listener *z)
 
 int64_t zmq_listener_beat(const struct zmq_listener *z)
 {
+	if (!z->started)
+		return INT64_MAX; /* it could not be started, which is no reason to end all */
 	return atomic_load_explicit(&z->beat, memory_order_relaxed);
 }
 
@@ -287,8 +289,9 @@ void zmq_listener_say(struct zmq_listener *z, const char *nick, const char *text
 	}
 	if (!nick)
 		nick = z->config.name;
-	size_t head_len = room_head(z->room, nick, strlen(nick), text, len, head);
-	if (!z->room->raw)
+	bool raw = z->room->raw;
+	size_t head_len = room_head(raw, nick, strlen(nick), text, len, head);
+	if (!raw)
 		text = text_clean(text, &len, &buf);
 	struct record record = {.time_us = (uint64_t)clock_us(CLOCK_REALTIME),
 				.kind = RECORD_MESSAGE,

@@ -156,6 +156,8 @@ int harness_crash(struct harness *h, void (*meddle)(int rooms_fd, int clients_fd
 	int r = begin(h, false, passed);
 	if (r == 0)
 		recovery_run(&h->shared, ret);
+	if (r == 0)
+		rooms_settle(h->shared.rooms, NULL, NULL);
 	sockets_close(passed);
 	return r;
 }

@@ -727,6 +727,39 @@ def an_address_with_many_failures_waits_and_others_do_not():
 
 
 @test
+def who_has_gone_waits_for_no_answer():
+    """However many ask and go, their questions are not in the way of others'."""
+    d = Daemon(start=False)
+    d.passwords = os.path.join(d.dir, "passwords")
+    add_account(d.passwords, "alice", "a")
+    d.write_config(listeners="""
+      { name = "chat"; type = "tcp"; mode = "chat"; listen = "[::]:%d"; auth = "password"; password_file = "%s"; }""" % (
+          d.port, d.passwords), extra="limits: { max_clients_per_address = 0; failed_logins_per_minute = 0; };")
+    d.start()
+    for _ in range(4):  # what twelve checks cost
+        c = d.connect()
+        c.send("/login alice x\n" * 3)
+        c.rest()
+    twelve, before = d.cpu(), d.metric("logins_failed_total")
+    for _ in range(100):
+        c = d.connect()
+        c.expect(LOGIN)
+        c.send("/login alice x\n")
+        c.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    for c in d.json("list", "clients"):
+        d.ctl("kick", str(c["id"]))
+    for c in d.clients:
+        c.close()
+    wait_for(lambda: d.json("status")["clients"] == 0)
+    c = d.connect()
+    c.expect(LOGIN)
+    c.send("/login alice a\n")
+    c.expect("* You are in lobby")
+    equal(before, 12)
+    check(d.cpu() - twelve < 3 * twelve, "most of the hundred were checked all the same:", d.cpu() - twelve, twelve)
+
+
+@test
 def a_room_that_had_members_stays_closed():
     rooms = '{ name = "lobby"; }, { name = "board"; members = ( "alice" ); history = 5; }'
     d = with_accounts(store=True, rooms=rooms)
@@ -767,6 +800,12 @@ def a_room_that_had_members_stays_closed():
       { name = "relay"; type = "zmq"; mode = "relay"; pull = "tcp://127.0.0.1:%d"; pub = "tcp://127.0.0.1:%d";
         room = "board"; }""" % (pull, pub))
     equal(d.ctl("reload")[0], 1)
+    # Nor does that listener keep a new process from serving the others.
+    d.kill()
+    d.start()
+    guest.send("hello\n")
+    guest.expect(": hello\n")
+    is_closed()
     # Until an admin says otherwise.
     d.write_config(rooms='{ name = "lobby"; }, { name = "board"; history = 5; }', listeners=d.doors)
     equal(d.ctl("reload")[0], 0)
@@ -795,6 +834,23 @@ def rooms_with_members():
     code, _, err = d.ctl("reload")
     equal(code, 1)
     check('room "board" has members, so the listener needs auth = "password"' in err, err)
+
+
+@test
+def what_was_said_in_a_raw_room_is_no_history_of_a_named_one():
+    d = Daemon(rooms='{ name = "lobby"; }, { name = "sensors"; format = "raw"; }')
+    mallory = d.join(room="sensors")
+    mallory.send("alice: the new password is x\n\x1b[2J\n")
+    mallory.expect("\x1b[2J\n")
+    d.write_config(rooms='{ name = "lobby"; }, { name = "sensors"; }')
+    equal(d.ctl("reload")[0], 0)
+    mallory.send("named\n")
+    mallory.expect("guest1: named\n")
+    victim = d.connect()
+    victim.expect(WELCOME)
+    victim.send("/join sensors\n/who\n")
+    equal(re.findall(rb"\n([^*\n].*)", victim.expect("* 2 in sensors")), [b"guest1: named"])
+    equal(d.ctl("tail", "sensors")[1], "guest1: named\n")
 
 
 @test

@@ -12,6 +12,18 @@ from testing import *
 
 
 @test
+def a_file_in_the_place_of_the_control_socket_is_left_alone():
+    d = Daemon(start=False)
+    with open(d.socket, "w") as f:
+        f.write("precious\n")
+    d.spawn()
+    d.wait()
+    check("Socket operation on non-socket" in d.log(), d.log())
+    with open(d.socket) as f:
+        equal(f.read(), "precious\n")
+
+
+@test
 def status_and_lists():
     d = Daemon(rooms='{ name = "lobby"; }, { name = "sensors"; format = "raw"; }')
     d.join(nick="alice")

@@ -26,6 +26,16 @@ def conversation_with_nc():
 
 
 @test
+def quit_gives_the_nick_back_at_once():
+    d = Daemon()
+    a, b = d.join(nick="zoe"), d.join()
+    a.send("/quit\n")
+    a.rest()  # the other half stays open
+    b.send("/nick zoe\n")
+    b.expect("is now zoe\n")
+
+
+@test
 def echo_with_socat():
     need("socat")
     d = Daemon()

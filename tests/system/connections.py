@@ -411,6 +411,18 @@ def slowed_down(d, more=b""):
 
 
 @test
+def what_is_left_by_who_has_gone_takes_no_longer_than_flush_timeout():
+    d = Daemon(extra="limits: { commands_per_second = 1; flush_timeout = 1; };")
+    a, b = d.join(nick="alice"), d.join()
+    a.send("/x\n" * 10000)
+    a.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    a.close()
+    wait_for(lambda: d.json("status")["clients"] == 1)
+    b.send("/nick alice\n")
+    b.expect("is now alice\n")
+
+
+@test
 def a_reset_of_a_slowed_down_sender_loses_nothing():
     d = Daemon(start=False)
     a, b = slowed_down(d, b"unfinished")

@@ -237,6 +237,47 @@ def those_who_leave_while_chatd_is_away():
 
 
 @test
+def a_quiet_room_is_nobody_elses_after_a_restart():
+    """Its log has another size now, and a room of its old size is new: who is in it is in neither."""
+    for how in ("kill", "restart"):
+        for kind in ('format = "raw";', "announce_max = 0;"):
+            d = Daemon(store=True, start=False)
+            listeners = '{ name = "chat"; type = "tcp"; mode = "chat"; listen = "[::]:%d"; room = "hall"; }' % d.port
+            d.write_config(rooms='{ name = "hall"; log_size = "128K"; %s }' % kind, listeners=listeners)
+            d.start()
+            guest = d.join()
+            d.write_config(rooms='{ name = "hall"; log_size = "256K"; %s }, { name = "board"; members = ( "alice" ); '
+                                 'log_size = "128K"; }' % kind, listeners=listeners)
+            if how == "kill":
+                d.kill()
+                d.start()
+            else:
+                equal(d.ctl("restart")[0], 0)
+                d.wait_ready()
+            guest.send("/who\n")
+            guest.expect("* 1 in hall: guest1\n")
+            equal(d.json("status")["takeover"]["closed"], 0)
+            d.finish()
+
+
+@test
+def without_its_rooms_nobody_is_taken_over_into_others():
+    d = Daemon(store=True, start=False)
+    listeners = '{ name = "chat"; type = "tcp"; mode = "chat"; listen = "[::]:%d"; room = "hall"; }' % d.port
+    d.write_config(rooms='{ name = "hall"; announce_max = 0; }', listeners=listeners)
+    d.start()
+    guest = d.join()
+    d.kill()
+    for fd in d.stored.pop("chatd-rooms"):
+        os.close(fd)
+    d.write_config(rooms='{ name = "board"; members = ( "alice" ); announce_max = 0; }, { name = "hall"; }',
+                   listeners=listeners)
+    d.start()
+    equal(guest.rest(), b"* chatd can't go on with this connection; please connect again.\n")
+    equal([r["members"] for r in d.json("list", "rooms")], [0, 0])
+
+
+@test
 def listeners_get_other_names_while_chatd_is_away():
     d = Daemon(store=True, start=False)
     names = ("red", "green")

@@ -154,6 +154,13 @@ static void rates(void **state)
 	assert_int_equal(n, 10); /* a second's worth at once */
 	assert_false(limits_allow(&due, 10, SECOND_US, now + SECOND_US / 10 - 1));
 	assert_true(limits_allow(&due, 10, SECOND_US, now + SECOND_US / 10));
+
+	/* What costs four seconds' worth comes every four seconds. */
+	due = 0;
+	assert_int_equal(limits_wait(&due, 1, 4, SECOND_US, now), 0);
+	assert_int_equal(limits_wait(&due, 1, 4, SECOND_US, now + SECOND_US), 3 * SECOND_US);
+	assert_int_equal(limits_wait(&due, 1, 4, SECOND_US, now + 4 * SECOND_US), 0);
+	assert_int_equal(limits_wait(&due, 20, 0, SECOND_US, now), 0);
 	assert_true(limits_allow(&due, 0, SECOND_US, now));
 	due = 0;
 	for (n = 0; limits_allow(&due, 30, 60 * SECOND_US, now); n++)
