@@ -268,6 +268,11 @@ void connection_set_room(struct connection *c, struct room *room)
 	}
 }
 
+bool connection_is_unheard(const struct connection *c)
+{
+	return c->unheard;
+}
+
 bool connection_may_talk(struct connection *c, unsigned command_cost)
 {
 	const struct config *config = worker_config(c->w);

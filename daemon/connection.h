@@ -74,6 +74,8 @@ bool connection_is_ending(const struct connection *c);
  */
 bool connection_may_talk(struct connection *c, unsigned command_cost);
 void connection_line_done(struct connection *c);
+/* Whether the peer is gone for good, and only what it said before is still being looked at. */
+bool connection_is_unheard(const struct connection *c);
 /* One change of nick's, one change of room's worth. */
 bool connection_may_rename(struct connection *c);
 bool connection_may_move(struct connection *c);

@@ -256,6 +256,7 @@ struct command {
 	bool nameless; /* possible before a login */
 	/* What it takes from commands_per_second: the work that it makes, roughly. 0: it counts as a line. */
 	unsigned cost;
+	bool asks; /* does nothing but answer */
 };
 
 /* Begins a reply that comes after what the client said before. */
@@ -714,9 +715,11 @@ static enum verdict command_login(struct connection *c, const char *args, size_t
 }
 
 static const struct command commands[] = {
-    {"nick", command_nick, false, 1}, {"join", command_join, false, 2}, {"rooms", command_rooms, false, 4},
-    {"who", command_who, false, 4},   {"me", command_me, false, 0},	{"msg", command_msg, false, 0},
-    {"help", command_help, true, 1},  {"quit", command_quit, true, 0},	{"login", command_login, true, 1},
+    {"nick", command_nick, false, 1, false},  {"join", command_join, false, 2, false},
+    {"rooms", command_rooms, false, 4, true}, {"who", command_who, false, 4, true},
+    {"me", command_me, false, 0, false},      {"msg", command_msg, false, 0, false},
+    {"help", command_help, true, 1, true},    {"quit", command_quit, true, 0, false},
+    {"login", command_login, true, 1, false},
 };
 
 static bool is_quit(const char *line, size_t len)
@@ -756,6 +759,19 @@ static void ask_for_login(struct connection *c, size_t consumed)
 	reply(c, consumed, "* Please log in first: /login NAME PASSWORD\n");
 }
 
+/* The connection is lost: what it said counts, but nobody waits for an answer, nor for the next one. */
+static bool is_moot(struct connection *c, const struct command *command)
+{
+	return connection_is_unheard(c) && (!command || command->asks);
+}
+
+static unsigned cost_of(struct connection *c, const struct command *command)
+{
+	if (connection_is_unheard(c))
+		return 0;
+	return command ? command->cost : 1;
+}
+
 static enum verdict run_command(struct connection *c, const struct command *command, const char *line,
 				size_t len, size_t consumed)
 {
@@ -764,12 +780,17 @@ static enum verdict run_command(struct connection *c, const struct command *comm
 	while (args < line + len && *args == ' ')
 		args++;
 	count(counters_of(c), COUNT_COMMANDS, 1);
-	if (!command)
+	if (is_moot(c, command)) {
+		connection_begin(c);
+		connection_consume(c, consumed);
+		connection_commit(c, NULL);
+	} else if (!command) {
 		reply(c, consumed, "* There is no such command; /help lists them.\n");
-	else if (connection_state(c)->nick_len == 0 && !command->nameless)
+	} else if (connection_state(c)->nick_len == 0 && !command->nameless) {
 		ask_for_login(c, consumed);
-	else
+	} else {
 		return command->run(c, args, (size_t)(line + len - args), consumed);
+	}
 	return HANDLER_MORE;
 }
 
@@ -947,7 +968,7 @@ static enum verdict chat_received(struct connection *c, const char *data, size_t
 		const struct command *command = has_command ? find_command(line, n) : NULL;
 		/* What has a reply. */
 		bool special = n > max || has_command || !room || room->read_only;
-		work += special ? TURN_WORK / 16 : 1;
+		work += special && !(has_command && is_moot(c, command)) ? TURN_WORK / 16 : 1;
 		if (special) {
 			run_end(&run, c);
 			if (connection_space(c) < REPLY_MAX) {
@@ -955,7 +976,7 @@ static enum verdict chat_received(struct connection *c, const char *data, size_t
 				break;
 			}
 		}
-		if (!connection_may_talk(c, !has_command ? 0 : command ? command->cost : 1)) {
+		if (!connection_may_talk(c, has_command ? cost_of(c, command) : 0)) {
 			verdict = HANDLER_LIMITED;
 			break;
 		}

@@ -240,12 +240,15 @@ def under(d, name, *attacks, meanwhile=None, port=None, memory=MEMORY):
     def once():
         alone = [measure(port, lambda: time.sleep(ALONE))[0]]
         under_attack, did = measure(port, lambda: attacked(d, attacks, meanwhile))
+        # What the attackers left behind isn't how it is without them.
+        wait_for(lambda: d.json("status")["clients"] <= clients, PATIENCE, "the attackers to be gone")
         alone.append(measure(port, lambda: time.sleep(ALONE))[0])
         base = max(a["p99"] for a in alone)
         note("%s: p99 %.2f ms (alone %.2f ms), longest %.1f ms, %d lines" % (
             name, under_attack["p99"] * 1e3, base * 1e3, under_attack["max"] * 1e3, under_attack["n"]))
         return under_attack["p99"] - base, did
 
+    clients = d.json("status")["clients"]
     forget_peak(d)
     before, log = peak(d), d.log().count("\n")
     more, did = once()
