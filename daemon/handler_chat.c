@@ -701,7 +701,9 @@ static enum verdict command_login(struct connection *c, const char *args, size_t
 	const struct login_question q = {a ? a->hash : NULL, args, space + 1, nick_len, password_len};
 	switch (connection_login(c, &q)) {
 	case LOGIN_GOOD:
-		return logged_in(c, a, consumed);
+		if (a)
+			return logged_in(c, a, consumed);
+		break;
 	case LOGIN_BAD:
 		return login_failed(c, "wrong name or password", args, nick_len,
 				    "* Wrong name or password.\n", consumed);

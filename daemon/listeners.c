@@ -443,7 +443,7 @@ int listeners_open(struct listeners *ls, struct config *config, bool taken_over)
 		log_entry(e);
 	}
 	sockets_forget_names(ls->sockets);
-	for (size_t i = 0; i < ls->n; i++)
+	for (size_t i = 0; i < config->n_listeners; i++)
 		store(&ls->at[i]);
 	recovery_orphans(ls->shared, has_home, ls);
 	return 0;

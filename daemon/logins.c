@@ -148,7 +148,7 @@ static void lose_turn(struct logins *l, struct asker *o)
 static struct login_request *next_request(struct logins *l, int64_t now, int64_t *ret_due,
 					  struct asker **ret_asker)
 {
-	struct asker *o = l->turns;
+	struct asker *o;
 
 	*ret_due = INT64_MAX;
 	for (struct asker **p = &l->turns; (o = *p); p = &o->turn) {

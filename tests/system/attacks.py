@@ -6,8 +6,8 @@ whether the one before has come or not. All of them must get every line, each sp
 most 10 ms above that of the same people alone, measured right before and right after. docs/SECURITY.md has the figures.
 
 Attackers are processes of the lowest priority, and never threads beside those who measure: so it counts what chatd
-makes others wait for, and not who gets the CPU. Against a machine that is busy with something else the very same
-attack is measured once more if the bound was exceeded. Under sanitizers (CHATD_TEST_SCALE < 1) chatd itself is 10 to
+makes others wait for, and not who gets the CPU. Against a machine that is busy with something else, which can
+only add to it, the very same attack is measured again, twice at most, if the bound was exceeded. Under sanitizers (CHATD_TEST_SCALE < 1) chatd itself is 10 to
 20 times slower, so the bound is 20 times as much there.
 
 Each attack has to come about, too: who attacks says how much it did, and the test wants that much. Beyond what the
@@ -252,9 +252,10 @@ def under(d, name, *attacks, meanwhile=None, port=None, memory=MEMORY):
     forget_peak(d)
     before, log = peak(d), d.log().count("\n")
     more, did = once()
-    if more > BOUND:
-        note("%s: %.1f ms more than alone; the machine may be busy, so the same once more" % (name, more * 1e3))
-        more, did = once()
+    for _ in range(2):
+        if more > BOUND:
+            note("%s: %.1f ms more than alone; the machine may be busy, so the same again" % (name, more * 1e3))
+            more, did = once()
     check(more <= BOUND, name, "the honest waited %.1f ms more than alone" % (more * 1e3))
     # Sanitizers need memory of their own.
     check(SCALE < 1 or peak(d) - before < memory, name, "chatd grew by %d kB" % ((peak(d) - before) >> 10))
@@ -1076,7 +1077,7 @@ def messages_of_endless_frames():
 
     # Each may have max_size, which is 1 MB, in small frames, which cost more than they hold.
     did = under(d, "messages of endless frames", pour_frames(ports["pull"], b"PUSH"), pour_frames(ports["reply"], b"DEALER"),
-                pour_frames(ports["tasks"], b"PUSH"), meanwhile=meanwhile, memory=2 * MEMORY)
+                pour_frames(ports["tasks"], b"PUSH"), meanwhile=meanwhile, memory=4 * MEMORY)
     note("%s MB of frames" % ", ".join(str(n >> 20) for n in did))
 
 
