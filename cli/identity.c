@@ -22,7 +22,9 @@ void identity_connected(struct identity *i)
 	if (i->phase == IDENTITY_SURE && i->nick[0])
 		snprintf(i->wanted_nick, sizeof(i->wanted_nick), "%s",
 			 nick_is_guest(i->nick, strlen(i->nick)) ? "" : i->nick);
-	i->nick[0] = i->room[0] = '\0';
+	if (i->lost_nick[0])
+		snprintf(i->wanted_nick, sizeof(i->wanted_nick), "%s", i->lost_nick);
+	i->lost_nick[0] = i->nick[0] = i->room[0] = '\0';
 	i->awaiting = i->wrong_nick = i->wrong_room = false;
 	/* With nothing to be wrong about it need not even be a chat that answers. */
 	i->phase = i->wanted_nick[0] || i->wanted_room[0] ? IDENTITY_GREETING : IDENTITY_SURE;
@@ -43,6 +45,21 @@ static void keep(char *dst, size_t size, const char *s, size_t len)
 	snprintf(dst, size, "%.*s", (int)len, s);
 }
 
+/* "* alice is reserved now; you are guest7.": nobody wished for that. The room may be told before or after.
+ */
+static bool learn_loss(struct identity *i, const char *s)
+{
+	const char *at = strstr(s, "; you are "), *space = s[2] != '[' ? strchr(s + 2, ' ') : NULL;
+
+	if (!at || !space || !ends(s, ".") ||
+	    (!begins(space, " is reserved now; ") && !begins(space, " can't be your name any more; ")))
+		return false;
+	if (!nick_is_guest(s + 2, (size_t)(space - s) - 2))
+		keep(i->lost_nick, sizeof(i->lost_nick), s + 2, (size_t)(space - s) - 2);
+	keep(i->nick, sizeof(i->nick), at + 10, strlen(at) - 11);
+	return true;
+}
+
 /* What the server says of the nick and the room. */
 enum { NEWS_NICK = 1, NEWS_ROOM = 2 };
 
@@ -51,6 +68,8 @@ static unsigned learn(struct identity *i, const char *s)
 	size_t n = strlen(i->nick);
 	const char *at;
 
+	if (learn_loss(i, s))
+		return 0;
 	if (begins(s, "* Welcome, ") && (at = strstr(s, ". You are in "))) {
 		keep(i->nick, sizeof(i->nick), s + 11, (size_t)(at - s) - 11);
 		keep(i->room, sizeof(i->room), at + 13, strcspn(at + 13, ";"));
@@ -58,6 +77,7 @@ static unsigned learn(struct identity *i, const char *s)
 	}
 	if (begins(s, "* You are now ") && ends(s, ".")) {
 		keep(i->nick, sizeof(i->nick), s + 14, strlen(s) - 15);
+		i->lost_nick[0] = '\0';
 		return NEWS_NICK;
 	}
 	if (begins(s, "* You are in ")) {
@@ -70,6 +90,7 @@ static unsigned learn(struct identity *i, const char *s)
 	if (n > 0 && begins(s, "* ") && strncmp(s + 2, i->nick, n) == 0 && begins(s + 2 + n, " is now ") &&
 	    !strchr(s + 2 + n + 8, ' ')) {
 		snprintf(i->nick, sizeof(i->nick), "%s", s + 2 + n + 8);
+		i->lost_nick[0] = '\0';
 		return NEWS_NICK;
 	}
 	return 0;
@@ -181,4 +202,5 @@ void identity_stay(struct identity *i)
 {
 	i->phase = IDENTITY_SURE;
 	i->wrong_nick = i->wrong_room = false;
+	i->lost_nick[0] = '\0';
 }

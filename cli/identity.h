@@ -22,6 +22,7 @@ struct identity {
 	bool wrong_nick, wrong_room;	       /* HELD: what is to be decided */
 	char nick[64], room[72];	       /* now; "": not known */
 	char wanted_nick[64], wanted_room[72]; /* "": any */
+	char lost_nick[64]; /* the server took it back; "": it didn't, or that is settled */
 };
 
 /* What is to be sent to the server. */

@@ -36,6 +36,7 @@
 
 static const char *const commands[] = {"/help", "/join", "/login", "/me",   "/msg",
 				       "/nick", "/quit", "/rooms", "/stay", "/who"};
+#define QUIT 6 /* the one that needs no server */
 
 /* readline calls back without an argument, so what its callbacks need is here. */
 static struct {
@@ -46,10 +47,12 @@ static struct {
 	char password_of[64]; /* whose password is being typed; "": a line is */
 	bool typing;	      /* readline has the terminal */
 	bool colours, times;
-	bool ended;	 /* /quit, or the end of the input */
-	bool going_down; /* the server said so */
-	bool again;	 /* this is not the first connection */
-	int error;	 /* of the last line that was sent */
+	bool ended;	   /* /quit, or the end of the input */
+	bool going_down;   /* the server said so */
+	bool again;	   /* this is not the first connection */
+	int error;	   /* of the last line that was sent */
+	bool unsaid;	   /* a line was refused here */
+	char removed[200]; /* why chatd doesn't want one any more; "": it does */
 	char *names[NAMES_MAX];
 	size_t n_names;
 } me;
@@ -133,7 +136,9 @@ static char *next_name(const char *text, int state)
 		at = 0;
 	while (at < n_commands + NAMES_MAX) {
 		size_t i = at++;
-		const char *name = i < n_commands ? commands[i] : me.names[i - n_commands];
+		const char *name = i >= n_commands			     ? me.names[i - n_commands]
+				   : link_has_commands(me.link) || i == QUIT ? commands[i]
+									     : NULL;
 		/* Commands are at the begin of a line only. */
 		if (name && strncasecmp(name, text, strlen(text)) == 0 &&
 		    (i >= n_commands || (text[0] == '/' && strncmp(rl_line_buffer, text, strlen(text)) == 0)))
@@ -267,6 +272,23 @@ static bool is_announcement(const char *s, size_t len)
 		memmem(s, len, " is now ", 8));
 }
 
+/* "* You have been removed: REASON", "* Sorry: your address is banned.": to come back at once is not wanted.
+ */
+static void note_removal(const char *s, size_t len)
+{
+	static const char *const lines[] = {"* You have been removed", "* You have been banned",
+					    "* Sorry: your address is banned"};
+
+	/* Where nobody can be removed it is something that somebody says. */
+	if (!link_has_end(me.link))
+		return;
+	for (size_t i = 0; i < sizeof(lines) / sizeof(*lines); i++)
+		if (len >= strlen(lines[i]) && memcmp(s, lines[i], strlen(lines[i])) == 0) {
+			bool full_stop = s[len - 1] == '.';
+			snprintf(me.removed, sizeof(me.removed), "%.*s", (int)len - 2 - full_stop, s + 2);
+		}
+}
+
 /* A line from the server. */
 static void received(const char *s, size_t len, void *arg)
 {
@@ -275,6 +297,7 @@ static void received(const char *s, size_t len, void *arg)
 	int before = i->phase;
 
 	(void)arg;
+	note_removal(s, len);
 	if (!link_has_commands(me.link)) {
 		show(s, len);
 		return;
@@ -303,23 +326,51 @@ static void received(const char *s, size_t len, void *arg)
 
 /* --- input --- */
 
+/* Without commands a line that begins with / is none either, and what was meant as one (a password, say) is
+ * nobody's to hear. */
+static void say_plainly(const char *line, size_t len)
+{
+	bool slash = len > 0 && line[0] == '/';
+
+	if (slash && len == 5 && memcmp(line, "/quit", 5) == 0) {
+		me.ended = true;
+		return;
+	}
+	if (slash && (len < 2 || line[1] != '/')) {
+		const char *space = memchr(line, ' ', len);
+		note("* There is no %.*s over %s; //TEXT says /TEXT.",
+		     (int)(space && space - line < 32 ? space - line
+			   : len < 32		      ? (long)len
+						      : 32),
+		     line, link_name(me.link));
+		me.unsaid = true;
+		return;
+	}
+	int r = link_send(me.link, line + slash, len - slash);
+	if (r == -EPERM)
+		note("* That was not said; first take another name: #REG NAME");
+	else if (r < 0)
+		me.error = r;
+	me.ended |= len == 4 && memcmp(line, "quit", 4) == 0;
+}
+
 static void say(const char *line, size_t len)
 {
+	if (!link_has_commands(me.link)) {
+		say_plainly(line, len);
+		return;
+	}
 	if (me.identity.phase == IDENTITY_HELD && len == 5 && memcmp(line, "/stay", 5) == 0) {
 		identity_stay(&me.identity);
 		note("* You go on as %s in %s.", me.identity.nick, me.identity.room);
 		return;
 	}
-	if (link_has_commands(me.link) && !identity_may_send(&me.identity, line, len)) {
+	if (!identity_may_send(&me.identity, line, len)) {
 		note("* That was not said.");
 		say_held();
 		return;
 	}
-	int r = link_send(me.link, line, len);
-	if (r == -EPERM)
-		note("* That was not said; first take another name: #REG NAME");
-	else if (r < 0)
-		me.error = r;
+	send_line(line, len);
 	if ((len == 5 && memcmp(line, "/quit", 5) == 0) || (len == 4 && memcmp(line, "quit", 4) == 0))
 		me.ended = true;
 }
@@ -472,13 +523,13 @@ static void take_piped(bool readable)
 		all = n == 0 || (n < 0 && errno != EINTR && errno != EAGAIN);
 		have += n > 0 ? (size_t)n : 0;
 	}
-	while (takes_lines() && (end = memchr(buf, '\n', have))) {
+	while (!me.ended && takes_lines() && (end = memchr(buf, '\n', have))) {
 		size_t len = (size_t)(end - buf);
 		say(buf, len);
 		have -= len + 1;
 		memmove(buf, end + 1, have);
 	}
-	if (takes_lines() && (have == sizeof(buf) || all)) {
+	if (!me.ended && takes_lines() && (have == sizeof(buf) || all)) {
 		if (have > 0)
 			say(buf, have);
 		have = 0;
@@ -613,6 +664,8 @@ static int talk(struct link_options *o, bool terminal)
 			status = check_identity(terminal);
 			continue;
 		}
+		if (me.removed[0])
+			break;
 		if (!terminal)
 			return fail(EXIT_UNREACHABLE, "the connection is lost");
 		/* The line being typed stays, and what is typed meanwhile is not shown, but not lost. */
@@ -622,7 +675,12 @@ static int talk(struct link_options *o, bool terminal)
 		}
 	}
 	stop_typing();
-	leave();
+	if (!me.removed[0])
+		leave();
+	if (me.removed[0])
+		return fail(EXIT_REFUSED, "%s", me.removed);
+	if (status == EXIT_DONE && !terminal && me.unsaid)
+		return fail(EXIT_REFUSED, "not all lines were said");
 	return status;
 }
 

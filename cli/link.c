@@ -20,7 +20,7 @@
 #define LINE_MAX_BYTES 65536
 
 struct transport {
-	const char *scheme;
+	const char *scheme, *name;
 	const char *service; /* where the URL has none: as in the configuration that comes with chatd */
 	const char *example;
 	int (*open)(struct link *l, const struct link_options *o, const char *host, const char *service,
@@ -393,10 +393,11 @@ static void zmq_leave(struct link *l)
 /* --- any of them --- */
 
 static const struct transport transports[] = {
-    {"tcp://", "5050", "tcp://HOST:PORT", tcp_open, stream_receive, stream_send, stream_leave, true},
-    {"tls://", "5052", "tls://HOST:PORT", tls_open, stream_receive, stream_send, stream_leave, true},
-    {"udp://", "5051", "udp://HOST:PORT", udp_open, udp_receive, udp_send, udp_leave, true},
-    {"zmq://", "5558,5557", "zmq://HOST:PULL,PUB", zmq_open, zmq_receive, zmq_say, zmq_leave, false},
+    {"tcp://", "TCP", "5050", "tcp://HOST:PORT", tcp_open, stream_receive, stream_send, stream_leave, true},
+    {"tls://", "TLS", "5052", "tls://HOST:PORT", tls_open, stream_receive, stream_send, stream_leave, true},
+    {"udp://", "UDP", "5051", "udp://HOST:PORT", udp_open, udp_receive, udp_send, udp_leave, true},
+    {"zmq://", "ZeroMQ", "5558,5557", "zmq://HOST:PULL,PUB", zmq_open, zmq_receive, zmq_say, zmq_leave,
+     false},
 };
 
 /* "HOST:PORT", "[HOST]:PORT", or either without its port; an IPv6 address without one needs no brackets. */
@@ -454,7 +455,7 @@ int link_open(const struct link_options *o, char *why, size_t size, struct link 
 	l->t = find_transport(o->url, &rest);
 	int r = l->buf ? 0 : -ENOMEM;
 	if (r == 0 && (!l->t || !split(rest, l->t->service, host, service))) {
-		snprintf(why, size, "\"%s\" is no URL such as %s", o->url,
+		snprintf(why, size, "\"%s\" is not a URL like %s", o->url,
 			 l->t ? l->t->example
 			      : "tcp://HOST:PORT, tls://HOST:PORT, udp://HOST:PORT or zmq://HOST:PULL,PUB");
 		r = -EINVAL;
@@ -525,6 +526,11 @@ bool link_is_refused(const struct link *l)
 const char *link_nick(const struct link *l)
 {
 	return l->registered && !nick_is_guest(l->nick, strlen(l->nick)) ? l->nick : NULL;
+}
+
+const char *link_name(const struct link *l)
+{
+	return l->t->name;
 }
 
 bool link_has_commands(const struct link *l)

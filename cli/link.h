@@ -38,6 +38,8 @@ bool link_is_ready(const struct link *l);
 bool link_is_refused(const struct link *l);
 /* The name that it is registered under, if that isn't just any; else NULL. */
 const char *link_nick(const struct link *l);
+/* "TCP", "TLS", "UDP" or "ZeroMQ". */
+const char *link_name(const struct link *l);
 /* Whether it is a conversation with /nick and /join. */
 bool link_has_commands(const struct link *l);
 /* One line, without its newline. Returns 0, -EPERM for what can't be sent now, or -errno. */

@@ -79,7 +79,7 @@ int wrong_option(char **argv)
 	/* Of a word of letters it may be any; of "--name" optopt is 0, or it lacks its value. */
 	const char *option = optopt && strncmp(argv[optind - 1], "--", 2) != 0 ? letter : argv[optind - 1];
 
-	return fail(EXIT_USAGE, "%s can't be used so; usage: chatctl %s%s%s", option, argv[0],
+	return fail(EXIT_USAGE, "%s can't be used with %s; usage: chatctl %s%s%s", option, argv[0], argv[0],
 		    c && c->usage[0] ? " " : "", c ? c->usage : "");
 }
 
@@ -323,6 +323,24 @@ static bool asks_for_help(int argc, char **argv)
 	return false;
 }
 
+/* People write --json and -j at the end as well; behind ROOM of send they are something to be said. */
+static void take_json(struct options *o, int *argc, char **argv)
+{
+	bool sends = strcmp(argv[0], "send") == 0;
+
+	for (int i = 1; i < *argc && strcmp(argv[i], "--") != 0; i++) {
+		if (strcmp(argv[i], "--json") != 0 && strcmp(argv[i], "-j") != 0) {
+			if (sends)
+				return;
+			continue;
+		}
+		o->json = true;
+		memmove(&argv[i], &argv[i + 1], (size_t)(*argc - i) * sizeof(*argv));
+		--*argc;
+		i--;
+	}
+}
+
 /* chatd does, whatever the terminal's locale is. In the environment since readline asks there. */
 static void speak_utf8(void)
 {
@@ -387,14 +405,7 @@ int main(int argc, char **argv)
 		return unknown(argv[0]);
 	if (asks_for_help(argc, argv))
 		return help(2, (char *[]){argv[0], argv[0], NULL});
-	/* People write --json at the end as well. */
-	for (int i = 1; i < argc; i++)
-		if (strcmp(argv[i], "--json") == 0 && strcmp(argv[0], "send") != 0) {
-			o.json = true;
-			memmove(&argv[i], &argv[i + 1], (size_t)(argc - i) * sizeof(*argv));
-			argc--;
-			i--;
-		}
+	take_json(&o, &argc, argv);
 	opterr = 0; /* wrong_option() says it */
 	int status = command->run(&o, argc, argv);
 	if (fflush(stdout) != 0 && status == EXIT_DONE)

@@ -100,6 +100,21 @@ def tail():
 
 
 @test
+def json_may_be_asked_for_at_the_end():
+    """Only what is behind the room of send is text."""
+    d = Daemon()
+    for option in ("-j", "--json"):
+        for args in (("status",), ("list", "rooms"), ("list", "listeners")):
+            code, out, err = d.ctl(*args, option)
+            equal((code, err), (0, ""))
+            json.loads(out)
+        equal(d.ctl("send", option, "lobby", "before"), (0, "", ""))
+        equal(d.ctl("send", "lobby", "hi", option), (0, "", ""))
+        code, out, _ = d.ctl("tail", "-n", "2", "lobby", option)
+        equal([json.loads(l)["line"] for l in out.splitlines()], ["admin: before", "admin: hi " + option])
+
+
+@test
 def tail_follows_also_across_a_restart():
     d = Daemon()
     a = d.join(nick="alice")

@@ -95,6 +95,25 @@ def piped_over_zeromq():
 
 
 @test
+def what_looks_like_a_command_is_not_said_where_there_are_none():
+    """Least of all a password."""
+    d = everything()
+    words = ("/login dev hunter2", "/msg anna psst", "/help", "/who")
+    for url, name, args in (("udp://127.0.0.1:%d" % d.udp, "UDP", ()), ("zmq://127.0.0.1:%d,%d" % (d.pull, d.pub), "ZeroMQ", ("--room", "lobby"))):
+        reader = d.join(nick="reader-" + name)
+        code, out, err = pipe(url, "--nick", "dev", *args, text="\n".join(words) + "\n//etc is a directory\n/quit\nnot this\n")
+        equal((code, err), (1, "chatctl: not all lines were said\n"))
+        for w in words:
+            check("* There is no %s over %s;" % (w.split()[0], name) in out, out)
+        heard = reader.expect("dev: /etc is a directory\n")
+        check(not any(w in heard for w in (b"hunter2", b"psst", b"/help", b"/who")), heard)
+        check("hunter2" not in out, out)
+        reader.send("end\n")
+        heard = reader.expect("reader-%s: end\n" % name)
+        check(b"quit" not in heard and b"not this" not in heard, heard)
+
+
+@test
 def urls_that_are_none():
     # What has no port has the usual one; see urls_without_a_port().
     for url in ("", "non sense", "http://x", "tcp://", "tcp://x:y", "tcp://x/y", "[::1", "zmq://127.0.0.1:5", "zmq://127.0.0.1:,5",
@@ -381,6 +400,53 @@ def who_can_not_be_as_before_says_nothing_until_the_person_decides():
         check(b"secret" not in heard, heard)
     finally:
         t.close()
+
+
+@test
+def a_name_that_was_taken_back_is_not_forgotten():
+    """As long as it is an account's nothing is said under another one after a lost connection; then it is had again."""
+    d = Daemon(store=True, rooms=TWO_ROOMS)
+    t = at_terminal(d, "--room", "ops")
+    try:
+        t.wait(r"\* You are in ops\.$")
+        d.write_config(rooms=TWO_ROOMS + ', { name = "board"; members = ( "alice" ); }')
+        equal(d.ctl("reload")[0], 0)
+        t.wait(r"\* alice is reserved now; you are guest\d+\.$")
+        stopped_and_back(d, t)
+        t.wait(r"\* You are guest\d+ in ops, not alice in ops\.$")
+        t.type("a secret")
+        t.key("Enter")
+        t.wait(r"\* That was not said\.$")
+        d.write_config(rooms=TWO_ROOMS)
+        stopped_and_back(d, t)
+        t.wait(r"\* You are alice in ops again\.$")
+        check("secret" not in d.ctl("tail", "ops")[1])
+    finally:
+        t.close()
+
+
+@test
+def who_is_removed_or_banned_does_not_come_back():
+    d = everything()
+    for url, cause, why in (("tcp://127.0.0.1:%d" % d.port, "kick", "You have been removed: enough"),
+                            ("udp://127.0.0.1:%d" % d.udp, "kick", "You have been removed: enough"),
+                            ("tcp://127.0.0.1:%d" % d.port, "ban", "You have been banned")):
+        t = Terminal(CHATCTL, "join", "--nick", "alice", url)
+        try:
+            t.wait(r"(is now|Registered as) alice")
+            if cause == "kick":
+                number = [c["id"] for c in d.json("list", "clients") if c["nick"] == "alice"][0]
+                equal(d.ctl("kick", str(number), "enough")[0], 0)
+            else:
+                equal(d.ctl("ban", "127.0.0.1")[0], 0)
+            t.wait(r"^chatctl: %s$" % why)
+            t.wait(r"^status 1$")
+            wait_for(lambda: "alice" not in [c["nick"] for c in d.json("list", "clients")], what="an end")
+        finally:
+            t.close()
+    # Who is banned meanwhile learns it on coming back, and a pipe as well.
+    code, out, err = pipe("tcp://127.0.0.1:%d" % d.port, text="hello\n")
+    equal((code, err), (1, "chatctl: Sorry: your address is banned\n"))
 
 
 @test

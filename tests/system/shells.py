@@ -206,7 +206,7 @@ def every_command_has_help():
     for c in ("send", "tail", "join", "passwd"):
         p = subprocess.run([CHATCTL, "-s", "/nowhere", c, "-q"], capture_output=True, text=True)
         equal(p.returncode, 2)
-        check(p.stderr.startswith("chatctl: -q can't be used so; usage: chatctl %s [" % c) and p.stderr.count("\n") == 1, p.stderr)
+        check(p.stderr.startswith("chatctl: -q can't be used with %s; usage: chatctl %s [" % (c, c)) and p.stderr.count("\n") == 1, p.stderr)
 
 
 main()
