@@ -94,7 +94,7 @@ def chatd(name="chatd", workers=1, listeners=None, more="", binary=BUILD + "/cha
 workers = %d; drain_timeout = 0.0; log_level = "error"; %s
 rooms = ( { name = "lobby"; announce_max = 0; } );
 room_defaults: { log_size = "4M"; announce_max = 0; };
-limits: { max_clients_per_address = 0; max_rooms = 8000; };
+limits: { max_clients_per_address = 0; max_rooms = 8000; max_rooms_per_address = 0; };
 listeners = ( { name = "chat"; type = "tcp"; mode = "chat"; listen = "127.0.0.1:%d"; } %s );
 control: { socket = "DIR/socket"; };""" % (workers, more, port, listeners or ""))
 
