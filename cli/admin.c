@@ -63,6 +63,7 @@ static int quiet_reload(const struct options *o)
 int command_reload(const struct options *o, int argc, char **argv)
 {
 	bool quiet = false;
+	json_t *reply;
 	int opt;
 
 	while ((opt = getopt(argc, argv, "q")) >= 0)
@@ -72,7 +73,16 @@ int command_reload(const struct options *o, int argc, char **argv)
 			return wrong_option(argv);
 	if (argc > optind)
 		return usage(argv[0]);
-	return quiet ? quiet_reload(o) : simple_call(o, "Reload", NULL);
+	if (quiet)
+		return quiet_reload(o);
+	int status = call(o, "Reload", NULL, &reply);
+	const char *warnings =
+	    status == EXIT_DONE ? json_string_value(json_object_get(reply, "warnings")) : NULL;
+	if (warnings)
+		fputs(warnings, stderr);
+	if (status == EXIT_DONE)
+		json_decref(reply);
+	return status;
 }
 
 static json_int_t takeovers(const json_t *status)

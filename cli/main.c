@@ -31,7 +31,7 @@ static const struct command commands[] = {
      command_ban},
     {"unban", "ADDRESS[/BITS]", "let it in again", command_unban},
     {"passwd", "[-d] FILE NAME", "set an account's password (-d: delete it)", command_passwd},
-    {"reload", "[-q]", "apply the configuration (-q: mistakes are in the log only)", command_reload},
+    {"reload", "[-q]", "apply the configuration (-q: mistakes and warnings are in the log only)", command_reload},
     {"restart", "", "run the program on disk, keeping everybody connected", command_restart},
     {"check", "[FILE]", "check a configuration file", command_check},
     {"keys", "", "make a pair of CURVE keys for ZeroMQ", command_keys},

@@ -392,9 +392,9 @@ static int load(struct settings *ss, const struct passwd *as, struct config **re
 	return r;
 }
 
-int config_load(const char *path, FILE *errors, struct config **ret)
+int config_load(const char *path, FILE *errors, FILE *warnings, struct config **ret)
 {
-	struct settings ss = {.file = path, .errors = errors, .as = ""};
+	struct settings ss = {.file = path, .errors = errors, .warnings = warnings, .as = ""};
 
 	return load(&ss, NULL, ret);
 }
@@ -406,7 +406,8 @@ int config_check(const char *path, const struct passwd *as, FILE *errors)
 
 	if (as && asprintf(&name, " as user %s", as->pw_name) < 0)
 		return -ENOMEM;
-	struct settings ss = {.file = path, .errors = errors, .warnings = errors, .as = as ? name : ""};
+	struct settings ss = {
+	    .file = path, .errors = errors, .warnings = errors, .checking = true, .as = as ? name : ""};
 	int r = load(&ss, as, &c);
 	config_free(c);
 	return r;

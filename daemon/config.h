@@ -106,9 +106,10 @@ struct config {
 /*
  * Reads and checks a file. Every error is written to errors as "FILE:LINE: what, and what is allowed", one
  * per line. Returns 0, -EINVAL after errors, or -ENOMEM. config_parse() reads a string; name stands for the
- * file in errors.
+ * file in errors. What is odd but allowed is
+ * written to warnings, if that isn't NULL, as "FILE:LINE: warning: what".
  */
-int config_load(const char *path, FILE *errors, struct config **ret);
+int config_load(const char *path, FILE *errors, FILE *warnings, struct config **ret);
 /*
  * For `chatd --check`: also writes what is odd, as "FILE:LINE: warning: what". The files that the
  * configuration names are looked at as the user that chatd runs as, which this process becomes for good

@@ -476,11 +476,18 @@ static void check_metrics(struct settings *ss, const config_setting_t *at, const
 
 	for (unsigned i = 0; c->metrics.sa.sa_family && l->handler && i < HANDLER_ENDPOINTS; i++) {
 		const union address *a = address_of(l, i);
-		if (a && l->handler->transport != TRANSPORT_UDP && address_overlaps(a, &c->metrics))
+		if (!a || l->handler->transport == TRANSPORT_UDP || !address_overlaps(a, &c->metrics))
+			continue;
+		if (address_equal(a, &c->metrics))
 			settings_complain(
-			    ss, at,
-			    "%s can't be had beside %s of listener \"%s\"; each needs its own address",
-			    address_format(&c->metrics, text), address_format(a, other), l->name);
+			    ss, at, "metrics: %s is taken by listener \"%s\"; each needs its own address",
+			    address_format(&c->metrics, text), l->name);
+		else
+			settings_complain(ss, at,
+					  "metrics: %s can't be had beside %s of listener \"%s\"; each needs "
+					  "its own address",
+					  address_format(&c->metrics, text), address_format(a, other),
+					  l->name);
 	}
 }
 

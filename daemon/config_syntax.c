@@ -10,15 +10,19 @@
 
 #define NAME_MAX_LEN 64
 
-/* The last line before that one which has more than space and comments; 0: none. */
-static unsigned line_before(const char *text, unsigned line)
+/* The last line before that one which has more than space and comments; 0: none. *ret_open: where a text
+ * begins that goes on in the next line, which is mostly one that isn't closed; 0: nowhere. */
+static unsigned line_before(const char *text, unsigned line, unsigned *ret_open)
 {
 	enum { PLAIN, STRING, TO_EOL, BLOCK } in = PLAIN;
-	unsigned now = 1, last = 0;
+	unsigned now = 1, last = 0, begin = 0;
+
+	*ret_open = 0;
 
 	for (const char *p = text; *p && now < line; p++) {
 		if (*p == '\n') {
 			now++;
+			*ret_open = in == STRING && *ret_open == 0 ? begin : *ret_open;
 			in = in == TO_EOL ? PLAIN : in;
 		} else if (in == STRING) {
 			last = now;
@@ -36,6 +40,7 @@ static unsigned line_before(const char *text, unsigned line)
 			p++;
 		} else if (in == PLAIN && !isspace((unsigned char)*p)) {
 			last = now;
+			begin = now;
 			in = *p == '"' ? STRING : PLAIN;
 		}
 	}
@@ -125,7 +130,11 @@ void config_report_syntax(const config_t *lib, const char *name, const char *tex
 	const char *file = config_error_file(lib) ? config_error_file(lib) : name;
 	const char *what = config_error_text(lib);
 	int line = config_error_line(lib);
-	unsigned before = line > 0 ? line_before(text, (unsigned)line) : 0;
+	unsigned open = 0, before = line > 0 ? line_before(text, (unsigned)line, &open) : 0;
+	char quote[64] = "";
+
+	if (open > 0)
+		snprintf(quote, sizeof(quote), "; or is the quote in line %u not closed", open);
 
 	if (line <= 0) {
 		fprintf(errors, "%s: %s\n", file, what);
@@ -134,9 +143,8 @@ void config_report_syntax(const config_t *lib, const char *name, const char *tex
 	} else if (before > 0 && strcmp(what, "syntax error") == 0) {
 		fprintf(errors,
 			"%s:%d: syntax error: is a comma, a semicolon or a bracket missing (or too much) "
-			"here, or "
-			"at the end of line %u?\n",
-			file, line, before);
+			"here, or at the end of line %u%s?\n",
+			file, line, before, quote);
 	} else {
 		fprintf(errors, "%s:%d: %s\n", file, line, what);
 	}

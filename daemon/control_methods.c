@@ -10,17 +10,17 @@
 
 static void method_reload(struct control_client *c, const json_t *parameters, bool more)
 {
-	_cleanup_free_ char *errors = NULL;
+	_cleanup_free_ char *text = NULL;
 
 	(void)parameters;
 	(void)more;
 	log_event(LOG_INFO, &(struct log_fields){.message_id = EVENT_CONTROL},
 		  "control: %s asks for a reload", control_peer(c));
-	if (server_reload(control_server(c), &errors) < 0)
+	if (server_reload(control_server(c), &text) < 0)
 		control_error(c, VARLINK_INTERFACE ".ConfigInvalid",
-			      json_pack("{s:s}", "reason", errors ? errors : "unknown"));
+			      json_pack("{s:s}", "reason", text ? text : "unknown"));
 	else
-		control_reply(c, NULL, false);
+		control_reply(c, text && text[0] ? json_pack("{s:s}", "warnings", text) : NULL, false);
 }
 
 static void method_restart(struct control_client *c, const json_t *parameters, bool more)
@@ -99,7 +99,8 @@ const char control_interface[] =
     "reason.\n"
     "method Ban(address: string, seconds: ?float) -> (saved: bool, reason: ?string, kicked: int)\n"
     "method Unban(address: string) -> (saved: bool, reason: ?string)\n"
-    "method Reload() -> ()\n"
+    "# Warnings: what is odd, but in use; lines.\n"
+    "method Reload() -> (warnings: ?string)\n"
     "# Replies before the new program takes over; Status tells when it has.\n"
     "method Restart() -> ()\n"
     "# In the Prometheus text format.\n"

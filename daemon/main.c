@@ -70,13 +70,15 @@ static int check(const char *path, const char *user)
 			user);
 		return 2;
 	}
+	if (geteuid() == 0 && !as)
+		fputs("chatd: warning: there is no user chatd; checked as root\n", stderr);
 	return config_check(path, as, stderr) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
 static int probe(const char *path)
 {
 	struct config *c;
-	int r = config_load(path, stderr, &c);
+	int r = config_load(path, stderr, NULL, &c);
 
 	if (r < 0)
 		return EXIT_FAILURE;

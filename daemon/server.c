@@ -263,26 +263,32 @@ static int apply_config(struct server *s, struct config *new, FILE *errors)
 	return 0;
 }
 
-static void log_config_errors(const char *text)
+static void log_config(int level, const char *text)
 {
 	for (const char *line = text; *line;) {
 		size_t n = strcspn(line, "\n");
-		log_event(LOG_ERR, &(struct log_fields){.message_id = EVENT_CONFIG_ERROR}, "%.*s", (int)n,
+		log_event(level, &(struct log_fields){.message_id = EVENT_CONFIG_ERROR}, "%.*s", (int)n,
 			  line);
 		line += n + (line[n] == '\n');
 	}
 }
 
-int server_reload(struct server *s, char **ret_errors)
+int server_reload(struct server *s, char **ret_text)
 {
+	_cleanup_free_ char *warned = NULL;
 	struct config *new = NULL;
-	size_t size;
+	size_t size, warned_size;
 	int r;
 
-	*ret_errors = NULL;
-	FILE *errors = open_memstream(ret_errors, &size);
-	if (!errors)
+	*ret_text = NULL;
+	FILE *errors = open_memstream(ret_text, &size), *warnings = open_memstream(&warned, &warned_size);
+	if (!errors || !warnings) {
+		if (errors)
+			fclose(errors);
+		if (warnings)
+			fclose(warnings);
 		return -ENOMEM;
+	}
 	sd_notifyf(false, "RELOADING=1\nMONOTONIC_USEC=%" PRId64, clock_us(CLOCK_MONOTONIC));
 	/* libconfig's time grows with the square of a group's settings: another process tries it first. */
 	_cleanup_free_ char *why = NULL;
@@ -291,21 +297,26 @@ int server_reload(struct server *s, char **ret_errors)
 		fprintf(errors, "%s: this takes more than %d s to read\n", s->config_path,
 			PROBE_TIMEOUT_MS / 1000);
 	else
-		r = config_load(s->config_path, errors, &new);
+		r = config_load(s->config_path, errors, warnings, &new);
 	if (r == 0) {
 		r = apply_config(s, new, errors);
 		if (r < 0)
 			config_free(new);
 	}
 	fclose(errors);
+	fclose(warnings);
 	sd_notify(false, "READY=1");
 	if (r < 0) {
-		log_config_errors(*ret_errors);
+		log_config(LOG_ERR, *ret_text);
 		log_event(LOG_ERR, &(struct log_fields){.message_id = EVENT_CONFIG_ERROR},
 			  "%s is not used; nothing has changed", s->config_path);
 	} else {
 		log_event(LOG_INFO, &(struct log_fields){.message_id = EVENT_RELOADED}, "%s is in use",
 			  s->config_path);
+		log_config(LOG_WARNING, warned);
+		free(*ret_text);
+		*ret_text = warned;
+		warned = NULL;
 	}
 	return r;
 }
@@ -1014,16 +1025,21 @@ static int find_program(struct server *s)
 
 static int load_config(struct server *s)
 {
-	_cleanup_free_ char *text = NULL;
-	size_t size;
+	_cleanup_free_ char *text = NULL, *warned = NULL;
+	size_t size, warned_size;
 	FILE *errors = open_memstream(&text, &size);
 
 	if (!errors)
 		return -ENOMEM;
-	int r = config_load(s->config_path, errors, &s->config);
+	FILE *warnings = open_memstream(&warned, &warned_size); /* without memory there are none */
+	int r = config_load(s->config_path, errors, warnings, &s->config);
 	fclose(errors);
+	if (warnings)
+		fclose(warnings);
 	if (r < 0)
-		log_config_errors(text);
+		log_config(LOG_ERR, text);
+	else if (warned)
+		log_config(LOG_WARNING, warned);
 	return r;
 }
 
@@ -1038,7 +1054,7 @@ static void open_metrics_first(struct server *s)
 		return;
 	open_metrics(s, s->config, errors);
 	fclose(errors);
-	log_config_errors(text);
+	log_config(LOG_ERR, text);
 }
 
 /* Whether somebody is in the room who has not logged in. */

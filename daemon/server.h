@@ -34,8 +34,9 @@ json_t *server_takeover_json(struct server *s);
 
 const struct listeners *server_listeners(const struct server *s);
 
-/* Reads the configuration again. Returns 0, or -errno with *ret_errors (free()d by the caller) saying why. */
-int server_reload(struct server *s, char **ret_errors);
+/* Reads the configuration again. Returns 0 with the warnings in *ret_text (free()d by the caller), or -errno
+ * with the mistakes. */
+int server_reload(struct server *s, char **ret_text);
 
 /* Checks the program on disk and has it take over in a moment. Returns 0, or -errno with *ret_why as above.
  */

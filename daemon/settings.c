@@ -10,7 +10,13 @@
 
 /* So many mistakes are told; who made more has made one with the file. */
 #define ERRORS_MAX 100
+#define WARNINGS_MAX 100
 #define PREFIXES_MAX 4096
+
+struct settings_warning {
+	unsigned line;
+	char *text;
+};
 
 char *settings_where(const struct settings *ss, const config_setting_t *at)
 {
@@ -47,17 +53,42 @@ void settings_complain(struct settings *ss, const config_setting_t *at, const ch
 
 void settings_warn(struct settings *ss, const config_setting_t *at, const char *format, ...)
 {
+	unsigned line = at ? (unsigned)config_setting_source_line(at) : 0;
+	struct settings_warning *list;
+	char *text = NULL;
+	size_t size;
 	va_list ap;
 
-	if (!ss->warnings)
+	if (!ss->warnings || ++ss->n_warnings > WARNINGS_MAX)
 		return;
+	list = reallocarray(ss->warned, ss->n_warnings, sizeof(*list));
+	ss->warned = list ? list : ss->warned;
+	FILE *f = list ? open_memstream(&text, &size) : NULL;
+	if (!f) {
+		ss->n_warnings--;
+		return;
+	}
 	va_start(ap, format);
-	say(ss, ss->warnings, at, "warning: ", format, ap);
+	say(ss, f, at, "warning: ", format, ap);
 	va_end(ap);
+	fclose(f);
+	/* By line, as the settings aren't looked at in the order of the file. */
+	unsigned i = ss->n_warnings - 1;
+	for (; i > 0 && list[i - 1].line > line; i--)
+		list[i] = list[i - 1];
+	list[i] = (struct settings_warning){line, text};
 }
 
 void settings_finish(struct settings *ss)
 {
+	for (unsigned i = 0; i < ss->n_warnings && i < WARNINGS_MAX; i++) {
+		fputs(ss->warned[i].text ? ss->warned[i].text : "", ss->warnings);
+		free(ss->warned[i].text);
+	}
+	free(ss->warned);
+	ss->warned = NULL;
+	if (ss->n_warnings > WARNINGS_MAX)
+		fprintf(ss->warnings, "%s: and %u more warnings\n", ss->file, ss->n_warnings - WARNINGS_MAX);
 	if (ss->n_errors > ERRORS_MAX)
 		fprintf(ss->errors, "%s: and %u more mistakes\n", ss->file, ss->n_errors - ERRORS_MAX);
 }
@@ -224,7 +255,7 @@ void setting_path(struct settings *ss, const config_setting_t *s, const struct s
 	if (!v)
 		return;
 	if (strncmp(v, prefix, sizeof(prefix) - 1) == 0 && !strchr(v, '/')) {
-		if (!dir && ss->warnings) {
+		if (!dir && ss->checking) {
 			settings_warn(ss, s, "%s: %s is only there in the service, and not looked at here",
 				      key->name, v);
 			path = strdup(v);

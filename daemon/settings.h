@@ -19,9 +19,10 @@ struct settings {
 	const char *file;
 	FILE *errors; /* mistakes are written there */
 	unsigned n_errors;
-	/* NULL, or the file is only checked: what is odd but allowed is written there, and what can only be
-	 * looked up in the service is left alone. */
-	FILE *warnings;
+	FILE *warnings; /* what is odd but allowed is written there at the end; NULL: it isn't looked for */
+	struct settings_warning *warned;
+	unsigned n_warnings;
+	bool checking; /* the file is only checked: what can only be looked up in the service is left alone */
 	const char *as; /* "", or " as user NAME" if that is who looks at files */
 };
 
@@ -59,7 +60,7 @@ void settings_warn(struct settings *ss, const config_setting_t *at, const char *
     __attribute__((format(printf, 3, 4)));
 /* "FILE:LINE" of a setting, which the caller free()s; NULL without memory. */
 char *settings_where(const struct settings *ss, const config_setting_t *at);
-/* At the end: says how many mistakes there were beyond those that were written. */
+/* At the end: writes the warnings, and says how many mistakes there were beyond those that were written. */
 void settings_finish(struct settings *ss);
 
 /* Reads a group's settings into *to; keys end with SETTINGS_END, and whatever has no key is a mistake. */

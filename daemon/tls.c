@@ -58,6 +58,23 @@ static int no_passphrase(char *buf, int size, int rwflag, void *arg)
 	return 0;
 }
 
+/* Whether the file has anything that is called a private key; what is unreadable may have. */
+static bool has_key(const char *path)
+{
+	_cleanup_free_ char *line = NULL;
+	FILE *f = fopen(path, "re");
+	bool found = !f;
+	size_t room = 0;
+
+	while (!found && getline(&line, &room, f) >= 0)
+		found = strstr(line, "PRIVATE KEY-----") != NULL;
+	if (line)
+		explicit_bzero(line, room);
+	if (f)
+		fclose(f);
+	return found;
+}
+
 /* Returns the setting that has a mistake, or NULL. */
 static const char *load(SSL_CTX *ctx, const struct tls_files *files, char *why, size_t size)
 {
@@ -72,6 +89,11 @@ static const char *load(SSL_CTX *ctx, const struct tls_files *files, char *why, 
 	}
 	if (SSL_CTX_use_PrivateKey_file(ctx, key, SSL_FILETYPE_PEM) != 1 ||
 	    SSL_CTX_check_private_key(ctx) != 1) {
+		if (!has_key(key)) {
+			snprintf(why, size, "there is no private key in %s%s", key,
+				 key == certificate ? "; it needs a tls_key" : "");
+			return "tls_key";
+		}
 		bool other = ERR_GET_LIB(ERR_peek_error()) == ERR_LIB_X509;
 		snprintf(text, sizeof(text), "the key in %s can't be used%s%s", key,
 			 other ? " with the certificate in " : "", other ? certificate : "");

@@ -995,7 +995,7 @@ def tls_files_that_can_not_be_used_are_named():
             ((cert, "/nowhere/key", cert), 2, "the key in /nowhere/key can't be used: No such file or directory"),
             ((cert, key, "/nowhere/ca"), 3, "the certificates in /nowhere/ca can't be used: No such file or directory"),
             ((cert, other_key, cert), 2, "the key in %s can't be used with the certificate in %s: " % (other_key, cert)),
-            ((cert, empty, cert), 2, "the key in %s can't be used: " % empty)):
+            ((cert, empty, cert), 2, "there is no private key in %s" % empty)):
         d.write_config(listeners=doors % files)
         with open(d.config) as f:
             first = f.read().split("\n").index('      { name = "chat"; type = "tcp"; mode = "chat"; listen = "[::]:1";') + 1

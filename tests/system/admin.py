@@ -876,17 +876,22 @@ def a_port_in_use_makes_no_hot_loop():
     taken.close()
 
 
+# Where the package isn't installed.
+NO_USER = "chatd: warning: there is no user chatd; checked as root\n"
+
+
 @test
 def checking():
     d = Daemon()
     equal(run(CHATD, "--check", d.config).returncode, 0)
-    equal(d.ctl("check", d.config), (0, "", ""))
+    code, out, err = d.ctl("check", d.config)
+    equal((code, out, err.replace(NO_USER, "")), (0, "", ""))
     equal(run(CHATD, "--check", os.path.join(SOURCE, "etc", "chatd.conf")).returncode, 0)
     with open(d.config, "a") as f:
         f.write("\nlisteners2 = 1;\nmax_message = \"big\";\n")
     p = run(CHATD, "--check", d.config)
     equal(p.returncode, 1)
-    check(re.fullmatch(rb"\S+chatd.conf:\d+: .*listeners2.*\n\S+chatd.conf:\d+: max_message .*\n", p.stderr), p.stderr)
+    check(re.fullmatch(rb"\S+chatd.conf:\d+: .*listeners2.*\n\S+chatd.conf:\d+: max_message .*\n", p.stderr.replace(NO_USER.encode(), b"")), p.stderr)
     equal(d.ctl("check", d.config), (1, "", p.stderr.decode()))
     equal(run(CHATD, "--check", "/nonexistent").returncode, 1)
     equal(run(CHATD, "--frobnicate").returncode, 2)
@@ -901,10 +906,11 @@ def checked(d, text=None, env=None):
         with open(d.config, "w") as f:
             f.write(text)
     p = subprocess.run([CHATD, "--check", d.config], capture_output=True, text=True, env=dict(os.environ, **(env or {})))
-    for line in p.stderr.splitlines():
+    err = p.stderr.replace(NO_USER, "")
+    for line in err.splitlines():
         check(line.startswith((d.config + ":", "/")), line)
         check(":0:" not in line, line)
-    return p.returncode, p.stderr.replace(d.config + ":", "")
+    return p.returncode, err.replace(d.config + ":", "")
 
 
 @test
@@ -1131,7 +1137,8 @@ state_directory = "/nowhere/at/all";
 control: { group = "no-such-group"; };
 """ % (passwords, empty))
     equal(code, 0)
-    equal(sorted(re.sub(r"( as user \S+)", "", err).splitlines()), [
+    # In the order of the file.
+    equal(re.sub(r"( as user \S+)", "", err).splitlines(), [
         '2: warning: no password_file has an account "bob"',
         '5: warning: room "bord" is not in rooms; it is made as room_defaults say',
         "6: warning: %s has no accounts, so nobody can log in here" % empty,
@@ -1140,8 +1147,61 @@ control: { group = "no-such-group"; };
 
 
 @test
+def a_reload_warns_as_checking_does():
+    """Where it was asked for as well as in the log; and so does a start."""
+    d = Daemon()
+    d.write_config(rooms='{ name = "lobby"; },\n { name = "board"; members = ( "bob" ); }', listeners="""
+      { name = "chat"; type = "tcp"; mode = "chat"; listen = "[::]:%d"; room = "loby"; }""" % d.port)
+    warned = [l for l in run(CHATD, "--check", d.config).stderr.decode().splitlines() if l.startswith(d.config)]
+    equal(len(warned), 2)
+    check('room "loby" is not in rooms' in "".join(warned) and 'no password_file has an account "bob"' in "".join(warned), warned)
+    code, out, err = d.ctl("reload")
+    equal((code, out, err.splitlines()), (0, "", warned))
+    for l in warned:
+        equal(d.log().count("<4>" + l), 1)
+    equal(d.ctl("reload", "-q"), (0, "", ""))
+    for l in warned:
+        equal(d.log().count("<4>" + l), 2)
+    d.stop()
+    d.start()
+    for l in warned:
+        wait_for(lambda: d.log().count("<4>" + l) in (1, 3), what="a warning at the start")
+
+
+@test
+def checking_as_root_says_so_without_a_user_chatd():
+    d = Daemon(start=False)
+    d.write_config()
+    try:
+        pwd.getpwnam("chatd")
+        there = True
+    except KeyError:
+        there = False
+    p = run(CHATD, "--check", d.config)
+    equal(p.returncode, 0)
+    equal(b"chatd: warning: there is no user chatd; checked as root\n" in p.stderr, os.geteuid() == 0 and not there)
+
+
+@test
+def a_tls_key_without_a_key_says_so():
+    d = Daemon(start=False)
+    key, cert = os.path.join(d.dir, "key"), os.path.join(d.dir, "cert")
+    subprocess.run(["openssl", "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", key,
+                    "-out", cert, "-subj", "/CN=x", "-x509"], capture_output=True, check=True)
+    os.chmod(d.dir, 0o755)
+    listener = 'listeners = ( { name = "a"; type = "tcp"; mode = "chat"; listen = "[::]:1"; tls_certificate = "%s"; %s } );\n'
+    code, err = checked(d, listener % (cert, 'tls_key = "%s";' % cert))
+    check(code == 1 and re.search("1: there is no private key in %s( as user .*)?\n" % cert, err), err)
+    code, err = checked(d, listener % (cert, ""))
+    check(code == 1 and "1: there is no private key in %s; it needs a tls_key" % cert in err, err)
+
+
+@test
 def checking_names_the_line_and_the_key():
     d = Daemon(start=False)
+    equal(checked(d, 'workers = 1;\nstate_directory = "/x;\ncontrol: { group = "x"; };\n'),
+          (1, "4: syntax error: is a comma, a semicolon or a bracket missing (or too much) here, or at the end of line 3; "
+              "or is the quote in line 2 not closed?\n"))
     equal(checked(d, 'rooms = (\n  { name = "a"; }\n\n  { name = "b"; } );\n'),
           (1, "4: syntax error: is a comma, a semicolon or a bracket missing (or too much) here, or at the end of line 2?\n"))
     equal(checked(d, 'workers = 1;\nlimits: { max_rooms = 1; };\nworkers = 2;\n'),
@@ -1154,7 +1214,7 @@ def checking_names_the_line_and_the_key():
     for text, expected in (("", 0), ('@include "/nowhere"\n', 1), ("}", 1), ("rooms = 1;", 1)):
         equal(checked(d, text)[0], expected)
     for path, why in (("/nowhere/chatd.conf", b"No such file or directory"), ("/", b"Is a directory")):
-        equal(run(CHATD, "--check", path).stderr, path.encode() + b": can't be read: " + why + b"\n")
+        equal(run(CHATD, "--check", path).stderr.replace(NO_USER.encode(), b""), path.encode() + b": can't be read: " + why + b"\n")
 
 
 @test

@@ -154,7 +154,9 @@ static void addresses_that_overlap(void **state)
 	    TWO("listen = \"1.2.3.4:5\";", "type = \"zmq\"; mode = \"reply\"; listen = \"tcp://*:5\";"),
 	    "f:2: [::]:5 can't be had beside 1.2.3.4:5 of listener \"a\"");
 	assert_error(TWO("listen = \"[::]:5\";", TCP_AT("[::]:6")) "metrics: { listen = \"[::1]:6\"; };",
-		     "f:2: [::1]:6 can't be had beside [::]:6 of listener \"b\"");
+		     "f:2: metrics: [::1]:6 can't be had beside [::]:6 of listener \"b\"");
+	assert_error(TWO("listen = \"[::]:5\";", TCP_AT("[::1]:6")) "metrics: { listen = \"[::1]:6\"; };",
+		     "f:2: metrics: [::1]:6 is taken by listener \"b\"");
 	assert_error("listeners = ( { name = \"a\"; type = \"zmq\"; mode = \"relay\"; pull = \"tcp://*:5\"; "
 		     "pub = \"tcp://127.0.0.1:5\"; } );",
 		     "pull and pub must be different");
@@ -207,8 +209,8 @@ static void files(void **state)
 	FILE *f = open_memstream(&text, &size);
 
 	(void)state;
-	assert_int_equal(config_load("/nonexistent/file", f, &c), -EINVAL);
-	assert_int_equal(config_load("/", f, &c), -EINVAL);
+	assert_int_equal(config_load("/nonexistent/file", f, NULL, &c), -EINVAL);
+	assert_int_equal(config_load("/", f, NULL, &c), -EINVAL);
 	fclose(f);
 	assert_non_null(strstr(text, "/nonexistent/file: can't be read: No such file or directory"));
 	assert_non_null(strstr(text, "/: can't be read: Is a directory"));
