@@ -79,10 +79,12 @@ int command_ban(const struct options *o, int argc, char **argv)
 	int status = call(o, "Ban", parameters, &reply);
 	if (status != EXIT_DONE)
 		return status;
+	/* Of 10.0.0.1/8 it is 10.0.0.0/8. */
+	const char *banned = json_string_value(json_object_get(reply, "address"));
 	if (o->json)
 		print_json(reply);
 	else
-		printf("%s is banned; %" JSON_INTEGER_FORMAT " removed\n", argv[1],
+		printf("%s is banned; %" JSON_INTEGER_FORMAT " removed\n", banned ? banned : argv[1],
 		       json_integer_value(json_object_get(reply, "kicked")));
 	status = warn_unsaved(reply);
 	json_decref(reply);
@@ -178,7 +180,7 @@ int command_passwd(const struct options *o, int argc, char **argv)
 	const char *file = argv[optind];
 	char nick[TEXT_NICK_MAX + 1];
 	if (nick_normalise(argv[optind + 1], strlen(argv[optind + 1]), nick) < 0)
-		return fail(EXIT_USAGE, "\"%s\" is no valid name", argv[optind + 1]);
+		return fail(EXIT_USAGE, "\"%s\" is not a valid name", argv[optind + 1]);
 	if (delete)
 		return change(o, file, nick, NULL);
 	ssize_t n = ask("Password: ", password, sizeof(password));

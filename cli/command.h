@@ -22,6 +22,7 @@ struct command {
 	const char *help;  /* one line */
 	/* argv[0] is the subcommand. Returns the exit status. */
 	int (*run)(const struct options *o, int argc, char **argv);
+	const char *options; /* what --help says of them, or NULL */
 };
 
 int command_status(const struct options *o, int argc, char **argv);

@@ -724,9 +724,9 @@ int command_join(const struct options *o, int argc, char **argv)
 	if (optind < argc)
 		link.url = argv[optind];
 	if (link.nick && !nick_valid(link.nick, strlen(link.nick)))
-		return fail(EXIT_USAGE, "\"%s\" is no valid nick", link.nick);
+		return fail(EXIT_USAGE, "\"%s\" is not a valid nick", link.nick);
 	if (link.room && !text_room_valid(link.room, strlen(link.room)))
-		return fail(EXIT_USAGE, "\"%s\" is no valid name of a room", link.room);
+		return fail(EXIT_USAGE, "\"%s\" is not a valid name of a room", link.room);
 	catch_signals();
 	identity_init(&me.identity, link.nick, link.room);
 	int r = connect_to(&link, why, sizeof(why));

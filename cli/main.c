@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* chatctl: steers chatd. One table of subcommands; see chatctl(1). */
+/* chatctl: controls chatd. One table of subcommands; see chatctl(1). */
 #include "cli/client.h"
 #include "cli/command.h"
 #include "common/cleanup.h"
@@ -20,24 +20,33 @@
 #define DEFAULT_SOCKET "/run/chatd/control.sock"
 
 static const struct command commands[] = {
-    {"status", "", "how chatd is", command_status},
-    {"list", "[clients|rooms|listeners|bans]", "who and what is there", command_list},
-    {"send", "[--as NICK] ROOM TEXT...|-", "say something in a room (-: each line of stdin)", command_send},
-    {"tail", "[-n N] [-f] [-t] ROOM", "what was said in a room (-f: and goes on)", command_tail},
+    {"status", "", "show how chatd is: clients, workers, the last takeover", command_status, NULL},
+    {"list", "[clients|rooms|listeners|bans]", "list who and what is there", command_list, NULL},
+    {"send", "[--as NICK] ROOM TEXT...|-", "say something in a room (-: each line of stdin)", command_send,
+     "  --as NICK        the name to speak under, which nobody has (admin)\n"},
+    {"tail", "[-n N] [-f] [-t] ROOM", "show what was said in a room (-f: and goes on)", command_tail,
+     "  -n N             so many messages (10)\n"
+     "  -f               go on with what comes\n"
+     "  -t               each with its time (the default on a terminal)\n"},
     {"join", "[--room R] [--nick N] [URL]",
-     "talk from a terminal (tcp://, tls://, udp://, zmq://HOST:PULL,PUB)", command_join},
-    {"kick", "ID [REASON]", "disconnect a client", command_kick},
+     "talk from a terminal (tcp://, tls://, udp://, zmq://HOST:PULL,PUB)", command_join,
+     "  -r, --room R     the room to talk in\n"
+     "  -n, --nick N     the name to talk under\n"
+     "      --ca FILE    certificates to trust for TLS instead of the system's\n"},
+    {"kick", "ID [REASON]", "disconnect a client", command_kick, NULL},
     {"ban", "ADDRESS[/BITS] [TIME]", "keep an address out (TIME: 90s, 10m, 2h, 7d; else for ever)",
-     command_ban},
-    {"unban", "ADDRESS[/BITS]", "let it in again", command_unban},
-    {"passwd", "[-d] FILE NAME", "set an account's password (-d: delete it)", command_passwd},
-    {"reload", "[-q]", "apply the configuration (-q: mistakes and warnings are in the log only)", command_reload},
-    {"restart", "", "run the program on disk, keeping everybody connected", command_restart},
-    {"check", "[FILE]", "check a configuration file", command_check},
-    {"keys", "", "make a pair of CURVE keys for ZeroMQ", command_keys},
-    {"watch", "", "events as they happen: who comes, goes, is kicked or too slow", command_watch},
-    {"top", "", "a live view of clients and rooms", command_top},
-    {"metrics", "", "counters for Prometheus", command_metrics},
+     command_ban, NULL},
+    {"unban", "ADDRESS[/BITS]", "let a banned address in again", command_unban, NULL},
+    {"passwd", "[-d] FILE NAME", "set an account's password (-d: delete it)", command_passwd,
+     "  -d               delete the account\n"},
+    {"reload", "[-q]", "apply the configuration (-q: mistakes and warnings are in the log only)",
+     command_reload, "  -q               mistakes and warnings are in the log only\n"},
+    {"restart", "", "run the program on disk, keeping everybody connected", command_restart, NULL},
+    {"check", "[FILE]", "check a configuration file", command_check, NULL},
+    {"keys", "", "make a pair of CURVE keys for ZeroMQ", command_keys, NULL},
+    {"watch", "", "show events as they happen: who comes, goes, is kicked or too slow", command_watch, NULL},
+    {"top", "", "show clients and rooms live", command_top, NULL},
+    {"metrics", "", "print the counters for Prometheus", command_metrics, NULL},
 };
 
 static int command_complete(const struct options *o, int argc, char **argv);
@@ -81,6 +90,16 @@ int wrong_option(char **argv)
 
 	return fail(EXIT_USAGE, "%s can't be used with %s; usage: chatctl %s%s%s", option, argv[0], argv[0],
 		    c && c->usage[0] ? " " : "", c ? c->usage : "");
+}
+
+/* Before the command. */
+static int unknown_option(char **argv)
+{
+	char letter[3] = {'-', (char)optopt, '\0'};
+	bool is_long = !optopt || strncmp(argv[optind - 1], "--", 2) == 0;
+
+	return fail(EXIT_USAGE, "there is no option %s; chatctl --help lists them",
+		    is_long ? argv[optind - 1] : letter);
 }
 
 /* A configuration's text setting; the caller free()s it. A configuration that can't be read has none. */
@@ -309,6 +328,7 @@ static int help(int argc, char **argv)
 		return unknown(argv[1]);
 	printf("Usage: chatctl [OPTION...] %s%s%s\n\n%c%s. chatctl(1) says more.\n", c->name,
 	       c->usage[0] ? " " : "", c->usage, c->help[0] - 'a' + 'A', c->help + 1);
+	printf("%s%s", c->options ? "\nOptions:\n" : "", c->options ? c->options : "");
 	return EXIT_DONE;
 }
 
@@ -363,8 +383,9 @@ int main(int argc, char **argv)
 	int opt;
 
 	speak_utf8();
+	opterr = 0; /* with the program's whole path */
 	/* "+": what follows the command is the command's. */
-	while ((opt = getopt_long(argc, argv, "+s:c:jhV", options, NULL)) >= 0)
+	while ((opt = getopt_long(argc, argv, "+:s:c:jhV", options, NULL)) >= 0)
 		switch (opt) {
 		case 's':
 			o.socket = optarg;
@@ -382,8 +403,10 @@ int main(int argc, char **argv)
 			printf("chatctl %s\nconfiguration " SYSCONFDIR "/chatd.conf; readline %s, %s\n",
 			       PACKAGE_VERSION, rl_library_version, curses_version());
 			return EXIT_DONE;
+		case ':':
+			return fail(EXIT_USAGE, "%s needs a value; see chatctl --help", argv[optind - 1]);
 		default:
-			return EXIT_USAGE;
+			return unknown_option(argv);
 		}
 	if (optind == argc) {
 		print_help();
@@ -406,7 +429,6 @@ int main(int argc, char **argv)
 	if (asks_for_help(argc, argv))
 		return help(2, (char *[]){argv[0], argv[0], NULL});
 	take_json(&o, &argc, argv);
-	opterr = 0; /* wrong_option() says it */
 	int status = command->run(&o, argc, argv);
 	if (fflush(stdout) != 0 && status == EXIT_DONE)
 		return fail(EXIT_REFUSED, "can't write: %s", strerror(errno));

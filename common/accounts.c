@@ -34,7 +34,7 @@ static const char *parse_line(char *line, struct account *ret)
 		return "a line is NAME:HASH, as `chatctl passwd` writes it";
 	*colon = '\0';
 	if (nick_normalise(line, strlen(line), ret->nick) < 0)
-		return "this is no valid name";
+		return "this is not a valid name";
 	if (!is_hash(colon + 1))
 		return "this is no hash of argon2id, as `chatctl passwd` writes it";
 	snprintf(ret->hash, sizeof(ret->hash), "%s", colon + 1);

@@ -46,7 +46,7 @@ static void room_members_list(struct settings *ss, const config_setting_t *s, co
 		const char *v = config_setting_get_string_elem(s, i);
 		if (!v || nick_normalise(v, strlen(v), r->members[r->n_members]) < 0)
 			settings_complain(ss, config_setting_get_elem(s, (unsigned)i),
-					  "\"%s\" is no valid account", v ? v : "?");
+					  "\"%s\" is not a valid account", v ? v : "?");
 		else
 			r->n_members++;
 	}

@@ -57,7 +57,7 @@ const struct control_method control_methods[] = {
 };
 
 const char control_interface[] =
-    "# Steers chatd.\n"
+    "# Controls chatd.\n"
     "interface io.chatd.Control\n"
     "\n"
     "type Worker (name: string, connections: int, sender: string)\n"
@@ -95,9 +95,11 @@ const char control_interface[] =
     "# Call it with more. missed: events that came faster than they were read.\n"
     "method Watch() -> (events: []Event, missed: int)\n"
     "method Kick(id: int, reason: ?string) -> ()\n"
-    "# An address or ADDRESS/BITS, for some time or for ever. saved: whether it is kept on disk; if not, "
+    "# An address or ADDRESS/BITS, for some time or for ever; the reply has it as it is kept. saved: whether "
+    "it is kept on disk; if not, "
     "reason.\n"
-    "method Ban(address: string, seconds: ?float) -> (saved: bool, reason: ?string, kicked: int)\n"
+    "method Ban(address: string, seconds: ?float) -> (address: string, saved: bool, reason: ?string, kicked: "
+    "int)\n"
     "method Unban(address: string) -> (saved: bool, reason: ?string)\n"
     "# Warnings: what is odd, but in use; lines.\n"
     "method Reload() -> (warnings: ?string)\n"

@@ -170,6 +170,7 @@ void control_ban(struct control_client *c, const json_t *parameters, bool more)
 	const char *address = json_string_value(json_object_get(parameters, "address"));
 	const json_t *length = json_object_get(parameters, "seconds");
 	struct ban ban = {.until_us = 0};
+	char text[ADDRESS_TEXT_MAX];
 
 	(void)more;
 	if (!address || prefix_parse(address, &ban.prefix) < 0) {
@@ -191,6 +192,7 @@ void control_ban(struct control_client *c, const json_t *parameters, bool more)
 		return;
 	}
 	e->prefix = ban.prefix;
+	prefix_format(&ban.prefix, text);
 	atomic_store(&e->references, 2);
 	int r = bans_save(server_shared(s)->bans);
 	if (r < 0)
@@ -198,7 +200,9 @@ void control_ban(struct control_client *c, const json_t *parameters, bool more)
 			  "the bans can't be saved, so they end with chatd: %s", strerror(-r));
 	workers_call(server_shared(s), NULL, evict, e, eviction_unref, CONTROL_CALL_TIMEOUT_US);
 	log_ban(&ban, json_number_value(length), control_peer(c));
-	json_t *reply = json_pack("{s:b,s:i}", "saved", r == 0, "kicked", (int)atomic_load(&e->n));
+	json_t *reply =
+	    json_pack("{s:s,s:b,s:i}", "address", text, "saved", r == 0, "kicked", (int)atomic_load(&e->n));
+
 	if (r < 0)
 		json_object_set_new(reply, "reason", json_string(strerror(-r)));
 	eviction_unref(e);
@@ -224,7 +228,7 @@ void control_unban(struct control_client *c, const json_t *parameters, bool more
 	int r = bans_save(server_shared(s)->bans);
 	prefix_format(&p, text);
 	log_event(LOG_NOTICE, &(struct log_fields){.message_id = EVENT_BAN, .prefix = text},
-		  "%s no longer banned, says %s", text, control_peer(c));
+		  "%s unbanned by %s", text, control_peer(c));
 	json_t *reply = json_pack("{s:b}", "saved", r == 0);
 	if (r < 0)
 		json_object_set_new(reply, "reason", json_string(strerror(-r)));

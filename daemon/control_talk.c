@@ -51,7 +51,7 @@ void control_send(struct control_client *c, const json_t *parameters, bool more)
 	char normal[TEXT_NICK_MAX + 1];
 	int nick_len = nick_normalise(nick, strlen(nick), normal);
 	if (nick_len < 0) {
-		control_refuse(c, "\"%s\" is no valid nick", nick);
+		control_refuse(c, "\"%s\" is not a valid nick", nick);
 		return;
 	}
 	/* Nobody else can be called admin. */

@@ -26,15 +26,15 @@
 #define REPLY_MAX (8192 + 3 * 16384)
 #define LIST_MAX 4096
 
-static const char help[] = "* /nick NAME    change your name\n"
-			   "* /join ROOM    go to a room (it is made if need be)\n"
-			   "* /rooms        list the rooms\n"
-			   "* /who          list who is in this room\n"
-			   "* /me TEXT      say what you do\n"
-			   "* /msg NICK TEXT  say something to one person only\n"
+static const char help[] = "* /nick NAME            change your name\n"
+			   "* /join ROOM            go to a room (it is made if need be)\n"
+			   "* /rooms                list the rooms\n"
+			   "* /who                  list who is in this room\n"
+			   "* /me TEXT              say what you do\n"
+			   "* /msg NICK TEXT        say something to one person only\n"
 			   "* /login NAME PASSWORD  prove that you are NAME\n"
-			   "* /quit         leave (as does: quit)\n"
-			   "* //TEXT        say something that begins with /\n";
+			   "* /quit                 leave (as does: quit)\n"
+			   "* //TEXT                say something that begins with /\n";
 
 static struct shared *shared_of(struct connection *c)
 {
@@ -318,13 +318,18 @@ static void rename_to(struct connection *c, struct roster_entry *entry, const ch
 	next->nick_len = (uint8_t)len;
 	memset(next->nick, 0, sizeof(next->nick));
 	memcpy(next->nick, nick, len);
+	char who[32 + TEXT_NICK_MAX];
+	if (old_len > 0)
+		snprintf(who, sizeof(who), "%.*s", old_len, old);
+	else /* a login, before which there was no name */
+		snprintf(who, sizeof(who), "client %" PRIu64, connection_id(c));
 	log_event(LOG_DEBUG,
 		  &(struct log_fields){.message_id = EVENT_RENAMED,
 				       .client = connection_id(c),
 				       .room = room ? room->name : NULL,
 				       .listener = connection_listener(c),
 				       .address = connection_address(c)},
-		  "%.*s is now %.*s", old_len, old, (int)len, nick);
+		  "%s is now %.*s", who, (int)len, nick);
 	FAULT("nick");
 	connection_commit(c, told ? room : NULL);
 	roster_release(shared_of(c)->roster, *connection_roster(c));
@@ -530,7 +535,7 @@ static enum verdict command_me(struct connection *c, const char *args, size_t le
 	char head[TEXT_NICK_MAX + 4];
 
 	if (len == 0 || !room) {
-		reply(c, consumed, "* What do you do? /me TEXT\n");
+		reply(c, consumed, "* Usage: /me TEXT\n");
 		return HANDLER_MORE;
 	}
 	if (!may_speak(c, room, consumed))
@@ -566,7 +571,7 @@ static enum verdict command_msg(struct connection *c, const char *args, size_t l
 
 	size_t text_len = space ? len - nick_len - 1 : 0;
 	if (text_len == 0) {
-		reply(c, consumed, "* Whom, and what? /msg NICK TEXT\n");
+		reply(c, consumed, "* Usage: /msg NICK TEXT\n");
 		return HANDLER_MORE;
 	}
 	if (!nick_valid(args, nick_len) ||
@@ -694,7 +699,7 @@ static enum verdict command_login(struct connection *c, const char *args, size_t
 		return HANDLER_MORE;
 	}
 	if (password_len == 0 || password_len > ACCOUNTS_PASSWORD_MAX || !nick_valid(args, nick_len)) {
-		reply(c, consumed, "* Who, and with what password? /login NAME PASSWORD\n");
+		reply(c, consumed, "* Usage: /login NAME PASSWORD\n");
 		return HANDLER_MORE;
 	}
 	const struct account *a = accounts_find(&l->accounts, args, nick_len);
@@ -877,7 +882,7 @@ static enum verdict turn_away_foreign(struct connection *c, enum foreign what, s
 {
 	static const char http[] =
 	    "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: text/plain\r\n"
-	    "Content-Length: 36\r\n\r\nThis is a chat, and no web server.\r\n",
+	    "Content-Length: 42\r\n\r\nThis is a chat server, not a web server.\r\n",
 			  tls[] = "* TLS is not spoken here.\n";
 	const char *name = what == FOREIGN_HTTP ? "HTTP" : "TLS";
 	char from[ADDRESS_TEXT_MAX];

@@ -274,6 +274,10 @@ def bans():
     equal(d.connect().rest(), b"* Sorry: your address is banned.\n")
     b.send("here\n")
     b.expect("b: here\n")
+    # What is banned is the network, whichever address of it was named.
+    equal(d.ctl("ban", "10.0.0.1/8")[1], "10.0.0.0/8 is banned; 0 removed\n")
+    equal(d.ctl("unban", "10.0.0.1/8"), (0, "", ""))
+    check("<5>10.0.0.0/8 unbanned by " in d.log(), "the log says who let it in")
     equal(d.ctl("ban", "10.1.2.3", "1s")[0], 0)
     equal(d.ctl("ban", "2001:db8::/32", "2h")[0], 0)
     listed = {x["address"]: x.get("until") for x in d.json("list", "bans")}
@@ -408,7 +412,7 @@ def logins():
     for _ in range(4):
         c.expect("* Please log in first: /login NAME PASSWORD\n")
     c.send("/login\n/login alice\n/login alice wrong\n/login nobody wrong\n")
-    c.expect("* Who, and with what password? /login NAME PASSWORD\n* Who, and")
+    c.expect("* Usage: /login NAME PASSWORD\n* Usage: /login")
     c.expect("* Wrong name or password.\n* Wrong name or password.\n")
     # The lines behind a login wait for it.
     c.send("/login ALICE wonder land\nhello there\n")
@@ -557,6 +561,16 @@ def names_belong_to_accounts():
 
 
 @test
+def a_login_is_no_new_name_of_nobody():
+    d = with_accounts()
+    c = d.connect()
+    c.expect(LOGIN)
+    c.send("/login alice wonder land\n")
+    c.expect("* You are now alice.\n")
+    check(re.search(r"^<7>client \d+ is now alice$", d.log(), re.M), d.log())
+
+
+@test
 def who_had_a_name_before_its_account_came_gives_it_back():
     """At a reload as well as at a restart, over TCP and UDP, by name and by look; the owner can log in then."""
     d = with_accounts(auth="none", store=True)
@@ -617,7 +631,7 @@ def accounts_that_look_alike_are_one_too_many():
     equal(code, 1)
     check(d.passwords + ":3: b0b is, or looks like, the account Bob of line 2\n" in err, err)
     check(d.passwords + ":6: elise is, or looks like, the account \u0435l\u0456\u0455e of line 5\n" in err, err)
-    check(d.passwords + ":7: this is no valid name\n" in err, err)
+    check(d.passwords + ":7: this is not a valid name\n" in err, err)
 
 
 @test
@@ -968,7 +982,7 @@ def errors_in_files_are_told():
       """ % (path, cert, other[1], key))
     p = subprocess.run([CHATD, "--check", *AS_ROOT, d.config], capture_output=True, text=True)
     equal(p.returncode, 1)
-    for expected in (path + ":1: a line is NAME:HASH", path + ":3: this is no valid name",
+    for expected in (path + ":1: a line is NAME:HASH", path + ":3: this is not a valid name",
                      path + ":4: this is no hash of argon2id", 'auth = "password" needs a password_file',
                      "can't be used with the certificate", "tls_key needs a tls_certificate",
                      'auth must be "none" or "password", not "some"', "tls_certificate must be an absolute path",

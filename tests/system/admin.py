@@ -63,7 +63,7 @@ def sending():
     s.expect("t=1\n")
     equal(d.ctl("send", "nowhere", "x"), (1, "", "chatctl: there is no room nowhere\n"))
     equal(d.ctl("send", "--as", "alice", "lobby", "x"), (1, "", "chatctl: nick alice is in use\n"))
-    equal(d.ctl("send", "--as", "a b", "lobby", "x"), (1, "", 'chatctl: "a b" is no valid nick\n'))
+    equal(d.ctl("send", "--as", "a b", "lobby", "x"), (1, "", 'chatctl: "a b" is not a valid nick\n'))
     equal(d.ctl("send", "lobby", "x" * 5000)[0], 1)
     # One line that is refused does not keep the others back.
     code, _, err = d.ctl("send", "lobby", "-", stdin=b"four\n" + b"x" * 5000 + b"\nfive\n")
@@ -203,10 +203,10 @@ def what_is_refused_is_told_in_words():
                                 (("ban", "10.0.0.1", "soon"), 2, 'not "soon"'),
                                 (("kick", "alice"), 2, "ID is a number that `chatctl list` shows"),
                                 (("send", "lobby", ""), 1, "the message is empty"),
-                                (("send", "", "x"), 2, '"" is no valid name of a room'),
-                                (("send", "a room", "x"), 2, '"a room" is no valid name of a room'),
-                                (("send", "--as", "", "lobby", "x"), 1, '"" is no valid nick'),
-                                (("tail", "/"), 2, '"/" is no valid name of a room'),
+                                (("send", "", "x"), 2, '"" is not a valid name of a room'),
+                                (("send", "a room", "x"), 2, '"a room" is not a valid name of a room'),
+                                (("send", "--as", "", "lobby", "x"), 1, '"" is not a valid nick'),
+                                (("tail", "/"), 2, '"/" is not a valid name of a room'),
                                 (("tail", "nowhere"), 1, "there is no room nowhere")):
         code, out, err = d.ctl(*args)
         check(code == status and out == "" and words in err and err.count("\n") == 1, args, code, out, err)
@@ -625,7 +625,7 @@ def varlink():
     equal(info["interfaces"], ["org.varlink.service", "io.chatd.Control"])
     description = talk(d.socket, b'{"method":"org.varlink.service.GetInterfaceDescription",'
                        b'"parameters":{"interface":"io.chatd.Control"}}\0')[0]["parameters"]["description"]
-    check(description.startswith("# Steers chatd.\ninterface io.chatd.Control\n"))
+    check(description.startswith("# Controls chatd.\ninterface io.chatd.Control\n"))
     for method in ("Status", "List", "Send", "Tail", "Kick", "Reload", "Restart", "Metrics"):
         check("method %s(" % method in description, method)
     equal(talk(d.socket, b'{"method":"io.chatd.Control.Dance"}\0')[0]["error"], "org.varlink.service.MethodNotFound")

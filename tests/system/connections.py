@@ -151,7 +151,7 @@ def is_turned_away(c, what):
         check(text.endswith(b"* TLS is not spoken here.\n"), text)
     else:
         check(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n" in text and
-              text.endswith(b"\r\n\r\nThis is a chat, and no web server.\r\n"), text)
+              text.endswith(b"\r\n\r\nThis is a chat server, not a web server.\r\n"), text)
     check(b"said" not in text, text)
 
 

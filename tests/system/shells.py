@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 import time
 
-from testing import CHATCTL, SOURCE, Daemon, Skip, check, equal, main, need, test
+from testing import BUILD, CHATCTL, SOURCE, Daemon, Skip, check, equal, main, need, test
 
 COMPLETIONS = os.path.join(os.path.abspath(SOURCE), "completions")
 
@@ -195,6 +195,37 @@ def help_and_suggestions():
 
 
 @test
+def an_unknown_option_points_at_help():
+    for args, err in ((["--nope"], "there is no option --nope; chatctl --help lists them"),
+                      (["-jx", "status"], "there is no option -x; chatctl --help lists them"),
+                      (["--socket"], "--socket needs a value; see chatctl --help")):
+        p = subprocess.run([CHATCTL, *args], capture_output=True, text=True)
+        equal((p.returncode, p.stdout, p.stderr), (2, "", "chatctl: %s\n" % err))
+
+
+@test
+def installed_documents_name_what_is_installed():
+    if not os.path.exists(os.path.join(BUILD, "Makefile")):
+        raise Skip("this is not where chatd was built")
+    with tempfile.TemporaryDirectory() as there:
+        subprocess.run(["make", "-s", "-C", BUILD, "install-nobase_dist_docDATA", "DESTDIR=" + there], check=True, capture_output=True)
+        files = [os.path.join(at, f) for at, _, names in os.walk(there) for f in names]
+        top = [os.path.dirname(f) for f in files if os.path.basename(f) == "README.md"][0]
+        for directory in ("docs/prometheus", "docs/fail2ban"):
+            check(os.path.isdir(os.path.join(top, directory)), directory)
+        outside = [os.path.join(SOURCE, f) for f in ("man/chatd.8", "man/chatd.conf.5", "man/chatctl.1", "etc/chatd.conf")]
+        for f in [f for f in files if not f.endswith(".json")] + outside:
+            with open(f) as text:
+                text = text.read()
+            for name in re.findall(r"(?<![\w/])(?:/usr/share/doc/chatd/)?(docs/[\w/]+(?:\.\w+)?)", text):
+                check(os.path.exists(os.path.join(top, name)), f, "names", name)
+            for name in re.findall(r"/usr/share/doc/chatd/([\w/]+)", text):
+                check(os.path.exists(os.path.join(top, name)), f, "names", name)
+            for name in re.findall(r"\]\(([\w./]+)\)", text) if f.endswith(".md") else ():
+                check(os.path.exists(os.path.join(os.path.dirname(f), name)), f, "links to", name)
+
+
+@test
 def every_command_has_help():
     commands = subprocess.run([CHATCTL, "complete", "commands"], capture_output=True, text=True).stdout.split()
     check(len(commands) > 10, commands)
@@ -203,6 +234,9 @@ def every_command_has_help():
             p = subprocess.run([CHATCTL, "-s", "/nowhere", c, *more], capture_output=True, text=True)
             equal((p.returncode, p.stderr), (0, ""))
             check(p.stdout.startswith("Usage: chatctl [OPTION...] " + c), p.stdout)
+            # Each option of the usage is explained; a command is said by a verb, which "show" and the like are.
+            for o in re.findall(r"\[(-+\w+)", p.stdout.splitlines()[0]):
+                check(re.search(r"^  .*%s\b.*  \S" % o, p.stdout, re.M), o, p.stdout)
     for c in ("send", "tail", "join", "passwd"):
         p = subprocess.run([CHATCTL, "-s", "/nowhere", c, "-q"], capture_output=True, text=True)
         equal(p.returncode, 2)

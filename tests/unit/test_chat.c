@@ -155,7 +155,7 @@ static void private_messages(void **state)
 	assert_string_equal(harness_read(*state, c), "");
 	assert_string_equal(harness_say(*state, a, "/msg nobody psst\n"),
 			    "* There is nobody of that name here.\n");
-	assert_string_equal(harness_say(*state, a, "/msg guest2\n"), "* Whom, and what? /msg NICK TEXT\n");
+	assert_string_equal(harness_say(*state, a, "/msg guest2\n"), "* Usage: /msg NICK TEXT\n");
 	close(a);
 	close(b);
 	close(c);
@@ -166,7 +166,13 @@ static void commands(void **state)
 	int a = join(*state, "lobby");
 
 	harness_read(*state, a);
-	assert_non_null(strstr(harness_say(*state, a, "/help\n"), "/nick NAME"));
+	const char *help = harness_say(*state, a, "/help\n");
+	assert_non_null(strstr(help, "/nick NAME"));
+	/* What the commands do is in one column. */
+	for (const char *line = help; *line; line = strchr(line, '\n') + 1) {
+		assert_true(memcmp(line, "* /", 3) == 0 && strcspn(line, "\n") > 24);
+		assert_true(line[23] == ' ' && line[24] != ' ');
+	}
 	assert_string_equal(harness_say(*state, a, "/HELPME\n"),
 			    "* There is no such command; /help lists them.\n");
 	assert_string_equal(harness_say(*state, a, "//x y\n"), "guest1: /x y\n");
