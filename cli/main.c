@@ -371,6 +371,12 @@ static void speak_utf8(void)
 	setlocale(LC_ALL, "C.UTF-8");
 }
 
+static void print_version(void)
+{
+	printf("chatctl %s\nconfiguration " SYSCONFDIR "/chatd.conf; readline %s, %s\n", PACKAGE_VERSION,
+	       rl_library_version, curses_version());
+}
+
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
@@ -400,8 +406,7 @@ int main(int argc, char **argv)
 			print_help();
 			return EXIT_DONE;
 		case 'V':
-			printf("chatctl %s\nconfiguration " SYSCONFDIR "/chatd.conf; readline %s, %s\n",
-			       PACKAGE_VERSION, rl_library_version, curses_version());
+			print_version();
 			return EXIT_DONE;
 		case ':':
 			return fail(EXIT_USAGE, "%s needs a value; see chatctl --help", argv[optind - 1]);

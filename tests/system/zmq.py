@@ -164,16 +164,17 @@ def push_and_sub_by_polling():
 def the_room_is_bridged_both_ways():
     d = zmq_daemon("bridge", "chat")
     alice = d.join(nick="alice")
-    room, raw = Tool("sub", d.pub, "lobby", 6), Tool("sub", d.pub, "10001", 1)
-    subscribers(d, 2)
+    room, raw, three = Tool("sub", d.pub, "lobby", 6), Tool("sub", d.pub, "10001", 1), Tool("sub", d.pub, "x1", 1)
+    subscribers(d, 3)
     alice.send("hello there\n")
     equal(room.line(), "lobby\talice: hello there")
-    tool("push", d.pull, stdin=b"10001 21 40\ncarol\thi\nalice\tnot me\na\tb\tc\nbad \x1b[31m\n")
+    tool("push", d.pull, stdin=b"10001 21 40\ncarol\thi\nalice\tnot me\nx1\tb\tc\nbad \x1b[31m\n")
     # Nobody speaks for somebody who is here.
     alice.expect("bridge: 10001 21 40\ncarol: hi\nbridge: not me\nbridge: bad \ufffd[31m\n")
     equal(room.lines(4), ["lobby\tbridge: 10001 21 40", "lobby\tcarol: hi", "lobby\tbridge: not me",
                           "lobby\tbridge: bad \ufffd[31m"])
     equal(raw.line(), "10001 21 40")  # unchanged as well, for whoever subscribes to it
+    equal(three.line(), "x1\tb\tc")  # three frames are that only
     # The bridge reads the room, but is nobody in it.
     alice.send("/rooms\n/who\n")
     alice.expect("* lobby (1)\n* 1 in lobby: alice\n")
