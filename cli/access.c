@@ -157,6 +157,8 @@ static int change(const struct options *o, const char *file, const char *nick, c
 
 	if (r == -ENOENT && !hash)
 		return fail(EXIT_REFUSED, "there is no account %s in %s", nick, file);
+	if (r == -EEXIST)
+		return fail(EXIT_REFUSED, "%s looks like another account in %s", nick, file);
 	if (r < 0)
 		return fail(EXIT_REFUSED, "%s can't be written: %s", file, strerror(-r));
 	return EXIT_DONE;

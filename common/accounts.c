@@ -14,6 +14,15 @@ static int by_key(const void *a, const void *b)
 {
 	const struct account_key *x = a, *y = b;
 
+	if (x->key != y->key)
+		return x->key < y->key ? -1 : 1;
+	return x->number < y->number ? -1 : x->number > y->number;
+}
+
+static int only_by_key(const void *a, const void *b)
+{
+	const struct account_key *x = a, *y = b;
+
 	return x->key < y->key ? -1 : x->key > y->key;
 }
 
@@ -33,37 +42,48 @@ static const char *parse_line(char *line, struct account *ret)
 	if (!colon)
 		return "a line is NAME:HASH, as `chatctl passwd` writes it";
 	*colon = '\0';
-	if (nick_normalise(line, strlen(line), ret->nick) < 0)
+	if (!nick_well_formed(line, strlen(line)))
 		return "this is not a valid name";
 	if (!is_hash(colon + 1))
 		return "this is no hash of argon2id, as `chatctl passwd` writes it";
 	snprintf(ret->hash, sizeof(ret->hash), "%s", colon + 1);
+	/* Names that an older chatd took keep nobody else out. */
+	if (nick_normalise(line, strlen(line), ret->nick) < 0)
+		ret->nick[0] = '\0';
 	return NULL;
 }
 
-/* Makes them known by their keys; two with the same are one too many. */
+/*
+ * Makes them known by their keys. Two of one name are an error; of two that look alike, which an older chatd
+ * took, the later one is left out.
+ */
 static int index_keys(struct accounts *a, const char *name, FILE *errors)
 {
-	size_t n = a->n * NICK_KEYS;
+	size_t n = 0;
 	int r = 0;
 
-	a->keys = calloc(n + 1, sizeof(*a->keys));
+	a->keys = calloc(a->n * NICK_KEYS + 1, sizeof(*a->keys));
 	if (!a->keys)
 		return -ENOMEM;
-	for (size_t i = 0; i < n; i++) {
-		const char *nick = a->at[i / NICK_KEYS].nick;
-		struct nick_keys keys = nick_keys(nick, strlen(nick));
-		a->keys[i] = (struct account_key){keys.at[i % NICK_KEYS], i / NICK_KEYS};
+	for (size_t i = 0; i < a->n; i++) {
+		struct account *y = &a->at[i];
+		struct nick_keys keys = nick_keys(y->nick, strlen(y->nick));
+		for (unsigned k = 0; k < NICK_KEYS; k++)
+			a->keys[i * NICK_KEYS + k] = (struct account_key){keys.at[k], i};
 	}
+	n = a->n * NICK_KEYS;
 	qsort(a->keys, n, sizeof(*a->keys), by_key);
 	for (size_t i = 1; i < n; i++) {
-		const struct account *x = &a->at[a->keys[i - 1].number], *y = &a->at[a->keys[i].number];
+		struct account *x = &a->at[a->keys[i - 1].number], *y = &a->at[a->keys[i].number];
 		if (a->keys[i - 1].key != a->keys[i].key || x == y)
 			continue;
-		const struct account *last = x->line > y->line ? x : y, *first = last == x ? y : x;
-		fprintf(errors, "%s:%u: %s is, or looks like, the account %s of line %u\n", name, last->line,
-			last->nick, first->nick, first->line);
-		r = -EINVAL;
+		/* The earliest of several stands first from here on. */
+		bool equal = nick_equal(x->nick, strlen(x->nick), y->nick, strlen(y->nick));
+		fprintf(errors, "%s:%u: %s %s the account %s of line %u%s\n", name, y->line, y->nick,
+			equal ? "is" : "looks like", x->nick, x->line, equal ? "" : ", so it is left out");
+		a->keys[i].number = a->keys[i - 1].number;
+		if (equal)
+			r = -EINVAL;
 	}
 	return r;
 }
@@ -93,6 +113,10 @@ int accounts_parse(char *text, const char *name, FILE *errors, struct accounts *
 			if (why) {
 				fprintf(errors, "%s:%u: %s\n", name, number, why);
 				r = -EINVAL;
+			} else if (a.at[a.n].nick[0] == '\0') {
+				fprintf(errors,
+					"%s:%u: this is not a valid name any more, so it is left out\n", name,
+					number);
 			} else {
 				a.at[a.n++].line = number;
 			}
@@ -170,38 +194,46 @@ const struct account *accounts_find(const struct accounts *a, const char *nick, 
 
 	for (unsigned i = 0; i < NICK_KEYS && a->n > 0; i++) {
 		const struct account_key key = {.key = keys.at[i]}, *found;
-		found = bsearch(&key, a->keys, a->n * NICK_KEYS, sizeof(key), by_key);
+		found = bsearch(&key, a->keys, a->n * NICK_KEYS, sizeof(key), only_by_key);
 		if (found)
 			return &a->at[found->number];
 	}
 	return NULL;
 }
 
-/* Whether this line is the account's of exactly that name, or of one that is the same. */
-static bool is_account(const char *line, size_t n, const char *nick, bool exactly)
+/* Whether this line is the account's of that name: look_alike, of one that looks like it. */
+static bool is_account(const char *line, size_t n, const char *nick, bool look_alike)
 {
 	const char *colon = memchr(line, ':', n);
 	size_t len = colon ? (size_t)(colon - line) : 0;
 
 	if (!colon || line[0] == '#')
 		return false;
-	return exactly ? len == strlen(nick) && memcmp(line, nick, len) == 0
-		       : nick_same(line, len, nick, strlen(nick));
+	return look_alike ? nick_same(line, len, nick, strlen(nick))
+			  : nick_equal(line, len, nick, strlen(nick));
+}
+
+static bool has_account(const char *text, const char *nick, bool look_alike)
+{
+	while (*text) {
+		size_t n = strcspn(text, "\n");
+		if (is_account(text, n, nick, look_alike))
+			return true;
+		text += n + (text[n] == '\n');
+	}
+	return false;
 }
 
 static int write_changed(FILE *f, const char *text, const char *nick, const char *hash)
 {
-	bool found = false, exactly = false;
+	bool found = false;
 
-	for (const char *line = text; *line && !exactly;) {
-		size_t n = strcspn(line, "\n");
-		exactly = is_account(line, n, nick, true);
-		line += n + (line[n] == '\n');
-	}
-
+	/* Somebody else's account is not to be replaced by one that is taken for it. */
+	if (hash && !has_account(text, nick, false) && has_account(text, nick, true))
+		return -EEXIST;
 	while (*text) {
 		size_t n = strcspn(text, "\n");
-		bool mine = is_account(text, n, nick, exactly);
+		bool mine = is_account(text, n, nick, false);
 		if (!mine)
 			fprintf(f, "%.*s\n", (int)n, text);
 		else if (hash && !found)

@@ -32,7 +32,8 @@ struct accounts {
 
 /*
  * Reads a file. Errors are written to errors as "FILE:LINE: what". Returns 0, -EINVAL after errors in lines,
- * or -errno (told in errors, too).
+ * or -errno (told in errors, too). With 0 they tell of accounts that are left out, since an older chatd took
+ * names that are not valid now, or look like another one.
  */
 int accounts_load(const char *path, FILE *errors, struct accounts *ret);
 /* The same from text, for a name in errors. */
@@ -45,8 +46,8 @@ const struct account *accounts_find(const struct accounts *a, const char *nick, 
 /*
  * Writes the file anew, whole or not at all, with that account's hash changed, added, or removed (NULL). What
  * the file says besides is kept, also what another process changes at the same time. A new file has mode 0640
- * and belongs to the group (or -1). Returns 0, -ENOENT if the account to be removed is not there, or -errno.
- * The account is the one of exactly that name, or else one whose name is the same (nick_same()).
+ * and belongs to the group (or -1). Returns 0, -ENOENT if the account to be removed is not there, -EEXIST if
+ * there is one that only looks like it, or -errno.
  */
 int accounts_change(const char *path, const char *nick, const char *hash, int group);
 

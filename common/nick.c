@@ -6,6 +6,7 @@
 #include <sodium.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <unicode/uchar.h>
 #include <unicode/unorm2.h>
 #include <unicode/uscript.h>
@@ -365,6 +366,24 @@ bool nick_same(const char *a, size_t a_len, const char *b, size_t b_len)
 	struct nick_keys x = nick_keys(a, a_len), y = nick_keys(b, b_len);
 
 	return nick_keys_meet(&x, &y);
+}
+
+bool nick_equal(const char *a, size_t a_len, const char *b, size_t b_len)
+{
+	char x[TEXT_NICK_MAX + 1], y[TEXT_NICK_MAX + 1];
+	UChar u[TEXT_NICK_MAX + 1], v[TEXT_NICK_MAX + 1];
+	int32_t u_len, v_len;
+	UErrorCode e = U_ZERO_ERROR;
+	int n = nick_normalise(a, a_len, x), m = nick_normalise(b, b_len, y);
+
+	if (n < 0 || m < 0)
+		return a_len == b_len && memcmp(a, b, a_len) == 0;
+	if (is_ascii(x, (size_t)n) && is_ascii(y, (size_t)m))
+		return strcasecmp(x, y) == 0;
+	u_strFromUTF8(u, TEXT_NICK_MAX + 1, &u_len, x, n, &e);
+	u_strFromUTF8(v, TEXT_NICK_MAX + 1, &v_len, y, m, &e);
+	bool same = u_strCaseCompare(u, u_len, v, v_len, U_FOLD_CASE_DEFAULT, &e) == 0;
+	return U_SUCCESS(e) && same;
 }
 
 bool nick_is_guest(const char *s, size_t len)

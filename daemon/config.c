@@ -466,6 +466,16 @@ const struct room_config *config_room(const struct config *c, const char *name)
 	return NULL;
 }
 
+bool config_has_account(const struct config *c, const char *nick, size_t len)
+{
+	for (size_t i = 0; i < c->n_listeners; i++) {
+		const struct account *a = accounts_find(&c->listeners[i].accounts, nick, len);
+		if (a && nick_equal(a->nick, strlen(a->nick), nick, len))
+			return true;
+	}
+	return false;
+}
+
 bool config_is_member(const struct config *c, const char *room, const char *account, size_t len)
 {
 	const struct room_config *r = config_room(c, room);
@@ -473,7 +483,7 @@ bool config_is_member(const struct config *c, const char *room, const char *acco
 	if (!r)
 		return false;
 	for (size_t i = 0; i < r->n_members; i++)
-		if (len > 0 && nick_same(r->members[i], strlen(r->members[i]), account, len))
+		if (len > 0 && nick_equal(r->members[i], strlen(r->members[i]), account, len))
 			return true;
 	return false;
 }

@@ -125,6 +125,8 @@ const union address *config_bound(const struct listener_config *c);
 /* The listener of that name, and what is said of a room of that name; NULL if there is none. */
 const struct listener_config *config_listener(const struct config *c, const char *name);
 const struct room_config *config_room(const struct config *c, const char *name);
+/* Whether any listener has an account of that name (not NUL-terminated). */
+bool config_has_account(const struct config *c, const char *nick, size_t len);
 /* Whether an account of that name (not NUL-terminated; len 0: none) is one of the room's members. */
 bool config_is_member(const struct config *c, const char *room, const char *account, size_t len);
 

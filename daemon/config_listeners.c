@@ -353,7 +353,13 @@ static void read_accounts(struct settings *ss, const config_setting_t *s, struct
 	if (r < 0) {
 		fputs(text ? text : "", ss->errors);
 		settings_complain(ss, s, "this password_file can't be used%s", ss->as);
-	} else if (l->password && l->accounts.n == 0) {
+		return;
+	}
+	/* Accounts that are left out. */
+	for (char *rest = text, *line; (line = strsep(&rest, "\n"));)
+		if (line[0])
+			settings_warn(ss, s, "%s", line);
+	if (l->password && l->accounts.n == 0) {
 		settings_warn(ss, s, "%s has no accounts, so nobody can log in here", l->password_file);
 	}
 }
@@ -491,6 +497,22 @@ static void check_metrics(struct settings *ss, const config_setting_t *at, const
 	}
 }
 
+/* A relay speaks in its room under its name. */
+static void check_speaker(struct settings *ss, const config_setting_t *s, const struct listener_config *l,
+			  const struct config *c)
+{
+	size_t len = strlen(l->name);
+	bool taken = nick_is_guest(l->name, len) || nick_same(l->name, len, "admin", 5) ||
+		     nick_same(l->name, len, "chatd", 5);
+
+	for (size_t i = 0; i < c->n_listeners; i++)
+		taken |= accounts_find(&c->listeners[i].accounts, l->name, len) != NULL;
+	if (l->handler && l->handler->transport == TRANSPORT_ZMQ && l->room[0] && taken)
+		settings_complain(ss, s,
+				  "a relay speaks in its room under its name, and \"%s\" is somebody else's",
+				  l->name);
+}
+
 void config_check_listeners(struct settings *ss, const config_setting_t *root, const struct config *c)
 {
 	const config_setting_t *s = config_setting_get_member(root, "listeners"),
@@ -502,6 +524,7 @@ void config_check_listeners(struct settings *ss, const config_setting_t *root, c
 		const struct room_config *r = l->room[0] ? config_room(c, l->room) : NULL;
 		const config_setting_t *e = config_setting_get_elem(s, (unsigned)i);
 		zmqs += l->handler && l->handler->transport == TRANSPORT_ZMQ;
+		check_speaker(ss, config_setting_get_elem(s, (unsigned)i), l, c);
 		check_metrics(ss, metrics, c, l);
 		const config_setting_t *room = config_setting_get_member(e, "room");
 		if (room && l->room[0] && !r)

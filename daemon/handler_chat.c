@@ -345,6 +345,11 @@ static void chat_reloaded(struct connection *c)
 	const struct room *room = connection_room(c);
 	char guest[TEXT_NICK_MAX + 1];
 
+	if (st->flags & CLIENT_ACCOUNT && !(st->flags & CLIENT_CLOSING) &&
+	    !config_has_account(worker_config(connection_worker(c)), st->nick, st->nick_len)) {
+		connection_kick(c, "* Your account is no more; goodbye.\n");
+		return;
+	}
 	if (st->nick_len == 0 || (st->flags & CLIENT_CLOSING && !room) ||
 	    (mine && (st->flags & CLIENT_ACCOUNT || !roster_is_reserved(shared->roster, mine))))
 		return;

@@ -628,10 +628,13 @@ def accounts_that_look_alike_are_one_too_many():
     with open(d.passwords, "a") as f:
         f.write("b0b:%s\nал\u0456се:%s\n\u0435l\u0456\u0455e:%s\nelise:%s\nx\u3164:%s\n" % ((alice,) * 5))
     code, _, err = d.ctl("reload")
-    equal(code, 1)
-    check(d.passwords + ":3: b0b is, or looks like, the account Bob of line 2\n" in err, err)
-    check(d.passwords + ":6: elise is, or looks like, the account \u0435l\u0456\u0455e of line 5\n" in err, err)
-    check(d.passwords + ":7: this is not a valid name\n" in err, err)
+    equal(code, 0)
+    check(d.passwords + ":3: b0b looks like the account Bob of line 2, so it is left out\n" in err, err)
+    check(d.passwords + ":6: elise looks like the account \u0435l\u0456\u0455e of line 5, so it is left out\n" in err, err)
+    check(d.passwords + ":7: this is not a valid name any more, so it is left out\n" in err, err)
+    c = d.join()
+    c.send("/nick elise\n")
+    c.expect("* elise is reserved.\n")
 
 
 @test
@@ -848,6 +851,83 @@ def rooms_with_members():
     code, _, err = d.ctl("reload")
     equal(code, 1)
     check('room "board" has members, so the listener needs auth = "password"' in err, err)
+
+
+@test
+def members_are_accounts_of_exactly_that_name():
+    d = Daemon(start=False)
+    files = [os.path.join(d.dir, x) for x in ("staff", "public")]
+    add_account(files[0], "alice", "a")
+    add_account(files[1], "al1ce", "b")
+    port = free_port()
+    d.write_config(rooms='{ name = "lobby"; }, { name = "board"; members = ( "alice" ); }', listeners=",".join(
+        '{ name = "l%d"; type = "tcp"; mode = "chat"; listen = "[::]:%d"; auth = "password"; password_file = "%s"; }' % (
+            i, p, f) for i, (p, f) in enumerate(zip((d.port, port), files))))
+    d.start()
+    stranger = login(d, "al1ce", "b", port=port)
+    stranger.send("/join board\n")
+    stranger.expect("* Room board is for its members only.\n")
+    stranger.send("/quit\n")
+    stranger.rest()
+    alice = login(d, "ALICE", "a")
+    alice.send("/join board\n")
+    alice.expect("* You are in board.\n")
+
+
+@test
+def names_that_an_older_chatd_took_are_left_out():
+    d = with_accounts()
+    with open(d.passwords) as f:
+        alice, bob = [line.strip().split(":", 1)[1] for line in f]
+    with open(d.passwords, "a") as f:
+        f.write("".join("%s:%s\n" % a for a in (("a*b", bob), ("\u2603", bob), ("neil", alice), ("nell", bob))))
+    equal(d.ctl("reload")[0], 0)
+    check("nell looks like the account neil of line 5, so it is left out" in d.log(), d.log()[-1000:])
+    c = d.connect()
+    c.expect(LOGIN)
+    c.send("/login nell b\n")
+    c.expect("* Wrong name or password.\n")
+    login(d, "neil", "wonder land")
+
+
+@test
+def passwd_changes_nobody_elses_account():
+    d = with_accounts()
+    add_account(d.passwords, "neil", "n")
+    p = subprocess.run([CHATCTL, "passwd", d.passwords, "nell"], input=b"x\n", capture_output=True)
+    equal((p.returncode, b"nell looks like another account" in p.stderr), (1, True))
+    equal(subprocess.run([CHATCTL, "passwd", "-d", d.passwords, "nell"], capture_output=True).returncode, 1)
+    with open(d.passwords) as f:
+        equal([l.split(":")[0] for l in f], ["alice", "Bob", "neil"])
+
+
+@test
+def who_has_no_account_any_more_is_sent_away():
+    d = with_accounts(store=True)
+    alice, bob = login(d, "alice", "wonder land"), login(d, "bob", "b")
+    equal(subprocess.run([CHATCTL, "passwd", "-d", d.passwords, "alice"]).returncode, 0)
+    equal(d.ctl("reload")[0], 0)
+    check(alice.rest().endswith(b"* Your account is no more; goodbye.\n"))
+    equal(subprocess.run([CHATCTL, "passwd", "-d", d.passwords, "bob"]).returncode, 0)
+    d.kill()
+    d.start()
+    check(bob.rest().endswith(b"* Your account is no more; goodbye.\n"))
+    add_account(d.passwords, "alice", "new")
+    equal(d.ctl("reload")[0], 0)
+    login(d, "alice", "new")
+
+
+@test
+def a_relay_is_not_called_as_somebody_else():
+    for name in ("admin", "chatd", "guest2", "ALICE"):
+        d = with_accounts()
+        d.write_config(rooms=d.rooms, listeners=d.doors + """,
+          { name = "%s"; type = "zmq"; mode = "relay"; pull = "tcp://127.0.0.1:%d"; pub = "tcp://127.0.0.1:%d";
+            room = "lobby"; }""" % (name, free_port(), free_port()))
+        code, _, err = d.ctl("reload")
+        equal(code, 1)
+        check('"%s" is somebody else\'s' % name in err, err)
+        d.finish()
 
 
 @test
