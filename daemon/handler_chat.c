@@ -253,10 +253,10 @@ struct command {
 	/* args: without the space before them. consumed: the line's length, which is consumed with
 	 * HANDLER_MORE only. */
 	enum verdict (*run)(struct connection *c, const char *args, size_t len, size_t consumed);
-	bool nameless; /* possible before a login */
 	/* What it takes from commands_per_second: the work that it makes, roughly. 0: it counts as a line. */
 	unsigned cost;
-	bool asks; /* does nothing but answer */
+	bool nameless; /* possible before a login */
+	bool asks;     /* does nothing but answer */
 };
 
 /* Begins a reply that comes after what the client said before. */
@@ -727,11 +727,11 @@ static enum verdict command_login(struct connection *c, const char *args, size_t
 }
 
 static const struct command commands[] = {
-    {"nick", command_nick, false, 1, false},  {"join", command_join, false, 2, false},
-    {"rooms", command_rooms, false, 4, true}, {"who", command_who, false, 4, true},
-    {"me", command_me, false, 0, false},      {"msg", command_msg, false, 0, false},
-    {"help", command_help, true, 1, true},    {"quit", command_quit, true, 0, false},
-    {"login", command_login, true, 1, false},
+    {"nick", command_nick, 1, false, false},  {"join", command_join, 2, false, false},
+    {"rooms", command_rooms, 4, false, true}, {"who", command_who, 4, false, true},
+    {"me", command_me, 0, false, false},      {"msg", command_msg, 0, false, false},
+    {"help", command_help, 1, true, true},    {"quit", command_quit, 0, true, false},
+    {"login", command_login, 1, true, false},
 };
 
 static bool is_quit(const char *line, size_t len)
