@@ -161,8 +161,9 @@ static struct login_request *next_request(struct logins *l, int64_t now, int64_t
 		if (!*p)
 			l->last_turn = p;
 		struct login_request *a = o->first;
+		bool more = a->next;
 		dequeue(l, a);
-		if (o->first)
+		if (more)
 			take_turn(l, o);
 		*ret_asker = o;
 		return a;

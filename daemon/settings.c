@@ -61,13 +61,16 @@ void settings_warn(struct settings *ss, const config_setting_t *at, const char *
 
 	if (!ss->warnings || ++ss->n_warnings > WARNINGS_MAX)
 		return;
-	list = reallocarray(ss->warned, ss->n_warnings, sizeof(*list));
-	ss->warned = list ? list : ss->warned;
-	FILE *f = list ? open_memstream(&text, &size) : NULL;
-	if (!f) {
+	FILE *f = open_memstream(&text, &size);
+	list = f ? reallocarray(ss->warned, ss->n_warnings, sizeof(*list)) : NULL;
+	if (!list) {
+		if (f)
+			fclose(f);
+		free(text);
 		ss->n_warnings--;
 		return;
 	}
+	ss->warned = list;
 	va_start(ap, format);
 	say(ss, f, at, "warning: ", format, ap);
 	va_end(ap);
