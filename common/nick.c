@@ -6,7 +6,6 @@
 #include <sodium.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 #include <unicode/uchar.h>
 #include <unicode/unorm2.h>
 #include <unicode/uscript.h>
@@ -368,22 +367,44 @@ bool nick_same(const char *a, size_t a_len, const char *b, size_t b_len)
 	return nick_keys_meet(&x, &y);
 }
 
+static char ascii_lower(char c)
+{
+	return c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c;
+}
+
+/* The lower case of a valid nick, composed. Returns the length, or -1. */
+static int32_t fold(const char *s, size_t len, UChar ret[LOOK_MAX])
+{
+	UErrorCode e = U_ZERO_ERROR;
+	char normal[TEXT_NICK_MAX + 1];
+	UChar nick[TEXT_NICK_MAX], lower[LOOK_MAX];
+	int32_t n = 0;
+	int bytes = nick_normalise(s, len, normal);
+
+	if (bytes < 0)
+		return -1;
+	u_strFromUTF8(nick, TEXT_NICK_MAX, &n, normal, bytes, &e);
+	n = u_strToLower(lower, LOOK_MAX, nick, U_SUCCESS(e) ? n : 0, "", &e);
+	n = unorm2_normalize(unorm2_getNFCInstance(&e), lower, U_SUCCESS(e) ? n : 0, ret, LOOK_MAX, &e);
+	return U_SUCCESS(e) ? n : -1;
+}
+
 bool nick_equal(const char *a, size_t a_len, const char *b, size_t b_len)
 {
-	char x[TEXT_NICK_MAX + 1], y[TEXT_NICK_MAX + 1];
-	UChar u[TEXT_NICK_MAX + 1], v[TEXT_NICK_MAX + 1];
-	int32_t u_len, v_len;
-	UErrorCode e = U_ZERO_ERROR;
-	int n = nick_normalise(a, a_len, x), m = nick_normalise(b, b_len, y);
+	UChar x[LOOK_MAX], y[LOOK_MAX];
+	bool same = a_len == b_len;
 
-	if (n < 0 || m < 0)
-		return a_len == b_len && memcmp(a, b, a_len) == 0;
-	if (is_ascii(x, (size_t)n) && is_ascii(y, (size_t)m))
-		return strcasecmp(x, y) == 0;
-	u_strFromUTF8(u, TEXT_NICK_MAX + 1, &u_len, x, n, &e);
-	u_strFromUTF8(v, TEXT_NICK_MAX + 1, &v_len, y, m, &e);
-	bool same = u_strCaseCompare(u, u_len, v, v_len, U_FOLD_CASE_DEFAULT, &e) == 0;
-	return U_SUCCESS(e) && same;
+	for (size_t i = 0; same && i < a_len; i++)
+		same = ascii_lower(a[i]) == ascii_lower(b[i]);
+	if (same || (is_ascii(a, a_len) && is_ascii(b, b_len)))
+		return same;
+	int32_t n = fold(a, a_len, x), m = fold(b, b_len, y);
+	return n >= 0 && n == m && memcmp(x, y, (size_t)n * sizeof(*x)) == 0;
+}
+
+bool nick_is_chatds(const char *s, size_t len)
+{
+	return nick_is_guest(s, len) || nick_same(s, len, "admin", 5) || nick_same(s, len, "chatd", 5);
 }
 
 bool nick_is_guest(const char *s, size_t len)

@@ -34,10 +34,14 @@ struct nick_keys {
 struct nick_keys nick_keys(const char *s, size_t len);
 bool nick_keys_meet(const struct nick_keys *a, const struct nick_keys *b);
 bool nick_same(const char *a, size_t a_len, const char *b, size_t b_len);
-/* Whether they are one name, and not only look alike: the same but for case and normalisation. */
+
+/* Whether it is the very same name, in whatever case and form: looking alike is not enough. */
 bool nick_equal(const char *a, size_t a_len, const char *b, size_t b_len);
 
 /* Whether it is, or looks like, "guest" and a number, as those are called who have not said a name. */
 bool nick_is_guest(const char *s, size_t len);
+/* Whether it is, or looks like, one of chatd's own: "admin", "chatd" or a guest's. Nobody can be called that.
+ */
+bool nick_is_chatds(const char *s, size_t len);
 
 #endif

@@ -157,6 +157,35 @@ static bool same(const char *a, const char *b)
 	return r;
 }
 
+static bool equal(const char *a, const char *b)
+{
+	bool r = nick_equal(a, strlen(a), b, strlen(b));
+
+	assert_int_equal(nick_equal(b, strlen(b), a, strlen(a)), r);
+	return r;
+}
+
+static void the_very_name_is_more_than_a_look(void **state)
+{
+	(void)state;
+	assert_true(equal("alice", "ALICE"));
+	assert_true(equal("caf\xc3\xa9", "CAFE\xcc\x81"));
+	assert_true(equal("\xef\xbd\x82ob", "Bob"));
+	assert_true(equal("\xe2\x98\x83", "\xe2\x98\x83")); /* no name, but itself */
+	assert_false(equal("\xe2\x98\x83", "\xe2\x98\x84"));
+	assert_false(equal("strasse", "stra\xc3\x9f"
+				      "e")); /* other letters, which full case folding joins */
+	assert_false(equal("alice", "al1ce"));
+	assert_false(equal("alice", "alic"));
+	assert_false(equal("alice", "\xd0\xb0lice"));
+	assert_true(nick_is_chatds("\xd0\xb0"
+				   "dmin",
+				   6));
+	assert_true(nick_is_chatds("guest2", 6));
+	assert_true(nick_is_chatds("CHATD", 5));
+	assert_false(nick_is_chatds("alice", 5));
+}
+
 static void what_looks_alike_is_the_same(void **state)
 {
 	static const char *const pairs[][2] = {
@@ -261,6 +290,7 @@ int main(void)
 	    cmocka_unit_test(valid_nicks_are_kept_as_they_are),
 	    cmocka_unit_test(what_was_typed_is_normalised),
 	    cmocka_unit_test(what_can_be_no_nick),
+	    cmocka_unit_test(the_very_name_is_more_than_a_look),
 	    cmocka_unit_test(what_looks_alike_is_the_same),
 	    cmocka_unit_test(ascii_looks_as_icu_has_it),
 	    cmocka_unit_test(mixtures_look_like_ascii),
