@@ -6,6 +6,7 @@
 #include "daemon/clock.h"
 #include "daemon/connection.h"
 #include "daemon/limits.h"
+#include "daemon/logger.h"
 #include "daemon/worker.h"
 
 #include <pthread.h>
@@ -197,6 +198,10 @@ static void *run(void *arg)
 
 	pthread_setname_np(pthread_self(), "chatd/login");
 	setpriority(PRIO_PROCESS, (id_t)gettid(), NICENESS);
+	/* It takes as long as a check does, for which no worker may wait. */
+	if (crypto_pwhash_str(l->nobody, "", 0, crypto_pwhash_OPSLIMIT_INTERACTIVE,
+			      crypto_pwhash_MEMLIMIT_INTERACTIVE) != 0)
+		log_warning("logins: a name without an account can be told by the time that its check takes");
 	pthread_mutex_lock(&l->lock);
 	while (!l->quit) {
 		int64_t now = clock_us(CLOCK_MONOTONIC), due;
@@ -269,9 +274,6 @@ static bool start(struct logins *l)
 {
 	if (l->started)
 		return true;
-	if (crypto_pwhash_str(l->nobody, "", 0, crypto_pwhash_OPSLIMIT_INTERACTIVE,
-			      crypto_pwhash_MEMLIMIT_INTERACTIVE) != 0)
-		return false;
 	l->started = pthread_create(&l->thread, NULL, run, l) == 0;
 	return l->started;
 }
