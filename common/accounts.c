@@ -10,20 +10,19 @@
 
 #define FILE_MAX (64 << 20)
 
-static int by_key(const void *a, const void *b)
-{
-	const struct account_key *x = a, *y = b;
-
-	if (x->key != y->key)
-		return x->key < y->key ? -1 : 1;
-	return x->number < y->number ? -1 : x->number > y->number;
-}
-
 static int only_by_key(const void *a, const void *b)
 {
 	const struct account_key *x = a, *y = b;
 
 	return x->key < y->key ? -1 : x->key > y->key;
+}
+
+static int by_key(const void *a, const void *b)
+{
+	const struct account_key *x = a, *y = b;
+	int order = only_by_key(a, b);
+
+	return order ? order : x->number < y->number ? -1 : x->number > y->number;
 }
 
 /* "$argon2id$..." without anything that crypto_pwhash_str() would not write. */

@@ -850,10 +850,7 @@ void connection_deliver(struct worker *w, uint32_t index)
 					lapped(c, &v);
 			} else if (c->pos < v.floor) {
 				lapped(c, &v);
-				if (!c->retrying) {
-					c->retrying = true;
-					worker_retry(w, c);
-				}
+				run_again(c);
 			} else if (c->pos < v.head && (c->tls || c->unheard)) {
 				sent_from_log(c, &v, transmit(c, logring_at(&v, c->pos), v.head - c->pos));
 				want(c);
@@ -1077,10 +1074,7 @@ void connection_login_result(struct connection *c, const uint8_t *subject, bool 
 	c->login = good ? LOGIN_GOOD : LOGIN_BAD;
 	c->pause &= (uint8_t)~PAUSE_LOGIN;
 	c->pause |= PAUSE_CROWDED; /* so that the line is worked on again in this turn */
-	if (!c->retrying) {
-		c->retrying = true;
-		worker_retry(c->w, c);
-	}
+	run_again(c);
 }
 
 void connection_again(struct connection *c)
@@ -1157,10 +1151,7 @@ static void take_private(struct connection *c, uint64_t seq, const struct record
 	} else {
 		bounce(c, r);
 	}
-	if (!c->retrying) {
-		c->retrying = true;
-		worker_retry(c->w, c);
-	}
+	run_again(c);
 }
 
 static void deliver_private(struct worker *w)
