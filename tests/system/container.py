@@ -7,6 +7,7 @@ import glob
 import json
 import random
 import signal
+import threading
 import time
 
 from testing import *
@@ -687,6 +688,18 @@ def the_recipes_work():
         worker = background("/usr/bin/python3", "-c", block("A ZeroMQ worker farm"))
         c.run("/usr/bin/python3", "-c", block("A ZeroMQ worker farm", 1))
         equal([worker.stdout.readline() for _ in range(100)], [b"done: task %d\n" % i for i in range(100)])
+
+        subscriber = background("/usr/bin/python3", "-c", block("A room's messages over ZeroMQ"))
+        wait_for(lambda: any(x.get("peers") for x in json.loads(c.run("chatctl", "--json", "list", "clients"))
+                             if x["listener"] == "bridge"), 20, "the subscriber")
+        push = ("import zmq; s = zmq.Context().socket(zmq.PUSH); s.connect('tcp://127.0.0.1:5558'); "
+                "[s.send_multipart(m) for m in ([b'ops2', b'admin: forged'], [b'opsadmin: forged'], [b'said over zmq'])]")
+        # Its subscription may take a moment longer than its connection.
+        said = threading.Thread(target=lambda: [(c.run("/usr/bin/python3", "-c", push), time.sleep(0.2)) for _ in range(10)])
+        said.start()
+        equal({subscriber.stdout.readline() for _ in range(3)},
+              {b"ops2: admin: forged\n", b"bridge: opsadmin: forged\n", b"bridge: said over zmq\n"})
+        said.join()
 
         background("sh", "-c", block("One room's messages in another"))
         for i in range(50):  # until it follows

@@ -220,6 +220,45 @@ def peers_speak_for_nobody_else():
 
 @test
 @cleaned
+def who_compares_the_whole_first_frame_hears_what_the_room_says_and_nothing_else():
+    """A subscription to lobby matches whatever begins so, also what peers push."""
+    d = zmq_daemon("bridge", "chat")
+    alice = d.join(nick="alice")
+    all_that_matches, room = Tool("sub", d.pub, "lobby", 5), Tool("talk", d.pull, d.pub, "lobby")
+    subscribers(d, 3)
+    tool("push", d.pull, stdin=b"lobby2\tadmin: forged\nlobbyadmin: forged\nlobby\tadmin: forged\n")
+    alice.expect("bridge: lobbyadmin: forged\n")
+    alice.send("the end\n")
+    said = ["lobby\tlobby2: admin: forged", "lobby\tbridge: lobbyadmin: forged", "lobby\talice: the end"]
+    equal([room.line() for _ in said], said)
+    equal(sorted(all_that_matches.lines(5)), sorted(["lobby2\tadmin: forged", "lobbyadmin: forged"] + said))
+
+
+@test
+@cleaned
+def no_relay_with_a_room_is_called_as_somebody_is():
+    """Its anonymous peers would speak as that one."""
+    d = zmq_daemon("bridge", "chat")
+    passwords = os.path.join(d.dir, "passwords")
+    subprocess.run([CHATCTL, "passwd", passwords, "alice"], input=b"x\n", check=True)
+    rooms = '{ name = "lobby"; }, { name = "board"; members = ( "zoe" ); }'
+    chat = d.listener_texts["chat"].replace("room =", 'password_file = "%s"; room =' % passwords)
+    for name, what in (("admin", "one of chatd's own"), ("Chatd", "one of chatd's own"), ("guest2", "one of chatd's own"),
+                       ("al1ce", "the account alice"), ("Zoe", "the account zoe")):
+        relay = d.listener_texts["bridge"].replace('"bridge"', '"%s"' % name)
+        d.write_config(rooms=rooms, listeners="\n" + relay + ", " + chat)
+        code, _, err = d.ctl("reload")
+        check(code == 1 and re.search(r"chatd.conf:\d+: a relay speaks in its room under its name, and \"%s\" is somebody "
+                                      "else's: it is, or looks like, %s" % (name, what), err), name, err)
+        # Without a room nothing is said under that name.
+        d.write_config(rooms=rooms, listeners=relay.replace('room = "lobby";', "") + ", " + chat)
+        equal(d.ctl("check", d.config)[0], 0)
+    d.write_config(rooms=rooms, listeners=d.listener_texts["bridge"] + ", " + chat)
+    equal(d.ctl("reload")[0], 0)
+
+
+@test
+@cleaned
 def tcp_udp_and_zeromq_see_the_same():
     d = zmq_daemon("bridge", "chat")
     port = free_port(socket.SOCK_DGRAM)

@@ -43,21 +43,27 @@ static void *connected(int type, const char *endpoint, const char *filter)
 	return s;
 }
 
-/* Prints a message; false on a time-out. */
-static int print_message(void *s)
+/* Prints a message, or passes over one whose first frame isn't just room (NULL: any); false on a time-out. */
+static int print_message(void *s, const char *room)
 {
 	zmq_msg_t m;
-	int more = 1, first = 1;
+	int more = 1, first = 1, show = 1;
 
 	zmq_msg_init(&m);
 	while (more) {
 		if (zmq_msg_recv(&m, s, 0) < 0)
 			return 0;
 		more = zmq_msg_more(&m);
-		printf("%s%.*s", first ? "" : "\t", (int)zmq_msg_size(&m), (const char *)zmq_msg_data(&m));
+		if (room && first)
+			show = more && zmq_msg_size(&m) == strlen(room) &&
+			       memcmp(zmq_msg_data(&m), room, strlen(room)) == 0;
+		if (show)
+			printf("%s%.*s", first ? "" : "\t", (int)zmq_msg_size(&m),
+			       (const char *)zmq_msg_data(&m));
 		first = 0;
 	}
-	putchar('\n');
+	if (show)
+		putchar('\n');
 	fflush(stdout);
 	zmq_msg_close(&m);
 	return 1;
@@ -173,7 +179,7 @@ static int command_sub(char **argv)
 	int count = atoi(argv[2]);
 
 	zmq_setsockopt(s, ZMQ_RCVTIMEO, &patience, sizeof(patience));
-	while (count-- > 0 && print_message(s))
+	while (count-- > 0 && print_message(s, NULL))
 		;
 	zmq_close(s);
 	return 0;
@@ -278,7 +284,7 @@ static int command_talk(char **argv)
 		if (zmq_poll(items, 2, 10000) <= 0)
 			break;
 		if (items[0].revents)
-			print_message(in);
+			print_message(in, argv[2]);
 		if (items[1].revents) {
 			/* Unbuffered, or poll() would not know of what stdio has read already. */
 			setvbuf(stdin, NULL, _IONBF, 0);
