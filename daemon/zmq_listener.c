@@ -836,13 +836,14 @@ static void serve(struct zmq_listener *z)
 		if (!z->held && news(z))
 			timeout = 0;
 		zmq_poll(p.items, p.n, timeout);
-		atomic_store_explicit(&z->beat, clock_us(CLOCK_MONOTONIC), memory_order_relaxed);
-		look_at_doors(z, zmq_listener_beat(z));
+		int64_t now = clock_us(CLOCK_MONOTONIC);
+		atomic_store_explicit(&z->beat, now, memory_order_relaxed);
+		look_at_doors(z, now);
 		if (p.input >= 0 && !is_ready(&p, p.input))
 			zmq_peers_took_all(z->at[0].peers);
 		if (p.subscriptions >= 0 && !is_ready(&p, p.subscriptions))
 			zmq_peers_took_all(z->at[1].peers);
-		look_at_peers(z, zmq_listener_beat(z));
+		look_at_peers(z, now);
 		if (p.items[0].revents)
 			wakeup_clear(z->wakeup);
 		if (is_ready(&p, p.zap))
