@@ -153,12 +153,22 @@ static int find_group(const char *config)
 
 static int change(const struct options *o, const char *file, const char *nick, const char *hash)
 {
-	int r = accounts_change(file, nick, hash, find_group(o->config));
+	char alike[TEXT_NICK_MAX + 1];
+	int r = accounts_change(file, nick, hash, find_group(o->config), alike);
 
 	if (r == -ENOENT && !hash)
 		return fail(EXIT_REFUSED, "there is no account %s in %s", nick, file);
-	if (r == -EEXIST)
-		return fail(EXIT_REFUSED, "%s looks like another account in %s", nick, file);
+	if (r == -ENOTUNIQ)
+		return fail(EXIT_REFUSED, "%s looks like the account %s of %s; nothing has changed", nick,
+			    alike, file);
+	if (r == -EWOULDBLOCK)
+		return fail(
+		    EXIT_REFUSED,
+		    "another process has had the directory of %s locked for seconds; nothing has changed",
+		    file);
+	if (r == -ENOLINK)
+		return fail(EXIT_REFUSED, "%s is a link to a file that is not there; nothing has changed",
+			    file);
 	if (r < 0)
 		return fail(EXIT_REFUSED, "%s can't be written: %s", file, strerror(-r));
 	return EXIT_DONE;
@@ -179,10 +189,15 @@ int command_passwd(const struct options *o, int argc, char **argv)
 			return wrong_option(argv);
 	if (argc - optind != 2)
 		return usage(argv[0]);
-	const char *file = argv[optind];
+	const char *file = argv[optind], *name = argv[optind + 1];
 	char nick[TEXT_NICK_MAX + 1];
-	if (nick_normalise(argv[optind + 1], strlen(argv[optind + 1]), nick) < 0)
-		return fail(EXIT_USAGE, "\"%s\" is not a valid name", argv[optind + 1]);
+	/* What an older chatd took can be deleted. */
+	if (delete &&nick_well_formed(name, strlen(name)))
+		return change(o, file, name, NULL);
+	if (nick_normalise(name, strlen(name), nick) < 0)
+		return fail(EXIT_USAGE, "\"%s\" is not a valid name", name);
+	if (nick_is_chatds(nick, strlen(nick)))
+		return fail(EXIT_USAGE, "\"%s\" is, or looks like, one of chatd's own names", name);
 	if (delete)
 		return change(o, file, nick, NULL);
 	ssize_t n = ask("Password: ", password, sizeof(password));

@@ -7,22 +7,16 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #define FILE_MAX (64 << 20)
-
-static int only_by_key(const void *a, const void *b)
-{
-	const struct account_key *x = a, *y = b;
-
-	return x->key < y->key ? -1 : x->key > y->key;
-}
+#define LOCK_TRIES 200 /* 20 ms apart */
 
 static int by_key(const void *a, const void *b)
 {
 	const struct account_key *x = a, *y = b;
-	int order = only_by_key(a, b);
 
-	return order ? order : x->number < y->number ? -1 : x->number > y->number;
+	return x->key < y->key ? -1 : x->key > y->key;
 }
 
 /* "$argon2id$..." without anything that crypto_pwhash_str() would not write. */
@@ -34,60 +28,141 @@ static bool is_hash(const char *s)
 	       strspn(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=,$") == n;
 }
 
-static const char *parse_line(char *line, struct account *ret)
+/* Returns what is wrong with the line, or NULL; *ret_odd: why the account has to be left out, or NULL. */
+static const char *parse_line(char *line, struct account *ret, const char **ret_odd)
 {
 	char *colon = strchr(line, ':');
 
+	*ret_odd = NULL;
 	if (!colon)
 		return "a line is NAME:HASH, as `chatctl passwd` writes it";
 	*colon = '\0';
-	if (!nick_well_formed(line, strlen(line)))
+	size_t len = (size_t)(colon - line);
+	if (!nick_well_formed(line, len))
 		return "this is not a valid name";
 	if (!is_hash(colon + 1))
 		return "this is no hash of argon2id, as `chatctl passwd` writes it";
+	/* An older chatd took more names. */
+	if (nick_normalise(line, len, ret->nick) < 0) {
+		*ret_odd = "this is not a valid name any more";
+		memcpy(ret->nick, line, len + 1);
+	} else if (nick_is_chatds(ret->nick, strlen(ret->nick))) {
+		*ret_odd = "this is one of chatd's own names";
+	}
+	ret->left_out = *ret_odd;
 	snprintf(ret->hash, sizeof(ret->hash), "%s", colon + 1);
-	/* Names that an older chatd took keep nobody else out. */
-	if (nick_normalise(line, strlen(line), ret->nick) < 0)
-		ret->nick[0] = '\0';
 	return NULL;
 }
 
-/*
- * Makes them known by their keys. Two of one name are an error; of two that look alike, which an older chatd
- * took, the later one is left out.
- */
-static int index_keys(struct accounts *a, const char *name, FILE *errors)
+/* The first with that key, or NULL; they end with keys + n * NICK_KEYS. */
+static struct account_key *first_key(const struct accounts *a, uint64_t key)
 {
-	size_t n = 0;
-	int r = 0;
+	size_t from = 0, to = a->n * NICK_KEYS;
 
-	a->keys = calloc(a->n * NICK_KEYS + 1, sizeof(*a->keys));
-	if (!a->keys)
-		return -ENOMEM;
-	for (size_t i = 0; i < a->n; i++) {
-		struct account *y = &a->at[i];
-		struct nick_keys keys = nick_keys(y->nick, strlen(y->nick));
-		for (unsigned k = 0; k < NICK_KEYS; k++)
-			a->keys[i * NICK_KEYS + k] = (struct account_key){keys.at[k], i};
+	while (from < to) {
+		size_t middle = from + (to - from) / 2;
+		if (a->keys[middle].key < key)
+			from = middle + 1;
+		else
+			to = middle;
 	}
-	n = a->n * NICK_KEYS;
-	qsort(a->keys, n, sizeof(*a->keys), by_key);
-	for (size_t i = 1; i < n; i++) {
-		struct account *x = &a->at[a->keys[i - 1].number], *y = &a->at[a->keys[i].number];
-		if (a->keys[i - 1].key != a->keys[i].key || x == y)
-			continue;
-		/* The earliest of several stands first from here on. */
-		bool equal = nick_equal(x->nick, strlen(x->nick), y->nick, strlen(y->nick));
-		fprintf(errors, "%s:%u: %s %s the account %s of line %u%s\n", name, y->line, y->nick,
-			equal ? "is" : "looks like", x->nick, x->line, equal ? "" : ", so it is left out");
-		a->keys[i].number = a->keys[i - 1].number;
-		if (equal)
-			r = -EINVAL;
-	}
-	return r;
+	return from < a->n * NICK_KEYS && a->keys[from].key == key ? &a->keys[from] : NULL;
 }
 
-int accounts_parse(char *text, const char *name, FILE *errors, struct accounts *ret)
+/* Who looks like it: anybody, the one of the very name, or anybody but that one. */
+enum likeness { ANY, EXACTLY, ALIKE };
+
+static const struct account *find(const struct accounts *a, const char *nick, size_t len, enum likeness how)
+{
+	struct nick_keys keys = nick_keys(nick, len);
+
+	for (unsigned i = 0; i < NICK_KEYS && a->n > 0; i++) {
+		const struct account_key *k = first_key(a, keys.at[i]);
+		for (; k && k < a->keys + a->n * NICK_KEYS && k->key == keys.at[i]; k++) {
+			const struct account *x = &a->at[k->number];
+			if (!x->left_out && (how == ANY || nick_equal(x->nick, strlen(x->nick), nick, len) ==
+							       (how == EXACTLY)))
+				return x;
+		}
+	}
+	return NULL;
+}
+
+const struct account *accounts_find(const struct accounts *a, const char *nick, size_t len)
+{
+	return find(a, nick, len, ANY);
+}
+
+const struct account *accounts_find_exactly(const struct accounts *a, const char *nick, size_t len)
+{
+	return find(a, nick, len, EXACTLY);
+}
+
+const struct account *accounts_find_alike(const struct accounts *a, const char *nick, size_t len)
+{
+	return find(a, nick, len, ALIKE);
+}
+
+static void leave_out(struct account *x, const char *name, const struct account *first,
+		      const char *first_name, FILE *warnings)
+{
+	bool equal = nick_equal(x->nick, strlen(x->nick), first->nick, strlen(first->nick));
+
+	x->left_out = true;
+	if (!warnings)
+		return;
+	fprintf(warnings, "%s:%u: %s %s the account %s of ", name, x->line, x->nick,
+		equal ? "is" : "looks like", first->nick);
+	if (name == first_name)
+		fprintf(warnings, "line %u, so it is left out\n", first->line);
+	else
+		fprintf(warnings, "%s:%u, so it is left out\n", first_name, first->line);
+}
+
+/* Makes them known by their keys; of those that share one, all but the first are left out. */
+static int index_keys(struct accounts *a, const char *name, FILE *warnings)
+{
+	size_t n = a->n * NICK_KEYS;
+	/* By the place of a key's first entry: the account that has it, and one. */
+	_cleanup_free_ size_t *owners = calloc(n + 1, sizeof(*owners));
+
+	a->keys = calloc(n + 1, sizeof(*a->keys));
+	if (!a->keys || !owners)
+		return -ENOMEM;
+	for (size_t i = 0; i < n; i++) {
+		const char *nick = a->at[i / NICK_KEYS].nick;
+		struct nick_keys keys = nick_keys(nick, strlen(nick));
+		a->keys[i] = (struct account_key){keys.at[i % NICK_KEYS], i / NICK_KEYS};
+	}
+	if (n > 0)
+		qsort(a->keys, n, sizeof(*a->keys), by_key);
+	for (size_t i = 0; i < a->n; i++) {
+		struct account *x = &a->at[i];
+		struct nick_keys keys = nick_keys(x->nick, strlen(x->nick));
+		for (unsigned k = 0; k < NICK_KEYS && !x->left_out; k++) {
+			size_t owner = owners[first_key(a, keys.at[k]) - a->keys];
+			if (owner > 0)
+				leave_out(x, name, &a->at[owner - 1], name, warnings);
+		}
+		for (unsigned k = 0; k < NICK_KEYS && !x->left_out; k++)
+			owners[first_key(a, keys.at[k]) - a->keys] = i + 1;
+	}
+	return 0;
+}
+
+void accounts_leave_out(struct accounts *a, const char *name, const struct accounts *before,
+			const char *before_name, FILE *warnings)
+{
+	for (size_t i = 0; i < a->n && before->n > 0; i++) {
+		struct account *x = &a->at[i];
+		const struct account *first =
+		    x->left_out ? NULL : accounts_find_alike(before, x->nick, strlen(x->nick));
+		if (first)
+			leave_out(x, name, first, before_name, warnings);
+	}
+}
+
+int accounts_parse(char *text, const char *name, FILE *errors, FILE *warnings, struct accounts *ret)
 {
 	struct accounts a = {0};
 	size_t room = 0;
@@ -108,21 +183,19 @@ int accounts_parse(char *text, const char *name, FILE *errors, struct accounts *
 				}
 				a.at = at;
 			}
-			const char *why = parse_line(text, &a.at[a.n]);
+			const char *odd, *why = parse_line(text, &a.at[a.n], &odd);
+			if (!why && odd && warnings)
+				fprintf(warnings, "%s:%u: %s, so it is left out\n", name, number, odd);
 			if (why) {
 				fprintf(errors, "%s:%u: %s\n", name, number, why);
 				r = -EINVAL;
-			} else if (a.at[a.n].nick[0] == '\0') {
-				fprintf(errors,
-					"%s:%u: this is not a valid name any more, so it is left out\n", name,
-					number);
 			} else {
 				a.at[a.n++].line = number;
 			}
 		}
 		text = next;
 	}
-	int k = index_keys(&a, name, errors);
+	int k = index_keys(&a, name, warnings);
 	if (k < 0)
 		r = k;
 	if (r < 0)
@@ -163,7 +236,7 @@ static int read_text(const char *path, char **ret)
 	return 0;
 }
 
-int accounts_load(const char *path, FILE *errors, struct accounts *ret)
+int accounts_load(const char *path, FILE *errors, FILE *warnings, struct accounts *ret)
 {
 	_cleanup_free_ char *text = NULL;
 	int r = read_text(path, &text);
@@ -173,7 +246,7 @@ int accounts_load(const char *path, FILE *errors, struct accounts *ret)
 		fprintf(errors, "%s: can't be read: %s\n", path, strerror(-r));
 		return r;
 	}
-	r = accounts_parse(text, path, errors, ret);
+	r = accounts_parse(text, path, errors, warnings, ret);
 	explicit_bzero(text, strlen(text));
 	return r;
 }
@@ -187,52 +260,61 @@ void accounts_free(struct accounts *a)
 	*a = (struct accounts){0};
 }
 
-const struct account *accounts_find(const struct accounts *a, const char *nick, size_t len)
+/* Which account this line is, by its name; 0: none. */
+static size_t name_of(const char *line, size_t n)
 {
-	struct nick_keys keys = nick_keys(nick, len);
+	const char *colon = line[0] == '#' ? NULL : memchr(line, ':', n);
 
-	for (unsigned i = 0; i < NICK_KEYS && a->n > 0; i++) {
-		const struct account_key key = {.key = keys.at[i]}, *found;
-		found = bsearch(&key, a->keys, a->n * NICK_KEYS, sizeof(key), only_by_key);
-		if (found)
-			return &a->at[found->number];
+	return colon ? (size_t)(colon - line) : 0;
+}
+
+/* How near a line's name comes to nick: it looks like it, is the same, or is written like it. */
+enum nearness { FAR, SIMILAR, SAME, IDENTICAL };
+
+static enum nearness nearness(const char *line, size_t n, const char *nick, const struct nick_keys *keys)
+{
+	size_t len = name_of(line, n), nick_len = strlen(nick);
+
+	if (len == 0)
+		return FAR;
+	if (len == nick_len && memcmp(line, nick, len) == 0)
+		return IDENTICAL;
+	if (nick_equal(line, len, nick, nick_len))
+		return SAME;
+	struct nick_keys its = nick_keys(line, len);
+	return nick_keys_meet(&its, keys) ? SIMILAR : FAR;
+}
+
+/* The nearest one's nearness, and name. */
+static enum nearness find_nearest(const char *text, const char *nick, const struct nick_keys *keys,
+				  char ret_name[TEXT_NICK_MAX + 1])
+{
+	enum nearness best = FAR;
+
+	for (const char *line = text; *line && best < IDENTICAL;) {
+		size_t n = strcspn(line, "\n");
+		enum nearness it = nearness(line, n, nick, keys);
+		if (it > best) {
+			best = it;
+			snprintf(ret_name, TEXT_NICK_MAX + 1, "%.*s", (int)name_of(line, n), line);
+		}
+		line += n + (line[n] == '\n');
 	}
-	return NULL;
+	return best;
 }
 
-/* Whether this line is the account's of that name: look_alike, of one that looks like it. */
-static bool is_account(const char *line, size_t n, const char *nick, bool look_alike)
+static int write_changed(FILE *f, const char *text, const char *nick, const char *hash,
+			 char ret_alike[TEXT_NICK_MAX + 1])
 {
-	const char *colon = memchr(line, ':', n);
-	size_t len = colon ? (size_t)(colon - line) : 0;
-
-	if (!colon || line[0] == '#')
-		return false;
-	return look_alike ? nick_same(line, len, nick, strlen(nick))
-			  : nick_equal(line, len, nick, strlen(nick));
-}
-
-static bool has_account(const char *text, const char *nick, bool look_alike)
-{
-	while (*text) {
-		size_t n = strcspn(text, "\n");
-		if (is_account(text, n, nick, look_alike))
-			return true;
-		text += n + (text[n] == '\n');
-	}
-	return false;
-}
-
-static int write_changed(FILE *f, const char *text, const char *nick, const char *hash)
-{
+	struct nick_keys keys = nick_keys(nick, strlen(nick));
+	enum nearness best = find_nearest(text, nick, &keys, ret_alike);
 	bool found = false;
 
-	/* Somebody else's account is not to be replaced by one that is taken for it. */
-	if (hash && !has_account(text, nick, false) && has_account(text, nick, true))
-		return -EEXIST;
+	if (best == SIMILAR)
+		return -ENOTUNIQ;
 	while (*text) {
 		size_t n = strcspn(text, "\n");
-		bool mine = is_account(text, n, nick, false);
+		bool mine = best != FAR && nearness(text, n, nick, &keys) == best;
 		if (!mine)
 			fprintf(f, "%.*s\n", (int)n, text);
 		else if (hash && !found)
@@ -246,7 +328,7 @@ static int write_changed(FILE *f, const char *text, const char *nick, const char
 }
 
 /* Two that change the file at once would lose one another's work: the directory is the lock, so that none
- * lies about. */
+ * lies about. Whoever may read it can lock it, too, so nobody waits for ever. */
 static int lock_directory(const char *path)
 {
 	const char *slash = strrchr(path, '/');
@@ -257,17 +339,20 @@ static int lock_directory(const char *path)
 	int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
-	while (flock(fd, LOCK_EX) < 0)
-		if (errno != EINTR) {
+	for (unsigned tries = 0; flock(fd, LOCK_EX | LOCK_NB) < 0; tries++)
+		if (tries == LOCK_TRIES || (errno != EWOULDBLOCK && errno != EINTR)) {
 			int r = -errno;
 			close(fd);
 			return r;
+		} else {
+			nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
 		}
 	return fd;
 }
 
 /* All of the new file, ready to be renamed. Takes fd over. */
-static int write_file(int fd, const struct stat *st, const char *text, const char *nick, const char *hash)
+static int write_file(int fd, const struct stat *st, const char *text, const char *nick, const char *hash,
+		      char ret_alike[TEXT_NICK_MAX + 1])
 {
 	FILE *f = fdopen(fd, "w");
 
@@ -276,7 +361,7 @@ static int write_file(int fd, const struct stat *st, const char *text, const cha
 		close(fd);
 		return r;
 	}
-	int r = write_changed(f, text, nick, hash);
+	int r = write_changed(f, text, nick, hash, ret_alike);
 	/* Who may read the file is the admin's affair; it is no error where it can't be kept. */
 	if (fchown(fd, st->st_uid, st->st_gid) < 0 && errno != EPERM && r == 0)
 		r = -errno;
@@ -289,12 +374,17 @@ static int write_file(int fd, const struct stat *st, const char *text, const cha
 	return r;
 }
 
-int accounts_change(const char *path, const char *nick, const char *hash, int group)
+int accounts_change(const char *path, const char *nick, const char *hash, int group,
+		    char ret_alike[TEXT_NICK_MAX + 1])
 {
 	/* Of a link it is the file behind it that is replaced. */
 	_cleanup_free_ char *text = NULL, *temporary = NULL, *real = realpath(path, NULL);
 	struct stat st = {.st_mode = 0640, .st_uid = (uid_t)-1, .st_gid = (gid_t)group};
 
+	if (!real && errno != ENOENT)
+		return -errno;
+	if (!real && lstat(path, &st) == 0 && S_ISLNK(st.st_mode))
+		return -ENOLINK;
 	path = real ? real : path;
 	_cleanup_close_ int directory = lock_directory(path);
 	if (directory < 0)
@@ -310,7 +400,7 @@ int accounts_change(const char *path, const char *nick, const char *hash, int gr
 	int fd = mkostemp(temporary, O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
-	r = write_file(fd, &st, text ? text : "", nick, hash);
+	r = write_file(fd, &st, text ? text : "", nick, hash, ret_alike);
 	if (r == 0 && rename(temporary, path) < 0)
 		r = -errno;
 	if (r == 0 && fsync(directory) < 0)

@@ -17,6 +17,9 @@ struct account {
 	char nick[TEXT_NICK_MAX + 1];
 	char hash[ACCOUNTS_HASH_MAX];
 	unsigned line;
+	/* Nobody can log in as it, but its name belongs to it all the same: it is none that there may be, or
+	 * one like it came before. */
+	bool left_out;
 };
 
 struct account_key {
@@ -32,23 +35,31 @@ struct accounts {
 
 /*
  * Reads a file. Errors are written to errors as "FILE:LINE: what". Returns 0, -EINVAL after errors in lines,
- * or -errno (told in errors, too). With 0 they tell of accounts that are left out, since an older chatd took
- * names that are not valid now, or look like another one.
+ * or -errno (told in errors, too). Which accounts are left out is written to warnings (or NULL).
  */
-int accounts_load(const char *path, FILE *errors, struct accounts *ret);
+int accounts_load(const char *path, FILE *errors, FILE *warnings, struct accounts *ret);
 /* The same from text, for a name in errors. */
-int accounts_parse(char *text, const char *name, FILE *errors, struct accounts *ret);
+int accounts_parse(char *text, const char *name, FILE *errors, FILE *warnings, struct accounts *ret);
 void accounts_free(struct accounts *a);
 
 /* NULL if there is none of that name (not NUL-terminated), or none that looks like it. */
 const struct account *accounts_find(const struct accounts *a, const char *nick, size_t len);
+/* The one of the very name (nick_equal()), and one that only looks like it. */
+const struct account *accounts_find_exactly(const struct accounts *a, const char *nick, size_t len);
+const struct account *accounts_find_alike(const struct accounts *a, const char *nick, size_t len);
+/* Leaves out whom accounts of another file, which came before, look like without being called the same. */
+void accounts_leave_out(struct accounts *a, const char *name, const struct accounts *before,
+			const char *before_name, FILE *warnings);
 
 /*
  * Writes the file anew, whole or not at all, with that account's hash changed, added, or removed (NULL). What
  * the file says besides is kept, also what another process changes at the same time. A new file has mode 0640
- * and belongs to the group (or -1). Returns 0, -ENOENT if the account to be removed is not there, -EEXIST if
- * there is one that only looks like it, or -errno.
+ * and belongs to the group (or -1). The account is the one whose line says just that name, or else the one of
+ * the very name (nick_equal()). Returns 0, or -errno: -ENOENT if the account to be removed is not there,
+ * -ENOTUNIQ if there is only one that looks like it, ret_alike; -EWOULDBLOCK if somebody else has had the
+ * directory locked all the time, -ENOLINK if path is a link to nothing.
  */
-int accounts_change(const char *path, const char *nick, const char *hash, int group);
+int accounts_change(const char *path, const char *nick, const char *hash, int group,
+		    char ret_alike[TEXT_NICK_MAX + 1]);
 
 #endif

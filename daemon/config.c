@@ -255,14 +255,6 @@ static const struct setting_key keys[] = {
 
 #undef AT
 
-static bool has_account(const struct config *c, const char *nick)
-{
-	for (size_t i = 0; i < c->n_listeners; i++)
-		if (accounts_find(&c->listeners[i].accounts, nick, strlen(nick)))
-			return true;
-	return false;
-}
-
 /* Names of what isn't there: allowed, since it may come later, but mostly a slip. */
 static void check_names(struct settings *ss, const config_setting_t *root, const struct config *c)
 {
@@ -277,7 +269,7 @@ static void check_names(struct settings *ss, const config_setting_t *root, const
 		    config_setting_get_member(config_setting_get_elem(s, (unsigned)i), "members");
 		for (int k = 0; members && k < config_setting_length(members); k++) {
 			const char *v = config_setting_get_string_elem(members, k);
-			if (v && !has_account(c, v))
+			if (v && !config_has_account(c, v, strlen(v)))
 				settings_warn(ss, config_setting_get_elem(members, (unsigned)k),
 					      "no password_file has an account \"%s\"", v);
 		}
@@ -468,11 +460,9 @@ const struct room_config *config_room(const struct config *c, const char *name)
 
 bool config_has_account(const struct config *c, const char *nick, size_t len)
 {
-	for (size_t i = 0; i < c->n_listeners; i++) {
-		const struct account *a = accounts_find(&c->listeners[i].accounts, nick, len);
-		if (a && nick_equal(a->nick, strlen(a->nick), nick, len))
+	for (size_t i = 0; i < c->n_listeners; i++)
+		if (accounts_find_exactly(&c->listeners[i].accounts, nick, len))
 			return true;
-	}
 	return false;
 }
 

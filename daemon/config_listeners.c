@@ -339,24 +339,45 @@ static bool is_elsewhere(const char *path)
 	return path && path[0] != '/';
 }
 
-static void read_accounts(struct settings *ss, const config_setting_t *s, struct listener_config *l)
+/* Whether one of the first n listeners has that password file. */
+static bool has_been_read(const struct config *c, size_t n, const char *path)
 {
-	_cleanup_free_ char *text = NULL;
-	size_t size;
+	for (size_t i = 0; i < n; i++)
+		if (c->listeners[i].password_file && strcmp(c->listeners[i].password_file, path) == 0)
+			return true;
+	return false;
+}
+
+static void read_accounts(struct settings *ss, const config_setting_t *s, const struct config *c,
+			  struct listener_config *l)
+{
+	_cleanup_free_ char *text = NULL, *odd = NULL;
+	size_t size, odd_size;
+	bool again = l->password_file && has_been_read(c, c->n_listeners, l->password_file);
 
 	if (!l->password_file || is_elsewhere(l->password_file))
 		return;
-	FILE *f = open_memstream(&text, &size);
-	int r = f ? accounts_load(l->password_file, f, &l->accounts) : -ENOMEM;
+	FILE *f = open_memstream(&text, &size), *warnings = open_memstream(&odd, &odd_size);
+	int r = f && warnings ? accounts_load(l->password_file, f, warnings, &l->accounts) : -ENOMEM;
+	/* An account that looks like one of another file would pass for it. */
+	for (size_t i = 0; r == 0 && i < c->n_listeners; i++) {
+		const struct listener_config *o = &c->listeners[i];
+		if (o->password_file && strcmp(o->password_file, l->password_file) != 0 &&
+		    !has_been_read(c, i, o->password_file))
+			accounts_leave_out(&l->accounts, l->password_file, &o->accounts, o->password_file,
+					   warnings);
+	}
 	if (f)
 		fclose(f);
+	if (warnings)
+		fclose(warnings);
 	if (r < 0) {
 		fputs(text ? text : "", ss->errors);
 		settings_complain(ss, s, "this password_file can't be used%s", ss->as);
 		return;
 	}
 	/* Accounts that are left out. */
-	for (char *rest = text, *line; (line = strsep(&rest, "\n"));)
+	for (char *rest = again ? NULL : odd, *line; (line = strsep(&rest, "\n"));)
 		if (line[0])
 			settings_warn(ss, s, "%s", line);
 	if (l->password && l->accounts.n == 0) {
@@ -365,7 +386,8 @@ static void read_accounts(struct settings *ss, const config_setting_t *s, struct
 }
 
 /* What a listener's other files say: certificates and accounts. */
-static void read_files(struct settings *ss, const config_setting_t *e, struct listener_config *l)
+static void read_files(struct settings *ss, const config_setting_t *e, const struct config *c,
+		       struct listener_config *l)
 {
 	const struct tls_files files = {l->tls_certificate, l->tls_key ? l->tls_key : l->tls_certificate,
 					l->tls_client_ca};
@@ -374,7 +396,7 @@ static void read_files(struct settings *ss, const config_setting_t *e, struct li
 
 	if (l->password && !l->password_file)
 		settings_complain(ss, e, "auth = \"password\" needs a password_file");
-	read_accounts(ss, config_setting_get_member(e, "password_file"), l);
+	read_accounts(ss, config_setting_get_member(e, "password_file"), c, l);
 	if (!files.certificate && (l->tls_key || l->tls_client_ca))
 		settings_complain(ss, e, "%s needs a tls_certificate",
 				  l->tls_key ? "tls_key" : "tls_client_ca");
@@ -411,7 +433,8 @@ static void check_twins(struct settings *ss, const config_setting_t *e, const st
 				  address_format(a, text), address_format(its, other), o->name);
 }
 
-static void check_listener(struct settings *ss, const config_setting_t *e, struct listener_config *l)
+static void check_listener(struct settings *ss, const config_setting_t *e, const struct config *c,
+			   struct listener_config *l)
 {
 	const struct handler *h = l->handler;
 
@@ -427,7 +450,7 @@ static void check_listener(struct settings *ss, const config_setting_t *e, struc
 		memcpy(l->room, "lobby", 6);
 	if (l->n_curve_clients > 0 && !l->curve_secret_key[0])
 		settings_complain(ss, e, "curve_clients needs a curve_secret_key");
-	read_files(ss, e, l);
+	read_files(ss, e, c, l);
 }
 
 /* --- all of them --- */
@@ -467,7 +490,7 @@ void setting_listeners(struct settings *ss, const config_setting_t *s, const str
 		l->where = settings_where(ss, e);
 		settings_read(ss, e, listener_keys, l);
 		l->handler = find_handler(ss, e);
-		check_listener(ss, e, l);
+		check_listener(ss, e, c, l);
 		for (size_t k = 0; k < i; k++)
 			check_twins(ss, e, l, &c->listeners[k]);
 		c->n_listeners++; /* from here on config_free() knows it */
@@ -497,20 +520,43 @@ static void check_metrics(struct settings *ss, const config_setting_t *at, const
 	}
 }
 
-/* A relay speaks in its room under its name. */
+/* Whether it is, or looks like, an account or a room's member; which one. */
+static const char *account_like(const struct config *c, const char *nick)
+{
+	size_t len = strlen(nick);
+
+	for (size_t i = 0; i < c->n_listeners; i++) {
+		const struct accounts *a = &c->listeners[i].accounts;
+		for (size_t k = 0; k < a->n; k++)
+			if (nick_same(a->at[k].nick, strlen(a->at[k].nick), nick, len))
+				return a->at[k].nick;
+	}
+	for (size_t i = 0; i < c->n_rooms; i++)
+		for (size_t k = 0; k < c->rooms[i].n_members; k++)
+			if (nick_same(c->rooms[i].members[k], strlen(c->rooms[i].members[k]), nick, len))
+				return c->rooms[i].members[k];
+	return NULL;
+}
+
+/* A relay's anonymous peers speak in its room under its name. */
 static void check_speaker(struct settings *ss, const config_setting_t *s, const struct listener_config *l,
 			  const struct config *c)
 {
-	size_t len = strlen(l->name);
-	bool taken = nick_is_guest(l->name, len) || nick_same(l->name, len, "admin", 5) ||
-		     nick_same(l->name, len, "chatd", 5);
+	bool speaks = l->handler && l->handler->may_have_room && l->room[0];
+	const char *account = speaks ? account_like(c, l->name) : NULL;
 
-	for (size_t i = 0; i < c->n_listeners; i++)
-		taken |= accounts_find(&c->listeners[i].accounts, l->name, len) != NULL;
-	if (l->handler && l->handler->transport == TRANSPORT_ZMQ && l->room[0] && taken)
-		settings_complain(ss, s,
-				  "a relay speaks in its room under its name, and \"%s\" is somebody else's",
-				  l->name);
+	if (speaks && nick_is_chatds(l->name, strlen(l->name)))
+		settings_complain(
+		    ss, s,
+		    "a relay speaks in its room under its name, and \"%s\" is somebody else's: it "
+		    "is, or looks like, one of chatd's own",
+		    l->name);
+	else if (account)
+		settings_complain(
+		    ss, s,
+		    "a relay speaks in its room under its name, and \"%s\" is somebody else's: it "
+		    "is, or looks like, the account %s",
+		    l->name, account);
 }
 
 void config_check_listeners(struct settings *ss, const config_setting_t *root, const struct config *c)

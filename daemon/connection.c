@@ -1317,7 +1317,7 @@ void connection_reloaded(struct connection *c)
 	if (c->dead || !c->handler->reloaded)
 		return;
 	c->handler->reloaded(c);
-	if (output_pending(c))
+	if (!c->dead && output_pending(c))
 		run_again(c);
 }
 

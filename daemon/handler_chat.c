@@ -336,6 +336,27 @@ static void rename_to(struct connection *c, struct roster_entry *entry, const ch
 	*connection_roster(c) = entry;
 }
 
+/* Who logged in as an account that is there no more may not go on as it: somebody else may be it next. */
+static bool send_away(struct connection *c)
+{
+	const struct client_state *st = connection_state(c);
+	const struct config *config = worker_config(connection_worker(c));
+	char from[ADDRESS_TEXT_MAX];
+
+	if (!(st->flags & CLIENT_ACCOUNT) || st->flags & CLIENT_CLOSING ||
+	    config_has_account(config, st->nick, st->nick_len))
+		return false;
+	log_event(LOG_INFO,
+		  &(struct log_fields){.message_id = EVENT_CLIENT_KICKED,
+				       .client = connection_id(c),
+				       .listener = connection_listener(c),
+				       .address = connection_address(c)},
+		  "client %" PRIu64 " from %s is sent away: the account %.*s is no more", connection_id(c),
+		  address_peer(connection_address(c), from), st->nick_len, st->nick);
+	connection_kick(c, "* Your account is no more; goodbye.\n");
+	return true;
+}
+
 /* The nick of who isn't logged in may be an account's or a relay's now, or none; then it is a guest again. */
 static void chat_reloaded(struct connection *c)
 {
@@ -345,11 +366,8 @@ static void chat_reloaded(struct connection *c)
 	const struct room *room = connection_room(c);
 	char guest[TEXT_NICK_MAX + 1];
 
-	if (st->flags & CLIENT_ACCOUNT && !(st->flags & CLIENT_CLOSING) &&
-	    !config_has_account(worker_config(connection_worker(c)), st->nick, st->nick_len)) {
-		connection_kick(c, "* Your account is no more; goodbye.\n");
+	if (send_away(c))
 		return;
-	}
 	if (st->nick_len == 0 || (st->flags & CLIENT_CLOSING && !room) ||
 	    (mine && (st->flags & CLIENT_ACCOUNT || !roster_is_reserved(shared->roster, mine))))
 		return;

@@ -461,8 +461,10 @@ const struct config *worker_config(struct worker *w)
 void worker_set_config(struct worker *w, const struct config *config)
 {
 	w->config = config;
-	for (struct connection *c = w->all; c; c = connection_next(c))
+	for (struct connection *c = w->all, *next; c; c = next) {
+		next = connection_next(c); /* it may be sent away */
 		connection_reloaded(c);
+	}
 }
 
 struct counters *worker_counters(struct worker *w)

@@ -17,12 +17,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		errors = fopen("/dev/null", "w");
 	memcpy(text, data, size);
 	text[size] = '\0';
-	int r = accounts_parse(text, "file", errors, &a);
+	int r = accounts_parse(text, "file", errors, errors, &a);
 	REQUIRE(r <= 0 && (r == 0 || a.n == 0));
 	for (size_t i = 0; i < a.n; i++) {
-		REQUIRE(nick_valid(a.at[i].nick, strlen(a.at[i].nick)));
+		const char *nick = a.at[i].nick;
 		REQUIRE(strncmp(a.at[i].hash, "$argon2id$", 10) == 0);
-		REQUIRE(accounts_find(&a, a.at[i].nick, strlen(a.at[i].nick)) == &a.at[i]);
+		REQUIRE(nick_well_formed(nick, strlen(nick)));
+		REQUIRE(a.at[i].left_out || nick_valid(nick, strlen(nick)));
+		REQUIRE(a.at[i].left_out || accounts_find_exactly(&a, nick, strlen(nick)) == &a.at[i]);
+		REQUIRE(a.at[i].left_out || !accounts_find_alike(&a, nick, strlen(nick)));
 	}
 	accounts_free(&a);
 	free(text);

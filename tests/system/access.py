@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Who may come in, and how much of it: limits, address lists, bans, accounts, TLS, the PROXY protocol."""
 
+import fcntl
 import os
 import pty
 import re
@@ -621,6 +622,47 @@ def names_of_members_are_reserved_also_where_nobody_can_log_in():
 
 
 @test
+def accounts_that_look_alike_or_have_no_valid_name_are_left_out():
+    """An older chatd took them; so they are no reason not to start, nor for anybody to pass for them."""
+    d = with_accounts(auth="none", store=True)
+    names = ["b0b", "\u0430\u043b\u0456\u0441\u0435", "\u0435l\u0456\u0455e", "elise", "x\u3164", "[eve", "a\u2019b", "admin", "ada", "\uff41da"]
+    with open(d.passwords) as f:
+        lines = f.read().splitlines()
+    hash = lines[0].split(":", 1)[1]
+    with open(d.passwords, "a") as f:
+        f.writelines("%s:%s\n" % (n, hash) for n in names)
+    expected = ["%s:%d: %s, so it is left out\n" % (d.passwords, line, what) for line, what in (
+        (3, "b0b looks like the account Bob of line 2"),
+        (6, "elise looks like the account \u0435l\u0456\u0455e of line 5"),
+        (7, "this is not a valid name any more"), (8, "this is not a valid name any more"),
+        (9, "this is not a valid name any more"), (10, "this is one of chatd's own names"),
+        (12, "ada is the account ada of line 11"))]
+    checked = subprocess.run([CHATD, "--check", *AS_ROOT, d.config], capture_output=True, text=True)
+    equal(checked.returncode, 0)
+    code, _, err = d.ctl("reload")
+    equal(code, 0)
+    d.kill()
+    d.start()
+    for line in expected:
+        check(line in checked.stderr and line in err and d.log().count(line) >= 2, line, checked.stderr, err)
+    c = d.connect()
+    c.expect("* Welcome")
+    c.send("/nick a'b\n/nick B0B\n/login b0b wonder land\n/login elise wonder land\n/quit\n")
+    equal(c.rest().count(b" is reserved.\n"), 2)
+    c = d.connect()
+    c.expect("* Welcome")
+    c.send("/login \u0435l\u0456\u0455e wonder land\n")
+    c.expect(" is now \u0435l\u0456\u0455e\n")
+    # They can be deleted.
+    for name in names:
+        equal(subprocess.run([CHATCTL, "passwd", "-d", d.passwords, name]).returncode, 0)
+    with open(d.passwords) as f:
+        equal(f.read().splitlines(), lines)
+    code, _, err = d.ctl("reload")
+    check(code == 0 and "left out" not in err, code, err)
+
+
+@test
 def accounts_that_look_alike_are_one_too_many():
     d = with_accounts(auth="none")
     with open(d.passwords) as f:
@@ -864,14 +906,50 @@ def members_are_accounts_of_exactly_that_name():
         '{ name = "l%d"; type = "tcp"; mode = "chat"; listen = "[::]:%d"; auth = "password"; password_file = "%s"; }' % (
             i, p, f) for i, (p, f) in enumerate(zip((d.port, port), files))))
     d.start()
-    stranger = login(d, "al1ce", "b", port=port)
-    stranger.send("/join board\n")
-    stranger.expect("* Room board is for its members only.\n")
-    stranger.send("/quit\n")
-    stranger.rest()
+    stranger = d.connect(port=port)
+    stranger.expect(LOGIN)
+    stranger.send("/login al1ce b\n")
+    stranger.expect("* Wrong name or password.\n")  # it looks like staff's account
     alice = login(d, "ALICE", "a")
     alice.send("/join board\n")
     alice.expect("* You are in board.\n")
+
+
+@test
+def an_account_that_looks_like_one_of_another_file_is_left_out_and_no_member():
+    d = Daemon(start=False)
+    staff, public, more = (os.path.join(d.dir, n) for n in ("staff", "public", "more"))
+    add_account(staff, "alice", "a")
+    add_account(public, "al1ce", "evil")
+    add_account(more, "Alice", "c")  # the very name: as good as the other file's
+    ports = [d.port, free_port(), free_port(), free_port()]
+    door = '{ name = "n%d"; type = "tcp"; mode = "chat"; listen = "127.0.0.1:%d"; auth = "password"; password_file = "%s"; }'
+    rooms = '{ name = "lobby"; }, { name = "board"; members = ( "alice" ); }'
+    doors = [door % (i, p, f) for i, (p, f) in enumerate(zip(ports, (staff, public, more, public)))]
+    d.write_config(rooms=rooms, listeners=", ".join(doors))
+    checked = subprocess.run([CHATD, "--check", *AS_ROOT, d.config], capture_output=True, text=True)
+    check(checked.returncode == 0, checked.stderr)
+    equal(re.findall("warning: (.*)", checked.stderr),
+          ["%s:1: al1ce looks like the account alice of %s:1, so it is left out" % (public, staff)])
+    d.start()
+    for port, answer in ((ports[1], "* Wrong name or password.\n"), (ports[3], "* Wrong name or password.\n")):
+        c = d.connect(port=port)
+        c.expect(LOGIN)
+        c.send("/login al1ce evil\n")
+        c.expect(answer)
+    for port, password in ((ports[0], "a"), (ports[2], "c")):
+        c = d.connect(port=port)
+        c.expect(LOGIN)
+        c.send("/login alice %s\n/join board\n/quit\n" % password)
+        check(b"* You are in board.\n" in c.rest())
+    # Where the other account isn't in any file, looking like a member is still not being one.
+    d.write_config(rooms=rooms, listeners=doors[1])
+    code, _, err = d.ctl("reload")
+    check(code == 0 and 'no password_file has an account "alice"' in err, code, err)
+    c = d.connect(port=ports[1])
+    c.expect(LOGIN)
+    c.send("/login al1ce evil\n/join board\n")
+    c.expect("* Room board is for its members only.\n")
 
 
 @test
@@ -895,7 +973,7 @@ def passwd_changes_nobody_elses_account():
     d = with_accounts()
     add_account(d.passwords, "neil", "n")
     p = subprocess.run([CHATCTL, "passwd", d.passwords, "nell"], input=b"x\n", capture_output=True)
-    equal((p.returncode, b"nell looks like another account" in p.stderr), (1, True))
+    equal((p.returncode, b"nell looks like the account neil" in p.stderr), (1, True))
     equal(subprocess.run([CHATCTL, "passwd", "-d", d.passwords, "nell"], capture_output=True).returncode, 1)
     with open(d.passwords) as f:
         equal([l.split(":")[0] for l in f], ["alice", "Bob", "neil"])
@@ -915,6 +993,37 @@ def who_has_no_account_any_more_is_sent_away():
     add_account(d.passwords, "alice", "new")
     equal(d.ctl("reload")[0], 0)
     login(d, "alice", "new")
+
+
+@test
+def whose_account_is_deleted_is_sent_away_and_nobody_else():
+    d = with_accounts(store=True, rooms='{ name = "lobby"; }, { name = "board"; members = ( "alice" ); }')
+    goodbye = b"* Your account is no more; goodbye.\n"
+    for again in (lambda: equal(d.ctl("reload")[0], 0), lambda: (d.kill(), d.start())):
+        alice, bob, guest = login(d, "alice", "wonder land"), login(d, "bob", "b"), d.join(port=d.guests)
+        alice.send("/join board\n")
+        alice.expect("* You are in board.\n")
+        # Neither a new password nor another listener is an end of the account.
+        add_account(d.passwords, "Alice", "new")
+        d.write_config(rooms=d.rooms, listeners=d.doors.replace('"chat"; type', '"door"; type'))
+        again()
+        alice.send("still here\n")
+        check(goodbye not in alice.expect("alice: still here\n"))
+        equal(subprocess.run([CHATCTL, "passwd", "-d", d.passwords, "alice"]).returncode, 0)
+        add_account(d.passwords, "a1ice", "other")  # looking like it isn't being it
+        again()
+        check(alice.rest().endswith(goodbye))
+        bob.send("hello\n")
+        text = bob.expect("Bob: hello\n")
+        guest.send("hello\n")
+        check(goodbye not in text + guest.expect(": hello\n"))
+        check("is sent away: the account alice is no more" in d.log())
+        bob.close()
+        equal(subprocess.run([CHATCTL, "passwd", "-d", d.passwords, "a1ice"]).returncode, 0)
+        add_account(d.passwords, "alice", "wonder land")
+        again()
+        wait_for(lambda: len(d.json("list", "clients")) == 1)
+        guest.close()
 
 
 @test
@@ -1041,6 +1150,53 @@ def leftovers_and_others_at_work_keep_no_password_from_being_set():
     equal(os.stat(path).st_mode & 0o7777, 0o604)
     equal(sorted(n for n in os.listdir(d.dir) if n.startswith("passwords")),
           ["passwords", "passwords-link", "passwords.new", "passwords.tmp", "passwords~"])
+
+
+def passwd(*args):
+    p = subprocess.run([CHATCTL, "passwd", *args], input="p\n", capture_output=True, text=True, timeout=60)
+    return p.returncode, p.stderr
+
+
+@test
+def passwords_are_set_and_deleted_for_the_very_name_only():
+    d = Daemon(start=False)
+    path = os.path.join(d.dir, "passwords")
+    for n in ("neil", "\u00c9mile"):
+        add_account(path, n, "p")
+    with open(path) as f:
+        before = f.read()
+    for args in ((path, "nell"), ("-d", path, "nell"), (path, "n\u0435il")):
+        equal(passwd(*args), (1, "chatctl: %s looks like the account neil of %s; nothing has changed\n" % (args[-1], path)))
+    equal(passwd("-d", path, "bob"), (1, "chatctl: there is no account bob in %s\n" % path))
+    for name in ("admin", "\u0430dmin", "Guest7"):
+        code, err = passwd(path, name)
+        check(code == 2 and "one of chatd's own names" in err, code, err)
+    with open(path) as f:
+        equal(f.read(), before)
+    # In any case, and composed or not, it is the very name.
+    equal(passwd(path, "NEIL")[0], 0)
+    equal(passwd("-d", path, "e\u0301MILE")[0], 0)
+    with open(path) as f:
+        equal([l.split(":")[0] for l in f], ["NEIL"])
+
+
+@test
+def who_locks_the_directory_keeps_no_password_waiting_for_ever():
+    d = Daemon(start=False)
+    path = os.path.join(d.dir, "passwords")
+    fd = os.open(d.dir, os.O_RDONLY)
+    fcntl.flock(fd, fcntl.LOCK_SH)  # as anybody can who may read it
+    code, err = passwd(path, "alice")
+    check(code == 1 and "another process has had the directory of %s locked" % path in err, code, err)
+    os.close(fd)
+    check(not os.path.exists(path))
+    equal(passwd(path, "alice"), (0, ""))
+    # A link to nothing isn't replaced.
+    os.symlink("nothing", path + "-link")
+    code, err = passwd(path + "-link", "alice")
+    check(code == 1 and "is a link to a file that is not there" in err, code, err)
+    equal(os.readlink(path + "-link"), "nothing")
+    equal(sorted(n for n in os.listdir(d.dir) if n.startswith("passwords")), ["passwords", "passwords-link"])
 
 
 @test

@@ -33,13 +33,13 @@ static void account_files(void **state)
 	FILE *f = open_memstream(&out, &size);
 
 	(void)state;
-	assert_int_equal(accounts_parse(text, "f", f, &a), 0);
+	assert_int_equal(accounts_parse(text, "f", f, NULL, &a), 0);
 	assert_int_equal(a.n, 2);
 	assert_string_equal(accounts_find(&a, "ALICE", 5)->hash, HASH "2");
 	assert_string_equal(accounts_find(&a, "bobx", 3)->hash, HASH "1");
 	assert_null(accounts_find(&a, "bobx", 4));
 	accounts_free(&a);
-	assert_int_equal(accounts_parse(none, "f", f, &a), -EINVAL);
+	assert_int_equal(accounts_parse(none, "f", f, NULL, &a), -EINVAL);
 	fclose(f);
 	assert_non_null(strstr(out, "f:1: "));
 	assert_non_null(strstr(out, "f:2: "));
@@ -49,25 +49,25 @@ static void account_files(void **state)
 
 static void accounts_are_changed(void **state)
 {
-	char path[] = "/tmp/chatd-accounts-XXXXXX";
+	char path[] = "/tmp/chatd-accounts-XXXXXX", alike[TEXT_NICK_MAX + 1];
 	struct accounts a;
 	struct stat st;
 
 	(void)state;
 	close(mkstemp(path));
 	unlink(path);
-	assert_int_equal(accounts_change(path, "alice", NULL, -1), -ENOENT);
-	assert_int_equal(accounts_change(path, "alice", HASH, -1), 0);
-	assert_int_equal(accounts_change(path, "alicia", HASH, -1), 0);
+	assert_int_equal(accounts_change(path, "alice", NULL, -1, alike), -ENOENT);
+	assert_int_equal(accounts_change(path, "alice", HASH, -1, alike), 0);
+	assert_int_equal(accounts_change(path, "alicia", HASH, -1, alike), 0);
 	assert_int_equal(stat(path, &st), 0);
 	assert_int_equal(st.st_mode & 0777, 0640);
-	assert_int_equal(accounts_change(path, "ALICE", HASH "x", -1), 0);
-	assert_int_equal(accounts_load(path, stderr, &a), 0);
+	assert_int_equal(accounts_change(path, "ALICE", HASH "x", -1, alike), 0);
+	assert_int_equal(accounts_load(path, stderr, NULL, &a), 0);
 	assert_int_equal(a.n, 2);
 	assert_string_equal(accounts_find(&a, "alice", 5)->hash, HASH "x");
 	accounts_free(&a);
-	assert_int_equal(accounts_change(path, "alicia", NULL, -1), 0);
-	assert_int_equal(accounts_change(path, "alicia", NULL, -1), -ENOENT);
+	assert_int_equal(accounts_change(path, "alicia", NULL, -1, alike), 0);
+	assert_int_equal(accounts_change(path, "alicia", NULL, -1, alike), -ENOENT);
 	unlink(path);
 }
 
