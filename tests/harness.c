@@ -2,14 +2,14 @@
 #include "tests/harness.h"
 
 #include "common/cleanup.h"
-#include "daemon/connection.h"
-#include "daemon/keeper.h"
-#include "daemon/limits.h"
-#include "daemon/listener.h"
-#include "daemon/logger.h"
-#include "daemon/logins.h"
-#include "daemon/memfd.h"
-#include "daemon/sockets.h"
+#include "daemon/base/logger.h"
+#include "daemon/engine/connection.h"
+#include "daemon/engine/limits.h"
+#include "daemon/engine/listener.h"
+#include "daemon/engine/logins.h"
+#include "daemon/io/memfd.h"
+#include "daemon/state/keeper.h"
+#include "daemon/state/sockets.h"
 
 #include <fcntl.h>
 #include <netinet/tcp.h>

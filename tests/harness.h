@@ -3,8 +3,8 @@
 #ifndef TESTS_HARNESS_H
 #define TESTS_HARNESS_H
 
-#include "daemon/recovery.h"
-#include "daemon/worker.h"
+#include "daemon/engine/worker.h"
+#include "daemon/server/recovery.h"
 
 #include <stddef.h>
 

@@ -3,7 +3,7 @@
 #include "tests/fuzz/fuzz.h"
 
 #include "common/cleanup.h"
-#include "daemon/config.h"
+#include "daemon/config/config.h"
 
 #include <string.h>
 

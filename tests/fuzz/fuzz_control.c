@@ -7,7 +7,7 @@
 
 #include "common/cleanup.h"
 #include "common/varlink.h"
-#include "daemon/server.h"
+#include "daemon/server/server.h"
 
 #include <fcntl.h>
 #include <pthread.h>

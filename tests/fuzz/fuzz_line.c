@@ -6,7 +6,7 @@
 #include "tests/fuzz/fuzz.h"
 
 #include "common/text.h"
-#include "daemon/foreign.h"
+#include "daemon/io/foreign.h"
 #include "tests/harness.h"
 
 #include <string.h>

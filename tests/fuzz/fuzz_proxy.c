@@ -2,7 +2,7 @@
 /* The PROXY protocol's header: what is taken doesn't depend on the pieces it comes in. */
 #include "tests/fuzz/fuzz.h"
 
-#include "daemon/proxy.h"
+#include "daemon/io/proxy.h"
 
 #include <errno.h>
 #include <string.h>

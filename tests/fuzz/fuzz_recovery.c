@@ -7,8 +7,8 @@
  */
 #include "tests/fuzz/fuzz.h"
 
-#include "daemon/connection.h"
-#include "daemon/logger.h"
+#include "daemon/base/logger.h"
+#include "daemon/engine/connection.h"
 #include "tests/harness.h"
 
 #include <fcntl.h>

@@ -3,10 +3,10 @@
 #include "tests/unit/unit.h"
 
 #include "common/accounts.h"
-#include "daemon/bans.h"
-#include "daemon/clock.h"
-#include "daemon/limits.h"
-#include "daemon/proxy.h"
+#include "daemon/base/clock.h"
+#include "daemon/engine/bans.h"
+#include "daemon/engine/limits.h"
+#include "daemon/io/proxy.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -2,7 +2,7 @@
 /* The chat protocol, line by line, against a worker that is turned by hand. */
 #include "tests/unit/unit.h"
 
-#include "daemon/connection.h"
+#include "daemon/engine/connection.h"
 #include "tests/harness.h"
 
 #include <stdio.h>

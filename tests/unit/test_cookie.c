@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "tests/unit/unit.h"
 
-#include "daemon/cookie.h"
+#include "daemon/net/cookie.h"
 
 #include <string.h>
 

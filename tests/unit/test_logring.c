@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "tests/unit/unit.h"
 
-#include "daemon/logring.h"
-#include "daemon/memfd.h"
+#include "daemon/io/memfd.h"
+#include "daemon/rooms/logring.h"
 
 #include <errno.h>
 #include <pthread.h>

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "tests/unit/unit.h"
 
-#include "daemon/config.h"
-#include "daemon/memfd.h"
-#include "daemon/room.h"
+#include "daemon/config/config.h"
+#include "daemon/io/memfd.h"
+#include "daemon/rooms/room.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -2,7 +2,7 @@
 #include "tests/unit/unit.h"
 
 #include "common/nick.h"
-#include "daemon/roster.h"
+#include "daemon/rooms/roster.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A TCP connection, owned by one worker. Handlers change its lasting state in transactions:
+ *
+ *	struct client_state *next = connection_begin(c);
+ *	connection_printf(c, "* hello\n");	// goes to the outbox
+ *	connection_consume(c, n);		// that much input is dealt with
+ *	connection_commit(c, room or NULL);	// all of it becomes true, with what was put into the room's
+ *log
+ *
+ * A crash before the commit leaves nothing of it, a crash after it everything.
+ */
+#ifndef DAEMON_CONNECTION_H
+#define DAEMON_CONNECTION_H
+
+#include "common/address.h"
+#include "daemon/config/handler.h"
+#include "daemon/engine/listener.h"
+#include "daemon/rooms/room.h"
+#include "daemon/rooms/roster.h"
+#include "daemon/state/clients.h"
+
+#include <stdarg.h>
+
+struct connection;
+struct worker;
+
+/* --- for handlers --- */
+
+uint64_t connection_id(const struct connection *c);
+uint32_t connection_index(const struct connection *c);
+struct worker *connection_worker(const struct connection *c);
+const struct client_state *connection_state(const struct connection *c);
+/* The handler's own: the nick's entry in the roster. */
+struct roster_entry **connection_roster(struct connection *c);
+struct room *connection_room(const struct connection *c);
+const char *connection_listener(const struct connection *c);
+/* The listener's. */
+const char *connection_first_room(const struct connection *c);
+
+struct client_state *connection_begin(struct connection *c);
+/* What connection_begin() returned last. */
+struct client_state *connection_draft(struct connection *c);
+/* Forgets the transaction. */
+void connection_abandon(struct connection *c);
+/* How many bytes still fit in the outbox. */
+size_t connection_space(const struct connection *c);
+/* They must fit. */
+void connection_write(struct connection *c, const char *data, size_t len);
+/* Past the outbox, if nothing waits there: how much the kernel took of it. For handlers that mirror. */
+size_t connection_send(struct connection *c, const char *data, size_t len);
+void connection_printf(struct connection *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void connection_consume(struct connection *c, size_t n);
+/* room: its log is locked and holds what was put; it is committed in the same step and unlocked. */
+void connection_commit(struct connection *c, struct room *locked);
+
+/*
+ * Within a transaction, with the lock of the connection's room held: what is still to be sent from the room's
+ * log goes to the outbox first, so that what follows comes after it. False if it doesn't fit with reserve
+ * bytes left; then nothing is changed.
+ */
+bool connection_settle(struct connection *c, size_t reserve);
+
+/* Makes room (entered; or NULL) the one whose log is sent on; the one before is left. After the commit. */
+void connection_set_room(struct connection *c, struct room *room);
+
+/* The server itself ends, so nobody needs to be told that this client leaves. */
+bool connection_is_ending(const struct connection *c);
+
+/*
+ * Takes from the client's allowance what the line at hand costs: as a line, and, if it is a command, as one.
+ * It is paid for once, however often it has to be tried; connection_line_done() is called when it is dealt
+ * with.
+ */
+bool connection_may_talk(struct connection *c, unsigned command_cost);
+void connection_line_done(struct connection *c);
+/* Whether the peer is gone for good, and only what it said before is still being looked at. */
+bool connection_is_unheard(const struct connection *c);
+/* One change of nick's, one change of room's worth. */
+bool connection_may_rename(struct connection *c);
+bool connection_may_move(struct connection *c);
+
+/*
+ * Has a password checked (logins.h): the handler returns HANDLER_WAITING, and finds the answer when it is
+ * called again with the same input. connection_login() takes the answer to exactly this question; one to
+ * another is forgotten. connection_login_failed() counts a failure and tells how many there were.
+ */
+enum login { LOGIN_NONE, LOGIN_GOOD, LOGIN_BAD };
+struct login_question;
+bool connection_ask_login(struct connection *c, const struct login_question *q);
+enum login connection_login(struct connection *c, const struct login_question *q);
+unsigned connection_login_failed(struct connection *c);
+
+/* --- for the worker and the listeners --- */
+
+struct tls;
+
+struct connection_start {
+	int fd;
+	union address address;
+	struct client *client;
+	const struct handler *handler;
+	bool covered;	 /* the keeper has the socket, too */
+	struct tls *tls; /* or NULL */
+};
+
+/*
+ * The way into the worker: a new connection, or one of a process before. Takes all of start over, also when
+ * it fails
+ * (-errno), which closes the connection. The client is counted in the limits for that address already.
+ */
+int connection_open(struct worker *w, const struct connection_start *start);
+
+/* What a predecessor had done on the socket, as the kernel says. */
+struct connection_progress {
+	uint64_t sent;	   /* output bytes the kernel has */
+	uint64_t received; /* input bytes taken from the kernel */
+	int gone;	   /* the peer is: EPIPE, in order, or why (errno); else 0 */
+};
+int connection_restore(struct worker *w, const struct connection_start *start,
+		       const struct connection_progress *progress);
+
+/* Sends the room's news to this worker's members. */
+void connection_deliver(struct worker *w, uint32_t room);
+void connection_again(struct connection *c);
+/* The answer to connection_ask_login(), and what it is about. */
+void connection_login_result(struct connection *c, const uint8_t *subject, bool good);
+/* Whether it would not survive this process whatever happens. */
+bool connection_is_mortal(const struct connection *c);
+const union address *connection_address(const struct connection *c);
+/* The worker's configuration is another one. */
+void connection_reloaded(struct connection *c);
+/* Tries again to put the socket into the keeper, if it is not there. */
+void connection_cover(struct connection *c);
+/* Once a second. *releases is how many buffers' pages may still be given back. */
+void connection_tick(struct connection *c, unsigned *releases);
+/* Says why (or nothing) and closes, leaving the room. False if it is closing already. */
+bool connection_kick(struct connection *c, const char *text);
+/* The server ends: what is outstanding and text (which must stay) are sent, then it closes. */
+void connection_end(struct connection *c, const char *text);
+/* Cuts the connection without a word, by a reset if something is missing; the worker's thread has ended. */
+void connection_hang_up(struct connection *c);
+/* No more input is read. */
+void connection_freeze(struct connection *c);
+/* Releases the process's side; the entry and the socket's other references live on. */
+void connection_free(struct connection *c);
+bool connection_is_dead(const struct connection *c);
+struct connection *connection_next(const struct connection *c);
+
+/* For `chatctl list clients`. */
+void connection_info(const struct connection *c, struct client_info *ret);
+
+#endif

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/engine/limits.h"
+
+#include "common/cleanup.h"
+#include "daemon/base/clock.h"
+#include "daemon/state/clients.h"
+
+#include <pthread.h>
+#include <string.h>
+
+#define BUCKETS 4096
+
+struct source_count {
+	struct source_count *next;
+	uint8_t key[16];
+	unsigned n;
+};
+
+struct limits {
+	pthread_mutex_t lock;
+	unsigned total;
+	unsigned origins[CLIENTS_ORIGINS];
+	struct source_count *buckets[BUCKETS];
+};
+
+int limits_new(struct limits **ret)
+{
+	struct limits *l = calloc(1, sizeof(*l));
+
+	if (!l)
+		return -ENOMEM;
+	pthread_mutex_init(&l->lock, NULL);
+	*ret = l;
+	return 0;
+}
+
+void limits_free(struct limits *l)
+{
+	if (!l)
+		return;
+	for (unsigned i = 0; i < BUCKETS; i++)
+		for (struct source_count *s = l->buckets[i], *next; s; s = next) {
+			next = s->next;
+			free(s);
+		}
+	pthread_mutex_destroy(&l->lock);
+	free(l);
+}
+
+static struct source_count **find(struct limits *l, const union address *a, uint8_t key[static 16])
+{
+	uint32_t h = 2166136261u;
+
+	address_site(a, key);
+	for (unsigned i = 0; i < 16; i++)
+		h = (h ^ key[i]) * 16777619u;
+	struct source_count **p = &l->buckets[h % BUCKETS];
+	while (*p && memcmp((*p)->key, key, 16) != 0)
+		p = &(*p)->next;
+	return p;
+}
+
+int limits_take(struct limits *l, const union address *a, unsigned origin, const struct limits_caps *caps)
+{
+	unsigned *at_listener = &l->origins[origin % CLIENTS_ORIGINS];
+	uint8_t key[16];
+	int r = 0;
+
+	pthread_mutex_lock(&l->lock);
+	struct source_count **p = find(l, a, key);
+	if (caps && l->total >= caps->clients)
+		r = -EUSERS;
+	else if (caps && caps->per_listener && *at_listener >= caps->per_listener)
+		r = -ENOSPC;
+	else if (caps && *p && caps->per_address && (*p)->n >= caps->per_address)
+		r = -EDQUOT;
+	if (r == 0 && !*p) {
+		*p = calloc(1, sizeof(**p));
+		if (*p)
+			memcpy((*p)->key, key, 16);
+		else
+			r = -ENOMEM;
+	}
+	if (r == 0) {
+		(*p)->n++;
+		++*at_listener;
+		l->total++;
+	}
+	pthread_mutex_unlock(&l->lock);
+	return r;
+}
+
+void limits_give(struct limits *l, const union address *a, unsigned origin)
+{
+	uint8_t key[16];
+
+	pthread_mutex_lock(&l->lock);
+	struct source_count **p = find(l, a, key), *s = *p;
+	if (s && --s->n == 0) {
+		*p = s->next;
+		free(s);
+	}
+	l->origins[origin % CLIENTS_ORIGINS]--;
+	l->total--;
+	pthread_mutex_unlock(&l->lock);
+}
+
+unsigned limits_total(struct limits *l)
+{
+	pthread_mutex_lock(&l->lock);
+	unsigned n = l->total;
+	pthread_mutex_unlock(&l->lock);
+	return n;
+}
+
+int64_t limits_wait(int64_t *due, unsigned rate, unsigned cost, int64_t per_us, int64_t now)
+{
+	if (rate == 0 || cost == 0)
+		return 0;
+	/* What costs more than comes at once may come when nothing came for as long as it takes. */
+	int64_t price = per_us / rate * cost, window = price > per_us ? price : per_us;
+	if (*due < now - window)
+		*due = now - window;
+	if (*due + price > now)
+		return *due + price - now;
+	*due += price;
+	return 0;
+}
+
+bool limits_allow(int64_t *due, unsigned rate, int64_t per_us, int64_t now)
+{
+	return limits_wait(due, rate, 1, per_us, now) == 0;
+}
+
+int64_t limits_charge(int64_t *due, unsigned rate, uint64_t n, int64_t now)
+{
+	if (rate == 0)
+		return 0;
+	if (*due < now - SECOND_US)
+		*due = now - SECOND_US;
+	*due += (int64_t)(n * SECOND_US / rate);
+	return *due > now ? *due - now : 0;
+}

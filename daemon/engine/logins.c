@@ -1,0 +1,363 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/engine/logins.h"
+
+#include "common/accounts.h"
+#include "common/cleanup.h"
+#include "daemon/base/clock.h"
+#include "daemon/base/logger.h"
+#include "daemon/engine/connection.h"
+#include "daemon/engine/limits.h"
+#include "daemon/engine/worker.h"
+
+#include <pthread.h>
+#include <sodium.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+/* Every connection can wait for one answer, so this bounds memory and not people. */
+#define WAITING_MAX CLIENTS_CAPACITY
+#define BUCKETS 1024
+/* Others want the processor for what takes less long. */
+#define NICENESS 10
+
+struct login_request {
+	struct job job;
+	struct login_request *next, *prev; /* of the same address, while it waits */
+	struct asker *asker;		   /* or NULL: its turn has come */
+	struct worker *w;
+	uint32_t index;
+	uint64_t id;
+	bool good;
+	uint8_t subject[LOGIN_SUBJECT_LEN];
+	unsigned failures_per_minute;
+	char hash[ACCOUNTS_HASH_MAX];
+	size_t len;
+	char password[ACCOUNTS_PASSWORD_MAX];
+};
+
+/* An address with requests, or with failures that still count. */
+struct asker {
+	struct asker *next; /* in the bucket */
+	uint8_t key[ADDRESS_KEY_LEN];
+	struct login_request *first, *last;
+	struct asker *turn; /* whose turn comes after it, while it has requests */
+	int64_t failures_due;
+	bool busy; /* one of its requests is being checked */
+};
+
+struct logins {
+	pthread_mutex_t lock;
+	pthread_cond_t news;
+	pthread_t thread;
+	bool started, quit;
+	unsigned waiting;
+	int64_t expired;
+	struct asker *buckets[BUCKETS];
+	struct asker *turns, **last_turn;
+	uint8_t key[crypto_generichash_KEYBYTES]; /* of the subjects */
+	char nobody[ACCOUNTS_HASH_MAX];		  /* what is checked where there is no account */
+};
+
+static void answer(struct worker *w, struct job *job)
+{
+	struct login_request *a = (struct login_request *)job;
+
+	if (w) {
+		struct connection *c = *worker_by_index(w, a->index);
+		if (c && connection_id(c) == a->id)
+			connection_login_result(c, a->subject, a->good);
+	}
+	free(a);
+}
+
+static void forget(struct login_request *a)
+{
+	sodium_memzero(a->password, sizeof(a->password));
+	free(a);
+}
+
+/* --- addresses --- */
+
+static struct asker **find_asker(struct logins *l, const uint8_t key[static ADDRESS_KEY_LEN])
+{
+	uint8_t h[crypto_shorthash_BYTES];
+	uint32_t n;
+
+	_Static_assert(sizeof(l->key) >= crypto_shorthash_KEYBYTES, "one key does for both");
+	crypto_shorthash(h, key, ADDRESS_KEY_LEN, l->key);
+	memcpy(&n, h, sizeof(n));
+	struct asker **p = &l->buckets[n % BUCKETS];
+	while (*p && memcmp((*p)->key, key, ADDRESS_KEY_LEN) != 0)
+		p = &(*p)->next;
+	return p;
+}
+
+/* Forgets addresses whose failures are long ago. */
+static void expire(struct logins *l, int64_t now)
+{
+	if (now - l->expired < SECOND_US)
+		return;
+	l->expired = now;
+	for (unsigned i = 0; i < BUCKETS; i++)
+		for (struct asker **p = &l->buckets[i], *o; (o = *p);) {
+			if (o->first || o->busy || o->failures_due > now - 60 * SECOND_US) {
+				p = &o->next;
+				continue;
+			}
+			*p = o->next;
+			free(o);
+		}
+}
+
+static void dequeue(struct logins *l, struct login_request *a)
+{
+	struct asker *o = a->asker;
+
+	if (a->prev)
+		a->prev->next = a->next;
+	else
+		o->first = a->next;
+	if (a->next)
+		a->next->prev = a->prev;
+	else
+		o->last = a->prev;
+	a->asker = NULL;
+	l->waiting--;
+}
+
+static void take_turn(struct logins *l, struct asker *o)
+{
+	o->turn = NULL;
+	*l->last_turn = o;
+	l->last_turn = &o->turn;
+}
+
+static void lose_turn(struct logins *l, struct asker *o)
+{
+	struct asker **p = &l->turns;
+
+	while (*p != o)
+		p = &(*p)->turn;
+	*p = o->turn;
+	if (!*p)
+		l->last_turn = p;
+}
+
+/* The next one that may be asked for, of the address whose turn it is; else NULL, and when to look again. */
+static struct login_request *next_request(struct logins *l, int64_t now, int64_t *ret_due,
+					  struct asker **ret_asker)
+{
+	struct asker *o;
+
+	*ret_due = INT64_MAX;
+	for (struct asker **p = &l->turns; (o = *p); p = &o->turn) {
+		if (o->failures_due > now) {
+			if (o->failures_due < *ret_due)
+				*ret_due = o->failures_due;
+			continue;
+		}
+		*p = o->turn;
+		if (!*p)
+			l->last_turn = p;
+		struct login_request *a = o->first;
+		bool more = a->next;
+		dequeue(l, a);
+		if (more)
+			take_turn(l, o);
+		*ret_asker = o;
+		return a;
+	}
+	return NULL;
+}
+
+/* --- the thread --- */
+
+static void check(struct logins *l, struct login_request *a)
+{
+	bool known = a->hash[0] != '\0';
+	bool same = crypto_pwhash_str_verify(known ? a->hash : l->nobody, a->password, a->len) == 0;
+
+	a->good = known && same;
+	sodium_memzero(a->password, sizeof(a->password));
+}
+
+/* As limits_allow(): a minute's worth may come at once. */
+static void note_failure(struct asker *o, unsigned per_minute)
+{
+	if (per_minute == 0)
+		return;
+	int64_t step = 60 * SECOND_US / per_minute, start = clock_us(CLOCK_MONOTONIC) - 60 * SECOND_US + step;
+	o->failures_due = (o->failures_due > start ? o->failures_due : start) + step;
+}
+
+static void *run(void *arg)
+{
+	struct logins *l = arg;
+
+	pthread_setname_np(pthread_self(), "chatd/login");
+	setpriority(PRIO_PROCESS, (id_t)gettid(), NICENESS);
+	/* It takes as long as a check does, for which no worker may wait. */
+	if (crypto_pwhash_str(l->nobody, "", 0, crypto_pwhash_OPSLIMIT_INTERACTIVE,
+			      crypto_pwhash_MEMLIMIT_INTERACTIVE) != 0)
+		log_warning("logins: a name without an account can be told by the time that its check takes");
+	pthread_mutex_lock(&l->lock);
+	while (!l->quit) {
+		int64_t now = clock_us(CLOCK_MONOTONIC), due;
+		struct asker *o;
+		struct login_request *a = next_request(l, now, &due, &o);
+		if (!a && due == INT64_MAX) {
+			pthread_cond_wait(&l->news, &l->lock);
+			continue;
+		}
+		if (!a) {
+			struct timespec ts = {due / SECOND_US, due % SECOND_US * 1000};
+			pthread_cond_clockwait(&l->news, &l->lock, CLOCK_MONOTONIC, &ts);
+			continue;
+		}
+		unsigned rate = a->failures_per_minute;
+		o->busy = true;
+		pthread_mutex_unlock(&l->lock);
+		check(l, a);
+		bool good = a->good;
+		worker_post(a->w, &a->job);
+		pthread_mutex_lock(&l->lock);
+		o->busy = false;
+		if (!good)
+			note_failure(o, rate);
+	}
+	pthread_mutex_unlock(&l->lock);
+	return NULL;
+}
+
+int logins_new(struct logins **ret)
+{
+	struct logins *l = sodium_init() < 0 ? NULL : calloc(1, sizeof(*l));
+
+	if (!l)
+		return -ENOMEM;
+	pthread_mutex_init(&l->lock, NULL);
+	pthread_cond_init(&l->news, NULL);
+	l->last_turn = &l->turns;
+	randombytes_buf(l->key, sizeof(l->key));
+	*ret = l;
+	return 0;
+}
+
+void logins_free(struct logins *l)
+{
+	if (!l)
+		return;
+	pthread_mutex_lock(&l->lock);
+	l->quit = true;
+	pthread_cond_signal(&l->news);
+	pthread_mutex_unlock(&l->lock);
+	if (l->started)
+		pthread_join(l->thread, NULL);
+	for (unsigned i = 0; i < BUCKETS; i++)
+		for (struct asker *o = l->buckets[i], *next; o; o = next) {
+			next = o->next;
+			for (struct login_request *a = o->first, *after; a; a = after) {
+				after = a->next;
+				forget(a);
+			}
+			free(o);
+		}
+	pthread_cond_destroy(&l->news);
+	pthread_mutex_destroy(&l->lock);
+	free(l);
+}
+
+/* With the first login, since most servers have none. */
+static bool start(struct logins *l)
+{
+	if (l->started)
+		return true;
+	l->started = pthread_create(&l->thread, NULL, run, l) == 0;
+	return l->started;
+}
+
+void logins_subject(const struct logins *l, const struct login_question *q,
+		    uint8_t ret[static LOGIN_SUBJECT_LEN])
+{
+	const char *hash = q->hash ? q->hash : "";
+	crypto_generichash_state s;
+
+	crypto_generichash_init(&s, l->key, sizeof(l->key), LOGIN_SUBJECT_LEN);
+	crypto_generichash_update(&s, (const unsigned char *)hash, strlen(hash) + 1);
+	crypto_generichash_update(&s, (const unsigned char *)q->nick, q->nick_len);
+	crypto_generichash_update(&s, (const unsigned char *)" ", 1); /* which no nick has */
+	crypto_generichash_update(&s, (const unsigned char *)q->password, q->len);
+	crypto_generichash_final(&s, ret, LOGIN_SUBJECT_LEN);
+}
+
+static bool enqueue(struct logins *l, struct login_request *a, const uint8_t key[static ADDRESS_KEY_LEN])
+{
+	if (l->waiting >= WAITING_MAX || !start(l))
+		return false;
+	struct asker **p = find_asker(l, key);
+	if (!*p) {
+		expire(l, clock_us(CLOCK_MONOTONIC));
+		p = find_asker(l, key);
+		*p = calloc(1, sizeof(**p));
+		if (!*p)
+			return false;
+		memcpy((*p)->key, key, ADDRESS_KEY_LEN);
+	}
+	struct asker *o = *p;
+	if (!o->first)
+		take_turn(l, o);
+	a->asker = o;
+	a->prev = o->last;
+	if (o->last)
+		o->last->next = a;
+	else
+		o->first = a;
+	o->last = a;
+	l->waiting++;
+	pthread_cond_signal(&l->news);
+	return true;
+}
+
+bool logins_ask(struct logins *l, const struct login_caller *caller, const struct login_question *q,
+		struct login_request **ret)
+{
+	struct login_request *a = q->len <= sizeof(a->password) ? calloc(1, sizeof(*a)) : NULL;
+	uint8_t key[ADDRESS_KEY_LEN];
+
+	if (!a)
+		return false;
+	a->job.run = answer;
+	a->w = caller->w;
+	a->index = caller->index;
+	a->id = caller->id;
+	a->failures_per_minute = caller->failures_per_minute;
+	logins_subject(l, q, a->subject);
+	if (q->hash)
+		memcpy(a->hash, q->hash, strlen(q->hash) + 1);
+	memcpy(a->password, q->password, q->len);
+	a->len = q->len;
+	address_site(caller->address, key);
+	pthread_mutex_lock(&l->lock);
+	bool taken = enqueue(l, a, key);
+	pthread_mutex_unlock(&l->lock);
+	if (taken)
+		*ret = a;
+	else
+		forget(a);
+	return taken;
+}
+
+void logins_cancel(struct logins *l, struct login_request *a)
+{
+	pthread_mutex_lock(&l->lock);
+	struct asker *o = a->asker;
+	if (o)
+		dequeue(l, a);
+	if (o && !o->first)
+		lose_turn(l, o);
+	pthread_mutex_unlock(&l->lock);
+	if (o)
+		forget(a); /* else the answer is on its way, and finds nobody */
+}

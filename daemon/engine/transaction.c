@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/engine/transaction.h"
+
+#include "daemon/base/fault.h"
+
+static uint32_t other_half(const struct client *c)
+{
+	return !(atomic_load_explicit(&c->live, memory_order_relaxed) & 1);
+}
+
+struct client_state *transaction_begin(struct client *c)
+{
+	uint32_t next = other_half(c);
+
+	c->st[next] = c->st[!next];
+	return &c->st[next];
+}
+
+void transaction_commit(struct worker *w, struct client *c, struct room *locked)
+{
+	struct scratch *s = worker_scratch(w);
+	struct shared *shared = worker_shared(w);
+	uint32_t after = other_half(c);
+
+	client_seal(c, &c->st[after]);
+	if (locked) {
+		uint64_t before = logring_count(locked->log);
+#ifndef MEASURE_WITHOUT_SURVIVAL
+		s->client = clients_index(shared->clients, c);
+		s->live_after = after;
+		s->room = locked->index;
+		s->count = logring_pending(locked->log);
+		FAULT("commit-prepared");
+		atomic_store_explicit(&s->intent, scratch_intent(s), memory_order_release);
+		FAULT("commit-intent");
+#endif
+		count(worker_counters(w), COUNT_MESSAGES, logring_pending(locked->log) - before);
+		logring_commit(locked->log);
+		logring_unlock(locked->log);
+		FAULT("commit-log");
+		rooms_mark(shared->rooms, locked, worker_kick(w));
+	}
+	atomic_store_explicit(&c->live, after, memory_order_release);
+	FAULT("commit-live");
+	if (locked)
+		atomic_store_explicit(&s->intent, 0, memory_order_release);
+}

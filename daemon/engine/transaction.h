@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A change of a client's lasting state: prepared in the half of its entry that isn't live, it becomes true in
+ * one step, together with what was put into a room's log. A crash before the commit leaves nothing of it, a
+ * crash after it everything. On the worker's thread.
+ */
+#ifndef DAEMON_TRANSACTION_H
+#define DAEMON_TRANSACTION_H
+
+#include "daemon/engine/worker.h"
+#include "daemon/rooms/room.h"
+#include "daemon/state/clients.h"
+
+/* The draft: a copy of the live state, to be changed and committed; one that isn't committed is forgotten. */
+struct client_state *transaction_begin(struct client *c);
+
+/* locked (or NULL): the room whose log is locked and holds what was put; it is unlocked. */
+void transaction_commit(struct worker *w, struct client *c, struct room *locked);
+
+#endif

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT */
+/* TCP mode "echo" (RFC 862): bytes come back as they came. Who sends without reading is not read from any
+ * more. */
+#include "daemon/engine/connection.h"
+
+static void echo_opened(struct connection *c, const char *room)
+{
+	(void)room;
+	connection_begin(c)->flags |= CLIENT_GREETED;
+	connection_commit(c, NULL);
+}
+
+static void echo_restored(struct connection *c)
+{
+	(void)c;
+}
+
+static enum verdict echo_received(struct connection *c, const char *data, size_t len, bool eof)
+{
+	size_t sent = connection_send(c, data, len), n = connection_space(c);
+
+	(void)eof;
+	if (n > len - sent)
+		n = len - sent;
+	if (sent + n > 0) {
+		connection_begin(c);
+		connection_write(c, data + sent, n);
+		connection_consume(c, sent + n);
+		connection_commit(c, NULL);
+	}
+	return sent + n < len ? HANDLER_BLOCKED : HANDLER_MORE;
+}
+
+static void echo_closed(struct connection *c)
+{
+	(void)c;
+}
+
+const struct handler handler_tcp_echo = {
+    .type = "tcp",
+    .mode = "echo",
+    .transport = TRANSPORT_TCP,
+    .mirrors = true,
+    .opened = echo_opened,
+    .restored = echo_restored,
+    .received = echo_received,
+    .closed = echo_closed,
+};

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * All the listeners: opened at the start, exchanged by a reload while the workers run, and kept where a
+ * successor finds their sockets. On the main thread.
+ */
+#ifndef DAEMON_LISTENERS_H
+#define DAEMON_LISTENERS_H
+
+#include "daemon/engine/listener.h"
+#include "daemon/net/zmq.h"
+#include "daemon/state/sockets.h"
+
+struct listeners;
+
+struct listener_entry {
+	struct listener_config config;
+	struct listener *listener; /* NULL: it is one of ZeroMQ */
+	struct zmq_listener *zmq;
+	/* Which of its sockets came from the service manager; only ZeroMQ's have a second one. */
+	bool passed[HANDLER_ENDPOINTS];
+};
+
+/* shared and sockets stay the caller's and live longer. */
+int listeners_new(struct shared *shared, struct sockets *sockets, struct listeners **ret);
+void listeners_free(struct listeners *ls);
+
+size_t listeners_count(const struct listeners *ls);
+/* Number i, or NULL behind the last. */
+const struct listener_entry *listeners_at(const struct listeners *ls, size_t i);
+/* Whether clients of that origin, who have no connection, have a listener here. */
+bool listeners_has_origin(const struct listeners *ls, unsigned origin);
+
+/*
+ * Opens all that config has, before the workers are started. taken_over: a process before had clients.
+ * Returns 0, or -errno, which is logged.
+ */
+int listeners_open(struct listeners *ls, struct config *config, bool taken_over);
+
+/* Where a listener listens (what is bound, if it is), for people: "[::]:5050", "pull tcp://... pub
+ * tcp://...". */
+#define LISTENER_PLACE_MAX 320
+char *listener_place(const struct listener_config *config, char dst[static LISTENER_PLACE_MAX]);
+
+/* ZeroMQ's threads: lets nobody send any more, and waits for at most timeout_us until all is passed on. */
+void listeners_drain_zmq(struct listeners *ls, int64_t timeout_us);
+/* Ends them, which may take as long as their linger; false if one doesn't end. */
+bool listeners_end_zmq(struct listeners *ls);
+/* Starts them again after that. */
+void listeners_restart_zmq(struct listeners *ls);
+
+/*
+ * A reload in two steps: listeners_prepare() opens what is new, all of it or nothing (-errno, with the reason
+ * written to errors); then listeners_apply() has the workers use the new configuration and exchange the
+ * listeners, or listeners_cancel() forgets about it. listeners_apply() takes old over and frees it when no
+ * worker uses it.
+ */
+int listeners_prepare(struct listeners *ls, struct config *new, FILE *errors);
+void listeners_cancel(struct listeners *ls);
+void listeners_apply(struct listeners *ls, const struct config *new, struct config *old);
+
+/* Takes chatd's own sockets out of the service manager's store: this is a real end. */
+void listeners_unstore(struct listeners *ls);
+/* Calls fn with each socket, and the name by which a successor knows it. */
+void listeners_each_socket(struct listeners *ls, void (*fn)(const char *name, int fd, void *arg), void *arg);
+
+#endif

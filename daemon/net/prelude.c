@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/net/prelude.h"
+
+#include "common/cleanup.h"
+#include "daemon/base/logger.h"
+#include "daemon/engine/limits.h"
+#include "daemon/io/proxy.h"
+#include "daemon/io/tls.h"
+
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+/* A handshake costs a millisecond or so: with more than this in a turn, others would notice. */
+#define STEPS_IN_A_TURN 1
+
+struct prelude {
+	struct source source;
+	struct prelude_result result;
+	union address counted; /* as what it counts in the limits meanwhile */
+	bool proxy;
+	bool over; /* freed at the next tick, since events may point at it until then */
+	bool writes;
+	int64_t deadline;
+	struct listener *l;
+	void (*done)(struct listener *l, const struct prelude_result *result);
+	struct prelude *next, *prev, **list;
+};
+
+static void unlink_it(struct prelude *p)
+{
+	if (p->prev)
+		p->prev->next = p->next;
+	else
+		*p->list = p->next;
+	if (p->next)
+		p->next->prev = p->prev;
+}
+
+static void end(struct prelude *p)
+{
+	p->over = true;
+	worker_unwatch(p->l->w, p->result.fd);
+}
+
+static void fail(struct prelude *p, enum log_topic topic, const char *why)
+{
+	char from[ADDRESS_TEXT_MAX];
+	struct listener *l = p->l;
+
+	count(worker_counters(l->w), topic == LOG_TOPIC_TLS ? COUNT_TLS_FAILED : COUNT_PROXY_FAILED, 1);
+	/* Before the PROXY header is read it is the proxy that came, which nobody should be led to ban. */
+	log_limited(topic, LOG_NOTICE,
+		    &(struct log_fields){.message_id = EVENT_CLIENT_REFUSED,
+					 .listener = l->name,
+					 .address = &p->result.address},
+		    "listener %s: %s %s: %s", l->name, topic == LOG_TOPIC_PROXY ? "proxy" : "refused",
+		    address_peer(&p->result.address, from), why);
+	end(p);
+	tls_free(p->result.tls);
+	p->result.tls = NULL;
+	close(p->result.fd);
+	p->result.fd = -1;
+	limits_give(worker_shared(l->w)->limits, &p->counted, l->origin);
+}
+
+static void succeed(struct prelude *p)
+{
+	end(p);
+	limits_give(worker_shared(p->l->w)->limits, &p->counted, p->l->origin);
+	p->done(p->l, &p->result);
+	p->result.fd = -1;
+	p->result.tls = NULL;
+}
+
+/* True when the header is read. */
+static bool read_header(struct prelude *p)
+{
+	char data[PROXY_HEADER_MAX];
+	int fd = p->result.fd;
+	union address real;
+	ssize_t n = recv(fd, data, sizeof(data), MSG_PEEK | MSG_DONTWAIT);
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return false;
+	ssize_t len = n > 0 ? proxy_parse(data, (size_t)n, &real) : -ECONNRESET;
+	if (len == -EAGAIN) {
+		/* Or what is there already would wake us for ever. */
+		int low = (int)n + 1;
+		if (setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &low, sizeof(low)) < 0)
+			fail(p, LOG_TOPIC_PROXY, strerror(errno));
+		return false;
+	}
+	if (len < 0 || recv(fd, data, (size_t)len, MSG_DONTWAIT) != len) {
+		fail(p, LOG_TOPIC_PROXY,
+		     n <= 0 ? "it ended before its PROXY header" : "no valid PROXY header");
+		return false;
+	}
+	int one = 1;
+	setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &one, sizeof(one));
+	p->result.consumed = (uint64_t)len;
+	if (real.sa.sa_family) {
+		p->result.address = real;
+		p->result.proxied = true;
+	}
+	p->proxy = false;
+	return true;
+}
+
+static void shake_hands(struct prelude *p)
+{
+	char why[256];
+	int r = tls_handshake(p->result.tls, why, sizeof(why));
+	bool writes = tls_is_waiting(p->result.tls);
+
+	if (r == 0) {
+		succeed(p);
+	} else if (r != -EAGAIN) {
+		fail(p, LOG_TOPIC_TLS, r == -EPROTO ? why : strerror(-r));
+	} else if (writes != p->writes) {
+		p->writes = writes;
+		worker_rewatch(p->l->w, p->result.fd, writes ? EPOLLIN | EPOLLOUT : EPOLLIN, &p->source);
+	}
+}
+
+static void go_on(struct prelude *p)
+{
+	const struct listener_config *config = p->l->config;
+
+	if (p->proxy && !read_header(p))
+		return;
+	if (!config->tls && !p->result.tls) {
+		succeed(p);
+		return;
+	}
+	if (!p->result.tls)
+		p->result.tls = tls_new(config->tls, p->result.fd);
+	if (p->result.tls)
+		shake_hands(p);
+	else
+		fail(p, LOG_TOPIC_TLS, "out of memory");
+}
+
+static void ready(struct source *s, uint32_t events)
+{
+	struct prelude *p = (struct prelude *)s;
+
+	(void)events;
+	if (p->over)
+		return;
+	if (p->l->turn != worker_now(p->l->w)) {
+		p->l->turn = worker_now(p->l->w);
+		p->l->steps = 0;
+	}
+	if (p->l->steps++ < STEPS_IN_A_TURN || !p->l->config->tls)
+		go_on(p); /* or in the next turn: epoll will say so again */
+}
+
+void prelude_start(struct prelude **list, struct listener *l, int fd, const union address *peer, bool proxy,
+		   void (*done)(struct listener *l, const struct prelude_result *result))
+{
+	struct prelude *p = calloc(1, sizeof(*p));
+
+	if (p) {
+		p->source.ready = ready;
+		p->result = (struct prelude_result){.fd = fd, .address = *peer};
+		p->counted = *peer;
+		p->proxy = proxy;
+		p->l = l;
+		p->done = done;
+		p->deadline = worker_now(l->w) + worker_config(l->w)->handshake_timeout_us;
+		p->list = list;
+		if (worker_watch(l->w, fd, EPOLLIN, &p->source) == 0) {
+			p->next = *list;
+			if (p->next)
+				p->next->prev = p;
+			*list = p;
+			return;
+		}
+		free(p);
+	}
+	limits_give(worker_shared(l->w)->limits, peer, l->origin);
+	close(fd);
+}
+
+void prelude_tick(struct prelude **list)
+{
+	for (struct prelude *p = *list, *next; p; p = next) {
+		next = p->next;
+		if (p->over) {
+			unlink_it(p);
+			free(p);
+		} else if (worker_now(p->l->w) >= p->deadline) {
+			fail(p, p->proxy ? LOG_TOPIC_PROXY : LOG_TOPIC_TLS,
+			     p->proxy ? "no PROXY header in time" : "no handshake in time");
+		}
+	}
+}
+
+void prelude_end(struct prelude **list, bool running)
+{
+	for (struct prelude *p = *list, *next; p; p = next) {
+		next = p->next;
+		if (!p->over) {
+			tls_free(p->result.tls);
+			close(p->result.fd);
+		}
+		if (!p->over && running)
+			limits_give(worker_shared(p->l->w)->limits, &p->counted, p->l->origin);
+		free(p);
+	}
+	*list = NULL;
+}

@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A listening TCP socket: one worker accepts and spreads the connections over all. accept() pauses when only
+ * the reserve of file descriptors is left and goes on when more are free.
+ */
+#include "common/cleanup.h"
+#include "daemon/base/clock.h"
+#include "daemon/base/fault.h"
+#include "daemon/base/logger.h"
+#include "daemon/engine/connection.h"
+#include "daemon/engine/limits.h"
+#include "daemon/engine/listener.h"
+#include "daemon/io/tls.h"
+#include "daemon/net/prelude.h"
+#include "daemon/state/keeper.h"
+#include "daemon/state/sockets.h"
+
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <time.h>
+
+/* So many connections are accepted in a turn, so that a flood doesn't keep others waiting. */
+#define ACCEPT_BATCH 16
+
+struct tcp_listener {
+	struct listener base;
+	bool paused, warned;
+	struct prelude *preludes;
+};
+
+static void ready(struct source *s, uint32_t events);
+
+static int start(struct listener *l)
+{
+	return worker_watch(l->w, l->fd, EPOLLIN, &l->source);
+}
+
+static void stop(struct listener *l)
+{
+	worker_unwatch(l->w, l->fd);
+	prelude_end(&((struct tcp_listener *)l)->preludes, true);
+}
+
+static void configure(struct listener *l)
+{
+	if (listen(l->fd, l->config->backlog) < 0)
+		log_warning("listener %s: backlog: %s", l->name, strerror(errno));
+}
+
+/* --- a connection's way to its worker --- */
+
+struct adoption {
+	struct job job;
+	struct connection_start start;
+};
+
+static void adopt(struct worker *w, struct job *job)
+{
+	struct adoption *a = (struct adoption *)job;
+
+	if (w) {
+		connection_open(w, &a->start);
+	} else {
+		close(a->start.fd); /* the worker ends; a successor finds the entry */
+		tls_free(a->start.tls);
+	}
+	free(a);
+}
+
+/* A word for a person, where the handler speaks to people; it is too early to wait for anything. */
+static void turn_away(struct listener *l, const struct prelude_result *p, const char *why)
+{
+	char text[128];
+
+	if (l->handler->ending) {
+		int n = snprintf(text, sizeof(text), "* Sorry: %s.\n", why);
+		if (p->tls)
+			(void)(tls_send(p->tls, text, (size_t)n) < 0 || tls_bye(p->tls) < 0);
+		else if (send(p->fd, text, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+			(void)0; /* a courtesy */
+	}
+	tls_free(p->tls);
+	close(p->fd);
+}
+
+static struct worker *least_loaded(struct shared *shared)
+{
+	struct worker *best = shared->workers[0];
+
+	for (unsigned i = 1; i < shared->n_workers; i++)
+		if (worker_connections(shared->workers[i]) < worker_connections(best))
+			best = shared->workers[i];
+	return best;
+}
+
+/* The entry in the table. Whatever the kernel counts as received before the first byte is accounted for. */
+static void fill_entry(const struct listener *l, struct client *client, const struct prelude_result *p,
+		       uint64_t cookie)
+{
+	client->connected_us = (uint64_t)clock_us(CLOCK_REALTIME);
+	client->origin = (uint16_t)l->origin;
+	client->kind = CLIENT_CONNECTION;
+	atomic_store(&client->datagram.active_us, worker_now(l->w));
+	atomic_store_explicit(&client->datagram.sent_seq, cookie, memory_order_relaxed);
+	if (p->proxied)
+		memcpy(client->datagram.address, &p->address, sizeof(p->address));
+	client->st[0].room = ROOM_NONE;
+	client->st[0].in_parsed = p->consumed;
+	client->st[0].flags = p->tls ? CLIENT_TLS : 0;
+	client->st[0].rights = CLIENT_NEW | (l->config->password ? 0 : CLIENT_OPEN);
+	client->st[0].private_seq = logring_count(rooms_private(worker_shared(l->w)->rooms)->log);
+	client_seal(client, &client->st[0]);
+}
+
+/* A connection that has been counted and may begin. */
+static void begin(struct listener *l, const struct prelude_result *p)
+{
+	struct shared *shared = worker_shared(l->w);
+	uint64_t cookie = 0;
+	socklen_t len = sizeof(cookie);
+	struct adoption *job = malloc(sizeof(*job));
+	struct client *client = job ? clients_allocate(shared->clients) : NULL;
+
+	if (!client || getsockopt(p->fd, SOL_SOCKET, SO_COOKIE, &cookie, &len) < 0 || cookie == 0) {
+		if (client)
+			clients_release(shared->clients, client);
+		free(job);
+		limits_give(shared->limits, &p->address, l->origin);
+		listener_refused(l, &p->address, "the server is full");
+		turn_away(l, p, "the server is full");
+		return;
+	}
+	fill_entry(l, client, p, cookie);
+	FAULT("accept-entry");
+	/* The entry comes before the socket's copy, so that a socket without an entry is nobody's. */
+	atomic_store_explicit(&client->cookie, cookie, memory_order_release);
+	FAULT("accept-cookie");
+	bool covered = !p->tls && keeper_add(shared->keeper, p->fd) == 0;
+	FAULT("accept-keeper");
+
+	struct worker *to = least_loaded(shared);
+	*job = (struct adoption){{NULL, adopt}, {p->fd, p->address, client, l->handler, covered, p->tls}};
+	atomic_fetch_add(&l->tally->accepted, 1);
+	if (to == l->w)
+		adopt(to, &job->job);
+	else
+		worker_post(to, &job->job);
+}
+
+/* The address is known now, if a proxy stood before it. */
+static void after_prelude(struct listener *l, const struct prelude_result *p)
+{
+	const char *why;
+
+	if (listener_admit(l, &p->address, &why))
+		begin(l, p);
+	else
+		turn_away(l, p, why);
+}
+
+/* A peer may vanish without a word; the kernel finds out, and what it held is given back. The settings are
+ * the socket's, so they outlive this process. */
+static void watch_over(const struct config *config, int fd)
+{
+	int on = config->keepalive_us > 0, every = CONFIG_PROBE_EVERY_S, probes = CONFIG_PROBES;
+	int idle = (int)((config->keepalive_us + SECOND_US - 1) / SECOND_US);
+	unsigned timeout_ms = (unsigned)((config->user_timeout_us + 999) / 1000);
+
+	if ((on && (setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle)) < 0 ||
+		    setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &every, sizeof(every)) < 0 ||
+		    setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes)) < 0)) ||
+	    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on)) < 0 ||
+	    setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout_ms, sizeof(timeout_ms)) < 0)
+		log_limited(LOG_TOPIC_REFUSED, LOG_WARNING,
+			    &(struct log_fields){.message_id = EVENT_LISTENER}, "keepalive can't be set: %s",
+			    strerror(errno));
+}
+
+static void take(struct listener *l, int fd, const union address *a)
+{
+	const struct prelude_result direct = {.fd = fd, .address = *a};
+	const struct listener_config *config = l->config;
+	bool proxy = prefixes_contain(&config->proxies, a);
+	const struct limits_caps caps = {worker_config(l->w)->max_clients, 0, config->max_clients};
+	const char *why = "the server is full";
+
+	watch_over(worker_config(l->w), fd);
+	if (proxy) {
+		/* All that it stands for come from its address, so only the others' number counts. */
+		if (limits_take(worker_shared(l->w)->limits, a, l->origin, &caps) == 0) {
+			prelude_start(&((struct tcp_listener *)l)->preludes, l, fd, a, true, after_prelude);
+			return;
+		}
+		listener_refused(l, a, why);
+	} else if (listener_admit(l, a, &why)) {
+		if (config->tls)
+			prelude_start(&((struct tcp_listener *)l)->preludes, l, fd, a, false, after_prelude);
+		else
+			begin(l, &direct);
+		return;
+	}
+	if (config->tls)
+		close(fd); /* it would not understand plain text */
+	else
+		turn_away(l, &direct, why);
+}
+
+static void pause_accepting(struct tcp_listener *t, int error)
+{
+	struct listener *l = &t->base;
+
+	if (!t->warned)
+		log_event(
+		    LOG_WARNING, &(struct log_fields){.message_id = EVENT_LISTENER, .listener = l->name},
+		    "listener %s: no more connections can be accepted for now: %s", l->name, strerror(error));
+	t->warned = t->paused = true;
+	count(worker_counters(l->w), COUNT_ACCEPT_PAUSES, 1);
+	worker_rewatch(l->w, l->fd, 0, &l->source);
+}
+
+static void ready(struct source *s, uint32_t events)
+{
+	struct tcp_listener *t = (struct tcp_listener *)s;
+	int enough = sockets_for_clients();
+
+	(void)events;
+	if (sockets_are_short()) {
+		pause_accepting(t, EMFILE);
+		return;
+	}
+	for (unsigned i = 0; i < ACCEPT_BATCH; i++) {
+		union address a;
+		socklen_t len = sizeof(a);
+		memset(&a, 0, sizeof(a));
+		int fd = accept4(t->base.fd, &a.sa, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		if (fd < 0) {
+			if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+				pause_accepting(t, errno);
+			/* EAGAIN: done. Whatever else befell one connection, accept(2) says to go on. */
+			if (errno == EAGAIN || t->paused)
+				return;
+			continue;
+		}
+		FAULT("accept");
+		take(&t->base, fd, &a);
+		if (fd >= enough) {
+			pause_accepting(t, EMFILE);
+			return;
+		}
+	}
+}
+
+static void tick(struct listener *l)
+{
+	struct tcp_listener *t = (struct tcp_listener *)l;
+
+	prelude_tick(&t->preludes);
+	if (t->paused) {
+		t->paused = false;
+		worker_rewatch(l->w, l->fd, EPOLLIN, &l->source);
+	} else if (t->warned) {
+		log_event(LOG_NOTICE, &(struct log_fields){.message_id = EVENT_LISTENER, .listener = l->name},
+			  "listener %s: connections are accepted again", l->name);
+		t->warned = false;
+	}
+}
+
+static void release(struct listener *l)
+{
+	prelude_end(&((struct tcp_listener *)l)->preludes, false);
+	free(l);
+}
+
+/* It has no members of its own: connections live on when their listener goes. */
+static const struct listener_ops ops = {
+    .start = start,
+    .stop = stop,
+    .configure = configure,
+    .tick = tick,
+    .freeze = listener_stop,
+    .free = release,
+};
+
+struct listener *tcp_listener_new(const struct listener_config *config)
+{
+	struct tcp_listener *t = calloc(1, sizeof(*t));
+
+	(void)config;
+	if (!t)
+		return NULL;
+	t->base.source.ready = ready;
+	t->base.ops = &ops;
+	return &t->base;
+}

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A ZeroMQ listener: sockets of libzmq, served by a thread of its own that is a worker like the others, but
+ * for messages instead of connections. What is done with the messages is a behaviour's (struct
+ * zmq_behaviour).
+ *
+ * libzmq keeps the connections to itself, so they don't outlive the process: peers connect again by
+ * themselves. The end is orderly: nobody may send any more, what was sent is taken and passed on, then the
+ * sockets close.
+ */
+#ifndef DAEMON_ZMQ_LISTENER_H
+#define DAEMON_ZMQ_LISTENER_H
+
+#include "daemon/base/counters.h"
+#include "daemon/config/config.h"
+#include "daemon/config/handler.h"
+#include "daemon/engine/listener.h"
+#include "daemon/state/sockets.h"
+
+#include <zmq.h>
+
+struct zmq_listener;
+
+/* --- for the main thread --- */
+
+/*
+ * fds: for each of the mode's sockets one that listens at its TCP endpoint, or -1; they stay with the
+ * listener. slot: this thread's among the readers of rooms. Returns 0 or -ENOMEM.
+ */
+int zmq_listener_new(struct shared *shared, const struct config *config,
+		     const struct listener_config *listener, const int *fds, unsigned slot, unsigned origin,
+		     struct zmq_listener **ret);
+/* After zmq_listener_join(). */
+void zmq_listener_free(struct zmq_listener *z);
+
+/*
+ * Opens the sockets and starts the thread; after the end of one it may be started again. held: subscribers of
+ * a process before get a moment to come back before anything is published. Returns 0 or -errno with the
+ * reason in *ret_why.
+ */
+int zmq_listener_start(struct zmq_listener *z, bool held, const char **ret_why);
+/* Lets nobody send any more, and passes on what is there; zmq_listener_is_drained() tells when. */
+void zmq_listener_drain(struct zmq_listener *z);
+bool zmq_listener_is_drained(const struct zmq_listener *z);
+/* Publishes what is left in the room, closes the sockets (their messages have until linger) and ends the
+ * thread. */
+void zmq_listener_quit(struct zmq_listener *z);
+/* True if the thread ended within the time (us). */
+bool zmq_listener_join(struct zmq_listener *z, int64_t timeout_us);
+
+void zmq_listener_set_config(struct zmq_listener *z, const struct config *config);
+/* How long its end may wait for messages that are not sent yet (us), and a shorter time for that. */
+int64_t zmq_listener_linger(const struct zmq_listener *z);
+void zmq_listener_limit_linger(struct zmq_listener *z, int64_t most_us);
+
+const char *zmq_listener_thread_name(const struct zmq_listener *z);
+/* CLOCK_MONOTONIC in us of its last turn. */
+int64_t zmq_listener_beat(const struct zmq_listener *z);
+unsigned zmq_listener_peers(const struct zmq_listener *z);
+/* Since the listener was made. */
+uint64_t zmq_listener_counter(const struct zmq_listener *z, enum counter which);
+void zmq_listener_stats(const struct zmq_listener *z, struct listener_stats *ret);
+unsigned zmq_listener_slot(const struct zmq_listener *z);
+int zmq_listener_fd(const struct zmq_listener *z, unsigned number);
+
+/* --- for the behaviours --- */
+
+struct zmq_behaviour {
+	/* Takes at most so many messages from socket 0, as long as there are any and they can be passed on.
+	 */
+	void (*forward)(struct zmq_listener *z, unsigned most);
+	/* The types of the sockets, one for each of the handler's endpoints. 0: there is none. */
+	int types[HANDLER_ENDPOINTS];
+};
+
+extern const struct zmq_behaviour zmq_reply, zmq_relay, zmq_pipeline;
+
+void *zmq_listener_socket(struct zmq_listener *z, unsigned number);
+/* The first frame of the next message at socket 0; false if there is none. */
+bool zmq_listener_take(struct zmq_listener *z, zmq_msg_t *m);
+/* A message that was taken and can't be passed on yet: the sockets' readiness decides when forward() is
+ * called again. */
+struct zmq_held {
+	zmq_msg_t *message; /* initialised */
+	bool any;
+};
+struct zmq_held *zmq_listener_held(struct zmq_listener *z);
+
+/* Whether the room (if there is one) takes more; else forward() is called again when it has been delivered.
+ */
+bool zmq_listener_room_takes(struct zmq_listener *z);
+/* A text that was pushed becomes a message of nick (NULL: the listener). */
+void zmq_listener_say(struct zmq_listener *z, const char *nick, const char *text, size_t len);
+/* The name of its room, or NULL. */
+const char *zmq_listener_room(const struct zmq_listener *z);
+/* Whether that is a nick which is nobody's, and not reserved; it is normalised then. */
+bool zmq_listener_may_be(struct zmq_listener *z, const char *s, size_t len, char ret[TEXT_NICK_MAX + 1]);
+void zmq_listener_count(struct zmq_listener *z, uint64_t messages_in, uint64_t messages_out,
+			uint64_t bytes_in, uint64_t bytes_out);
+void zmq_listener_count_dropped(struct zmq_listener *z, uint64_t n);
+void zmq_listener_count_ignored(struct zmq_listener *z, uint64_t n);
+
+#endif

@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/net/zmq_peers.h"
+
+#include "common/cleanup.h"
+#include "daemon/base/clock.h"
+
+#include <fcntl.h>
+#include <linux/sockios.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+/* So many are watched closely at once; the others' turn is later. */
+#define SUSPECTS 64
+/* What may be under way in libzmq: a batch that it has read, or messages that are not flushed. */
+#define SLACK 65536
+/* A peer's heartbeats count as well, for which there is no message. */
+#define HEARTBEAT_RATE 32 /* bytes a second */
+/* libzmq takes from its peers in turns, and learns of new messages after so many at the latest. */
+#define TURN_MAX 1000
+
+struct peer {
+	uint64_t cookie; /* 0: nobody */
+	uint64_t mark;	 /* bytes up to its last message; those of the handshake, at first */
+	uint64_t seen;	 /* suspects: bytes that libzmq had read when it was looked at */
+	int64_t marked_at;
+	bool suspect, took;
+};
+
+struct zmq_peers {
+	int epoll;
+	struct peer *at; /* by file descriptor */
+	size_t space, n;
+	int suspects[SUSPECTS];
+	unsigned n_suspects;
+	uint64_t taken; /* messages since the suspects were looked at */
+	bool took_all;	/* since then */
+};
+
+struct zmq_peers *zmq_peers_new(void)
+{
+	struct zmq_peers *p = calloc(1, sizeof(*p));
+
+	if (!p)
+		return NULL;
+	p->epoll = epoll_create1(EPOLL_CLOEXEC);
+	if (p->epoll < 0) {
+		free(p);
+		return NULL;
+	}
+	return p;
+}
+
+void zmq_peers_free(struct zmq_peers *p)
+{
+	if (!p)
+		return;
+	close(p->epoll);
+	free(p->at);
+	free(p);
+}
+
+static uint64_t cookie_of(int fd)
+{
+	uint64_t cookie = 0;
+	socklen_t len = sizeof(cookie);
+
+	return getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &len) == 0 ? cookie : 0;
+}
+
+void zmq_peers_came(struct zmq_peers *p, int fd)
+{
+	struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.fd = fd};
+
+	if ((size_t)fd >= p->space) {
+		size_t space = p->space ? p->space : 64;
+		while (space <= (size_t)fd)
+			space *= 2;
+		struct peer *at = reallocarray(p->at, space, sizeof(*at));
+		if (!at)
+			return;
+		memset(at + p->space, 0, (space - p->space) * sizeof(*at));
+		p->at = at;
+		p->space = space;
+	}
+	zmq_peers_went(p, fd);
+	p->at[fd].cookie = cookie_of(fd);
+	if (p->at[fd].cookie == 0)
+		return; /* gone already */
+	p->at[fd].marked_at = clock_us(CLOCK_MONOTONIC);
+	p->n++;
+	/* libzmq's close() takes it out again. */
+	epoll_ctl(p->epoll, EPOLL_CTL_ADD, fd, &event);
+}
+
+static void acquit(struct zmq_peers *p, unsigned i)
+{
+	p->at[p->suspects[i]].suspect = false;
+	p->suspects[i] = p->suspects[--p->n_suspects];
+}
+
+void zmq_peers_went(struct zmq_peers *p, int fd)
+{
+	if (fd < 0 || (size_t)fd >= p->space || p->at[fd].cookie == 0)
+		return;
+	for (unsigned i = 0; i < p->n_suspects; i++)
+		if (p->suspects[i] == fd) {
+			acquit(p, i);
+			break;
+		}
+	p->at[fd] = (struct peer){0};
+	p->n--;
+}
+
+size_t zmq_peers_count(const struct zmq_peers *p)
+{
+	return p->n;
+}
+
+void zmq_peers_each(const struct zmq_peers *p, void (*fn)(int fd, void *arg), void *arg)
+{
+	for (size_t fd = 0; fd < p->space; fd++)
+		if (p->at[fd].cookie)
+			fn((int)fd, arg);
+}
+
+void zmq_peers_took(struct zmq_peers *p, zmq_msg_t *m)
+{
+	if (p->n_suspects == 0)
+		return;
+	int fd = zmq_msg_get(m, ZMQ_SRCFD);
+	if (fd >= 0 && (size_t)fd < p->space)
+		p->at[fd].took = true;
+	p->taken++;
+}
+
+void zmq_peers_took_all(struct zmq_peers *p)
+{
+	p->took_all = true;
+}
+
+int zmq_peers_fd(const struct zmq_peers *p)
+{
+	return p->epoll;
+}
+
+bool zmq_peers_suspects(const struct zmq_peers *p)
+{
+	return p->n_suspects > 0;
+}
+
+/* How many bytes the peer has sent, and how many of them libzmq has read. False for others than TCP. */
+static bool progress(int fd, uint64_t *ret_sent, uint64_t *ret_read)
+{
+	struct tcp_info info = {0};
+	socklen_t len = sizeof(info);
+	int in = 0;
+
+	/* In this order: what comes in between isn't taken for read. */
+	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0 || ioctl(fd, SIOCINQ, &in) < 0)
+		return false;
+	*ret_sent = info.tcpi_bytes_received;
+	*ret_read = info.tcpi_bytes_received > (uint64_t)in ? info.tcpi_bytes_received - (uint64_t)in : 0;
+	return true;
+}
+
+static bool exceeds(const struct peer *k, uint64_t bytes, uint64_t limit, int64_t now)
+{
+	uint64_t heartbeats = (uint64_t)((now - k->marked_at) / SECOND_US) * HEARTBEAT_RATE;
+
+	return bytes > k->mark && bytes - k->mark > limit + SLACK + heartbeats;
+}
+
+/* libzmq may close the descriptor at any time, and somebody else's connection get its number. */
+static void call_with_copy(int fd, uint64_t cookie, void (*fn)(int fd, void *arg), void *arg)
+{
+	_cleanup_close_ int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+
+	if (copy >= 0 && cookie_of(copy) == cookie)
+		fn(copy, arg);
+}
+
+/* What has become of those who were suspects when it was looked the last time. */
+static void judge(struct zmq_peers *p, uint64_t limit, uint64_t waiting, int64_t now,
+		  void (*fn)(int fd, void *arg), void *arg)
+{
+	/* Somebody who has sent a whole message had its turn meanwhile. */
+	bool all = p->took_all || p->taken > 2 * p->n + TURN_MAX;
+
+	for (unsigned i = 0; i < p->n_suspects;) {
+		int fd = p->suspects[i];
+		struct peer *k = &p->at[fd];
+		if (k->took || cookie_of(fd) != k->cookie) {
+			k->mark = k->seen;
+			k->marked_at = now;
+			acquit(p, i);
+		} else if (exceeds(k, k->seen, all ? limit : limit * waiting, now)) {
+			acquit(p, i);
+			k->mark = UINT64_MAX; /* once is enough; it ends as soon as libzmq notices */
+			call_with_copy(fd, k->cookie, fn, arg);
+		} else {
+			i++;
+		}
+	}
+}
+
+void zmq_peers_look(struct zmq_peers *p, uint64_t limit, uint64_t waiting, void (*fn)(int fd, void *arg),
+		    void *arg)
+{
+	struct epoll_event events[SUSPECTS];
+	int64_t now = clock_us(CLOCK_MONOTONIC);
+	uint64_t sent;
+
+	judge(p, limit, waiting, now, fn, arg);
+	if (p->n_suspects < SUSPECTS) {
+		int n = epoll_wait(p->epoll, events, (int)(SUSPECTS - p->n_suspects), 0);
+		for (int i = 0; i < n; i++) {
+			int fd = events[i].data.fd;
+			struct peer *k = (size_t)fd < p->space ? &p->at[fd] : NULL;
+			if (!k || k->cookie == 0 || k->suspect || !progress(fd, &sent, &k->seen) ||
+			    !exceeds(k, sent, limit, now))
+				continue;
+			k->suspect = true;
+			p->suspects[p->n_suspects++] = fd;
+		}
+	}
+	/* From here on messages count that are taken. */
+	for (unsigned i = 0; i < p->n_suspects; i++) {
+		struct peer *k = &p->at[p->suspects[i]];
+		progress(p->suspects[i], &sent, &k->seen);
+		k->took = false;
+	}
+	p->taken = 0;
+	p->took_all = false;
+}

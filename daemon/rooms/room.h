@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The rooms: a directory of logs in one memory file, and for each room who listens to it. Room 0 is the
+ * hidden log of private messages. A thread that reads a room, for its members or by itself, is told of its
+ * news through its slot (wakeup.h).
+ */
+#ifndef DAEMON_ROOM_H
+#define DAEMON_ROOM_H
+
+#include "common/address.h"
+#include "common/text.h"
+#include "daemon/rooms/logring.h"
+#include "daemon/rooms/wakeup.h"
+
+#include <stdatomic.h>
+
+#define ROOM_PRIVATE 0
+#define ROOM_NONE UINT32_MAX
+
+struct rooms;
+
+/* What the configuration says of a room; a room that people opened has the defaults. */
+struct room_settings {
+	uint64_t log_size;
+	unsigned history;
+	unsigned announce_max;
+	bool raw;
+	bool read_only;
+	bool members_only;
+};
+
+struct room {
+	struct logring *log;
+	uint32_t index;
+	char name[TEXT_ROOM_MAX + 1];
+	bool configured; /* under the lock of the rooms */
+	/* May change with a reload while others look. */
+	_Atomic unsigned history, announce_max;
+	atomic_bool raw;
+	/* These two stay until they are configured otherwise: a room that was for certain accounts and is no
+	 * longer in the configuration has nobody who may enter, and is kept. */
+	atomic_bool read_only, members_only;
+	_Atomic uint32_t readers[LOGRING_READERS]; /* per slot */
+	unsigned n_workers;			   /* whose readers are the members */
+	int64_t empty_since;			   /* CLOCK_MONOTONIC in us, under the lock of the rooms */
+	bool born;			 /* in this process: nobody of the one before can be in it */
+	uint8_t opener[ADDRESS_KEY_LEN]; /* address_site() of who opened it; 0: nobody from outside */
+};
+
+/*
+ * Opens the rooms in fd (memfd); a fresh file is initialised. Rooms that can't be trusted are dropped with a
+ * log line. slots[0..n_slots) are the threads' wake-ups, owned by the caller: first the workers', who have
+ * the members and of whom each gets the private messages; the last one is the main thread's, for whom no room
+ * waits. -EBADMSG: not a rooms file of this layout.
+ */
+int rooms_open(int fd, bool fresh, struct wakeup *const *slots, unsigned n_slots, unsigned n_workers,
+	       struct rooms **ret);
+void rooms_close(struct rooms *rs);
+/*
+ * The clients of the process before are in their rooms again. Until then nobody knows which rooms are empty,
+ * so none makes way. A build before members_only was kept says nothing of rooms that are no longer
+ * configured: has_stranger() tells whether somebody is there who is no account, so that it was open.
+ */
+void rooms_settle(struct rooms *rs, bool (*has_stranger)(uint32_t room, void *arg), void *arg);
+/* The size to create the memory file with. */
+uint64_t rooms_file_size(void);
+
+struct rooms_limits {
+	unsigned rooms, rooms_per_address; /* the latter 0: any number */
+	int64_t linger_us;		   /* how long a room stays that is empty */
+};
+
+/* What the configuration says of one room. */
+struct room_config {
+	char name[TEXT_ROOM_MAX + 1];
+	struct room_settings settings;
+	char (*members)[TEXT_NICK_MAX + 1]; /* accounts that may enter, if it is members_only */
+	size_t n_members;
+};
+
+/* Applies a (new) configuration: makes the named rooms, turns others into ones that people opened. 0 or
+ * -errno. */
+int rooms_configure(struct rooms *rs, const struct room_config *configured, size_t n,
+		    const struct room_settings *defaults, const struct rooms_limits *limits);
+
+/* Who enters a room. */
+struct room_guest {
+	bool is_member;		      /* of a room that is for its members only */
+	const union address *address; /* or NULL: not limited in how many rooms it opens */
+};
+
+/*
+ * Enters a room as one reader on slot, which is a member if the slot is a worker's; opens it if it isn't
+ * there. Returns 0, -EACCES if it is for its members only, -EDQUOT if that address has opened as many as it
+ * may, -ENOSPC if there are max_rooms already, or -errno. room_leave() must follow.
+ */
+int rooms_enter(struct rooms *rs, const char *name, unsigned slot, const struct room_guest *guest,
+		struct room **ret);
+/* The same for a room that exists, by name (-ENOENT) or by index as the state has it (NULL). */
+int rooms_enter_existing(struct rooms *rs, const char *name, unsigned slot, struct room **ret);
+struct room *rooms_enter_index(struct rooms *rs, uint32_t index, unsigned slot);
+void rooms_leave(struct rooms *rs, struct room *r, unsigned slot);
+
+struct room *rooms_private(struct rooms *rs);
+/* The room of an index that the caller is a member of. */
+struct room *rooms_at(struct rooms *rs, uint32_t index);
+
+/* Who is there, over TCP or UDP; bridges and `chatctl tail` read, but are nobody. */
+uint32_t room_members(const struct room *r);
+
+/* Closes rooms that have been empty for long; now in us of CLOCK_MONOTONIC. */
+void rooms_expire(struct rooms *rs, int64_t now);
+
+/* Calls fn for every room but the private one, in order of their names' making; under the lock, which workers
+ * wait for: so it only copies what it needs. */
+void rooms_each(struct rooms *rs, bool (*fn)(struct room *r, void *arg), void *arg);
+
+/* How many there are, without the private one. */
+unsigned rooms_count(struct rooms *rs);
+
+/* Marks the room dirty for all slots that read it; collects in *kick (one bit a slot) whom to wake. */
+struct slot_set {
+	uint64_t bits[2];
+};
+void rooms_mark(struct rooms *rs, struct room *r, struct slot_set *kick);
+/* Marks it dirty for one slot, whose thread isn't running. */
+void rooms_remark(struct rooms *rs, const struct room *r, unsigned slot);
+/* Wakes the slots in *kick, but not self, and empties it. */
+void rooms_kick(struct rooms *rs, struct slot_set *kick, unsigned self);
+
+/* Whether comings and goings are announced there at the moment. */
+bool room_announces(const struct room *r);
+
+/*
+ * What stands before a text that nick says, so that nothing a person says looks like the server's own lines,
+ * which begin with "* ": "NICK: "; in a raw room nothing, or one more star before a text that begins with
+ * one. Returns its length; head has space for nick_len + 2 bytes.
+ */
+size_t room_head(bool raw, const char *nick, size_t nick_len, const char *text, size_t len, char *head);
+/*
+ * Whether a message of the log may be shown to who did not receive it when it was said. What was said while
+ * the room was raw may look like anybody's words, and builds that knew no room_head() let it look like the
+ * server's.
+ */
+bool room_shows(const struct room *r, const struct record *record, const char *line);
+
+/* With the log locked: puts "* TEXT", to be committed by the caller. */
+void room_put_notice(struct room *r, uint64_t sender, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* Whether a thread that reads for others is so far behind in this room that more text would overrun it. The
+ * main thread, which has other work, is overrun: it knows how much it missed. */
+bool room_crowded(const struct rooms *rs, const struct room *r);
+
+#endif

@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/rooms/roster.h"
+
+#include "common/cleanup.h"
+#include "common/nick.h"
+#include "daemon/rooms/wakeup.h"
+
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+#define BUCKETS 65536
+
+/* An entry's place in the bucket of one of its keys; of equal keys the second has none. */
+struct place {
+	struct place *next;
+	struct roster_entry *entry;
+	uint64_t key;
+};
+
+struct roster_entry {
+	struct place places[NICK_KEYS];
+	struct roster_entry *room_prev, *room_next; /* in the room, newest first */
+	uint64_t id;
+	uint32_t index, room;
+	uint8_t len;
+	char nick[];
+};
+
+struct roster {
+	pthread_mutex_t lock;
+	struct place *buckets[BUCKETS];
+	struct roster_entry *rooms[ROOMS_CAPACITY];
+	uint32_t sizes[ROOMS_CAPACITY];
+	uint64_t *reserved; /* keys, sorted */
+	size_t n_reserved;
+	struct nick_keys own[2]; /* chatd's */
+};
+
+int roster_new(struct roster **ret)
+{
+	struct roster *ro = calloc(1, sizeof(*ro));
+
+	if (!ro)
+		return -ENOMEM;
+	pthread_mutex_init(&ro->lock, NULL);
+	ro->own[0] = nick_keys("admin", 5);
+	ro->own[1] = nick_keys("chatd", 5);
+	*ret = ro;
+	return 0;
+}
+
+void roster_free(struct roster *ro)
+{
+	if (!ro)
+		return;
+	for (size_t i = 0; i < BUCKETS; i++)
+		while (ro->buckets[i])
+			roster_release(ro, ro->buckets[i]->entry);
+	pthread_mutex_destroy(&ro->lock);
+	free(ro->reserved);
+	free(ro);
+}
+
+static int compare_keys(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+void roster_reserve(struct roster *ro, uint64_t *keys, size_t n)
+{
+	if (n > 0)
+		qsort(keys, n, sizeof(*keys), compare_keys);
+	pthread_mutex_lock(&ro->lock);
+	free(ro->reserved);
+	ro->reserved = keys;
+	ro->n_reserved = n;
+	pthread_mutex_unlock(&ro->lock);
+}
+
+/* The lock is held. */
+static bool is_reserved(const struct roster *ro, const char *nick, size_t len, const struct nick_keys *keys)
+{
+	/* Whom a guest's name belongs to is known, whatever an account is called. */
+	if (ro->n_reserved == 0 || nick_is_guest(nick, len))
+		return false;
+	for (unsigned i = 0; i < NICK_KEYS; i++)
+		if (bsearch(&keys->at[i], ro->reserved, ro->n_reserved, sizeof(*ro->reserved), compare_keys))
+			return true;
+	return false;
+}
+
+static struct place **bucket(struct roster *ro, uint64_t key)
+{
+	return &ro->buckets[key % BUCKETS];
+}
+
+/* Somebody else of the same nick, or NULL. The lock is held. */
+static const struct roster_entry *find(struct roster *ro, const struct nick_keys *keys, uint64_t except)
+{
+	for (unsigned i = 0; i < NICK_KEYS; i++)
+		for (const struct place *p = *bucket(ro, keys->at[i]); p; p = p->next)
+			if (p->key == keys->at[i] && p->entry->id != except)
+				return p->entry;
+	return NULL;
+}
+
+/* "guest7" belongs to client 7 alone, so that a new guest always finds its nick free. */
+static bool is_chatds(const struct roster *ro, const char *nick, size_t len, const struct nick_keys *keys,
+		      uint64_t id)
+{
+	char own[TEXT_NICK_MAX + 1];
+
+	if (nick_keys_meet(keys, &ro->own[0]) || nick_keys_meet(keys, &ro->own[1]))
+		return true;
+	int n = snprintf(own, sizeof(own), "guest%" PRIu64, id);
+	return nick_is_guest(nick, len) && !nick_same(nick, len, own, (size_t)n);
+}
+
+static void link_room(struct roster *ro, struct roster_entry *e, uint32_t room)
+{
+	e->room = room;
+	e->room_prev = e->room_next = NULL;
+	if (room >= ROOMS_CAPACITY)
+		return;
+	e->room_next = ro->rooms[room];
+	if (e->room_next)
+		e->room_next->room_prev = e;
+	ro->rooms[room] = e;
+	ro->sizes[room]++;
+}
+
+static void unlink_room(struct roster *ro, struct roster_entry *e)
+{
+	if (e->room >= ROOMS_CAPACITY)
+		return;
+	if (e->room_prev)
+		e->room_prev->room_next = e->room_next;
+	else
+		ro->rooms[e->room] = e->room_next;
+	if (e->room_next)
+		e->room_next->room_prev = e->room_prev;
+	ro->sizes[e->room]--;
+}
+
+int roster_claim(struct roster *ro, const char *nick, size_t len, uint64_t id, uint32_t index, uint32_t room,
+		 bool entitled, struct roster_entry **ret)
+{
+	struct nick_keys keys = nick_keys(nick, len);
+
+	if (len > TEXT_NICK_MAX || is_chatds(ro, nick, len, &keys, id))
+		return -EPERM;
+	struct roster_entry *e = malloc(sizeof(*e) + len);
+	if (!e)
+		return -ENOMEM;
+	e->id = id;
+	e->index = index;
+	e->len = (uint8_t)len;
+	memcpy(e->nick, nick, len);
+
+	pthread_mutex_lock(&ro->lock);
+	/* The same client may hold both while it changes the case of its nick. */
+	int r = !entitled && is_reserved(ro, nick, len, &keys) ? -EPERM : find(ro, &keys, id) ? -EEXIST : 0;
+	if (r < 0) {
+		pthread_mutex_unlock(&ro->lock);
+		free(e);
+		return r;
+	}
+	for (unsigned i = 0; i < NICK_KEYS; i++) {
+		struct place **b = bucket(ro, keys.at[i]);
+		e->places[i] = (struct place){*b, e, keys.at[i]};
+		if (i == 0 || keys.at[i] != keys.at[0])
+			*b = &e->places[i];
+	}
+	link_room(ro, e, room);
+	pthread_mutex_unlock(&ro->lock);
+	*ret = e;
+	return 0;
+}
+
+int roster_check(struct roster *ro, const char *nick, size_t len)
+{
+	struct nick_keys keys = nick_keys(nick, len);
+
+	if (!nick_valid(nick, len))
+		return -EINVAL;
+	if (is_chatds(ro, nick, len, &keys, 0))
+		return -EPERM;
+	pthread_mutex_lock(&ro->lock);
+	int r = is_reserved(ro, nick, len, &keys) ? -EPERM : find(ro, &keys, 0) ? -EEXIST : 0;
+	pthread_mutex_unlock(&ro->lock);
+	return r;
+}
+
+bool roster_is_reserved(struct roster *ro, const struct roster_entry *e)
+{
+	struct nick_keys keys = {{e->places[0].key, e->places[1].key}};
+
+	pthread_mutex_lock(&ro->lock);
+	bool r = is_reserved(ro, e->nick, e->len, &keys);
+	pthread_mutex_unlock(&ro->lock);
+	return r;
+}
+
+void roster_release(struct roster *ro, struct roster_entry *e)
+{
+	if (!e)
+		return;
+	pthread_mutex_lock(&ro->lock);
+	for (unsigned i = 0; i < NICK_KEYS; i++) {
+		if (i > 0 && e->places[i].key == e->places[0].key)
+			continue;
+		struct place **p = bucket(ro, e->places[i].key);
+		while (*p != &e->places[i])
+			p = &(*p)->next;
+		*p = e->places[i].next;
+	}
+	unlink_room(ro, e);
+	pthread_mutex_unlock(&ro->lock);
+	free(e);
+}
+
+void roster_move(struct roster *ro, struct roster_entry *e, uint32_t room)
+{
+	if (!e)
+		return;
+	pthread_mutex_lock(&ro->lock);
+	unlink_room(ro, e);
+	link_room(ro, e, room);
+	pthread_mutex_unlock(&ro->lock);
+}
+
+bool roster_find(struct roster *ro, const char *nick, size_t len, uint64_t *ret_id, uint32_t *ret_index)
+{
+	struct nick_keys keys = nick_keys(nick, len);
+
+	pthread_mutex_lock(&ro->lock);
+	const struct roster_entry *e = find(ro, &keys, 0);
+	if (e) {
+		*ret_id = e->id;
+		*ret_index = e->index;
+	}
+	pthread_mutex_unlock(&ro->lock);
+	return e;
+}
+
+size_t roster_list(struct roster *ro, uint32_t room, char *buf, size_t size, size_t *ret_shown)
+{
+	size_t n = 0, shown = 0, o = 0;
+
+	buf[0] = '\0';
+	pthread_mutex_lock(&ro->lock);
+	if (room < ROOMS_CAPACITY) {
+		n = ro->sizes[room];
+		for (const struct roster_entry *e = ro->rooms[room]; e && o + e->len + 3 <= size;
+		     e = e->room_next) {
+			o += (size_t)snprintf(buf + o, size - o, "%s%.*s", o ? ", " : "", e->len, e->nick);
+			shown++;
+		}
+	}
+	pthread_mutex_unlock(&ro->lock);
+	*ret_shown = shown;
+	return n;
+}

@@ -1,0 +1,451 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/server/recovery.h"
+
+#include "common/cleanup.h"
+#include "common/nick.h"
+#include "daemon/base/fault.h"
+#include "daemon/base/logger.h"
+#include "daemon/engine/limits.h"
+#include "daemon/engine/transaction.h"
+#include "daemon/state/keeper.h"
+#include "daemon/state/sockets.h"
+
+#include <inttypes.h>
+#include <linux/sockios.h>
+#include <linux/tcp.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+/* States of a connection as tcpi_state has them (Linux, net/tcp_states.h). */
+enum {
+	TCP_STATE_ESTABLISHED = 1,
+	TCP_STATE_FIN_WAIT1 = 4,
+	TCP_STATE_FIN_WAIT2 = 5,
+	TCP_STATE_TIME_WAIT = 6,
+	TCP_STATE_CLOSE = 7,
+	TCP_STATE_CLOSE_WAIT = 8,
+	TCP_STATE_LAST_ACK = 9,
+	TCP_STATE_CLOSING = 11
+};
+
+static int read_progress(int fd, struct connection_progress *ret, unsigned *ret_state)
+{
+	struct tcp_info info;
+	socklen_t len = sizeof(info);
+	int in, out;
+
+	memset(&info, 0, sizeof(info));
+	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0)
+		return -errno;
+	if (len < offsetof(struct tcp_info, tcpi_bytes_received) + sizeof(info.tcpi_bytes_received))
+		return -EOPNOTSUPP;
+	*ret_state = info.tcpi_state;
+	if (info.tcpi_state == TCP_STATE_CLOSE)
+		return -ENOTCONN;
+	if (ioctl(fd, SIOCINQ, &in) < 0 || ioctl(fd, SIOCOUTQ, &out) < 0)
+		return -errno;
+	/* The peer's FIN counts as a byte once it has arrived. */
+	bool fin = info.tcpi_state == TCP_STATE_CLOSE_WAIT || info.tcpi_state == TCP_STATE_LAST_ACK ||
+		   info.tcpi_state == TCP_STATE_CLOSING || info.tcpi_state == TCP_STATE_TIME_WAIT;
+	uint64_t received = info.tcpi_bytes_received - (fin && info.tcpi_bytes_received > 0);
+	ret->received = received > (uint64_t)in ? received - (uint64_t)in : 0;
+	ret->sent = info.tcpi_bytes_acked + (uint64_t)out;
+	return 0;
+}
+
+/*
+ * Of a connection that was reset, nothing can be sent any more, but what it had said before counts. Whether
+ * the peer's FIN is among the bytes received, the state doesn't tell any more; the error does, once, and then
+ * the entry.
+ */
+static void progress_of_closed(int fd, const struct client *c, struct connection_progress *ret)
+{
+	const struct client_state *st = client_live(c);
+	int in = 0, error = 0;
+	struct tcp_info info;
+	socklen_t len = sizeof(error), info_len = sizeof(info);
+
+	*ret = (struct connection_progress){st->out_end, st->in_parsed, 0};
+	memset(&info, 0, sizeof(info));
+	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0 ||
+	    getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &info_len) < 0 || ioctl(fd, SIOCINQ, &in) < 0)
+		return;
+	if (error == 0 && st->rights & CLIENT_PEER_ENDED)
+		error = EPIPE;
+	else if (error == 0 && st->rights & CLIENT_PEER_RESET)
+		error = ECONNRESET;
+	uint64_t not_taken = (uint64_t)in + (error == EPIPE);
+	if (error == 0 || info.tcpi_bytes_received < not_taken + st->in_parsed)
+		return;
+	ret->received = info.tcpi_bytes_received - not_taken;
+	ret->gone = error;
+}
+
+int recovery_progress(int fd, struct connection_progress *ret)
+{
+	struct connection_progress a = {0}, b = {0};
+	unsigned state_a = 0, state_b = 0;
+
+	/* The peer goes on sending and acknowledging meanwhile; two readings that agree are one instant's. */
+	for (unsigned tries = 0; tries < 1000; tries++) {
+		int r = read_progress(fd, &a, &state_a);
+		if (r == 0)
+			r = read_progress(fd, &b, &state_b);
+		if (r < 0)
+			return r;
+		if (a.received == b.received && a.sent == b.sent && state_a == state_b) {
+			*ret = a;
+			return 0;
+		}
+	}
+	return -EBUSY;
+}
+
+const char *recovery_check(struct clients *clients, struct rooms *rooms, const struct client *c,
+			   const struct connection_progress *p)
+{
+	const struct client_state *st = client_live(c);
+	const struct client_origin *origin = clients_origin(clients, c->origin);
+	const struct room *room = NULL;
+
+	if (!origin || !handler_find(origin->type, origin->mode))
+		return "it came from an unknown listener";
+	if (atomic_load(&c->live) > 1 || st->seal != client_seal_of(c, st) || c->kind != CLIENT_CONNECTION ||
+	    atomic_load(&c->cookie) != atomic_load(&c->datagram.sent_seq) || st->flags & ~CLIENT_FLAGS ||
+	    st->nick_len > TEXT_NICK_MAX || (st->nick_len > 0 && !nick_well_formed(st->nick, st->nick_len)))
+		return "its entry is damaged";
+	if (st->room != ROOM_NONE) {
+		room = st->room == ROOM_PRIVATE ? NULL : rooms_at(rooms, st->room);
+		if (!room || room->born)
+			return "its room is gone";
+		if (st->nick_len == 0)
+			return "it is in a room without a nick";
+	}
+	if (p->received < st->in_parsed || p->received - st->in_parsed > CLIENT_IN_SIZE)
+		return "its input doesn't add up";
+	if (st->flags & CLIENT_CLOSING)
+		return st->out_end > p->sent && st->out_end - p->sent > CLIENT_OUT_SIZE
+			   ? "its output doesn't add up"
+			   : NULL;
+	if (st->out_end > p->sent)
+		return st->out_end - p->sent > CLIENT_OUT_SIZE ? "its output doesn't add up" : NULL;
+	if (!room) {
+		uint64_t straight = p->sent - st->out_end;
+		bool mirrors = handler_find(origin->type, origin->mode)->mirrors;
+		return straight <= (mirrors ? p->received - st->in_parsed : 0) ? NULL
+									       : "its output doesn't add up";
+	}
+
+	struct logring_view v;
+	logring_lock(room->log);
+	logring_peek(room->log, &v);
+	logring_unlock(room->log);
+	if (st->cursor > v.head || p->sent - st->out_end > v.head - st->cursor || st->cursor_seq > v.count)
+		return "its place in the room doesn't add up";
+	/* A cursor on a message that is still there must stand where a message begins. */
+	if (st->cursor >= v.floor &&
+	    logring_start(room->log, &v, logring_seek(room->log, &v, st->cursor)) != st->cursor)
+		return "its cursor is within a message";
+	return NULL;
+}
+
+bool recovery_input(struct clients *clients, const struct client *c, const struct connection_progress *p)
+{
+	uint64_t from = client_live(c)->in_parsed;
+	char *inbox = clients_inbox(clients, c);
+
+	for (unsigned i = 0; i < CLIENTS_SCRATCHES; i++) {
+		struct scratch *s = clients_scratch(clients, i);
+		if (atomic_load(&s->owner) != scratch_owner(s, c->id))
+			continue;
+		if (from < s->base || p->received - s->base > CLIENT_IN_SIZE)
+			return false;
+		for (uint64_t at = from; at < p->received; at++)
+			inbox[at % CLIENT_IN_SIZE] = s->data[at - s->base];
+		FAULT("recover-input");
+		atomic_store(&s->owner, 0);
+	}
+	return true;
+}
+
+void recovery_intents(struct clients *clients, struct rooms *rooms)
+{
+	for (unsigned i = 0; i < CLIENTS_SCRATCHES; i++) {
+		struct scratch *s = clients_scratch(clients, i);
+		if (atomic_load(&s->intent) == 0)
+			continue;
+		bool whole = atomic_load(&s->intent) == scratch_intent(s);
+		struct client *c = clients_at(clients, s->client);
+		const struct room *room = rooms_at(rooms, s->room);
+		/* The message was committed, so what belongs to it became true as well. */
+		if (whole && c && room && s->live_after <= 1 && logring_count(room->log) >= s->count)
+			atomic_store(&c->live, s->live_after);
+		FAULT("recover-intent");
+		atomic_store(&s->intent, 0);
+	}
+}
+
+/*
+ * A build before rights left entries without them. Those that were greeted have all they need; the others get
+ * what their listener gives now, and nothing if it is gone.
+ */
+static void grant_rights(struct shared *shared)
+{
+	struct clients *clients = shared->clients;
+	struct worker *w = shared->workers[0];
+	struct client *c;
+
+	if (clients_revision(clients) >= 1)
+		return;
+	for (uint32_t i = 0; (c = clients_at(clients, i)); i++) {
+		const struct client_state *st = client_live(c);
+		const struct client_origin *o = clients_origin(clients, c->origin);
+		const struct listener_config *l = o ? config_listener(worker_config(w), o->listener) : NULL;
+		if (!atomic_load(&c->cookie) || c->kind != CLIENT_CONNECTION || st->flags & CLIENT_GREETED ||
+		    !l || l->password || st->seal != client_seal_of(c, st))
+			continue;
+		transaction_begin(c)->rights |= CLIENT_OPEN;
+		transaction_commit(w, c, NULL);
+	}
+	clients_set_revision(clients, CLIENTS_REVISION);
+}
+
+/* --- the whole --- */
+
+struct known {
+	uint64_t cookie;
+	uint32_t index;
+	bool taken;
+};
+
+struct context {
+	struct shared *shared;
+	struct known *known;
+	size_t n;
+	unsigned next_worker;
+	struct recovery *result;
+};
+
+static int by_cookie(const void *a, const void *b)
+{
+	uint64_t x = ((const struct known *)a)->cookie, y = ((const struct known *)b)->cookie;
+
+	return x < y ? -1 : x > y;
+}
+
+static int by_id(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+/* An id that two entries claim belongs to neither. */
+static bool ids_are_unique(struct clients *clients)
+{
+	_cleanup_free_ uint64_t *ids = calloc(CLIENTS_CAPACITY, sizeof(*ids));
+	struct client *c;
+	size_t n = 0;
+
+	if (!ids)
+		return false;
+	for (uint32_t i = 0; (c = clients_at(clients, i)); i++)
+		if (atomic_load(&c->cookie))
+			ids[n++] = c->id;
+	qsort(ids, n, sizeof(*ids), by_id);
+	for (size_t i = 0; i < n; i++)
+		if (ids[i] == 0 || ids[i] >= clients_next_id(clients) || (i > 0 && ids[i] == ids[i - 1]))
+			return false;
+	return true;
+}
+
+/* Ends the connection whatever else holds its socket. */
+static void end_socket(int fd)
+{
+	shutdown(fd, SHUT_RDWR);
+	close(fd);
+}
+
+/* Whence it came: what a proxy said, else the socket's. */
+static bool find_address(int fd, const struct client *c, union address *ret)
+{
+	static const uint8_t none[sizeof(c->datagram.address)];
+	socklen_t len = sizeof(*ret);
+
+	if (memcmp(c->datagram.address, none, sizeof(none)) != 0) {
+		memcpy(ret, c->datagram.address, sizeof(*ret));
+		return ret->sa.sa_family == AF_INET || ret->sa.sa_family == AF_INET6;
+	}
+	memset(ret, 0, sizeof(*ret));
+	if (getpeername(fd, &ret->sa, &len) < 0 ||
+	    (ret->sa.sa_family != AF_INET && ret->sa.sa_family != AF_INET6))
+		ret->sa.sa_family = AF_INET; /* it has ended */
+	return true;
+}
+
+static void refuse(struct context *x, struct client *c, int fd, const char *why)
+{
+	static const char sorry[] = "* chatd can't go on with this connection; please connect again.\n";
+	const struct client_origin *o = clients_origin(x->shared->clients, c->origin);
+	union address a;
+
+	log_event(LOG_ERR,
+		  &(struct log_fields){.message_id = EVENT_STATE_REFUSED,
+				       .client = c->id,
+				       .listener = o ? o->listener : NULL,
+				       .address = fd >= 0 && find_address(fd, c, &a) ? &a : NULL},
+		  "client %" PRIu64 " can't be taken over: %s", c->id, why);
+	if (fd >= 0) {
+		const struct handler *h = o ? handler_find(o->type, o->mode) : NULL;
+		if (h && h->ending && send(fd, sorry, sizeof(sorry) - 1, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+			(void)0; /* a courtesy */
+		if (!h || !h->ending)
+			sockets_reset(fd); /* or it would look like an end at which nothing is missing */
+		end_socket(fd);
+	}
+	x->result->closed++;
+}
+
+/* Its room hears that it has left, as when a connection ends. */
+static void tell_room(struct shared *shared, const struct client *c)
+{
+	const struct client_state *st = client_live(c);
+	struct room *room = st->room < ROOM_NONE ? rooms_at(shared->rooms, st->room) : NULL;
+
+	if (!room || st->room == ROOM_PRIVATE || !(st->flags & CLIENT_GREETED) || room->raw ||
+	    room_members(room) >= room->announce_max)
+		return;
+	logring_lock(room->log);
+	room_put_notice(room, c->id, "%.*s left %s", st->nick_len, st->nick, room->name);
+	logring_commit(room->log);
+	logring_unlock(room->log);
+}
+
+void recovery_orphans(struct shared *shared, bool (*has_home)(unsigned origin, void *arg), void *arg)
+{
+	struct client *c;
+
+	for (uint32_t i = 0; (c = clients_at(shared->clients, i)); i++) {
+		if (!client_is_datagram(c) || has_home(c->origin, arg))
+			continue;
+		const struct client_state *st = client_live(c);
+		if (st->seal == client_seal_of(c, st) && nick_well_formed(st->nick, st->nick_len))
+			tell_room(shared, c);
+		log_info("client %" PRIu64 " was registered at a listener that is no more", c->id);
+		clients_release(shared->clients, c);
+	}
+}
+
+static struct known *find_cookie(const struct context *x, uint64_t cookie)
+{
+	struct known key = {.cookie = cookie};
+
+	return x->n ? bsearch(&key, x->known, x->n, sizeof(key), by_cookie) : NULL;
+}
+
+static void take_socket(int fd, void *arg)
+{
+	struct context *x = arg;
+	struct shared *shared = x->shared;
+	struct connection_progress p;
+	uint64_t cookie = 0;
+	socklen_t len = sizeof(cookie);
+	union address a;
+
+	if (getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &len) < 0)
+		cookie = 0;
+	struct known *known = cookie ? find_cookie(x, cookie) : NULL;
+	if (!known) {
+		end_socket(fd); /* no entry: it was closed already */
+		return;
+	}
+	if (known->taken) {
+		close(fd); /* a second copy */
+		return;
+	}
+	known->taken = true;
+
+	struct client *c = clients_at(shared->clients, known->index);
+	int r = recovery_progress(fd, &p);
+	if (r == -ENOTCONN) {
+		progress_of_closed(fd, c, &p);
+	} else if (r < 0) {
+		refuse(x, c, fd, strerror(-r));
+		clients_release(shared->clients, c);
+		return;
+	}
+	const char *why = recovery_check(shared->clients, shared->rooms, c, &p);
+	if (!why && !recovery_input(shared->clients, c, &p))
+		why = "its input is missing";
+	if (!why && client_live(c)->flags & CLIENT_TLS)
+		why = "it used TLS";
+	if (!why && !find_address(fd, c, &a))
+		why = "its address is damaged";
+	if (!why && limits_take(shared->limits, &a, c->origin, NULL) < 0)
+		why = "out of memory";
+	if (why) {
+		refuse(x, c, fd, why);
+		clients_release(shared->clients, c);
+		return;
+	}
+	const struct client_origin *o = clients_origin(shared->clients, c->origin);
+	struct worker *w = shared->workers[x->next_worker++ % shared->n_workers];
+	const struct connection_start start = {fd, a, c, handler_find(o->type, o->mode), true, NULL};
+	if (connection_restore(w, &start, &p) == 0)
+		x->result->taken++;
+	else
+		x->result->closed++;
+}
+
+void recovery_run(struct shared *shared, struct recovery *ret)
+{
+	struct context x = {.shared = shared, .result = ret};
+	struct clients *clients = shared->clients;
+	_cleanup_free_ struct known *known = calloc(CLIENTS_CAPACITY, sizeof(*known));
+	struct client *c;
+
+	*ret = (struct recovery){0};
+	if (!known)
+		return;
+	recovery_intents(clients, shared->rooms);
+	grant_rights(shared);
+	for (uint32_t i = 0; (c = clients_at(clients, i)); i++)
+		/* Those with an address instead of a connection wait for their listener. */
+		if (atomic_load(&c->cookie) && !client_is_datagram(c))
+			known[x.n++] = (struct known){.cookie = atomic_load(&c->cookie), .index = i};
+	qsort(known, x.n, sizeof(*known), by_cookie);
+	x.known = known;
+	bool damaged = !ids_are_unique(clients);
+	for (size_t i = 1; i < x.n; i++)
+		damaged |= known[i].cookie == known[i - 1].cookie;
+	if (damaged) {
+		for (uint32_t i = 0; (c = clients_at(clients, i)); i++)
+			if (atomic_exchange(&c->cookie, 0))
+				ret->closed++;
+		log_event(LOG_ERR, &(struct log_fields){.message_id = EVENT_STATE_REFUSED},
+			  "the table of clients can't be trusted: %u clients are closed", ret->closed);
+		x.n = 0;
+	}
+	clients_rebuild(clients);
+	keeper_each(shared->keeper, take_socket, &x);
+	FAULT("recover-taken");
+	for (size_t i = 0; i < x.n; i++) {
+		if (known[i].taken)
+			continue;
+		/* It was being accepted when the process died, or the keeper was full. */
+		c = clients_at(clients, known[i].index);
+		const struct connection_progress none = {client_live(c)->out_end, client_live(c)->in_parsed,
+							 0};
+		if (!recovery_check(clients, shared->rooms, c, &none))
+			tell_room(shared, c);
+		clients_release(clients, c);
+		ret->closed++;
+	}
+	for (unsigned i = 0; i < CLIENTS_SCRATCHES; i++)
+		atomic_store(&clients_scratch(clients, i)->owner, 0);
+	/* Private messages that were on their way are looked for. */
+	for (unsigned i = 0; i < shared->n_workers; i++)
+		rooms_remark(shared->rooms, rooms_private(shared->rooms), i);
+}
