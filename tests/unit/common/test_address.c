@@ -122,11 +122,28 @@ static void peers(void **state)
 	assert_string_equal(address_host(&a, text), "?");
 }
 
+static void prefixes_as_text(void **state)
+{
+	static const char *const same[] = {"10.1.2.3",	    "10.1.0.0/16", "::1",
+					   "2001:db8::/32", "0.0.0.0/0",   "::/0"};
+	char text[ADDRESS_TEXT_MAX];
+	struct prefix p, q;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(same) / sizeof(*same); i++) {
+		assert_int_equal(prefix_parse(same[i], &p), 0);
+		assert_string_equal(prefix_format(&p, text), same[i]);
+	}
+	assert_int_equal(prefix_parse("10.1.2.3/8", &p), 0);
+	assert_int_equal(prefix_parse("10.0.0.0/8", &q), 0);
+	assert_true(prefix_equal(&p, &q));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(parses), cmocka_unit_test(refuses), cmocka_unit_test(prefixes),
-	    cmocka_unit_test(keys),   cmocka_unit_test(peers),
+	    cmocka_unit_test(parses),		cmocka_unit_test(refuses), cmocka_unit_test(prefixes),
+	    cmocka_unit_test(prefixes_as_text), cmocka_unit_test(keys),	   cmocka_unit_test(peers),
 	};
 
 	return cmocka_run_group_tests_name("address", tests, NULL, NULL);
