@@ -8,6 +8,7 @@
 #include "cli/link.h"
 #include "common/accounts.h"
 #include "common/cleanup.h"
+#include "common/hash.h"
 #include "common/nick.h"
 
 #include <getopt.h>
@@ -164,11 +165,7 @@ static char **complete(const char *text, int start, int end)
 /* One of the six colours that can be read on dark and light, always the same for a name. */
 static unsigned colour_of(const char *s, size_t len)
 {
-	unsigned h = 2166136261u;
-
-	for (size_t i = 0; i < len; i++)
-		h = (h ^ (unsigned char)s[i]) * 16777619u;
-	return 31 + h % 6;
+	return 31 + (unsigned)(hash_fixed(s, len) % 6);
 }
 
 /* "12:34:56 "; of what was perhaps said before one came it isn't known. */

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "common/nick.h"
 
+#include "common/hash.h"
+
 #include <errno.h>
 #include <pthread.h>
-#include <sodium.h>
 #include <stdio.h>
 #include <string.h>
 #include <unicode/uchar.h>
@@ -21,12 +22,12 @@
 /* --- what is made once --- */
 
 static pthread_once_t key_once = PTHREAD_ONCE_INIT, checker_once = PTHREAD_ONCE_INIT;
-static unsigned char hash_key[crypto_shorthash_KEYBYTES]; /* or strangers could choose nicks that meet */
-static USpoofChecker *checker;				  /* opened with the first nick that needs it */
+static struct hash_key looks_key; /* or strangers could choose nicks that meet */
+static USpoofChecker *checker;	  /* opened with the first nick that needs it */
 
 static void make_key(void)
 {
-	randombytes_buf(hash_key, sizeof(hash_key));
+	looks_key = hash_key_new();
 }
 
 static void open_checker(void)
@@ -248,13 +249,8 @@ bool nick_well_formed(const char *s, size_t len)
 
 static uint64_t hash(const char *s, size_t len)
 {
-	unsigned char out[crypto_shorthash_BYTES];
-	uint64_t h;
-
 	pthread_once(&key_once, make_key);
-	crypto_shorthash(out, (const unsigned char *)s, len, hash_key);
-	memcpy(&h, out, sizeof(h));
-	return h;
+	return hash_bytes(&looks_key, s, len);
 }
 
 /*

@@ -2,6 +2,7 @@
 #include "daemon/engine/limits.h"
 
 #include "common/cleanup.h"
+#include "common/hash.h"
 #include "daemon/base/clock.h"
 #include "daemon/state/clients.h"
 
@@ -17,6 +18,7 @@ struct source_count {
 };
 
 struct limits {
+	struct hash_key key;
 	pthread_mutex_t lock;
 	unsigned total;
 	unsigned origins[CLIENTS_ORIGINS];
@@ -30,6 +32,7 @@ int limits_new(struct limits **ret)
 	if (!l)
 		return -ENOMEM;
 	pthread_mutex_init(&l->lock, NULL);
+	l->key = hash_key_new();
 	*ret = l;
 	return 0;
 }
@@ -49,12 +52,8 @@ void limits_free(struct limits *l)
 
 static struct source_count **find(struct limits *l, const union address *a, uint8_t key[static 16])
 {
-	uint32_t h = 2166136261u;
-
 	address_site(a, key);
-	for (unsigned i = 0; i < 16; i++)
-		h = (h ^ key[i]) * 16777619u;
-	struct source_count **p = &l->buckets[h % BUCKETS];
+	struct source_count **p = &l->buckets[hash_bytes(&l->key, key, 16) % BUCKETS];
 	while (*p && memcmp((*p)->key, key, 16) != 0)
 		p = &(*p)->next;
 	return p;

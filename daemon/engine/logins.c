@@ -3,6 +3,7 @@
 
 #include "common/accounts.h"
 #include "common/cleanup.h"
+#include "common/hash.h"
 #include "daemon/base/clock.h"
 #include "daemon/base/logger.h"
 #include "daemon/engine/connection.h"
@@ -54,6 +55,7 @@ struct logins {
 	bool started, quit;
 	unsigned waiting;
 	int64_t expired;
+	struct hash_key bucket_key;
 	struct asker *buckets[BUCKETS];
 	struct asker *turns, **last_turn;
 	uint8_t key[crypto_generichash_KEYBYTES]; /* of the subjects */
@@ -82,13 +84,8 @@ static void forget(struct login_request *a)
 
 static struct asker **find_asker(struct logins *l, const uint8_t key[static ADDRESS_KEY_LEN])
 {
-	uint8_t h[crypto_shorthash_BYTES];
-	uint32_t n;
+	struct asker **p = &l->buckets[hash_bytes(&l->bucket_key, key, ADDRESS_KEY_LEN) % BUCKETS];
 
-	_Static_assert(sizeof(l->key) >= crypto_shorthash_KEYBYTES, "one key does for both");
-	crypto_shorthash(h, key, ADDRESS_KEY_LEN, l->key);
-	memcpy(&n, h, sizeof(n));
-	struct asker **p = &l->buckets[n % BUCKETS];
 	while (*p && memcmp((*p)->key, key, ADDRESS_KEY_LEN) != 0)
 		p = &(*p)->next;
 	return p;
@@ -241,6 +238,7 @@ int logins_new(struct logins **ret)
 	pthread_cond_init(&l->news, NULL);
 	l->last_turn = &l->turns;
 	randombytes_buf(l->key, sizeof(l->key));
+	l->bucket_key = hash_key_new();
 	*ret = l;
 	return 0;
 }

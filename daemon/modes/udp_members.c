@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 #include "daemon/modes/udp_members.h"
 
+#include "common/hash.h"
 #include "daemon/base/clock.h"
 
-#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define BUCKETS_MIN 256
 
 struct members {
-	unsigned char hash_key[crypto_shorthash_KEYBYTES]; /* or strangers could choose addresses that meet */
+	struct hash_key key; /* or strangers could choose addresses that meet */
 	struct member **buckets;
 	size_t n_buckets, n;
 	struct member *oldest, *newest;
@@ -30,7 +30,7 @@ struct members *members_new(void)
 		members_free(ms);
 		return NULL;
 	}
-	randombytes_buf(ms->hash_key, sizeof(ms->hash_key));
+	ms->key = hash_key_new();
 	return ms;
 }
 
@@ -59,15 +59,12 @@ struct member *members_oldest(const struct members *ms)
 
 static struct member **bucket(const struct members *ms, const union address *a)
 {
-	unsigned char in[18], out[crypto_shorthash_BYTES];
+	unsigned char in[18];
 	uint16_t port = address_port(a);
-	uint64_t h;
 
 	address_key(a, in);
 	memcpy(in + 16, &port, sizeof(port));
-	crypto_shorthash(out, in, sizeof(in), ms->hash_key);
-	memcpy(&h, out, sizeof(h));
-	return &ms->buckets[h & (ms->n_buckets - 1)];
+	return &ms->buckets[hash_bytes(&ms->key, in, sizeof(in)) & (ms->n_buckets - 1)];
 }
 
 struct member *members_find(const struct members *ms, const union address *a)

@@ -2,6 +2,7 @@
 #include "daemon/rooms/room.h"
 
 #include "common/cleanup.h"
+#include "common/hash.h"
 #include "daemon/base/clock.h"
 #include "daemon/base/fault.h"
 #include "daemon/base/logger.h"
@@ -52,6 +53,7 @@ struct rooms {
 	struct directory *dir;
 	pthread_mutex_t lock;
 	struct room *at[ROOMS_CAPACITY];
+	struct hash_key key;		      /* of by_name */
 	uint32_t by_name[ROOMS_CAPACITY * 2]; /* open hash of index + 1, rebuilt when rooms are removed */
 	uint32_t high;			      /* slots below may be used */
 	unsigned n_rooms;		      /* without the private one */
@@ -69,18 +71,14 @@ uint64_t rooms_file_size(void)
 	return 1ULL << 43; /* a sparse file; pages exist only where something was written */
 }
 
-static uint32_t hash(const char *name)
+static uint32_t bucket_of(const struct rooms *rs, const char *name)
 {
-	uint32_t h = 2166136261u;
-
-	for (; *name; name++)
-		h = (h ^ (unsigned char)*name) * 16777619u;
-	return h % (ROOMS_CAPACITY * 2);
+	return (uint32_t)(hash_bytes(&rs->key, name, strlen(name)) % (ROOMS_CAPACITY * 2));
 }
 
 static struct room *find(struct rooms *rs, const char *name)
 {
-	for (uint32_t i = hash(name); rs->by_name[i]; i = (i + 1) % (ROOMS_CAPACITY * 2)) {
+	for (uint32_t i = bucket_of(rs, name); rs->by_name[i]; i = (i + 1) % (ROOMS_CAPACITY * 2)) {
 		struct room *r = rs->at[rs->by_name[i] - 1];
 		if (strcmp(r->name, name) == 0)
 			return r;
@@ -90,7 +88,7 @@ static struct room *find(struct rooms *rs, const char *name)
 
 static void index_name(struct rooms *rs, const struct room *r)
 {
-	uint32_t i = hash(r->name);
+	uint32_t i = bucket_of(rs, r->name);
 
 	while (rs->by_name[i])
 		i = (i + 1) % (ROOMS_CAPACITY * 2);
@@ -254,6 +252,7 @@ int rooms_open(int fd, bool fresh, struct wakeup *const *slots, unsigned n_slots
 	if (!rs)
 		return -ENOMEM;
 	pthread_mutex_init(&rs->lock, NULL);
+	rs->key = hash_key_new();
 	rs->fd = fd;
 	rs->slots = slots;
 	rs->n_slots = n_slots;

@@ -2,6 +2,7 @@
 #include "daemon/state/clients.h"
 
 #include "common/cleanup.h"
+#include "common/hash.h"
 #include "daemon/io/memfd.h"
 
 #include <pthread.h>
@@ -187,19 +188,10 @@ _Atomic uint64_t *clients_counters(struct clients *cs, unsigned set)
 				       : cs->file->accounts.counters[set - CLIENTS_SCRATCHES];
 }
 
-static uint64_t hash_name(const char *name)
-{
-	uint64_t h = 14695981039346656037ULL;
-
-	for (; *name; name++)
-		h = (h ^ (unsigned char)*name) * 1099511628211ULL;
-	return h;
-}
-
 /* Where the counter of that name is in the state; CLIENTS_COUNTERS: nowhere. */
 static unsigned find_counter(const struct accounts *a, const char *name)
 {
-	uint64_t n = atomic_load(&a->n_names), h = hash_name(name);
+	uint64_t n = atomic_load(&a->n_names), h = hash_fixed(name, strlen(name));
 
 	for (unsigned i = 0; i < n && i < CLIENTS_COUNTERS; i++)
 		if (a->names[i] == h)
@@ -230,7 +222,7 @@ void clients_order_counters(struct clients *cs, const char *const names[], unsig
 			atomic_store(&v[i], i < n && from[i] < CLIENTS_COUNTERS ? old[from[i]] : 0);
 	}
 	for (unsigned i = 0; i < n; i++)
-		a->names[i] = hash_name(names[i]);
+		a->names[i] = hash_fixed(names[i], strlen(names[i]));
 	atomic_store(&a->n_names, n);
 }
 
