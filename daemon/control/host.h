@@ -9,14 +9,11 @@
 #include "daemon/net/listeners.h"
 
 struct host {
-	struct shared *shared;
-	const struct config *config; /* changes with a reload */
+	struct context ctx; /* the main thread's */
 	const char *config_path;
 	const struct listeners *listeners;
 	int64_t started_us; /* CLOCK_REALTIME */
 	int64_t began_us;   /* the same as CLOCK_MONOTONIC */
-	unsigned slot;	    /* the main thread's among the readers of rooms */
-	struct counters *counters;
 
 	/* Reads the configuration again. Returns 0 with the warnings in *ret_text (free()d by the caller), or
 	 * -errno with the mistakes. */

@@ -35,7 +35,7 @@ static json_t *takeover(const struct shared *shared)
 void control_status(struct control_client *c, const json_t *parameters, bool more)
 {
 	struct host *h = control_host(c);
-	struct shared *shared = h->shared;
+	struct shared *shared = h->ctx.shared;
 
 	(void)parameters;
 	(void)more;
@@ -63,7 +63,7 @@ void control_status(struct control_client *c, const json_t *parameters, bool mor
 		      "messages", (json_int_t)metrics_total(h, COUNT_MESSAGES), "received_bytes",
 		      (json_int_t)metrics_total(h, COUNT_BYTES_IN), "sent_bytes",
 		      (json_int_t)metrics_total(h, COUNT_BYTES_OUT), "workers", workers);
-	json_object_set_new(reply, "takeover", takeover(h->shared));
+	json_object_set_new(reply, "takeover", takeover(h->ctx.shared));
 	control_reply(c, reply, false);
 }
 
@@ -168,8 +168,8 @@ static void list_clients(struct control_client *c)
 	}
 	pthread_mutex_init(&l->lock, NULL);
 	l->references = 2;
-	if (workers_call(h->shared, NULL, collect_clients, l, client_list_unref, CONTROL_CALL_TIMEOUT_US) <
-	    0) {
+	if (workers_call(h->ctx.shared, NULL, collect_clients, l, client_list_unref,
+			 CONTROL_CALL_TIMEOUT_US) < 0) {
 		client_list_unref(l);
 		control_refuse(c, "a worker does not answer");
 		return;
@@ -228,7 +228,7 @@ static bool collect_room(struct room *r, void *arg)
 
 static void list_rooms(struct control_client *c)
 {
-	struct rooms *rooms = control_host(c)->shared->rooms;
+	struct rooms *rooms = control_host(c)->ctx.shared->rooms;
 	struct room_list l = {.space = rooms_count(rooms)};
 
 	l.at = calloc(l.space + 1, sizeof(*l.at));
@@ -279,7 +279,7 @@ static void list_listeners(struct control_client *c)
 static void list_bans(struct control_client *c)
 {
 	size_t n;
-	struct ban *bans = bans_list(control_host(c)->shared->bans, &n);
+	struct ban *bans = bans_list(control_host(c)->ctx.shared->bans, &n);
 	json_t *array = json_array();
 
 	for (size_t i = 0; i < n; i++) {

@@ -23,7 +23,7 @@
 
 uint64_t metrics_total(struct host *h, enum counter which)
 {
-	struct clients *clients = h->shared->clients;
+	struct clients *clients = h->ctx.shared->clients;
 	uint64_t sum = 0;
 
 	/* Of threads that are no more as well, or the sum would go down. */
@@ -82,7 +82,7 @@ static void room_metrics(FILE *f, struct rooms *rooms)
 
 char *metrics_text(struct host *h)
 {
-	struct shared *shared = h->shared;
+	struct shared *shared = h->ctx.shared;
 	const struct client_history *history = clients_history(shared->clients);
 	char *text = NULL;
 	size_t size;
@@ -98,7 +98,7 @@ char *metrics_text(struct host *h)
 	metric(f, "rooms", "gauge", "Rooms that exist", rooms_count(shared->rooms));
 	metric(f, "clients", "gauge", "Clients connected", limits_total(shared->limits));
 	metric(f, "uncovered_clients", "gauge", "Clients connected that would not survive a crash",
-	       workers_uncovered(h->shared));
+	       workers_uncovered(h->ctx.shared));
 	metric(f, "workers", "gauge", "Worker threads", shared->n_workers);
 	metric(f, "takeovers_total", "counter", "Times a new process took the clients over",
 	       history->takeovers);

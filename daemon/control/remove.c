@@ -39,14 +39,14 @@ static void kick_client(struct worker *w, void *arg)
 			k->from = *connection_address(c);
 			if (connection_kick(c, k->text)) {
 				atomic_store(&k->found, true);
-				count(worker_counters(w), COUNT_CLIENTS_KICKED, 1);
+				count(worker_context(w)->counters, COUNT_CLIENTS_KICKED, 1);
 			}
 			return;
 		}
 	for (struct listener *l = *worker_listeners(w); l; l = l->next)
 		if (l->ops->kick && l->ops->kick(l, k->id, k->text, &k->from)) {
 			atomic_store(&k->found, true);
-			count(worker_counters(w), COUNT_CLIENTS_KICKED, 1);
+			count(worker_context(w)->counters, COUNT_CLIENTS_KICKED, 1);
 		}
 }
 
@@ -78,7 +78,7 @@ void control_kick(struct control_client *c, const json_t *parameters, bool more)
 	} else {
 		snprintf(k->text, sizeof(k->text), "* You have been removed.\n");
 	}
-	int r = workers_call(h->shared, NULL, kick_client, k, kick_unref, CONTROL_CALL_TIMEOUT_US);
+	int r = workers_call(h->ctx.shared, NULL, kick_client, k, kick_unref, CONTROL_CALL_TIMEOUT_US);
 	if (r < 0) {
 		control_refuse(c, "a worker does not answer");
 	} else if (!atomic_load(&k->found)) {
@@ -149,7 +149,7 @@ static void evict(struct worker *w, void *arg)
 		} while (v.n == sizeof(v.id) / sizeof(*v.id));
 	}
 	atomic_fetch_add(&e->n, n);
-	count(worker_counters(w), COUNT_CLIENTS_KICKED, n);
+	count(worker_context(w)->counters, COUNT_CLIENTS_KICKED, n);
 }
 
 static void log_ban(const struct ban *ban, double seconds, const char *peer)
@@ -186,7 +186,7 @@ void control_ban(struct control_client *c, const json_t *parameters, bool more)
 		ban.until_us = clock_us(CLOCK_REALTIME) + (int64_t)(v * 1e6);
 	}
 	struct eviction *e = calloc(1, sizeof(*e));
-	if (!e || bans_add(h->shared->bans, &ban, h->config->max_bans) < 0) {
+	if (!e || bans_add(h->ctx.shared->bans, &ban, h->ctx.config->max_bans) < 0) {
 		control_refuse(c, e ? "there are too many bans (limits.max_bans)" : "out of memory");
 		free(e);
 		return;
@@ -194,11 +194,11 @@ void control_ban(struct control_client *c, const json_t *parameters, bool more)
 	e->prefix = ban.prefix;
 	prefix_format(&ban.prefix, text);
 	atomic_store(&e->references, 2);
-	int r = bans_save(h->shared->bans);
+	int r = bans_save(h->ctx.shared->bans);
 	if (r < 0)
 		log_event(LOG_WARNING, &(struct log_fields){.message_id = EVENT_BAN},
 			  "the bans can't be saved, so they end with chatd: %s", strerror(-r));
-	workers_call(h->shared, NULL, evict, e, eviction_unref, CONTROL_CALL_TIMEOUT_US);
+	workers_call(h->ctx.shared, NULL, evict, e, eviction_unref, CONTROL_CALL_TIMEOUT_US);
 	log_ban(&ban, json_number_value(length), control_peer(c));
 	json_t *reply =
 	    json_pack("{s:s,s:b,s:i}", "address", text, "saved", r == 0, "kicked", (int)atomic_load(&e->n));
@@ -221,11 +221,11 @@ void control_unban(struct control_client *c, const json_t *parameters, bool more
 		control_invalid(c, "address");
 		return;
 	}
-	if (bans_remove(h->shared->bans, &p) < 0) {
+	if (bans_remove(h->ctx.shared->bans, &p) < 0) {
 		control_refuse(c, "%s is not banned", prefix_format(&p, text));
 		return;
 	}
-	int r = bans_save(h->shared->bans);
+	int r = bans_save(h->ctx.shared->bans);
 	prefix_format(&p, text);
 	log_event(LOG_NOTICE, &(struct log_fields){.message_id = EVENT_BAN, .prefix = text},
 		  "%s unbanned by %s", text, control_peer(c));

@@ -24,7 +24,7 @@ static json_t *clean_string(const char *s, size_t len)
 static bool wait_for_room(struct host *h, struct room *room)
 {
 	for (unsigned i = 0; i < 500; i++) {
-		if (!room_crowded(h->shared->rooms, room))
+		if (!room_crowded(h->ctx.shared->rooms, room))
 			return true;
 		nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
 	}
@@ -34,7 +34,7 @@ static bool wait_for_room(struct host *h, struct room *room)
 void control_send(struct control_client *c, const json_t *parameters, bool more)
 {
 	struct host *h = control_host(c);
-	struct shared *shared = h->shared;
+	struct shared *shared = h->ctx.shared;
 	const char *name = json_string_value(json_object_get(parameters, "room"));
 	const json_t *text = json_object_get(parameters, "text"), *as = json_object_get(parameters, "as");
 	const char *nick = as && !json_is_null(as) ? json_string_value(as) : "admin";
@@ -59,27 +59,27 @@ void control_send(struct control_client *c, const json_t *parameters, bool more)
 		control_refuse(c, "nick %s is in use", nick);
 		return;
 	}
-	if (len > h->config->max_message) {
+	if (len > h->ctx.config->max_message) {
 		control_refuse(c, "the message is longer than max_message (%u bytes)",
-			       h->config->max_message);
+			       h->ctx.config->max_message);
 		return;
 	}
 	if (memchr(json_string_value(text), '\n', len)) {
 		control_refuse(c, "a message is one line");
 		return;
 	}
-	if (rooms_enter_existing(shared->rooms, name, h->slot, &room) < 0) {
+	if (rooms_enter_existing(shared->rooms, name, h->ctx.slot, &room) < 0) {
 		control_refuse(c, "there is no room %s", name);
 		return;
 	}
 	/* In a named room nobody can say nothing; in a raw one an empty line is a line. */
 	if (len == 0 && !room->raw) {
-		rooms_leave(shared->rooms, room, h->slot);
+		rooms_leave(shared->rooms, room, h->ctx.slot);
 		control_refuse(c, "the message is empty");
 		return;
 	}
 	if (!wait_for_room(h, room)) {
-		rooms_leave(shared->rooms, room, h->slot);
+		rooms_leave(shared->rooms, room, h->ctx.slot);
 		control_refuse(c, "room %s is too busy", name);
 		return;
 	}
@@ -105,9 +105,9 @@ void control_send(struct control_client *c, const json_t *parameters, bool more)
 		rooms_mark(shared->rooms, room, &kick);
 		/* The main thread is told as well: `chatctl tail` may follow the room. */
 		rooms_kick(shared->rooms, &kick, UINT32_MAX);
-		count(h->counters, COUNT_MESSAGES, 1);
+		count(h->ctx.counters, COUNT_MESSAGES, 1);
 	}
-	rooms_leave(shared->rooms, room, h->slot);
+	rooms_leave(shared->rooms, room, h->ctx.slot);
 	log_event(LOG_DEBUG, &(struct log_fields){.message_id = EVENT_CONTROL, .room = name},
 		  "control: %s sent to room %s", control_peer(c), name);
 	control_reply(c, NULL, false);
@@ -187,7 +187,7 @@ static void tail_forget(struct control_client *c, void *data)
 	struct tail *t = data;
 	struct host *h = control_host(c);
 
-	rooms_leave(h->shared->rooms, t->room, h->slot);
+	rooms_leave(h->ctx.shared->rooms, t->room, h->ctx.slot);
 	free(t);
 }
 
@@ -241,7 +241,7 @@ void control_tail(struct control_client *c, const json_t *parameters, bool more)
 {
 	static const struct control_stream ops = {tail_follow, tail_forget};
 	struct host *h = control_host(c);
-	struct shared *shared = h->shared;
+	struct shared *shared = h->ctx.shared;
 	const char *name = json_string_value(json_object_get(parameters, "room"));
 	const json_t *lines = json_object_get(parameters, "lines"),
 		     *follow = json_object_get(parameters, "follow");
@@ -262,7 +262,7 @@ void control_tail(struct control_client *c, const json_t *parameters, bool more)
 		return;
 	}
 	struct tail *t = calloc(1, sizeof(*t));
-	if (!t || rooms_enter_existing(shared->rooms, name, h->slot, &t->room) < 0) {
+	if (!t || rooms_enter_existing(shared->rooms, name, h->ctx.slot, &t->room) < 0) {
 		free(t);
 		control_refuse(c, "there is no room %s", name);
 		return;

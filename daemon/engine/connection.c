@@ -74,6 +74,7 @@ struct connection {
 	struct client *client;
 	const struct handler *handler;
 	struct worker *w;
+	struct context *ctx; /* of its worker */
 	struct connection *next, *prev;
 	struct roster_entry *roster;
 	struct client_state *draft; /* within a transaction */
@@ -107,12 +108,12 @@ uint64_t connection_id(const struct connection *c)
 
 uint32_t connection_index(const struct connection *c)
 {
-	return clients_index(worker_shared(c->w)->clients, c->client);
+	return clients_index(c->ctx->shared->clients, c->client);
 }
 
-struct worker *connection_worker(const struct connection *c)
+struct context *connection_context(const struct connection *c)
 {
-	return c->w;
+	return c->ctx;
 }
 
 const struct client_state *connection_state(const struct connection *c)
@@ -132,14 +133,14 @@ struct room *connection_room(const struct connection *c)
 
 const char *connection_listener(const struct connection *c)
 {
-	const struct client_origin *o = clients_origin(worker_shared(c->w)->clients, c->client->origin);
+	const struct client_origin *o = clients_origin(c->ctx->shared->clients, c->client->origin);
 
 	return o ? o->listener : "?";
 }
 
 const char *connection_first_room(const struct connection *c)
 {
-	const struct client_origin *o = clients_origin(worker_shared(c->w)->clients, c->client->origin);
+	const struct client_origin *o = clients_origin(c->ctx->shared->clients, c->client->origin);
 
 	return o ? o->room : "";
 }
@@ -182,7 +183,7 @@ size_t connection_space(const struct connection *c)
 
 void connection_write(struct connection *c, const char *data, size_t len)
 {
-	char *outbox = clients_outbox(worker_shared(c->w)->clients, c->client);
+	char *outbox = clients_outbox(c->ctx->shared->clients, c->client);
 	size_t at = c->draft->out_end % CLIENT_OUT_SIZE, first = CLIENT_OUT_SIZE - at;
 
 	if (first > len)
@@ -214,7 +215,7 @@ void connection_consume(struct connection *c, size_t n)
 
 void connection_commit(struct connection *c, struct room *locked)
 {
-	transaction_commit(c->w, c->client, locked);
+	transaction_commit(c->ctx, c->client, locked);
 	c->pos = c->draft->cursor;
 	c->seq = c->draft->cursor_seq;
 	c->draft = NULL;
@@ -233,7 +234,7 @@ bool connection_settle(struct connection *c, size_t reserve)
 			return false;
 		connection_printf(c, "* %" PRIu64 " message%s skipped\n", v.count - seq,
 				  v.count - seq == 1 ? "" : "s");
-		count(worker_counters(c->w), COUNT_MESSAGES_SKIPPED, v.count - seq);
+		count(c->ctx->counters, COUNT_MESSAGES_SKIPPED, v.count - seq);
 	} else {
 		if (connection_space(c) < v.head - from + reserve)
 			return false;
@@ -246,7 +247,7 @@ bool connection_settle(struct connection *c, size_t reserve)
 
 void connection_set_room(struct connection *c, struct room *room)
 {
-	struct shared *shared = worker_shared(c->w);
+	struct shared *shared = c->ctx->shared;
 
 	if (c->room) {
 		if (c->room_prev)
@@ -255,7 +256,7 @@ void connection_set_room(struct connection *c, struct room *room)
 			*worker_members(c->w, c->room->index) = c->room_next;
 		if (c->room_next)
 			c->room_next->room_prev = c->room_prev;
-		rooms_leave(shared->rooms, c->room, worker_index(c->w));
+		rooms_leave(shared->rooms, c->room, c->ctx->slot);
 	}
 	c->room = room;
 	c->room_prev = c->room_next = NULL;
@@ -275,8 +276,8 @@ bool connection_is_unheard(const struct connection *c)
 
 bool connection_may_talk(struct connection *c, unsigned command_cost)
 {
-	const struct config *config = worker_config(c->w);
-	int64_t now = worker_now(c->w), wait;
+	const struct config *config = c->ctx->config;
+	int64_t now = c->ctx->now, wait;
 
 	if (!c->paid_line) {
 		wait = limits_wait(&c->lines_due, config->lines_per_second, 1, SECOND_US, now);
@@ -310,9 +311,9 @@ static bool allow_by_the_minute(struct connection *c, int64_t *due, unsigned rat
 {
 	char from[ADDRESS_TEXT_MAX];
 
-	if (limits_allow(due, rate, 60 * SECOND_US, worker_now(c->w)))
+	if (limits_allow(due, rate, 60 * SECOND_US, c->ctx->now))
 		return true;
-	count(worker_counters(c->w), COUNT_CHANGES_REFUSED, 1);
+	count(c->ctx->counters, COUNT_CHANGES_REFUSED, 1);
 	log_limited(LOG_TOPIC_RATE, LOG_INFO,
 		    &(struct log_fields){.message_id = EVENT_CLIENT_SLOWED,
 					 .client = c->client->id,
@@ -325,12 +326,12 @@ static bool allow_by_the_minute(struct connection *c, int64_t *due, unsigned rat
 
 bool connection_may_rename(struct connection *c)
 {
-	return allow_by_the_minute(c, &c->nicks_due, worker_config(c->w)->nick_changes_per_minute);
+	return allow_by_the_minute(c, &c->nicks_due, c->ctx->config->nick_changes_per_minute);
 }
 
 bool connection_may_move(struct connection *c)
 {
-	return allow_by_the_minute(c, &c->rooms_due, worker_config(c->w)->joins_per_minute);
+	return allow_by_the_minute(c, &c->rooms_due, c->ctx->config->joins_per_minute);
 }
 
 /* --- the socket, or TLS on it; results as recv() and send() have them, but -errno --- */
@@ -339,7 +340,7 @@ static void tell_of_renewals(struct connection *c)
 {
 	char from[ADDRESS_TEXT_MAX];
 
-	count(worker_counters(c->w), COUNT_TLS_RENEWALS, 1);
+	count(c->ctx->counters, COUNT_TLS_RENEWALS, 1);
 	log_limited(LOG_TOPIC_TLS, LOG_NOTICE,
 		    &(struct log_fields){.message_id = EVENT_CLIENT_CLOSED,
 					 .client = c->client->id,
@@ -406,7 +407,7 @@ static void lose_reader(struct connection *c, int error)
 	}
 	c->error = error;
 	c->unheard = c->skipped = true;
-	c->unheard_until = worker_now(c->w) + worker_config(c->w)->flush_timeout_us;
+	c->unheard_until = c->ctx->now + c->ctx->config->flush_timeout_us;
 	c->blocked = false;
 	unwatch(c);
 	/* Whether it had ended in order before, the kernel tells only once. */
@@ -429,7 +430,7 @@ size_t connection_send(struct connection *c, const char *data, size_t len)
 		return 0;
 	ssize_t n = transmit(c, data, len);
 	FAULT("send-straight");
-	count(worker_counters(c->w), COUNT_SENDS, 1);
+	count(c->ctx->counters, COUNT_SENDS, 1);
 	if (n < 0 && !is_temporary(n)) {
 		lose_reader(c, (int)-n);
 		n = c->unheard ? (ssize_t)len : 0;
@@ -438,7 +439,7 @@ size_t connection_send(struct connection *c, const char *data, size_t len)
 	}
 	c->sent += (uint64_t)n;
 	c->blocked = (size_t)n < len;
-	count(worker_counters(c->w), COUNT_BYTES_OUT, (uint64_t)n);
+	count(c->ctx->counters, COUNT_BYTES_OUT, (uint64_t)n);
 	return (size_t)n;
 }
 
@@ -446,9 +447,9 @@ size_t connection_send(struct connection *c, const char *data, size_t len)
 
 bool connection_ask_login(struct connection *c, const struct login_question *q)
 {
-	struct shared *shared = worker_shared(c->w);
+	struct shared *shared = c->ctx->shared;
 	const struct login_caller caller = {c->w, connection_index(c), connection_id(c), &c->address,
-					    worker_config(c->w)->failed_logins_per_minute};
+					    c->ctx->config->failed_logins_per_minute};
 
 	logins_subject(shared->logins, q, c->login_subject);
 	c->login = LOGIN_NONE;
@@ -463,7 +464,7 @@ enum login connection_login(struct connection *c, const struct login_question *q
 	if (answer == LOGIN_NONE)
 		return LOGIN_NONE;
 	c->login = LOGIN_NONE;
-	logins_subject(worker_shared(c->w)->logins, q, subject);
+	logins_subject(c->ctx->shared->logins, q, subject);
 	return memcmp(subject, c->login_subject, sizeof(subject)) == 0 ? answer : LOGIN_NONE;
 }
 
@@ -494,7 +495,7 @@ static void retire(struct connection *c)
 		return;
 	c->retired = true;
 	if (c->asked)
-		logins_cancel(worker_shared(c->w)->logins, c->asked);
+		logins_cancel(c->ctx->shared->logins, c->asked);
 	c->asked = NULL;
 	c->handler->closed(c);
 	connection_set_room(c, NULL);
@@ -508,7 +509,7 @@ static bool lacks_something(const struct connection *c)
 
 static void close_now(struct connection *c)
 {
-	struct shared *shared = worker_shared(c->w);
+	struct shared *shared = c->ctx->shared;
 	char from[ADDRESS_TEXT_MAX];
 
 	if (c->dead)
@@ -550,10 +551,10 @@ static void close_now(struct connection *c)
 		worker_count_mortal(c->w, -1);
 	tls_free(c->tls);
 	c->tls = NULL;
-	sender_forget(worker_sender(c->w), c->fd);
+	sender_forget(c->ctx->sender, c->fd);
 	close(c->fd);
 	c->fd = -1;
-	count(worker_counters(c->w), COUNT_CLIENTS_CLOSED, 1);
+	count(c->ctx->counters, COUNT_CLIENTS_CLOSED, 1);
 	if (!c->retrying) /* else connection_again() sees to it */
 		worker_bury(c->w, c);
 }
@@ -616,7 +617,7 @@ static void finish(struct connection *c)
 
 static void discard_input(struct connection *c)
 {
-	char *sink = worker_scratch(c->w)->data;
+	char *sink = c->ctx->scratch->data;
 	ssize_t n = recv(c->fd, sink, CLIENT_IN_SIZE, MSG_DONTWAIT);
 
 	if (n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR)))
@@ -632,14 +633,14 @@ static void discard_input(struct connection *c)
 static void start_closing(struct connection *c)
 {
 	c->pause |= PAUSE_CLOSING;
-	c->deadline = worker_now(c->w) + (c->kicked ? KICK_US : worker_config(c->w)->flush_timeout_us);
+	c->deadline = c->ctx->now + (c->kicked ? KICK_US : c->ctx->config->flush_timeout_us);
 }
 
 static void give_up(struct connection *c)
 {
 	char from[ADDRESS_TEXT_MAX];
 
-	count(worker_counters(c->w), COUNT_CLIENTS_UNREAD, 1);
+	count(c->ctx->counters, COUNT_CLIENTS_UNREAD, 1);
 	log_limited(LOG_TOPIC_TIMEOUT, LOG_INFO,
 		    &(struct log_fields){.message_id = EVENT_CLIENT_CLOSED,
 					 .client = c->client->id,
@@ -654,7 +655,7 @@ static void give_up(struct connection *c)
 /* Once a second, for who is closing. */
 static void watch_closing(struct connection *c)
 {
-	int64_t now = worker_now(c->w);
+	int64_t now = c->ctx->now;
 	struct tcp_info info;
 	socklen_t len = sizeof(info);
 
@@ -670,7 +671,7 @@ static void watch_closing(struct connection *c)
 	if (!c->kicked && getsockopt(c->fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 &&
 	    info.tcpi_bytes_acked != c->acked) {
 		c->acked = info.tcpi_bytes_acked;
-		c->deadline = now + worker_config(c->w)->flush_timeout_us;
+		c->deadline = now + c->ctx->config->flush_timeout_us;
 	}
 	if (now >= c->deadline)
 		give_up(c);
@@ -685,9 +686,9 @@ static void lapped(struct connection *c, const struct logring_view *v)
 	char from[ADDRESS_TEXT_MAX];
 	uint64_t seq, pos;
 
-	if (worker_config(c->w)->slow == SLOW_DISCONNECT && !c->unheard) {
+	if (c->ctx->config->slow == SLOW_DISCONNECT && !c->unheard) {
 		if (!c->doomed) {
-			count(worker_counters(c->w), COUNT_CLIENTS_SLOW, 1);
+			count(c->ctx->counters, COUNT_CLIENTS_SLOW, 1);
 			log_event(LOG_INFO,
 				  &(struct log_fields){.message_id = EVENT_CLIENT_CLOSED,
 						       .client = c->client->id,
@@ -706,7 +707,7 @@ static void lapped(struct connection *c, const struct logring_view *v)
 	next->cursor_seq = seq;
 	uint64_t skipped = seq > c->seq ? seq - c->seq : 0;
 	connection_printf(c, "* %" PRIu64 " message%s skipped\n", skipped, skipped == 1 ? "" : "s");
-	count(worker_counters(c->w), COUNT_MESSAGES_SKIPPED, skipped);
+	count(c->ctx->counters, COUNT_MESSAGES_SKIPPED, skipped);
 	connection_commit(c, NULL);
 	c->skipped = true;
 	log_event(LOG_DEBUG,
@@ -722,7 +723,7 @@ static void lapped(struct connection *c, const struct logring_view *v)
 /* After a send from the log; n as in struct send_op. Holds the pin. */
 static void sent_from_log(struct connection *c, const struct logring_view *v, ssize_t n)
 {
-	struct counters *counters = worker_counters(c->w);
+	struct counters *counters = c->ctx->counters;
 
 	count(counters, COUNT_SENDS, 1);
 	if (n < 0) {
@@ -761,7 +762,7 @@ static void sent_from_log(struct connection *c, const struct logring_view *v, ss
 /* Sends what the outbox holds; true when it is empty. */
 static bool send_outbox(struct connection *c)
 {
-	const char *outbox = clients_outbox(worker_shared(c->w)->clients, c->client);
+	const char *outbox = clients_outbox(c->ctx->shared->clients, c->client);
 	uint64_t end = connection_state(c)->out_end;
 
 	while (c->sent < end) {
@@ -770,7 +771,7 @@ static bool send_outbox(struct connection *c)
 			n = end - c->sent;
 		ssize_t r = transmit(c, outbox + at, n);
 		FAULT("send-outbox");
-		count(worker_counters(c->w), COUNT_SENDS, 1);
+		count(c->ctx->counters, COUNT_SENDS, 1);
 		if (r < 0 && !is_temporary(r)) {
 			lose_reader(c, (int)-r);
 			if (c->doomed)
@@ -779,7 +780,7 @@ static bool send_outbox(struct connection *c)
 		}
 		if (r > 0) {
 			c->sent += (uint64_t)r;
-			count(worker_counters(c->w), COUNT_BYTES_OUT, (uint64_t)r);
+			count(c->ctx->counters, COUNT_BYTES_OUT, (uint64_t)r);
 		}
 		if (r < (ssize_t)n) {
 			c->blocked = true;
@@ -794,13 +795,13 @@ static void send_log(struct connection *c)
 	struct logring_view v;
 
 	c->skipped = false;
-	logring_pin(c->room->log, worker_index(c->w), &v);
+	logring_pin(c->room->log, c->ctx->slot, &v);
 	if (c->pos < v.floor) {
 		lapped(c, &v);
 	} else if (c->pos < v.head) {
 		sent_from_log(c, &v, transmit(c, logring_at(&v, c->pos), v.head - c->pos));
 	}
-	logring_unpin(c->room->log, worker_index(c->w));
+	logring_unpin(c->room->log, c->ctx->slot);
 }
 
 static void output(struct connection *c)
@@ -840,13 +841,13 @@ void connection_deliver(struct worker *w, uint32_t index)
 	if (!c)
 		return;
 	struct room *room = c->room;
-	logring_pin(room->log, worker_index(w), &v);
+	logring_pin(room->log, worker_context(w)->slot, &v);
 	for (; c || n > 0; c = next) {
 		next = c ? c->room_next : NULL;
 		if (c && !c->doomed) {
 			if (c->blocked || output_pending(c)) {
 				c->skipped = true;
-				if (c->pos < v.floor && worker_config(w)->slow == SLOW_DISCONNECT)
+				if (c->pos < v.floor && worker_context(w)->config->slow == SLOW_DISCONNECT)
 					lapped(c, &v);
 			} else if (c->pos < v.floor) {
 				lapped(c, &v);
@@ -862,7 +863,7 @@ void connection_deliver(struct worker *w, uint32_t index)
 			}
 		}
 		if (n == SENDER_BATCH || (!next && n > 0)) {
-			sender_run(worker_sender(w), ops, n);
+			sender_run(worker_context(w)->sender, ops, n);
 			FAULT("send-log");
 			for (size_t i = 0; i < n; i++)
 				sent_from_log(ops[i].user, &v, ops[i].result);
@@ -871,15 +872,15 @@ void connection_deliver(struct worker *w, uint32_t index)
 		if (!c)
 			break;
 	}
-	logring_flushed(room->log, worker_index(w), &v);
-	logring_unpin(room->log, worker_index(w));
+	logring_flushed(room->log, worker_context(w)->slot, &v);
+	logring_unpin(room->log, worker_context(w)->slot);
 }
 
 /* --- input --- */
 
 static void load_leftover(struct connection *c, char *to, uint64_t base)
 {
-	const char *inbox = clients_inbox(worker_shared(c->w)->clients, c->client);
+	const char *inbox = clients_inbox(c->ctx->shared->clients, c->client);
 	size_t at = base % CLIENT_IN_SIZE, first = CLIENT_IN_SIZE - at;
 
 	if (first > c->leftover)
@@ -891,7 +892,7 @@ static void load_leftover(struct connection *c, char *to, uint64_t base)
 /* Puts len bytes of input, the first of which is at that offset, where a successor finds them. */
 static void store_leftover(struct connection *c, const char *from, uint64_t offset, size_t len)
 {
-	char *inbox = clients_inbox(worker_shared(c->w)->clients, c->client);
+	char *inbox = clients_inbox(c->ctx->shared->clients, c->client);
 	size_t at = offset % CLIENT_IN_SIZE, first = CLIENT_IN_SIZE - at;
 
 	if (first > len)
@@ -904,11 +905,11 @@ static void store_leftover(struct connection *c, const char *from, uint64_t offs
 /* Reading rests until c->deadline; a person is told why, now and then. */
 static void slow_down(struct connection *c, const char *what)
 {
-	int64_t now = worker_now(c->w);
+	int64_t now = c->ctx->now;
 	char from[ADDRESS_TEXT_MAX];
 
 	if (!(c->pause & PAUSE_LIMITED))
-		count(worker_counters(c->w), COUNT_RATE_PAUSES, 1);
+		count(c->ctx->counters, COUNT_RATE_PAUSES, 1);
 	c->pause |= PAUSE_LIMITED;
 	log_limited(LOG_TOPIC_RATE, LOG_INFO,
 		    &(struct log_fields){.message_id = EVENT_CLIENT_SLOWED,
@@ -931,7 +932,7 @@ static void slow_down(struct connection *c, const char *what)
  */
 static void input(struct connection *c, bool receive)
 {
-	struct scratch *s = worker_scratch(c->w);
+	struct scratch *s = c->ctx->scratch;
 	uint64_t base = connection_state(c)->in_parsed;
 	size_t have = c->leftover;
 	int64_t rest = 0; /* us without reading, for having sent so much */
@@ -943,7 +944,7 @@ static void input(struct connection *c, bool receive)
 	FAULT("receive-owner");
 	if (receive && !c->eof && have < CLIENT_IN_SIZE) {
 		size_t room = CLIENT_IN_SIZE - have;
-		unsigned rate = worker_config(c->w)->bytes_per_second;
+		unsigned rate = c->ctx->config->bytes_per_second;
 		if (rate > 0 && room > rate)
 			room = rate;
 		ssize_t n = take_in(c, s->data + have, room);
@@ -959,8 +960,8 @@ static void input(struct connection *c, bool receive)
 			c->eof = true;
 		} else if (n > 0) {
 			have += (size_t)n;
-			c->active = worker_now(c->w);
-			count(worker_counters(c->w), COUNT_BYTES_IN, (uint64_t)n);
+			c->active = c->ctx->now;
+			count(c->ctx->counters, COUNT_BYTES_IN, (uint64_t)n);
 			rest = limits_charge(&c->bytes_due, rate, (uint64_t)n, c->active);
 		}
 	}
@@ -994,7 +995,7 @@ static void input(struct connection *c, bool receive)
 		break;
 	case HANDLER_CROWDED:
 		c->pause |= PAUSE_CROWDED;
-		count(worker_counters(c->w), COUNT_CROWDED, 1);
+		count(c->ctx->counters, COUNT_CROWDED, 1);
 		break;
 	case HANDLER_LIMITED:
 		slow_down(c, c->too_many);
@@ -1009,7 +1010,7 @@ static void input(struct connection *c, bool receive)
 		break;
 	}
 	if (rest > 0 && !(c->pause & (PAUSE_LIMITED | PAUSE_CLOSING))) {
-		c->deadline = worker_now(c->w) + rest;
+		c->deadline = c->ctx->now + rest;
 		slow_down(c, "bytes");
 	}
 	if ((c->pause & (PAUSE_CROWDED | PAUSE_LIMITED)) && !c->retrying) {
@@ -1088,7 +1089,7 @@ void connection_again(struct connection *c)
 		close_now(c);
 		return;
 	}
-	if (c->pause & PAUSE_LIMITED && worker_now(c->w) < c->deadline) {
+	if (c->pause & PAUSE_LIMITED && c->ctx->now < c->deadline) {
 		c->retrying = true;
 		worker_retry_later(c->w, c);
 		return;
@@ -1113,7 +1114,7 @@ void connection_again(struct connection *c)
 static void bounce(struct connection *c, const struct record *r)
 {
 	const struct client_state *st = connection_state(c);
-	struct room *private = rooms_private(worker_shared(c->w)->rooms);
+	struct room *private = rooms_private(c->ctx->shared->rooms);
 	struct record back = {.time_us = r->time_us,
 			      .kind = RECORD_NOTICE,
 			      .text = 2,
@@ -1121,7 +1122,7 @@ static void bounce(struct connection *c, const struct record *r)
 			      .target_index = r->sender_index - 1};
 	char text[128];
 
-	count(worker_counters(c->w), COUNT_PRIVATE_DROPPED, 1);
+	count(c->ctx->counters, COUNT_PRIVATE_DROPPED, 1);
 	int n = snprintf(text, sizeof(text),
 			 "* Your message to %.*s could not be delivered: too much waits there.", st->nick_len,
 			 st->nick);
@@ -1136,7 +1137,7 @@ static void take_private(struct connection *c, uint64_t seq, const struct record
 			 size_t len)
 {
 	const struct client_state *st = connection_state(c);
-	struct logring *log = rooms_private(worker_shared(c->w)->rooms)->log;
+	struct logring *log = rooms_private(c->ctx->shared->rooms)->log;
 
 	if (seq < st->private_seq || (st->flags & CLIENT_CLOSING) || c->retired) {
 		logring_unlock(log);
@@ -1156,7 +1157,7 @@ static void take_private(struct connection *c, uint64_t seq, const struct record
 
 static void deliver_private(struct worker *w)
 {
-	struct logring *log = rooms_private(worker_shared(w)->rooms)->log;
+	struct logring *log = rooms_private(worker_context(w)->shared->rooms)->log;
 	uint64_t *seq = worker_private_seq(w);
 	struct logring_view v;
 
@@ -1176,7 +1177,7 @@ static void deliver_private(struct worker *w)
 			logring_peek(log, &v);
 		}
 	}
-	logring_flushed(log, worker_index(w), &v);
+	logring_flushed(log, worker_context(w)->slot, &v);
 	logring_unlock(log);
 }
 
@@ -1184,7 +1185,7 @@ static void deliver_private(struct worker *w)
 
 static struct connection *make(struct worker *w, const struct connection_start *start)
 {
-	struct shared *shared = worker_shared(w);
+	struct shared *shared = worker_context(w)->shared;
 	struct connection *c = calloc(1, sizeof(*c));
 
 	if (c) {
@@ -1194,9 +1195,10 @@ static struct connection *make(struct worker *w, const struct connection_start *
 		    .client = start->client,
 		    .handler = start->handler,
 		    .w = w,
+		    .ctx = worker_context(w),
 		    .covered = start->covered,
 		    .tls = start->tls,
-		    .active = worker_now(w),
+		    .active = worker_context(w)->now,
 		    .began = atomic_load(&start->client->datagram.active_us),
 		    .address = start->address,
 		};
@@ -1235,16 +1237,16 @@ int connection_open(struct worker *w, const struct connection_start *start)
 
 	if (!c)
 		return -ENOMEM;
-	count(worker_counters(w), COUNT_CLIENTS_ACCEPTED, 1);
+	count(worker_context(w)->counters, COUNT_CLIENTS_ACCEPTED, 1);
 	if (!c->covered)
-		count(worker_counters(w), COUNT_UNCOVERED, 1);
+		count(worker_context(w)->counters, COUNT_UNCOVERED, 1);
 	log_event(LOG_DEBUG,
 		  &(struct log_fields){.message_id = EVENT_CLIENT_OPENED,
 				       .client = client->id,
 				       .listener = connection_listener(c),
 				       .address = &c->address},
 		  "client %" PRIu64 " from %s connected", client->id, address_peer(&c->address, from));
-	const struct client_origin *o = clients_origin(worker_shared(w)->clients, client->origin);
+	const struct client_origin *o = clients_origin(worker_context(w)->shared->clients, client->origin);
 	c->handler->opened(c, o ? o->room : "");
 	pump(c);
 	look_again(c);
@@ -1300,7 +1302,8 @@ int connection_restore(struct worker *w, const struct connection_start *start,
 		logring_unlock(c->room->log);
 	}
 	if (!(st->flags & CLIENT_GREETED)) {
-		const struct client_origin *o = clients_origin(worker_shared(w)->clients, client->origin);
+		const struct client_origin *o =
+		    clients_origin(worker_context(w)->shared->clients, client->origin);
 		handler->opened(c, o ? o->room : "");
 	}
 	if (c->leftover > 0)
@@ -1323,7 +1326,7 @@ void connection_reloaded(struct connection *c)
 
 void connection_cover(struct connection *c)
 {
-	if (c->covered || c->dead || c->tls || keeper_add(worker_shared(c->w)->keeper, c->fd) < 0)
+	if (c->covered || c->dead || c->tls || keeper_add(c->ctx->shared->keeper, c->fd) < 0)
 		return;
 	c->covered = true;
 	worker_count_uncovered(c->w, -1);
@@ -1332,14 +1335,14 @@ void connection_cover(struct connection *c)
 /* Who has to say something, or who they are, before long. */
 static void check_beginning(struct connection *c)
 {
-	const struct config *config = worker_config(c->w);
+	const struct config *config = c->ctx->config;
 	const struct client_state *st = connection_state(c);
 	bool nameless = c->handler->uses_room && st->nick_len == 0;
 	int64_t first = config->first_line_timeout_us, login = nameless ? config->login_timeout_us : 0;
 
 	if ((first == 0 || c->spoke) && login == 0)
 		return;
-	int64_t age = worker_now(c->w) - c->began;
+	int64_t age = c->ctx->now - c->began;
 	const char *text = NULL;
 	char from[ADDRESS_TEXT_MAX];
 	if (login > 0 && age > login)
@@ -1348,7 +1351,7 @@ static void check_beginning(struct connection *c)
 		text = "* You have said nothing yet; goodbye.\n";
 	if (!text)
 		return;
-	count(worker_counters(c->w), COUNT_CLIENTS_MUTE, 1);
+	count(c->ctx->counters, COUNT_CLIENTS_MUTE, 1);
 	log_limited(LOG_TOPIC_TIMEOUT, LOG_INFO,
 		    &(struct log_fields){.message_id = EVENT_CLIENT_CLOSED,
 					 .client = c->client->id,
@@ -1362,10 +1365,10 @@ static void check_beginning(struct connection *c)
 /* The pages of buffers that are empty; each costs two system calls, so there is a limit a tick for all. */
 static void release_pages(struct connection *c, unsigned *releases)
 {
-	struct clients *clients = worker_shared(c->w)->clients;
+	struct clients *clients = c->ctx->shared->clients;
 
 	/* Who is talking will need them again. */
-	if (*releases == 0 || worker_now(c->w) - c->active < SECOND_US)
+	if (*releases == 0 || c->ctx->now - c->active < SECOND_US)
 		return;
 	if (c->out_touched && !output_pending(c)) {
 		memfd_release(clients_outbox(clients, c->client), CLIENT_OUT_SIZE);
@@ -1381,7 +1384,7 @@ static void release_pages(struct connection *c, unsigned *releases)
 
 void connection_tick(struct connection *c, unsigned *releases)
 {
-	int64_t now = worker_now(c->w), idle = worker_config(c->w)->idle_timeout_us;
+	int64_t now = c->ctx->now, idle = c->ctx->config->idle_timeout_us;
 	char from[ADDRESS_TEXT_MAX];
 
 	if (c->dead)
@@ -1397,7 +1400,7 @@ void connection_tick(struct connection *c, unsigned *releases)
 	connection_cover(c);
 	release_pages(c, releases);
 	if (idle > 0 && !c->pause && now - c->active > idle) {
-		count(worker_counters(c->w), COUNT_CLIENTS_IDLE, 1);
+		count(c->ctx->counters, COUNT_CLIENTS_IDLE, 1);
 		log_limited(LOG_TOPIC_TIMEOUT, LOG_INFO,
 			    &(struct log_fields){.message_id = EVENT_CLIENT_CLOSED,
 						 .client = c->client->id,
@@ -1462,7 +1465,7 @@ void connection_free(struct connection *c)
 	if (c->fd >= 0)
 		close(c->fd);
 	tls_free(c->tls);
-	roster_release(worker_shared(c->w)->roster, c->roster);
+	roster_release(c->ctx->shared->roster, c->roster);
 	free(c);
 }
 
@@ -1495,8 +1498,8 @@ void connection_info(const struct connection *c, struct client_info *ret)
 	    .id = c->client->id,
 	    .address = c->address,
 	    .mode = c->handler->mode,
-	    .age_us = worker_now(c->w) - c->began,
-	    .idle_us = worker_now(c->w) - c->active,
+	    .age_us = c->ctx->now - c->began,
+	    .idle_us = c->ctx->now - c->active,
 	    .received = st->in_parsed + c->leftover,
 	    .sent = c->sent,
 	    .behind = st->out_end > c->sent ? st->out_end - c->sent : 0,

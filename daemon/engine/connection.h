@@ -29,7 +29,7 @@ struct worker;
 
 uint64_t connection_id(const struct connection *c);
 uint32_t connection_index(const struct connection *c);
-struct worker *connection_worker(const struct connection *c);
+struct context *connection_context(const struct connection *c);
 const struct client_state *connection_state(const struct connection *c);
 /* The handler's own: the nick's entry in the roster. */
 struct roster_entry **connection_roster(struct connection *c);

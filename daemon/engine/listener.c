@@ -43,7 +43,8 @@ void listener_free(struct listener *l)
 int listener_start(struct listener *l, struct worker *w)
 {
 	l->w = w;
-	l->tally = clients_tally(worker_shared(w)->clients, l->origin);
+	l->ctx = worker_context(w);
+	l->tally = clients_tally(l->ctx->shared->clients, l->origin);
 	int r = l->ops->start(l);
 	if (r < 0) {
 		l->w = NULL;
@@ -75,7 +76,7 @@ void listener_refused(struct listener *l, const union address *a, const char *wh
 {
 	char from[ADDRESS_TEXT_MAX];
 
-	count(worker_counters(l->w), COUNT_CLIENTS_REFUSED, 1);
+	count(l->ctx->counters, COUNT_CLIENTS_REFUSED, 1);
 	log_limited(
 	    LOG_TOPIC_REFUSED, LOG_NOTICE,
 	    &(struct log_fields){.message_id = EVENT_CLIENT_REFUSED, .listener = l->name, .address = a},
@@ -87,24 +88,24 @@ bool listener_allows(struct listener *l, const union address *a, const char **re
 	const struct listener_config *c = l->config;
 
 	*ret_why = NULL;
-	if (bans_match(worker_shared(l->w)->bans, a)) {
+	if (bans_match(l->ctx->shared->bans, a)) {
 		*ret_why = "your address is banned";
-		count(worker_counters(l->w), COUNT_BANNED, 1);
+		count(l->ctx->counters, COUNT_BANNED, 1);
 	} else if (prefixes_contain(&c->deny, a) || (c->allow.n > 0 && !prefixes_contain(&c->allow, a))) {
 		*ret_why = "your address is not allowed here";
-		count(worker_counters(l->w), COUNT_NOT_ALLOWED, 1);
+		count(l->ctx->counters, COUNT_NOT_ALLOWED, 1);
 	}
 	return !*ret_why;
 }
 
 bool listener_admit(struct listener *l, const union address *a, const char **ret_why)
 {
-	const struct config *config = worker_config(l->w);
+	const struct config *config = l->ctx->config;
 	const struct limits_caps caps = {config->max_clients, config->max_clients_per_address,
 					 l->config->max_clients};
 
 	if (listener_allows(l, a, ret_why)) {
-		int r = limits_take(worker_shared(l->w)->limits, a, l->origin, &caps);
+		int r = limits_take(l->ctx->shared->limits, a, l->origin, &caps);
 		if (r == 0)
 			return true;
 		*ret_why = r == -EUSERS	  ? "the server is full"

@@ -71,7 +71,8 @@ struct listener {
 	bool wants_turn;
 	int64_t turn; /* of the preludes: which it was, and how many steps were taken in it */
 	unsigned steps;
-	struct worker *w; /* NULL: not started */
+	struct worker *w;    /* NULL: not started */
+	struct context *ctx; /* of its worker */
 	struct listener *next, *prev;
 };
 

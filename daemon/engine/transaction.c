@@ -16,10 +16,10 @@ struct client_state *transaction_begin(struct client *c)
 	return &c->st[next];
 }
 
-void transaction_commit(struct worker *w, struct client *c, struct room *locked)
+void transaction_commit(struct context *ctx, struct client *c, struct room *locked)
 {
-	struct scratch *s = worker_scratch(w);
-	struct shared *shared = worker_shared(w);
+	struct scratch *s = ctx->scratch;
+	struct shared *shared = ctx->shared;
 	uint32_t after = other_half(c);
 
 	client_seal(c, &c->st[after]);
@@ -34,11 +34,11 @@ void transaction_commit(struct worker *w, struct client *c, struct room *locked)
 		atomic_store_explicit(&s->intent, scratch_intent(s), memory_order_release);
 		FAULT("commit-intent");
 #endif
-		count(worker_counters(w), COUNT_MESSAGES, logring_pending(locked->log) - before);
+		count(ctx->counters, COUNT_MESSAGES, logring_pending(locked->log) - before);
 		logring_commit(locked->log);
 		logring_unlock(locked->log);
 		FAULT("commit-log");
-		rooms_mark(shared->rooms, locked, worker_kick(w));
+		rooms_mark(shared->rooms, locked, &ctx->kick);
 	}
 	atomic_store_explicit(&c->live, after, memory_order_release);
 	FAULT("commit-live");

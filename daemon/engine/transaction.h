@@ -7,7 +7,7 @@
 #ifndef DAEMON_TRANSACTION_H
 #define DAEMON_TRANSACTION_H
 
-#include "daemon/engine/worker.h"
+#include "daemon/engine/context.h"
 #include "daemon/rooms/room.h"
 #include "daemon/state/clients.h"
 
@@ -15,6 +15,6 @@
 struct client_state *transaction_begin(struct client *c);
 
 /* locked (or NULL): the room whose log is locked and holds what was put; it is unlocked. */
-void transaction_commit(struct worker *w, struct client *c, struct room *locked);
+void transaction_commit(struct context *ctx, struct client *c, struct room *locked);
 
 #endif

@@ -11,6 +11,7 @@
 #include "daemon/state/sockets.h"
 
 #include <pthread.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -33,13 +34,8 @@ struct list {
 };
 
 struct worker {
+	struct context ctx; /* first: see worker_context() */
 	struct source wakeup_source;
-	unsigned index;
-	struct shared *shared;
-	const struct config *config;
-	struct counters *counters;
-	struct scratch *scratch;
-	struct sender *sender;
 	struct wakeup *wakeup;
 	int epoll;
 	pthread_t thread;
@@ -48,7 +44,7 @@ struct worker {
 	_Atomic int64_t beat;
 	atomic_uint connections, uncovered, mortal;
 
-	int64_t now, ticked, later_at;
+	int64_t ticked, later_at;
 	unsigned retries; /* turns in a row with somebody to retry */
 	bool listeners_wait, hurries;
 	struct connection *all;
@@ -56,7 +52,6 @@ struct worker {
 	struct connection **by_index; /* per place in the table */
 	struct listener *listeners;
 	struct list retry, later, dead;
-	struct slot_set kick;
 	uint64_t private_seq;
 
 	pthread_mutex_t lock; /* of the jobs */
@@ -66,7 +61,7 @@ struct worker {
 static void wakeup_ready(struct source *s, uint32_t events)
 {
 	(void)events;
-	wakeup_clear(((struct worker *)s)->wakeup);
+	wakeup_clear(((struct worker *)((char *)s - offsetof(struct worker, wakeup_source)))->wakeup);
 }
 
 int worker_new(struct shared *shared, unsigned index, const struct config *config, struct worker **ret)
@@ -77,15 +72,15 @@ int worker_new(struct shared *shared, unsigned index, const struct config *confi
 	if (!w)
 		return -ENOMEM;
 	w->wakeup_source.ready = wakeup_ready;
-	w->index = index;
-	w->shared = shared;
-	w->config = config;
+	w->ctx.slot = index;
+	w->ctx.shared = shared;
+	w->ctx.config = config;
 	w->wakeup = shared->slots[index];
-	w->scratch = clients_scratch(shared->clients, index);
-	w->counters = (struct counters *)clients_counters(shared->clients, index);
+	w->ctx.scratch = clients_scratch(shared->clients, index);
+	w->ctx.counters = (struct counters *)clients_counters(shared->clients, index);
 	w->jobs_end = &w->jobs;
-	w->now = w->ticked = clock_us(CLOCK_MONOTONIC);
-	atomic_store(&w->beat, w->now);
+	w->ctx.now = w->ticked = clock_us(CLOCK_MONOTONIC);
+	atomic_store(&w->beat, w->ctx.now);
 	pthread_mutex_init(&w->lock, NULL);
 	/* calloc() of that size is untouched pages: what isn't used costs nothing. */
 	w->members = calloc(ROOMS_CAPACITY, sizeof(*w->members));
@@ -95,7 +90,7 @@ int worker_new(struct shared *shared, unsigned index, const struct config *confi
 	if (r == 0 && (!w->members || !w->by_index))
 		r = -ENOMEM;
 	if (r == 0)
-		r = sender_new(config->io_uring, &w->sender);
+		r = sender_new(config->io_uring, &w->ctx.sender);
 	if (r == 0)
 		r = worker_watch(w, wakeup_fd(w->wakeup), EPOLLIN, &w->wakeup_source);
 	if (r < 0) {
@@ -137,7 +132,7 @@ void worker_free(struct worker *w)
 		next = j->next;
 		j->run(NULL, j);
 	}
-	sender_free(w->sender);
+	sender_free(w->ctx.sender);
 	free(w->members);
 	free(w->by_index);
 	free(w->dead.at);
@@ -245,13 +240,13 @@ void worker_turn(struct worker *w)
 {
 	struct epoll_event events[EVENTS];
 	int timeout = wakeup_pending(w->wakeup) ? 0 : timeout_ms(w);
-	atomic_store_explicit(&w->scratch->waits, timeout > 0, memory_order_release);
+	atomic_store_explicit(&w->ctx.scratch->waits, timeout > 0, memory_order_release);
 	int n = epoll_wait(w->epoll, events, EVENTS, timeout);
 
-	atomic_store_explicit(&w->scratch->waits, 0, memory_order_release);
+	atomic_store_explicit(&w->ctx.scratch->waits, 0, memory_order_release);
 	w->hurries = false;
-	w->now = clock_us(CLOCK_MONOTONIC);
-	atomic_store_explicit(&w->beat, w->now, memory_order_relaxed);
+	w->ctx.now = clock_us(CLOCK_MONOTONIC);
+	atomic_store_explicit(&w->beat, w->ctx.now, memory_order_relaxed);
 	for (int i = 0; i < n; i++) {
 		struct source *s = events[i].data.ptr;
 		s->ready(s, events[i].events);
@@ -261,18 +256,18 @@ void worker_turn(struct worker *w)
 	if (w->retry.n > 0 && !run_list(&w->retry, AGAIN_MAX))
 		w->hurries = true;
 	w->listeners_wait = listeners_again(w);
-	if (w->later.n > 0 && w->now >= w->later_at)
+	if (w->later.n > 0 && w->ctx.now >= w->later_at)
 		run_list(&w->later, LATER_MAX);
-	if (w->now - w->ticked >= TICK_US) {
-		w->ticked = w->now;
+	if (w->ctx.now - w->ticked >= TICK_US) {
+		w->ticked = w->ctx.now;
 		tick(w);
 	}
-	rooms_kick(w->shared->rooms, &w->kick, w->index);
+	rooms_kick(w->ctx.shared->rooms, &w->ctx.kick, w->ctx.slot);
 	wakeup_take(w->wakeup, deliver, w);
 	/* Closing a connection may have told a room so. */
-	rooms_kick(w->shared->rooms, &w->kick, w->index);
+	rooms_kick(w->ctx.shared->rooms, &w->ctx.kick, w->ctx.slot);
 	bury_all(w);
-	atomic_store_explicit(&w->scratch->beat_us, (uint64_t)w->now, memory_order_relaxed);
+	atomic_store_explicit(&w->ctx.scratch->beat_us, (uint64_t)w->ctx.now, memory_order_relaxed);
 }
 
 static void *run(void *arg)
@@ -280,7 +275,7 @@ static void *run(void *arg)
 	struct worker *w = arg;
 	char name[16];
 
-	snprintf(name, sizeof(name), "chatd/%u", w->index);
+	snprintf(name, sizeof(name), "chatd/%u", w->ctx.slot);
 	pthread_setname_np(pthread_self(), name);
 	while (!atomic_load(&w->quit))
 		worker_turn(w);
@@ -355,7 +350,7 @@ unsigned workers_uncovered(const struct shared *shared)
 
 const char *worker_sender_name(const struct worker *w)
 {
-	return sender_name(w->sender);
+	return sender_name(w->ctx.sender);
 }
 
 /* --- jobs --- */
@@ -458,53 +453,13 @@ int workers_call(struct shared *shared, struct worker *only, void (*fn)(struct w
 
 /* --- for the worker's own thread --- */
 
-unsigned worker_index(const struct worker *w)
-{
-	return w->index;
-}
-
-struct shared *worker_shared(struct worker *w)
-{
-	return w->shared;
-}
-
-const struct config *worker_config(struct worker *w)
-{
-	return w->config;
-}
-
 void worker_set_config(struct worker *w, const struct config *config)
 {
-	w->config = config;
+	w->ctx.config = config;
 	for (struct connection *c = w->all, *next; c; c = next) {
 		next = connection_next(c); /* it may be sent away */
 		connection_reloaded(c);
 	}
-}
-
-struct counters *worker_counters(struct worker *w)
-{
-	return w->counters;
-}
-
-struct scratch *worker_scratch(struct worker *w)
-{
-	return w->scratch;
-}
-
-struct sender *worker_sender(struct worker *w)
-{
-	return w->sender;
-}
-
-struct slot_set *worker_kick(struct worker *w)
-{
-	return &w->kick;
-}
-
-int64_t worker_now(const struct worker *w)
-{
-	return w->now;
 }
 
 int worker_watch(struct worker *w, int fd, uint32_t events, struct source *s)
@@ -569,7 +524,7 @@ void worker_hurry(struct worker *w)
 void worker_retry_later(struct worker *w, struct connection *c)
 {
 	if (w->later.n == 0)
-		w->later_at = w->now + 10000;
+		w->later_at = w->ctx.now + 10000;
 	push(&w->later, c);
 }
 

@@ -8,35 +8,9 @@
 #ifndef DAEMON_WORKER_H
 #define DAEMON_WORKER_H
 
-#include "daemon/base/counters.h"
-#include "daemon/config/config.h"
-#include "daemon/rooms/room.h"
-#include "daemon/rooms/roster.h"
-#include "daemon/state/clients.h"
+#include "daemon/engine/context.h"
 
-#include <stdint.h>
-
-struct worker;
 struct connection;
-struct limits;
-struct keeper;
-struct sender;
-struct bans;
-struct logins;
-
-/* What all workers share; made by the server before them and destroyed after them. */
-struct shared {
-	struct clients *clients;
-	struct rooms *rooms;
-	struct roster *roster;
-	struct limits *limits;
-	struct keeper *keeper;
-	struct bans *bans;     /* or NULL */
-	struct logins *logins; /* or NULL */
-	struct wakeup **slots;
-	struct worker **workers;
-	unsigned n_workers;
-};
 
 /* --- for the main thread --- */
 
@@ -90,17 +64,14 @@ struct job {
 /* From any thread. */
 void worker_post(struct worker *w, struct job *job);
 
-unsigned worker_index(const struct worker *w);
-struct shared *worker_shared(struct worker *w);
-const struct config *worker_config(struct worker *w);
-void worker_set_config(struct worker *w, const struct config *config);
-struct counters *worker_counters(struct worker *w);
-struct scratch *worker_scratch(struct worker *w);
-struct sender *worker_sender(struct worker *w);
-struct slot_set *worker_kick(struct worker *w);
-/* CLOCK_MONOTONIC in us as of this turn. */
-int64_t worker_now(const struct worker *w);
+/* A worker begins with its context. */
+static inline struct context *worker_context(struct worker *w)
+{
+	return (struct context *)w;
+}
 
+/* The configuration is another one. */
+void worker_set_config(struct worker *w, const struct config *config);
 int worker_watch(struct worker *w, int fd, uint32_t events, struct source *s);
 int worker_rewatch(struct worker *w, int fd, uint32_t events, struct source *s);
 void worker_unwatch(struct worker *w, int fd);

@@ -38,12 +38,12 @@ static const char help[] = "* /nick NAME            change your name\n"
 
 static struct shared *shared_of(struct connection *c)
 {
-	return worker_shared(connection_worker(c));
+	return connection_context(c)->shared;
 }
 
 static struct counters *counters_of(struct connection *c)
 {
-	return worker_counters(connection_worker(c));
+	return connection_context(c)->counters;
 }
 
 /* --- coming and going --- */
@@ -153,14 +153,14 @@ static bool leave(struct connection *c, bool for_good)
 /* Enters a room as who the client has proved to be; opener: whose number of rooms it counts for, or NULL. */
 static int enter_room(struct connection *c, const char *name, const union address *opener, struct room **ret)
 {
-	struct worker *w = connection_worker(c);
+	struct context *ctx = connection_context(c);
 	const struct client_state *st = connection_state(c);
 	bool account = st->flags & CLIENT_ACCOUNT;
 	const struct room_guest guest = {
-	    .is_member = account && config_is_member(worker_config(w), name, st->nick, st->nick_len),
+	    .is_member = account && config_is_member(ctx->config, name, st->nick, st->nick_len),
 	    .address = opener,
 	};
-	int r = rooms_enter(shared_of(c)->rooms, name, worker_index(w), &guest, ret);
+	int r = rooms_enter(shared_of(c)->rooms, name, ctx->slot, &guest, ret);
 
 	if (r == -EACCES)
 		count(counters_of(c), COUNT_ROOM_REFUSED, 1);
@@ -242,8 +242,8 @@ static void chat_restored(struct connection *c)
 				    connection_index(c), st->room, st->flags & CLIENT_ACCOUNT,
 				    connection_roster(c));
 	if (st->room != ROOM_NONE)
-		connection_set_room(
-		    c, rooms_enter_index(shared->rooms, st->room, worker_index(connection_worker(c))));
+		connection_set_room(c,
+				    rooms_enter_index(shared->rooms, st->room, connection_context(c)->slot));
 }
 
 /* --- commands --- */
@@ -340,7 +340,7 @@ static void rename_to(struct connection *c, struct roster_entry *entry, const ch
 static bool send_away(struct connection *c)
 {
 	const struct client_state *st = connection_state(c);
-	const struct config *config = worker_config(connection_worker(c));
+	const struct config *config = connection_context(c)->config;
 	char from[ADDRESS_TEXT_MAX];
 
 	if (!(st->flags & CLIENT_ACCOUNT) || st->flags & CLIENT_CLOSING ||
@@ -469,7 +469,7 @@ static enum verdict command_join(struct connection *c, const char *args, size_t 
 		      "* Not so fast: you have changed rooms too often. Try again in a minute.\n");
 		return HANDLER_MORE;
 	}
-	unsigned slot = worker_index(connection_worker(c));
+	unsigned slot = connection_context(c)->slot;
 	int r = enter_room(c, name, connection_address(c), &room);
 	if (r < 0) {
 		reply(c, consumed, "* Room %s %s.\n", name, why_not_entered(r));
@@ -708,7 +708,7 @@ static enum verdict login_failed(struct connection *c, const char *why, const ch
 static enum verdict command_login(struct connection *c, const char *args, size_t len, size_t consumed)
 {
 	const struct listener_config *l =
-	    config_listener(worker_config(connection_worker(c)), connection_listener(c));
+	    config_listener(connection_context(c)->config, connection_listener(c));
 	const char *space = memchr(args, ' ', len);
 	size_t nick_len = space ? (size_t)(space - args) : len;
 	size_t password_len = space ? len - nick_len - 1 : 0;
@@ -934,7 +934,7 @@ static enum verdict turn_away_foreign(struct connection *c, enum foreign what, s
 static enum verdict chat_received(struct connection *c, const char *data, size_t len, bool eof)
 {
 	const struct shared *shared = shared_of(c);
-	unsigned max = worker_config(connection_worker(c))->max_message;
+	unsigned max = connection_context(c)->config->max_message;
 	struct run run = {.room = NULL};
 	enum verdict verdict = HANDLER_MORE;
 	unsigned work = 0;

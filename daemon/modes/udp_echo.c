@@ -15,7 +15,7 @@ struct echo {
 static bool would_loop(struct udp_listener *u, uint16_t port)
 {
 	const struct echo *e = udp_data(u);
-	const struct config *config = worker_config(udp_base(u)->w);
+	const struct config *config = udp_base(u)->ctx->config;
 
 	for (size_t i = 0; i < config->n_listeners; i++)
 		if (config->listeners[i].handler->transport == TRANSPORT_UDP &&

@@ -33,14 +33,14 @@ struct registry {
 
 static const char bye[] = "#BYE\n";
 
-static struct worker *worker_of(struct udp_listener *u)
+static struct context *context_of(struct udp_listener *u)
 {
-	return udp_base(u)->w;
+	return udp_base(u)->ctx;
 }
 
 static struct shared *shared_of(struct udp_listener *u)
 {
-	return worker_shared(worker_of(u));
+	return context_of(u)->shared;
 }
 
 /* --- the members --- */
@@ -72,7 +72,7 @@ static void note_local(struct udp_listener *u, struct member *m, const struct ud
 		return;
 	m->local = *local;
 	put_local(transaction_begin(m->client), local);
-	transaction_commit(worker_of(u), m->client, NULL);
+	transaction_commit(context_of(u), m->client, NULL);
 }
 
 static struct member *add_member(struct udp_listener *u, struct client *c, const union address *a)
@@ -98,7 +98,7 @@ static const struct client_state *state(const struct member *m)
 
 static void leave_room(struct udp_listener *u, struct registry *g)
 {
-	rooms_leave(shared_of(u)->rooms, g->room, worker_index(worker_of(u)));
+	rooms_leave(shared_of(u)->rooms, g->room, context_of(u)->slot);
 }
 
 /* Ends a registration: the room is told, its entry is free again. */
@@ -120,10 +120,10 @@ static void remove_member(struct udp_listener *u, struct member *m, bool announc
 		room_put_notice(room, c->id, "%.*s left %s", st->nick_len, st->nick, room->name);
 	}
 	FAULT("udp-remove");
-	transaction_commit(worker_of(u), c, tell ? room : NULL);
+	transaction_commit(context_of(u), c, tell ? room : NULL);
 	leave_room(u, g);
 	limits_give(shared->limits, &m->address, udp_base(u)->origin);
-	count(worker_counters(worker_of(u)), COUNT_CLIENTS_CLOSED, 1);
+	count(context_of(u)->counters, COUNT_CLIENTS_CLOSED, 1);
 	log_event(LOG_DEBUG,
 		  &(struct log_fields){.message_id = EVENT_LEFT,
 				       .client = c->id,
@@ -165,7 +165,7 @@ __attribute__((format(printf, 3, 4))) static void reply(struct udp_listener *u, 
 
 static void refuse(struct udp_listener *u, const struct datagram *d, const char *why)
 {
-	count(worker_counters(worker_of(u)), COUNT_DATAGRAMS_REFUSED, 1);
+	count(context_of(u)->counters, COUNT_DATAGRAMS_REFUSED, 1);
 	reply(u, d, "#ERR %s\n", why);
 }
 
@@ -188,10 +188,10 @@ static void ask_for_proof(struct udp_listener *u, const struct datagram *d)
 	char text[] = "#COOKIE xxxxxxxx\n", cookie[COOKIE_LEN];
 	static const char pad[] = "#PAD 16\n";
 
-	cookies_make(g->cookies, &d->from, worker_now(worker_of(u)), cookie);
+	cookies_make(g->cookies, &d->from, context_of(u)->now, cookie);
 	memcpy(text + 8, cookie, COOKIE_LEN);
 	size_t all = sizeof(text) - 1;
-	count(worker_counters(worker_of(u)), COUNT_COOKIES, 1);
+	count(context_of(u)->counters, COUNT_COOKIES, 1);
 	if (d->len >= all - 1)
 		udp_say(u, &d->from, &d->local, text, d->len >= all ? all : all - 1);
 	else
@@ -221,7 +221,7 @@ static void take_nick(struct udp_listener *u, struct member *m, struct roster_en
 				       .listener = udp_base(u)->name,
 				       .address = &m->address},
 		  "%.*s is now %.*s", st->nick_len, st->nick, (int)len, nick);
-	transaction_commit(worker_of(u), m->client, tell ? g->room : NULL);
+	transaction_commit(context_of(u), m->client, tell ? g->room : NULL);
 	roster_release(shared_of(u)->roster, m->roster);
 	m->roster = entry;
 }
@@ -236,9 +236,9 @@ static const char *rename_member(struct udp_listener *u, struct member *m, const
 
 	if (st->nick_len == len && memcmp(st->nick, nick, len) == 0)
 		return NULL;
-	if (!limits_allow(&m->nicks_due, worker_config(worker_of(u))->nick_changes_per_minute, 60 * SECOND_US,
-			  worker_now(worker_of(u)))) {
-		count(worker_counters(worker_of(u)), COUNT_CHANGES_REFUSED, 1);
+	if (!limits_allow(&m->nicks_due, context_of(u)->config->nick_changes_per_minute, 60 * SECOND_US,
+			  context_of(u)->now)) {
+		count(context_of(u)->counters, COUNT_CHANGES_REFUSED, 1);
 		return "too many changes of name";
 	}
 	int r =
@@ -287,7 +287,7 @@ static struct client *make_entry(struct udp_listener *u, const union address *a,
 	c->origin = (uint16_t)udp_base(u)->origin;
 	c->kind = CLIENT_DATAGRAM;
 	memcpy(c->datagram.address, a, address_len(a));
-	atomic_store_explicit(&c->datagram.active_us, worker_now(worker_of(u)), memory_order_relaxed);
+	atomic_store_explicit(&c->datagram.active_us, context_of(u)->now, memory_order_relaxed);
 	c->st[0].room = ROOM_NONE;
 	c->st[0].private_seq = logring_count(rooms_private(shared->rooms)->log);
 	client_seal(c, &c->st[0]);
@@ -302,15 +302,14 @@ static bool enter(struct udp_listener *u, struct member *m, const char *nick, si
 	struct shared *shared = shared_of(u);
 	struct room *room;
 
-	int r = rooms_enter(shared->rooms, g->room_name, worker_index(worker_of(u)), &(struct room_guest){0},
-			    &room);
+	int r = rooms_enter(shared->rooms, g->room_name, context_of(u)->slot, &(struct room_guest){0}, &room);
 	if (r < 0) {
 		*ret_why = r == -EACCES ? "this room is for its members only" : "there are too many rooms";
 		return false;
 	}
 	r = roster_claim(shared->roster, nick, len, m->client->id, m->index, room->index, false, &m->roster);
 	if (r < 0) {
-		rooms_leave(shared->rooms, room, worker_index(worker_of(u)));
+		rooms_leave(shared->rooms, room, context_of(u)->slot);
 		*ret_why = r == -EEXIST	 ? "that name is taken"
 			   : r == -EPERM ? "that name is reserved"
 					 : "not now";
@@ -333,7 +332,7 @@ static bool enter(struct udp_listener *u, struct member *m, const char *nick, si
 	next->cursor_seq = m->seq = logring_pending(room->log);
 	atomic_store_explicit(&m->client->datagram.sent_seq, m->seq, memory_order_relaxed);
 	FAULT("udp-register");
-	transaction_commit(worker_of(u), m->client, room);
+	transaction_commit(context_of(u), m->client, room);
 	return true;
 }
 
@@ -353,7 +352,7 @@ static void register_member(struct udp_listener *u, const struct datagram *d, co
 		}
 		if (enter(u, m, nick, len, &why)) {
 			udp_count_accepted(u);
-			count(worker_counters(worker_of(u)), COUNT_CLIENTS_ACCEPTED, 1);
+			count(context_of(u)->counters, COUNT_CLIENTS_ACCEPTED, 1);
 			log_event(LOG_DEBUG,
 				  &(struct log_fields){.message_id = EVENT_CLIENT_OPENED,
 						       .client = c->id,
@@ -407,7 +406,7 @@ static void command_reg(struct udp_listener *u, struct datagram *d, struct membe
 	if (nick.len == 1 && nick.at[0] == '*')
 		nick.len = 0; /* "any" */
 	if (!m && !prefixes_contain(&udp_base(u)->config->trusted, &d->from) &&
-	    !cookies_check(g->cookies, &d->from, worker_now(worker_of(u)), cookie.at, cookie.len)) {
+	    !cookies_check(g->cookies, &d->from, context_of(u)->now, cookie.at, cookie.len)) {
 		ask_for_proof(u, d);
 		return;
 	}
@@ -441,10 +440,10 @@ static void run_end(struct udp_listener *u, struct run *run)
 {
 	if (!run->room)
 		return;
-	count(worker_counters(worker_of(u)), COUNT_MESSAGES, logring_pending(run->room->log) - run->before);
+	count(context_of(u)->counters, COUNT_MESSAGES, logring_pending(run->room->log) - run->before);
 	logring_commit(run->room->log);
 	logring_unlock(run->room->log);
-	rooms_mark(shared_of(u)->rooms, run->room, worker_kick(worker_of(u)));
+	rooms_mark(shared_of(u)->rooms, run->room, &context_of(u)->kick);
 	run->room = NULL;
 }
 
@@ -499,8 +498,8 @@ static bool take(struct udp_listener *u, struct run *run, struct datagram *d)
 	struct registry *g = udp_data(u);
 	struct member *m = members_find(g->members, &d->from);
 	const char *text = d->data, *end = d->data + d->len, *at = text;
-	unsigned max = worker_config(worker_of(u))->max_message;
-	int64_t now = worker_now(worker_of(u));
+	unsigned max = context_of(u)->config->max_message;
+	int64_t now = context_of(u)->now;
 
 	if (end > text && end[-1] == '\n')
 		end--;
@@ -543,7 +542,7 @@ static bool take(struct udp_listener *u, struct run *run, struct datagram *d)
 	    : len == 0		      ? "the message is empty"
 	    : len > max		      ? "the message is longer than max_message"
 	    : memchr(text, '\n', len) ? "a message is one line"
-	    : !limits_allow(&m->lines_due, worker_config(worker_of(u))->lines_per_second, SECOND_US, now)
+	    : !limits_allow(&m->lines_due, context_of(u)->config->lines_per_second, SECOND_US, now)
 		? "too many messages"
 		: NULL;
 	if (why) {
@@ -647,7 +646,7 @@ static bool deliver_room(struct udp_listener *u)
 	struct batch b = {.n = 0};
 	bool all = true;
 
-	logring_pin(log, worker_index(worker_of(u)), &v);
+	logring_pin(log, context_of(u)->slot, &v);
 	for (struct member *m = members_oldest(g->members); m && all; m = m->newer) {
 		if (m->seq < v.first) {
 			/* Datagrams may be lost; a slow socket doesn't hold the room. */
@@ -669,8 +668,8 @@ static bool deliver_room(struct udp_listener *u)
 	}
 	if (all)
 		all = send_batch(u, &b);
-	logring_flushed(log, worker_index(worker_of(u)), &v);
-	logring_unpin(log, worker_index(worker_of(u)));
+	logring_flushed(log, context_of(u)->slot, &v);
+	logring_unpin(log, context_of(u)->slot);
 	return all;
 }
 
@@ -702,7 +701,7 @@ static void deliver_private(struct udp_listener *u)
 		if (o.error == -EAGAIN)
 			break;
 		transaction_begin(m->client)->private_seq = i + 1;
-		transaction_commit(worker_of(u), m->client, NULL);
+		transaction_commit(context_of(u), m->client, NULL);
 	}
 	logring_unlock(log);
 }
@@ -719,7 +718,7 @@ static void registry_deliver(struct udp_listener *u, uint32_t room)
 		return;
 	if (udp_is_blocked(u)) {
 		/* A full socket doesn't hold the room up. */
-		logring_caught_up(g->room->log, worker_index(worker_of(u)));
+		logring_caught_up(g->room->log, context_of(u)->slot);
 		return;
 	}
 	/* Segments may turn out not to work; then once more without. */
@@ -741,12 +740,12 @@ static void registry_reloaded(struct udp_listener *u)
 static void registry_tick(struct udp_listener *u)
 {
 	struct registry *g = udp_data(u);
-	int64_t now = worker_now(worker_of(u));
+	int64_t now = context_of(u)->now;
 
 	struct member *m;
 
 	while ((m = members_oldest(g->members)) && now - active_us(m) > udp_base(u)->config->lease_us) {
-		count(worker_counters(worker_of(u)), COUNT_CLIENTS_IDLE, 1);
+		count(context_of(u)->counters, COUNT_CLIENTS_IDLE, 1);
 		send_away(u, m, true);
 	}
 }
@@ -774,7 +773,7 @@ static void registry_each(struct udp_listener *u, void (*fn)(const struct client
 			  void *arg)
 {
 	struct registry *g = udp_data(u);
-	int64_t now = worker_now(worker_of(u));
+	int64_t now = context_of(u)->now;
 	struct logring_view v = {0};
 
 	if (members_count(g->members) > 0) {
@@ -868,15 +867,15 @@ static bool restore(struct udp_listener *u, struct client *c)
 	if (m) {
 		const struct client_state *st = client_live(c);
 		uint64_t sent = atomic_load(&c->datagram.sent_seq);
-		g->room = rooms_enter_index(shared->rooms, st->room, worker_index(worker_of(u)));
+		g->room = rooms_enter_index(shared->rooms, st->room, context_of(u)->slot);
 		uint64_t count = logring_count(g->room->log);
 		memcpy(&m->local.address, st->local, sizeof(st->local));
 		m->local.known = !IN6_IS_ADDR_UNSPECIFIED(&m->local.address);
 		m->seq = sent < st->cursor_seq ? st->cursor_seq : sent;
 		if (m->seq > count)
 			m->seq = count;
-		if (active_us(m) > worker_now(worker_of(u)))
-			atomic_store(&c->datagram.active_us, worker_now(worker_of(u)));
+		if (active_us(m) > context_of(u)->now)
+			atomic_store(&c->datagram.active_us, context_of(u)->now);
 		if (st->private_seq < g->private_seq)
 			g->private_seq = st->private_seq;
 		if (!nick_valid(st->nick, st->nick_len) ||
@@ -927,7 +926,7 @@ static void registry_started(struct udp_listener *u)
 		if (!restore(u, found[i]))
 			clients_release(clients, found[i]);
 	if (members_count(g->members) > 0)
-		rooms_remark(shared_of(u)->rooms, g->room, worker_index(worker_of(u)));
+		rooms_remark(shared_of(u)->rooms, g->room, context_of(u)->slot);
 }
 
 static void registry_closed(void *data)

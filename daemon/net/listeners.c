@@ -580,7 +580,7 @@ static void reconfigure(struct listener *l, const struct listener_config *config
 static void apply(struct worker *w, void *arg)
 {
 	const struct change *c = arg;
-	unsigned me = worker_index(w);
+	unsigned me = worker_context(w)->slot;
 
 	worker_set_config(w, c->config);
 	for (size_t i = 0; i < c->n_stop; i++)

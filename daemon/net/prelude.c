@@ -48,7 +48,7 @@ static void fail(struct prelude *p, enum log_topic topic, const char *why)
 	char from[ADDRESS_TEXT_MAX];
 	struct listener *l = p->l;
 
-	count(worker_counters(l->w), topic == LOG_TOPIC_TLS ? COUNT_TLS_FAILED : COUNT_PROXY_FAILED, 1);
+	count(l->ctx->counters, topic == LOG_TOPIC_TLS ? COUNT_TLS_FAILED : COUNT_PROXY_FAILED, 1);
 	/* Before the PROXY header is read it is the proxy that came, which nobody should be led to ban. */
 	log_limited(topic, LOG_NOTICE,
 		    &(struct log_fields){.message_id = EVENT_CLIENT_REFUSED,
@@ -61,13 +61,13 @@ static void fail(struct prelude *p, enum log_topic topic, const char *why)
 	p->result.tls = NULL;
 	close(p->result.fd);
 	p->result.fd = -1;
-	limits_give(worker_shared(l->w)->limits, &p->counted, l->origin);
+	limits_give(l->ctx->shared->limits, &p->counted, l->origin);
 }
 
 static void succeed(struct prelude *p)
 {
 	end(p);
-	limits_give(worker_shared(p->l->w)->limits, &p->counted, p->l->origin);
+	limits_give(p->l->ctx->shared->limits, &p->counted, p->l->origin);
 	p->done(p->l, &p->result);
 	p->result.fd = -1;
 	p->result.tls = NULL;
@@ -148,8 +148,8 @@ static void ready(struct source *s, uint32_t events)
 	(void)events;
 	if (p->over)
 		return;
-	if (p->l->turn != worker_now(p->l->w)) {
-		p->l->turn = worker_now(p->l->w);
+	if (p->l->turn != p->l->ctx->now) {
+		p->l->turn = p->l->ctx->now;
 		p->l->steps = 0;
 	}
 	if (p->l->steps++ < STEPS_IN_A_TURN || !p->l->config->tls)
@@ -168,7 +168,7 @@ void prelude_start(struct prelude **list, struct listener *l, int fd, const unio
 		p->proxy = proxy;
 		p->l = l;
 		p->done = done;
-		p->deadline = worker_now(l->w) + worker_config(l->w)->handshake_timeout_us;
+		p->deadline = l->ctx->now + l->ctx->config->handshake_timeout_us;
 		p->list = list;
 		if (worker_watch(l->w, fd, EPOLLIN, &p->source) == 0) {
 			p->next = *list;
@@ -179,7 +179,7 @@ void prelude_start(struct prelude **list, struct listener *l, int fd, const unio
 		}
 		free(p);
 	}
-	limits_give(worker_shared(l->w)->limits, peer, l->origin);
+	limits_give(l->ctx->shared->limits, peer, l->origin);
 	close(fd);
 }
 
@@ -190,7 +190,7 @@ void prelude_tick(struct prelude **list)
 		if (p->over) {
 			unlink_it(p);
 			free(p);
-		} else if (worker_now(p->l->w) >= p->deadline) {
+		} else if (p->l->ctx->now >= p->deadline) {
 			fail(p, p->proxy ? LOG_TOPIC_PROXY : LOG_TOPIC_TLS,
 			     p->proxy ? "no PROXY header in time" : "no handshake in time");
 		}
@@ -206,7 +206,7 @@ void prelude_end(struct prelude **list, bool running)
 			close(p->result.fd);
 		}
 		if (!p->over && running)
-			limits_give(worker_shared(p->l->w)->limits, &p->counted, p->l->origin);
+			limits_give(p->l->ctx->shared->limits, &p->counted, p->l->origin);
 		free(p);
 	}
 	*list = NULL;

@@ -103,7 +103,7 @@ static void fill_entry(const struct listener *l, struct client *client, const st
 	client->connected_us = (uint64_t)clock_us(CLOCK_REALTIME);
 	client->origin = (uint16_t)l->origin;
 	client->kind = CLIENT_CONNECTION;
-	atomic_store(&client->datagram.active_us, worker_now(l->w));
+	atomic_store(&client->datagram.active_us, l->ctx->now);
 	atomic_store_explicit(&client->datagram.sent_seq, cookie, memory_order_relaxed);
 	if (p->proxied)
 		memcpy(client->datagram.address, &p->address, sizeof(p->address));
@@ -111,14 +111,14 @@ static void fill_entry(const struct listener *l, struct client *client, const st
 	client->st[0].in_parsed = p->consumed;
 	client->st[0].flags = p->tls ? CLIENT_TLS : 0;
 	client->st[0].rights = CLIENT_NEW | (l->config->password ? 0 : CLIENT_OPEN);
-	client->st[0].private_seq = logring_count(rooms_private(worker_shared(l->w)->rooms)->log);
+	client->st[0].private_seq = logring_count(rooms_private(l->ctx->shared->rooms)->log);
 	client_seal(client, &client->st[0]);
 }
 
 /* A connection that has been counted and may begin. */
 static void begin(struct listener *l, const struct prelude_result *p)
 {
-	struct shared *shared = worker_shared(l->w);
+	struct shared *shared = l->ctx->shared;
 	uint64_t cookie = 0;
 	socklen_t len = sizeof(cookie);
 	struct adoption *job = malloc(sizeof(*job));
@@ -184,13 +184,13 @@ static void take(struct listener *l, int fd, const union address *a)
 	const struct prelude_result direct = {.fd = fd, .address = *a};
 	const struct listener_config *config = l->config;
 	bool proxy = prefixes_contain(&config->proxies, a);
-	const struct limits_caps caps = {worker_config(l->w)->max_clients, 0, config->max_clients};
+	const struct limits_caps caps = {l->ctx->config->max_clients, 0, config->max_clients};
 	const char *why = "the server is full";
 
-	watch_over(worker_config(l->w), fd);
+	watch_over(l->ctx->config, fd);
 	if (proxy) {
 		/* All that it stands for come from its address, so only the others' number counts. */
-		if (limits_take(worker_shared(l->w)->limits, a, l->origin, &caps) == 0) {
+		if (limits_take(l->ctx->shared->limits, a, l->origin, &caps) == 0) {
 			prelude_start(&((struct tcp_listener *)l)->preludes, l, fd, a, true, after_prelude);
 			return;
 		}
@@ -217,7 +217,7 @@ static void pause_accepting(struct tcp_listener *t, int error)
 		    LOG_WARNING, &(struct log_fields){.message_id = EVENT_LISTENER, .listener = l->name},
 		    "listener %s: no more connections can be accepted for now: %s", l->name, strerror(error));
 	t->warned = t->paused = true;
-	count(worker_counters(l->w), COUNT_ACCEPT_PAUSES, 1);
+	count(l->ctx->counters, COUNT_ACCEPT_PAUSES, 1);
 	worker_rewatch(l->w, l->fd, 0, &l->source);
 }
 

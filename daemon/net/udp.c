@@ -65,13 +65,13 @@ static void add(_Atomic uint64_t *counter, uint64_t n)
 void udp_count_ignored(struct udp_listener *u)
 {
 	add(&u->base.tally->ignored, 1);
-	count(worker_counters(u->base.w), COUNT_DATAGRAMS_IGNORED, 1);
+	count(u->base.ctx->counters, COUNT_DATAGRAMS_IGNORED, 1);
 }
 
 void udp_count_dropped(struct udp_listener *u, uint64_t n)
 {
 	add(&u->base.tally->dropped, n);
-	count(worker_counters(u->base.w), COUNT_DATAGRAMS_DROPPED, n);
+	count(u->base.ctx->counters, COUNT_DATAGRAMS_DROPPED, n);
 }
 
 void udp_count_accepted(struct udp_listener *u)
@@ -134,7 +134,7 @@ static bool drain_errors(struct udp_listener *u)
 static void act_on_errors(struct udp_listener *u)
 {
 	for (size_t i = 0; i < u->n_unreachable; i++) {
-		count(worker_counters(u->base.w), COUNT_UNREACHABLE, 1);
+		count(u->base.ctx->counters, COUNT_UNREACHABLE, 1);
 		if (u->behaviour->unreachable)
 			u->behaviour->unreachable(u, &u->unreachable[i]);
 	}
@@ -199,7 +199,7 @@ static void refused(struct udp_listener *u, struct udp_out *o, int error)
 static void send_batch(struct udp_listener *u, struct udp_out *out, size_t n)
 {
 	char controls[UDP_BATCH][CONTROL_SIZE] __attribute__((aligned(8)));
-	struct counters *counters = worker_counters(u->base.w);
+	struct counters *counters = u->base.ctx->counters;
 	struct mmsghdr messages[UDP_BATCH];
 	struct iovec iov[UDP_BATCH][2];
 	unsigned tries = 0;
@@ -341,8 +341,8 @@ static bool receive_batch(struct udp_listener *u)
 		bytes += messages[i].msg_len;
 	}
 	add(&u->base.tally->received, (uint64_t)n);
-	count(worker_counters(u->base.w), COUNT_DATAGRAMS_IN, (uint64_t)n);
-	count(worker_counters(u->base.w), COUNT_BYTES_IN, bytes);
+	count(u->base.ctx->counters, COUNT_DATAGRAMS_IN, (uint64_t)n);
+	count(u->base.ctx->counters, COUNT_BYTES_IN, bytes);
 	drop_unwelcome(u);
 	return n > 0;
 }

@@ -43,15 +43,14 @@ struct endpoint {
 };
 
 struct zmq_listener {
-	struct shared *shared;
+	struct context ctx;
 	const struct zmq_behaviour *behaviour;
 	struct listener_config config;
 	char thread_name[16];
-	unsigned slot, origin;
+	unsigned origin;
 	struct wakeup *wakeup;
 	struct room *room; /* NULL: no bridge */
 	uint64_t seq;	   /* the next of its messages to be published */
-	struct slot_set kick;
 	void *context, *zap;
 	struct endpoint at[HANDLER_ENDPOINTS];
 	pthread_t thread;
@@ -67,8 +66,7 @@ struct zmq_listener {
 	atomic_bool drained;
 	atomic_uint max_message, peers, subscribers;
 	_Atomic int64_t linger_us, beat;
-	struct counters *counters; /* of this slot, and how they were when it became ours */
-	uint64_t before[COUNTERS_N];
+	uint64_t before[COUNTERS_N]; /* how the counters were when the slot became ours */
 	struct client_tally *tally;
 	int64_t keepalive_us; /* as it was when the listener began */
 };
@@ -83,7 +81,7 @@ int zmq_listener_new(struct shared *shared, const struct config *config,
 
 	if (!z)
 		return -ENOMEM;
-	z->shared = shared;
+	z->ctx.shared = shared;
 	z->behaviour = listener->handler->zmq;
 	z->keepalive_us = config->keepalive_us;
 	z->config = *listener;
@@ -95,15 +93,15 @@ int zmq_listener_new(struct shared *shared, const struct config *config,
 	if (listener->n_curve_clients > 0)
 		memcpy(z->config.curve_clients, listener->curve_clients,
 		       listener->n_curve_clients * sizeof(*z->config.curve_clients));
-	z->slot = slot;
+	z->ctx.slot = slot;
 	z->origin = origin;
 	clients_hold_origin(shared->clients, origin);
 	z->wakeup = shared->slots[slot];
 	z->tally = clients_tally(shared->clients, origin);
-	z->counters = (struct counters *)clients_counters(shared->clients,
-							  CLIENTS_SCRATCHES + slot - shared->n_workers);
+	z->ctx.counters = (struct counters *)clients_counters(shared->clients,
+							      CLIENTS_SCRATCHES + slot - shared->n_workers);
 	for (int i = 0; i < COUNTERS_N; i++)
-		z->before[i] = atomic_load_explicit(&z->counters->v[i], memory_order_relaxed);
+		z->before[i] = atomic_load_explicit(&z->ctx.counters->v[i], memory_order_relaxed);
 	snprintf(z->thread_name, sizeof(z->thread_name), "chatd/z%u", slot - shared->n_workers);
 	for (unsigned i = 0; i < HANDLER_ENDPOINTS; i++)
 		z->at[i].fd = fds[i];
@@ -121,7 +119,7 @@ void zmq_listener_free(struct zmq_listener *z)
 			close(z->at[i].fd);
 		zmq_peers_free(z->at[i].peers);
 	}
-	clients_drop_origin(z->shared->clients, z->origin);
+	clients_drop_origin(z->ctx.shared->clients, z->origin);
 	explicit_bzero(z->config.curve_secret_key, sizeof(z->config.curve_secret_key));
 	free(z->config.curve_clients);
 	free(z);
@@ -164,12 +162,12 @@ unsigned zmq_listener_peers(const struct zmq_listener *z)
 
 uint64_t zmq_listener_counter(const struct zmq_listener *z, enum counter which)
 {
-	return atomic_load_explicit(&z->counters->v[which], memory_order_relaxed) - z->before[which];
+	return atomic_load_explicit(&z->ctx.counters->v[which], memory_order_relaxed) - z->before[which];
 }
 
 unsigned zmq_listener_slot(const struct zmq_listener *z)
 {
-	return z->slot;
+	return z->ctx.slot;
 }
 
 int zmq_listener_fd(const struct zmq_listener *z, unsigned number)
@@ -221,7 +219,7 @@ bool zmq_listener_may_be(struct zmq_listener *z, const char *s, size_t len, char
 {
 	int n = nick_normalise(s, len, ret);
 
-	return n > 0 && roster_check(z->shared->roster, ret, (size_t)n) == 0;
+	return n > 0 && roster_check(z->ctx.shared->roster, ret, (size_t)n) == 0;
 }
 
 static void add(_Atomic uint64_t *counter, uint64_t n)
@@ -234,22 +232,22 @@ void zmq_listener_count(struct zmq_listener *z, uint64_t messages_in, uint64_t m
 			uint64_t bytes_in, uint64_t bytes_out)
 {
 	add(&z->tally->received, messages_in);
-	count(z->counters, COUNT_ZMQ_IN, messages_in);
-	count(z->counters, COUNT_ZMQ_OUT, messages_out);
-	count(z->counters, COUNT_BYTES_IN, bytes_in);
-	count(z->counters, COUNT_BYTES_OUT, bytes_out);
+	count(z->ctx.counters, COUNT_ZMQ_IN, messages_in);
+	count(z->ctx.counters, COUNT_ZMQ_OUT, messages_out);
+	count(z->ctx.counters, COUNT_BYTES_IN, bytes_in);
+	count(z->ctx.counters, COUNT_BYTES_OUT, bytes_out);
 }
 
 void zmq_listener_count_dropped(struct zmq_listener *z, uint64_t n)
 {
 	add(&z->tally->dropped, n);
-	count(z->counters, COUNT_ZMQ_DROPPED, n);
+	count(z->ctx.counters, COUNT_ZMQ_DROPPED, n);
 }
 
 void zmq_listener_count_ignored(struct zmq_listener *z, uint64_t n)
 {
 	add(&z->tally->ignored, n);
-	count(z->counters, COUNT_ZMQ_IGNORED, n);
+	count(z->ctx.counters, COUNT_ZMQ_IGNORED, n);
 }
 
 struct zmq_held *zmq_listener_held(struct zmq_listener *z)
@@ -271,7 +269,7 @@ bool zmq_listener_take(struct zmq_listener *z, zmq_msg_t *m)
 
 bool zmq_listener_room_takes(struct zmq_listener *z)
 {
-	z->crowded = z->room && room_crowded(z->shared->rooms, z->room);
+	z->crowded = z->room && room_crowded(z->ctx.shared->rooms, z->room);
 	return !z->crowded;
 }
 
@@ -284,7 +282,7 @@ void zmq_listener_say(struct zmq_listener *z, const char *nick, const char *text
 		len--;
 	if (len > atomic_load_explicit(&z->max_message, memory_order_relaxed) || len == 0 ||
 	    memchr(text, '\n', len)) {
-		count(z->counters, COUNT_LINES_REFUSED, 1);
+		count(z->ctx.counters, COUNT_LINES_REFUSED, 1);
 		return;
 	}
 	if (!nick)
@@ -302,8 +300,8 @@ void zmq_listener_say(struct zmq_listener *z, const char *nick, const char *text
 	logring_put(z->room->log, &record, head, head_len, text, len);
 	logring_commit(z->room->log);
 	logring_unlock(z->room->log);
-	count(z->counters, COUNT_MESSAGES, 1);
-	rooms_mark(z->shared->rooms, z->room, &z->kick);
+	count(z->ctx.counters, COUNT_MESSAGES, 1);
+	rooms_mark(z->ctx.shared->rooms, z->room, &z->ctx.kick);
 }
 
 /* --- opening --- */
@@ -508,14 +506,14 @@ static void peer_came(struct zmq_listener *z, struct endpoint *e, int fd)
 	/* libzmq accepts all that there are; what is not for clients is not for its peers. */
 	if (fd >= sockets_for_clients()) {
 		shut_doors(z, true);
-		count(z->counters, COUNT_ACCEPT_PAUSES, 1);
+		count(z->ctx.counters, COUNT_ACCEPT_PAUSES, 1);
 		zmq_listener_count_ignored(z, 1);
 		if (is_ours(e, fd))
 			shutdown(fd, SHUT_RDWR);
 	}
 	add(&z->tally->accepted, 1);
 	atomic_fetch_add(&z->peers, 1);
-	count(z->counters, COUNT_ZMQ_PEERS, 1);
+	count(z->ctx.counters, COUNT_ZMQ_PEERS, 1);
 	zmq_peers_came(e->peers, fd);
 }
 
@@ -594,7 +592,7 @@ static void cut_off(int fd, void *arg)
 	setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
 	shutdown(fd, SHUT_RDWR);
 	add(&c->z->tally->dropped, 1);
-	count(c->z->counters, COUNT_ZMQ_TOO_LONG, 1);
+	count(c->z->ctx.counters, COUNT_ZMQ_TOO_LONG, 1);
 	log_limited(LOG_TOPIC_REFUSED, LOG_NOTICE,
 		    &(struct log_fields){.message_id = EVENT_CLIENT_REFUSED,
 					 .listener = c->z->config.name,
@@ -633,7 +631,7 @@ static void publish(struct zmq_listener *z)
 	uint64_t bytes = 0, n = 0;
 	size_t name = strlen(z->room->name);
 
-	logring_pin(z->room->log, z->slot, &v);
+	logring_pin(z->room->log, z->ctx.slot, &v);
 	if (z->seq < v.first) {
 		zmq_listener_count_dropped(z, v.first - z->seq);
 		z->seq = v.first;
@@ -647,8 +645,8 @@ static void publish(struct zmq_listener *z)
 		bytes += name + len;
 		n++;
 	}
-	logring_flushed(z->room->log, z->slot, &v);
-	logring_unpin(z->room->log, z->slot);
+	logring_flushed(z->room->log, z->ctx.slot, &v);
+	logring_unpin(z->room->log, z->ctx.slot);
 	zmq_listener_count(z, 0, n, 0, bytes);
 }
 
@@ -798,7 +796,7 @@ static bool news(const struct zmq_listener *z)
 /* Subscribers that were there before the restart are waited for. */
 static void look_at_held(struct zmq_listener *z)
 {
-	_Atomic uint32_t *before = clients_peers(z->shared->clients, z->origin);
+	_Atomic uint32_t *before = clients_peers(z->ctx.shared->clients, z->origin);
 
 	if (z->held && (atomic_load(&z->subscribers) >= atomic_load(before) ||
 			clock_us(CLOCK_MONOTONIC) >= z->held_until))
@@ -859,11 +857,11 @@ static void serve(struct zmq_listener *z)
 			b->forward(z, BURST);
 			last_input = clock_us(CLOCK_MONOTONIC);
 		}
-		rooms_kick(z->shared->rooms, &z->kick, z->slot);
+		rooms_kick(z->ctx.shared->rooms, &z->ctx.kick, z->ctx.slot);
 		if (!z->held && news(z))
 			publish(z);
 		else if (z->held && z->room)
-			logring_caught_up(z->room->log, z->slot); /* waiting doesn't hold the room up */
+			logring_caught_up(z->room->log, z->ctx.slot); /* waiting doesn't hold the room up */
 		if (draining && drain(z, last_input))
 			atomic_store(&z->drained, true);
 	}
@@ -884,7 +882,7 @@ static void *run(void *arg)
 	serve(z);
 	close_all(z);
 	if (z->room)
-		rooms_leave(z->shared->rooms, z->room, z->slot);
+		rooms_leave(z->ctx.shared->rooms, z->room, z->ctx.slot);
 	z->room = NULL;
 	return NULL;
 }
@@ -915,7 +913,8 @@ int zmq_listener_start(struct zmq_listener *z, bool held, const char **ret_why)
 			r = -errno;
 	}
 	if (r == 0 && z->config.room[0]) {
-		r = rooms_enter(z->shared->rooms, z->config.room, z->slot, &(struct room_guest){0}, &z->room);
+		r = rooms_enter(z->ctx.shared->rooms, z->config.room, z->ctx.slot, &(struct room_guest){0},
+				&z->room);
 		if (r == 0)
 			z->seq = logring_count(z->room->log);
 	}
@@ -933,7 +932,7 @@ int zmq_listener_start(struct zmq_listener *z, bool held, const char **ret_why)
 	if (r < 0) {
 		close_all(z);
 		if (z->room)
-			rooms_leave(z->shared->rooms, z->room, z->slot);
+			rooms_leave(z->ctx.shared->rooms, z->room, z->ctx.slot);
 		z->room = NULL;
 		return r;
 	}

@@ -202,12 +202,13 @@ static void grant_rights(struct shared *shared)
 	for (uint32_t i = 0; (c = clients_at(clients, i)); i++) {
 		const struct client_state *st = client_live(c);
 		const struct client_origin *o = clients_origin(clients, c->origin);
-		const struct listener_config *l = o ? config_listener(worker_config(w), o->listener) : NULL;
+		const struct listener_config *l =
+		    o ? config_listener(worker_context(w)->config, o->listener) : NULL;
 		if (!atomic_load(&c->cookie) || c->kind != CLIENT_CONNECTION || st->flags & CLIENT_GREETED ||
 		    !l || l->password || st->seal != client_seal_of(c, st))
 			continue;
 		transaction_begin(c)->rights |= CLIENT_OPEN;
-		transaction_commit(w, c, NULL);
+		transaction_commit(worker_context(w), c, NULL);
 	}
 	clients_set_revision(clients, CLIENTS_REVISION);
 }
@@ -220,7 +221,7 @@ struct known {
 	bool taken;
 };
 
-struct context {
+struct takeover {
 	struct shared *shared;
 	struct known *known;
 	size_t n;
@@ -285,7 +286,7 @@ static bool find_address(int fd, const struct client *c, union address *ret)
 	return true;
 }
 
-static void refuse(struct context *x, struct client *c, int fd, const char *why)
+static void refuse(struct takeover *x, struct client *c, int fd, const char *why)
 {
 	static const char sorry[] = "* chatd can't go on with this connection; please connect again.\n";
 	const struct client_origin *o = clients_origin(x->shared->clients, c->origin);
@@ -338,7 +339,7 @@ void recovery_orphans(struct shared *shared, bool (*has_home)(unsigned origin, v
 	}
 }
 
-static struct known *find_cookie(const struct context *x, uint64_t cookie)
+static struct known *find_cookie(const struct takeover *x, uint64_t cookie)
 {
 	struct known key = {.cookie = cookie};
 
@@ -347,7 +348,7 @@ static struct known *find_cookie(const struct context *x, uint64_t cookie)
 
 static void take_socket(int fd, void *arg)
 {
-	struct context *x = arg;
+	struct takeover *x = arg;
 	struct shared *shared = x->shared;
 	struct connection_progress p;
 	uint64_t cookie = 0;
@@ -401,7 +402,7 @@ static void take_socket(int fd, void *arg)
 
 void recovery_run(struct shared *shared, struct recovery *ret)
 {
-	struct context x = {.shared = shared, .result = ret};
+	struct takeover x = {.shared = shared, .result = ret};
 	struct clients *clients = shared->clients;
 	_cleanup_free_ struct known *known = calloc(CLIENTS_CAPACITY, sizeof(*known));
 	struct client *c;

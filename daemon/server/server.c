@@ -183,7 +183,7 @@ static int apply_config(struct server *s, struct config *new, FILE *errors)
 	note_what_waits(s->config, new);
 	struct config *old = s->config;
 	s->config = new;
-	s->host.config = new;
+	s->host.ctx.config = new;
 	log_set_level(new->log_level);
 	reserve_nicks(s, new);
 	listeners_apply(s->listeners, new, old);
@@ -507,7 +507,7 @@ static void ignore_mark(uint32_t room, void *arg)
 static int on_news(sd_event_source *source, int fd, uint32_t events, void *arg)
 {
 	struct server *s = arg;
-	struct wakeup *w = s->shared.slots[s->host.slot];
+	struct wakeup *w = s->shared.slots[s->host.ctx.slot];
 
 	(void)source;
 	(void)fd;
@@ -678,7 +678,7 @@ static int add_events(struct server *s)
 	for (size_t i = 0; r >= 0 && i < sizeof(signals) / sizeof(*signals); i++)
 		r = sd_event_add_signal(s->event, NULL, signals[i].number, signals[i].handler, s);
 	if (r >= 0)
-		r = sd_event_add_io(s->event, NULL, wakeup_fd(s->shared.slots[s->host.slot]), EPOLLIN,
+		r = sd_event_add_io(s->event, NULL, wakeup_fd(s->shared.slots[s->host.ctx.slot]), EPOLLIN,
 				    on_news, s);
 	int log_fd = log_watch_fd();
 	if (r >= 0)
@@ -737,7 +737,7 @@ static int make_slots(struct server *s)
 {
 	s->n_workers = s->config->workers ? s->config->workers : count_cpus();
 	s->n_slots = s->n_workers + CONFIG_MAX_ZMQ + 1;
-	s->host.slot = s->n_slots - 1;
+	s->host.ctx.slot = s->n_slots - 1;
 	s->shared.slots = calloc(s->n_slots, sizeof(struct wakeup *));
 	if (!s->shared.slots)
 		return -ENOMEM;
@@ -765,7 +765,8 @@ static int open_clients(struct server *s, int fd, bool fresh)
 	for (int i = 0; i < COUNTERS_N; i++)
 		names[i] = counter_name((enum counter)i);
 	clients_order_counters(s->shared.clients, names, COUNTERS_N);
-	s->host.counters = (struct counters *)clients_counters(s->shared.clients, CLIENTS_COUNTER_SETS - 1);
+	s->host.ctx.counters =
+	    (struct counters *)clients_counters(s->shared.clients, CLIENTS_COUNTER_SETS - 1);
 	return 0;
 }
 
@@ -1020,7 +1021,7 @@ static int start(struct server *s)
 		r = load_config(s);
 	if (!s->config)
 		return r < 0 ? r : -EINVAL;
-	s->host.config = s->config;
+	s->host.ctx.config = s->config;
 	log_set_level(s->config->log_level);
 	raise_nofile(s->config);
 	r = sd_event_new(&s->event);
@@ -1143,7 +1144,7 @@ int server_run(const char *config_path, char **argv)
 	if (!s)
 		return EXIT_FAILURE;
 	s->host = (struct host){
-	    .shared = &s->shared, .config_path = config_path, .reload = reload, .restart = restart};
+	    .ctx.shared = &s->shared, .config_path = config_path, .reload = reload, .restart = restart};
 	s->argv = argv;
 	s->rooms_fd = s->clients_fd = -1;
 	s->host.started_us = clock_us(CLOCK_REALTIME);
