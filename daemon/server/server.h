@@ -1,12 +1,100 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The main thread: start, signals, timers, watchdog, reload, the handover to a successor, and the end. It
- * touches no client's bytes.
+ * The main thread, private to this folder except for server_run(): it starts the others, has the event loop for
+ * signals, timers, the watchdog and the control socket, reloads, hands over to a successor, and ends. It touches
+ * no client's bytes.
  */
 #ifndef DAEMON_SERVER_H
 #define DAEMON_SERVER_H
 
-/* Serves until it is told to end. argv: for `chatctl restart`. Returns the exit status. */
+#include "daemon/control/control.h"
+#include "daemon/control/host.h"
+#include "daemon/control/metrics.h"
+
+#include <systemd/sd-event.h>
+
+/* The state files as the service manager's store knows them. */
+#define ROOMS_FD_NAME "chatd-rooms"
+#define CLIENTS_FD_NAME "chatd-clients"
+/* How long another process may take to try a configuration. */
+#define PROBE_TIMEOUT_MS 5000
+
+/* What comes after the event loop. */
+enum ending {
+	END_STOP,     /* clients are told, and closed */
+	END_HANDOVER, /* everything is left for the successor that the service manager starts */
+	END_BROKEN,   /* a restart failed half-way */
+};
+
+struct server {
+	struct host host; /* first: what the control socket's methods see of it */
+	sd_event *event;
+	char **argv;
+	char *program; /* the binary's path when it was started: an upgrade puts the new one there */
+	struct config *config;
+	struct sockets *sockets;
+	int rooms_fd, clients_fd;
+	struct shared shared;
+	unsigned n_workers;
+	unsigned n_slots; /* the workers', the ZeroMQ listeners' and, the last, the main thread's */
+	struct listeners *listeners;
+	struct control *control;
+	struct metrics_listener *metrics; /* or NULL */
+	uint64_t watchdog_us;		  /* 0: no watchdog */
+	sd_event_source *merge_timer;
+	char status[160];
+	unsigned uncovered; /* as it was logged last */
+	enum ending ending;
+};
+
+/* start.c: serves until it is told to end. argv: for `chatctl restart`. Returns the exit status. */
 int server_run(const char *config_path, char **argv);
+
+/* shared.c: what all threads share, opened or taken over from the process before. Returns 0 or -errno. */
+int shared_open(struct server *s);
+void shared_free(struct server *s);
+
+/* gap.c: until when the process before would have served somebody (CLOCK_MONOTONIC, us); 0 if there was none. */
+uint64_t gap_served_until(struct clients *clients);
+
+/* threads.c: all threads that are stopped before the main one: the workers, and ZeroMQ's. */
+int threads_new(struct server *s);
+void threads_free(struct server *s);
+/* Starts the workers, for the first time or after they were joined. Returns 0 or -errno. */
+int threads_start(struct server *s);
+/* Asks the workers to end. */
+void threads_quit(struct server *s);
+/* Waits for the workers. False if one does not end. */
+bool threads_join(struct server *s);
+unsigned threads_count(const struct server *s);
+/* False if one has made no progress for so long that the service manager shall restart the service. */
+bool threads_are_alive(const struct server *s);
+
+/* events.c: adds all that the event loop waits for, except for the control socket and the metrics. */
+int events_add(struct server *s);
+
+/* status.c: what systemctl status shows, and a line in the log when clients would not survive a crash. */
+void status_tell(struct server *s);
+void status_tell_uncovered(struct server *s);
+
+/* reload.c: host->reload (see there). */
+int reload_server(struct host *h, char **ret_text);
+/* Opens the listener of the metrics as the configuration has it, in place of the one before. */
+int reload_metrics(struct server *s, const struct config *config, FILE *errors);
+/* Logs what config_load() said, line by line. */
+void reload_report(int level, const char *text);
+
+/* reserved.c: nobody may use the nicks that belong to somebody by this configuration. */
+void reserved_apply(struct roster *roster, const struct config *config);
+
+/* restart.c: host->restart (see there). */
+int restart_server(struct host *h, char **ret_why);
+/* While everybody is still served: nothing is left in hands that the successor can't reach. */
+void restart_prepare(struct server *s);
+/* Ends the connections that can't be handed over. The workers have ended. */
+void restart_hang_up_mortals(struct server *s);
+
+/* stop.c: ends the other threads, then the rest, as s->ending says. Returns the exit status. */
+int stop_server(struct server *s);
 
 #endif

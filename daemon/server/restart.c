@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * `chatctl restart`: the handover to the program on disk, which inherits all descriptors by an exec. The program
+ * is tried first; if it can't be run after all, this process goes on.
+ */
+#include "daemon/server/server.h"
+
+#include "daemon/base/clock.h"
+#include "daemon/base/logger.h"
+#include "daemon/engine/connection.h"
+#include "daemon/state/handover.h"
+#include "daemon/state/keeper.h"
+
+#include <string.h>
+#include <time.h>
+
+/* How long workers may take over a change of what they do. */
+#define CALL_TIMEOUT_US (5 * SECOND_US)
+
+static void restart_cover(struct worker *w, void *arg)
+{
+	(void)arg;
+	for (struct connection *c = *worker_all(w); c; c = connection_next(c))
+		connection_cover(c);
+}
+
+/* What was sent to them is cipher text, whose keys end with this process. */
+static void restart_dismiss_mortals(struct worker *w, void *arg)
+{
+	(void)arg;
+	for (struct connection *c = *worker_all(w), *next; c; c = next) {
+		next = connection_next(c);
+		if (connection_is_mortal(c))
+			connection_kick(c, "* chatd restarts; please connect again.\n");
+	}
+}
+
+/* Whoever has not read everything by now: see connection_hang_up(). */
+void restart_hang_up_mortals(struct server *s)
+{
+	for (unsigned i = 0; i < s->shared.n_workers; i++)
+		for (struct connection *c = *worker_all(s->shared.workers[i]); c; c = connection_next(c))
+			if (connection_is_mortal(c))
+				connection_hang_up(c);
+}
+
+void restart_prepare(struct server *s)
+{
+	int64_t patience = s->config->drain_timeout_us < SECOND_US ? s->config->drain_timeout_us : SECOND_US;
+	int64_t until = clock_us(CLOCK_MONOTONIC) + patience;
+
+	workers_call(&s->shared, NULL, restart_cover, NULL, NULL, CALL_TIMEOUT_US);
+	if (workers_sum(&s->shared, worker_mortal) > 0)
+		workers_call(&s->shared, NULL, restart_dismiss_mortals, NULL, NULL, CALL_TIMEOUT_US);
+	while (workers_sum(&s->shared, worker_mortal) > 0 && clock_us(CLOCK_MONOTONIC) < until)
+		nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
+	listeners_drain_zmq(s->listeners, s->config->drain_timeout_us);
+}
+
+static void restart_exec(struct server *s)
+{
+	struct handover *h;
+	int r = handover_new(&h);
+
+	if (r < 0)
+		return;
+	log_event(LOG_NOTICE, &(struct log_fields){.message_id = EVENT_TAKEOVER}, "handing over to %s",
+		  s->program);
+	restart_prepare(s);
+	threads_quit(s);
+	if (threads_join(s)) /* one that is stuck ends with the exec */
+		restart_hang_up_mortals(s);
+	listeners_end_zmq(s->listeners);
+	handover_add(ROOMS_FD_NAME, s->rooms_fd, h);
+	handover_add(CLIENTS_FD_NAME, s->clients_fd, h);
+	keeper_pairs(s->shared.keeper, handover_add, h);
+	sockets_each(s->sockets, handover_add, h);
+	listeners_each_socket(s->listeners, handover_add, h);
+	control_free(s->control);
+	s->control = NULL;
+	r = handover_exec(h, s->program, s->argv);
+	handover_free(h);
+	log_event(LOG_ERR, &(struct log_fields){.message_id = EVENT_TAKEOVER}, "%s can't be run: %s",
+		  s->program, strerror(-r));
+	listeners_restart_zmq(s->listeners);
+	if (control_new(&s->host, s->event, s->config->control_socket, s->config->control_group,
+			&s->control) < 0 ||
+	    threads_start(s) < 0) {
+		s->ending = END_BROKEN;
+		sd_event_exit(s->event, 0);
+	}
+}
+
+static int restart_now(sd_event_source *source, uint64_t now, void *arg)
+{
+	(void)now;
+	sd_event_source_disable_unref(source);
+	restart_exec(arg);
+	return 0;
+}
+
+int restart_server(struct host *h, char **ret_why)
+{
+	struct server *s = (struct server *)h;
+	sd_event_source *source;
+	int r = handover_probe(s->program, s->host.config_path, PROBE_TIMEOUT_MS, ret_why);
+
+	if (r < 0) {
+		log_event(LOG_ERR, &(struct log_fields){.message_id = EVENT_TAKEOVER}, "no restart: %s",
+			  *ret_why ? *ret_why : strerror(-r));
+		return r;
+	}
+	/* In a moment, so that the answer gets out. */
+	return sd_event_add_time_relative(s->event, &source, CLOCK_MONOTONIC, 20000, 1000, restart_now, s);
+}

@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What all threads share: wake-ups, the state files of rooms and clients, limits, bans, accounts, and the keeper
+ * of client sockets. A state that can't be trusted is refused, and replaced by an empty one.
+ */
+#include "daemon/server/server.h"
+
+#include "common/cleanup.h"
+#include "daemon/base/logger.h"
+#include "daemon/engine/bans.h"
+#include "daemon/engine/limits.h"
+#include "daemon/engine/logins.h"
+#include "daemon/io/memfd.h"
+#include "daemon/state/keeper.h"
+
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static unsigned shared_count_cpus(void)
+{
+	cpu_set_t set;
+	int n = sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : 1;
+
+	return n < CONFIG_MAX_WORKERS ? (unsigned)n : CONFIG_MAX_WORKERS;
+}
+
+static int shared_make_slots(struct server *s)
+{
+	s->n_workers = s->config->workers ? s->config->workers : shared_count_cpus();
+	s->n_slots = s->n_workers + CONFIG_MAX_ZMQ + 1;
+	s->host.ctx.slot = s->n_slots - 1;
+	s->shared.slots = calloc(s->n_slots, sizeof(struct wakeup *));
+	if (!s->shared.slots)
+		return -ENOMEM;
+	for (unsigned i = 0; i < s->n_slots; i++) {
+		int r = wakeup_new(&s->shared.slots[i]);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int shared_open_rooms(struct server *s, int fd, bool fresh)
+{
+	return rooms_open(fd, fresh, s->shared.slots, s->n_slots, s->n_workers, &s->shared.rooms);
+}
+
+static int shared_open_clients(struct server *s, int fd, bool fresh)
+{
+	_Static_assert(COUNTERS_N <= CLIENTS_COUNTERS, "the state has no space for them");
+	const char *names[COUNTERS_N];
+	int r = clients_open(fd, fresh, &s->shared.clients);
+
+	if (r < 0)
+		return r;
+	for (int i = 0; i < COUNTERS_N; i++)
+		names[i] = counter_name((enum counter)i);
+	clients_order_counters(s->shared.clients, names, COUNTERS_N);
+	s->host.ctx.counters =
+	    (struct counters *)clients_counters(s->shared.clients, CLIENTS_COUNTER_SETS - 1);
+	return 0;
+}
+
+/* The state file of the process before if it can be trusted, else a new one, which the service manager keeps. */
+static int shared_open_state(struct server *s, const char *name, uint64_t size,
+			     int (*open_file)(struct server *s, int fd, bool fresh), int *ret_fd,
+			     bool *ret_refused)
+{
+	_cleanup_close_ int fd = sockets_claim(s->sockets, name);
+	int r;
+
+	*ret_refused = false;
+	if (fd >= 0) {
+		r = open_file(s, fd, false);
+		if (r == 0) {
+			*ret_fd = take_fd(&fd);
+			return 0;
+		}
+		log_event(LOG_ERR, &(struct log_fields){.message_id = EVENT_STATE_REFUSED},
+			  "the state in %s can't be used: %s", name,
+			  r == -EBADMSG ? "it is damaged or of another version's layout" : strerror(-r));
+		*ret_refused = true;
+		sockets_unstore(name);
+		close(take_fd(&fd));
+	}
+	fd = memfd_new(name, size);
+	if (fd < 0)
+		return take_fd(&fd);
+	r = open_file(s, fd, true);
+	if (r < 0)
+		return r;
+	sockets_store(fd, name);
+	*ret_fd = take_fd(&fd);
+	return 0;
+}
+
+static void shared_end_client(int fd, void *arg)
+{
+	++*(unsigned *)arg;
+	shutdown(fd, SHUT_RDWR);
+	close(fd);
+}
+
+/* The configured directory, else the service manager's, else the control socket's. */
+static int shared_open_bans(struct server *s)
+{
+	_cleanup_free_ char *path = NULL;
+	const char *dir = s->config->state_directory ? s->config->state_directory : getenv("STATE_DIRECTORY");
+	size_t len = dir ? strcspn(dir, ":")
+			 : (size_t)(strrchr(s->config->control_socket, '/') - s->config->control_socket);
+
+	if (asprintf(&path, "%.*s/bans", (int)len, dir ? dir : s->config->control_socket) < 0)
+		return -ENOMEM;
+	return bans_new(path, &s->shared.bans);
+}
+
+int shared_open(struct server *s)
+{
+	bool rooms_refused = false, clients_refused = false;
+	int r = shared_make_slots(s);
+
+	if (r == 0)
+		r = shared_open_state(s, ROOMS_FD_NAME, rooms_file_size(), shared_open_rooms, &s->rooms_fd,
+				      &rooms_refused);
+	if (r == 0)
+		r = shared_open_state(s, CLIENTS_FD_NAME, clients_file_size(), shared_open_clients,
+				      &s->clients_fd, &clients_refused);
+	if (r == 0)
+		r = roster_new(&s->shared.roster);
+	if (r == 0)
+		r = limits_new(&s->shared.limits);
+	if (r == 0)
+		r = logins_new(&s->shared.logins);
+	if (r == 0)
+		r = shared_open_bans(s);
+	if (r == 0)
+		reserved_apply(s->shared.roster, s->config);
+	if (r == 0)
+		r = keeper_new(s->sockets, &s->shared.keeper);
+	if (r == 0 && clients_refused) {
+		unsigned n = 0;
+		keeper_each(s->shared.keeper, shared_end_client, &n);
+		r = keeper_forget(s->shared.keeper);
+		log_event(LOG_ERR, &(struct log_fields){.message_id = EVENT_STATE_REFUSED},
+			  "%u connection%s could not be taken over and %s closed", n, n == 1 ? "" : "s",
+			  n == 1 ? "is" : "are");
+	}
+	if (r == 0)
+		r = rooms_configure(s->shared.rooms, s->config->rooms, s->config->n_rooms,
+				    &s->config->room_defaults, &s->config->room_limits);
+	return r;
+}
+
+void shared_free(struct server *s)
+{
+	keeper_free(s->shared.keeper);
+	limits_free(s->shared.limits);
+	bans_free(s->shared.bans);
+	roster_free(s->shared.roster);
+	clients_close(s->shared.clients);
+	rooms_close(s->shared.rooms);
+	for (unsigned i = 0; i < s->n_slots && s->shared.slots; i++)
+		wakeup_free(s->shared.slots[i]);
+	free(s->shared.slots);
+	if (s->rooms_fd >= 0)
+		close(s->rooms_fd);
+	if (s->clients_fd >= 0)
+		close(s->clients_fd);
+}

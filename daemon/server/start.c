@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The start of the daemon, in the order in which things need each other, how a start that fails ends, and the way
+ * from the start to the event loop and the end.
+ */
+#include "daemon/server/server.h"
+
+#include "common/cleanup.h"
+#include "daemon/base/clock.h"
+#include "daemon/base/logger.h"
+#include "daemon/engine/worker.h"
+#include "daemon/server/recovery.h"
+#include "daemon/state/sockets.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sysexits.h>
+#include <systemd/sd-daemon.h>
+#include <time.h>
+#include <unistd.h>
+
+/* Signals are for the main thread's event loop; the workers are made with them blocked. */
+static void start_block_signals(void)
+{
+	static const int numbers[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2};
+	sigset_t set;
+
+	sigemptyset(&set);
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++)
+		sigaddset(&set, numbers[i]);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+}
+
+static void start_raise_nofile(const struct config *config)
+{
+	struct rlimit l;
+
+	if (getrlimit(RLIMIT_NOFILE, &l) < 0)
+		return;
+	l.rlim_cur = l.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &l) < 0)
+		return;
+	if (l.rlim_cur < config->max_clients)
+		log_info("at most %llu file descriptors are allowed, less than max_clients: LimitNOFILE= (or "
+			 "ulimit -n) raises that",
+			 (unsigned long long)l.rlim_cur);
+}
+
+static int start_find_program(struct server *s)
+{
+	char path[4096];
+	ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - 1);
+
+	if (n < 0)
+		return -errno;
+	path[n] = '\0';
+	s->program = strdup(path);
+	return s->program ? 0 : -ENOMEM;
+}
+
+static int start_load_config(struct server *s)
+{
+	_cleanup_free_ char *text = NULL, *warned = NULL;
+	size_t size, warned_size;
+	FILE *errors = open_memstream(&text, &size);
+
+	if (!errors)
+		return -ENOMEM;
+	FILE *warnings = open_memstream(&warned, &warned_size); /* without memory there are none */
+	int r = config_load(s->host.config_path, errors, warnings, &s->config);
+	fclose(errors);
+	if (warnings)
+		fclose(warnings);
+	if (r < 0)
+		reload_report(LOG_ERR, text);
+	else if (warned)
+		reload_report(LOG_WARNING, warned);
+	return r;
+}
+
+/* People talk as well without them. */
+static void start_open_metrics(struct server *s)
+{
+	_cleanup_free_ char *text = NULL;
+	size_t size;
+	FILE *errors = open_memstream(&text, &size);
+
+	if (!errors)
+		return;
+	reload_metrics(s, s->config, errors);
+	fclose(errors);
+	reload_report(LOG_ERR, text);
+}
+
+/* Whether somebody is in the room who has not logged in. */
+static bool start_has_stranger(uint32_t room, void *arg)
+{
+	struct clients *clients = arg;
+	const struct client *c;
+
+	for (uint32_t i = 0; (c = clients_at(clients, i)); i++) {
+		const struct client_state *st = client_live(c);
+		if (atomic_load(&c->cookie) && st->room == room && !(st->flags & CLIENT_ACCOUNT))
+			return true;
+	}
+	return false;
+}
+
+static bool start_has_home(unsigned origin, void *arg)
+{
+	return listeners_has_origin(arg, origin);
+}
+
+/* Whether there was a process before. */
+static bool start_take_over(struct server *s)
+{
+	uint64_t until = gap_served_until(s->shared.clients);
+	struct recovery result;
+
+	recovery_run(&s->shared, &result);
+	if (until == 0)
+		return false;
+	struct client_history *h = clients_history(s->shared.clients);
+	uint64_t now = (uint64_t)clock_us(CLOCK_MONOTONIC);
+	h->takeovers++;
+	h->last_us = (uint64_t)clock_us(CLOCK_REALTIME);
+	h->last_clients = result.taken;
+	h->last_closed = result.closed;
+	h->last_gap_us = now > until ? now - until : 0;
+	log_event(LOG_NOTICE, &(struct log_fields){.message_id = EVENT_TAKEOVER},
+		  "%u client%s taken over, %u closed; nobody was served for %.3f s", result.taken,
+		  result.taken == 1 ? "" : "s", result.closed, (double)h->last_gap_us / 1e6);
+	return true;
+}
+
+static int start_server(struct server *s)
+{
+	int r;
+
+	log_open(LOG_INFO);
+	start_block_signals();
+	r = start_find_program(s);
+	if (r == 0)
+		r = sockets_take(&s->sockets);
+	if (r == 0)
+		r = start_load_config(s);
+	if (!s->config)
+		return r < 0 ? r : -EINVAL;
+	s->host.ctx.config = s->config;
+	log_set_level(s->config->log_level);
+	start_raise_nofile(s->config);
+	r = sd_event_new(&s->event);
+	if (r >= 0)
+		r = shared_open(s);
+	if (r == 0)
+		r = threads_new(s);
+	if (r < 0)
+		return r;
+	bool taken_over = start_take_over(s);
+	r = listeners_new(&s->shared, s->sockets, &s->listeners);
+	s->host.listeners = s->listeners;
+	if (r == 0)
+		r = listeners_open(s->listeners, s->config, taken_over);
+	if (r == 0)
+		recovery_orphans(&s->shared, start_has_home, s->listeners);
+	if (r == 0)
+		rooms_settle(s->shared.rooms, start_has_stranger, s->shared.clients);
+	if (r == 0)
+		r = events_add(s);
+	if (r == 0)
+		r = threads_start(s);
+	if (r < 0)
+		return r;
+	sockets_settle(s->sockets);
+	start_open_metrics(s);
+	return control_new(&s->host, s->event, s->config->control_socket, s->config->control_group,
+			   &s->control);
+}
+
+static void start_undo(struct server *s)
+{
+	control_free(s->control);
+	metrics_listener_free(s->metrics);
+	threads_free(s);
+	listeners_free(s->listeners);
+	shared_free(s);
+	sockets_close(s->sockets);
+	sd_event_source_unref(s->merge_timer);
+	sd_event_unref(s->event);
+	config_free(s->config);
+	free(s->program);
+	free(s);
+}
+
+/* A second, or until SIGTERM. Other work for this thread, such as io_uring's, interrupts the call. */
+static void start_pause(void)
+{
+	int64_t until = clock_us(CLOCK_MONOTONIC) + SECOND_US, left;
+	sigset_t end;
+
+	sigemptyset(&end);
+	sigaddset(&end, SIGTERM);
+	while ((left = until - clock_us(CLOCK_MONOTONIC)) > 0) {
+		const struct timespec ts = {left / SECOND_US, left % SECOND_US * 1000};
+		if (sigtimedwait(&end, NULL, &ts) == SIGTERM)
+			return;
+	}
+}
+
+static void start_announce(struct server *s)
+{
+	const char *sender = s->shared.n_workers > 0 ? worker_sender_name(s->shared.workers[0]) : "";
+	size_t listeners = listeners_count(s->listeners);
+	unsigned threads = threads_count(s);
+
+	log_event(LOG_INFO, &(struct log_fields){.message_id = EVENT_STARTED},
+		  "chatd %s serves %zu listener%s with %u worker%s (%s)", PACKAGE_VERSION, listeners,
+		  listeners == 1 ? "" : "s", threads, threads == 1 ? "" : "s", sender);
+	if (!sockets_have_store())
+		log_info(
+		    "there is no fd store (FileDescriptorStoreMax= of systemd): clients survive `chatctl "
+		    "restart`, but none of them a crash");
+	status_tell(s);
+	sd_notify(false, "READY=1");
+}
+
+/*
+ * How a start that failed ends. Where connections wait, in the fd store or at passed sockets, the service
+ * manager tries again until the mistake is mended: chatd.service. It does so at once, so the pause is ours.
+ */
+static int start_failed(struct server *s, int error)
+{
+	if (s->config)
+		log_error("chatd can't start: %s", strerror(-error));
+	threads_quit(s);
+	if (!threads_join(s))
+		_exit(EXIT_FAILURE);
+	if (!s->config && s->sockets && !sockets_were_passed(s->sockets))
+		return EX_CONFIG;
+	if (sd_notify(false, "STATUS=can't start; the log says why") > 0)
+		start_pause();
+	return EXIT_FAILURE;
+}
+
+int server_run(const char *config_path, char **argv)
+{
+	struct server *s = calloc(1, sizeof(*s));
+	int status;
+
+	if (!s)
+		return EXIT_FAILURE;
+	s->host = (struct host){.ctx.shared = &s->shared,
+				.config_path = config_path,
+				.reload = reload_server,
+				.restart = restart_server};
+	s->argv = argv;
+	s->rooms_fd = s->clients_fd = -1;
+	s->host.started_us = clock_us(CLOCK_REALTIME);
+	s->host.began_us = clock_us(CLOCK_MONOTONIC);
+	int r = start_server(s);
+	if (r < 0) {
+		status = start_failed(s, r);
+	} else {
+		start_announce(s);
+		r = sd_event_loop(s->event);
+		if (r < 0)
+			log_error("event loop: %s", strerror(-r));
+		status = stop_server(s);
+	}
+	start_undo(s);
+	return r < 0 && status == EXIT_SUCCESS ? EXIT_FAILURE : status;
+}

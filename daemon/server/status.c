@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the main thread tells about the whole daemon once a second: the line in `systemctl status`, and whether
+ * all clients would survive a crash.
+ */
+#include "daemon/server/server.h"
+
+#include "daemon/base/logger.h"
+#include "daemon/engine/limits.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <systemd/sd-daemon.h>
+
+void status_tell(struct server *s)
+{
+	unsigned rooms = rooms_count(s->shared.rooms), clients = limits_total(s->shared.limits);
+	char status[sizeof(s->status)];
+
+	snprintf(status, sizeof(status), "%u client%s in %u room%s, %zu listener%s, %u worker%s", clients,
+		 clients == 1 ? "" : "s", rooms, rooms == 1 ? "" : "s", listeners_count(s->listeners),
+		 listeners_count(s->listeners) == 1 ? "" : "s", threads_count(s),
+		 threads_count(s) == 1 ? "" : "s");
+	if (strcmp(status, s->status) == 0)
+		return;
+	memcpy(s->status, status, sizeof(status));
+	sd_notifyf(false, "STATUS=%s", status);
+}
+
+/* Clients whose sockets the keeper has no space for; TLS connections never survive, so they don't count here. */
+void status_tell_uncovered(struct server *s)
+{
+	unsigned n = workers_sum(&s->shared, worker_uncovered), tls = workers_sum(&s->shared, worker_mortal);
+
+	n -= tls < n ? tls : n;
+	if (!sockets_have_store() || (n > 0 && n <= 2 * s->uncovered) || n == s->uncovered)
+		return;
+	s->uncovered = n;
+	if (n > 0)
+		log_warning("%u client%s would not survive a crash: the keeper of their sockets has no space "
+			    "(see net.core.wmem_max, LimitNOFILE=)",
+			    n, n == 1 ? "" : "s");
+	else
+		log_notice("all clients would survive a crash again");
+}

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The end: clients are told and get what was said, all threads end, and either nothing is left or everything
+ * for a successor.
+ */
+#include "daemon/server/server.h"
+
+#include "daemon/base/clock.h"
+#include "daemon/base/logger.h"
+#include "daemon/engine/connection.h"
+#include "daemon/state/keeper.h"
+
+#include <stdlib.h>
+#include <systemd/sd-daemon.h>
+#include <time.h>
+#include <unistd.h>
+
+static void stop_freeze(struct worker *w, void *arg)
+{
+	(void)arg;
+	for (struct listener *l = *worker_listeners(w), *next; l; l = next) {
+		next = l->next;
+		l->ops->freeze(l);
+	}
+	for (struct connection *c = *worker_all(w); c; c = connection_next(c))
+		connection_freeze(c);
+}
+
+static void stop_say_goodbye(struct worker *w, void *arg)
+{
+	(void)arg;
+	for (struct connection *c = *worker_all(w), *next; c; c = next) {
+		next = connection_next(c);
+		connection_end(c, "* chatd is going down\n");
+	}
+	for (struct listener *l = *worker_listeners(w); l; l = l->next)
+		if (l->ops->goodbye)
+			l->ops->goodbye(l);
+}
+
+static void stop_tick(struct worker *w, void *arg)
+{
+	unsigned releases = 0; /* the process ends, and its memory with it */
+
+	(void)arg;
+	for (struct connection *c = *worker_all(w), *next; c; c = next) {
+		next = connection_next(c);
+		connection_tick(c, &releases);
+	}
+}
+
+/* What has been said is sent to whoever reads, then the connections end; all that within the time allowed. */
+static void stop_drain(struct server *s)
+{
+	int64_t until = clock_us(CLOCK_MONOTONIC) + s->config->drain_timeout_us;
+
+	/* Everybody stops talking before the first is sent away, so that all get all. */
+	if (workers_call(&s->shared, NULL, stop_freeze, NULL, NULL, s->config->drain_timeout_us) < 0)
+		return;
+	listeners_drain_zmq(s->listeners, until - clock_us(CLOCK_MONOTONIC));
+	workers_call(&s->shared, NULL, stop_say_goodbye, NULL, NULL, s->config->drain_timeout_us);
+	while (workers_sum(&s->shared, worker_connections) > 0 && clock_us(CLOCK_MONOTONIC) < until) {
+		nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
+		workers_call(&s->shared, NULL, stop_tick, NULL, NULL, s->config->drain_timeout_us);
+	}
+	unsigned left = workers_sum(&s->shared, worker_connections);
+	if (left > 0)
+		log_notice("%u client%s had not read everything after drain_timeout", left,
+			   left == 1 ? "" : "s");
+}
+
+static void stop_close(struct worker *w)
+{
+	for (struct connection *c = *worker_all(w); c; c = connection_next(c))
+		connection_hang_up(c);
+}
+
+static void stop_unstore(const char *name, int fd, void *arg)
+{
+	(void)fd;
+	(void)arg;
+	sockets_unstore(name);
+}
+
+/* A real end: whoever is still there is disconnected, and nothing is left for a successor. */
+static void stop_forget_state(struct server *s)
+{
+	for (unsigned i = 0; i < s->shared.n_workers; i++)
+		stop_close(s->shared.workers[i]);
+	listeners_unstore(s->listeners);
+	keeper_pairs(s->shared.keeper, stop_unstore, NULL);
+	sockets_unstore(CLIENTS_FD_NAME);
+	sockets_unstore(ROOMS_FD_NAME);
+}
+
+int stop_server(struct server *s)
+{
+	sd_notify(false, s->ending == END_HANDOVER ? "STOPPING=1\nSTATUS=handing over"
+						   : "STOPPING=1\nSTATUS=stopping");
+	log_event(LOG_INFO, &(struct log_fields){.message_id = EVENT_STOPPED},
+		  s->ending == END_HANDOVER ? "handing over to the next process" : "stopping");
+	if (s->ending == END_STOP && s->config->drain_timeout_us > 0)
+		stop_drain(s);
+	else if (s->ending == END_HANDOVER)
+		restart_prepare(s);
+	threads_quit(s);
+	bool joined = threads_join(s);
+	joined &= listeners_end_zmq(s->listeners);
+	log_event(LOG_INFO, &(struct log_fields){.message_id = EVENT_WORKER}, "%u worker%s ended",
+		  threads_count(s), threads_count(s) == 1 ? "" : "s");
+	if (!joined)
+		_exit(EXIT_FAILURE); /* what that thread uses can't be freed; the state itself is whole */
+	if (s->ending == END_STOP)
+		stop_forget_state(s);
+	else
+		restart_hang_up_mortals(s);
+	log_event(LOG_INFO, &(struct log_fields){.message_id = EVENT_STOPPED}, "stopped");
+	return s->ending == END_BROKEN ? EXIT_FAILURE : EXIT_SUCCESS;
+}
