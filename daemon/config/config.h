@@ -24,11 +24,12 @@
 
 enum slow_policy { SLOW_SKIP, SLOW_DISCONNECT };
 
+#define CONFIG_ENDPOINT_MAX 128 /* with its NUL */
 /* "tcp://ADDRESS:PORT" or "ipc://PATH", as libzmq has it. */
 struct endpoint_config {
-	char text[128];
-	union address address; /* family 0: it is none of TCP */
-	char bound[128];       /* what it is in truth, if that is known: see listener_config */
+	char text[CONFIG_ENDPOINT_MAX];
+	union address address;		 /* family 0: it is none of TCP */
+	char bound[CONFIG_ENDPOINT_MAX]; /* what it is in truth, if that is known: see listener_config */
 };
 
 struct listener_config {

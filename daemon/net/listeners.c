@@ -98,23 +98,13 @@ char *listener_place(const struct listener_config *c, char dst[static LISTENER_P
 	return dst;
 }
 
-static bool same_zmq(const struct listener_config *a, const struct listener_config *b)
+/* Whether a listener can have that configuration without closing its sockets. */
+static bool is_same(const struct listener_entry *e, const struct listener_config *b)
 {
-	for (unsigned i = 0; i < HANDLER_ENDPOINTS; i++)
-		if (strcmp(a->endpoints[i].text, b->endpoints[i].text) != 0)
-			return false;
-	return a->high_water_mark == b->high_water_mark && a->linger_us == b->linger_us &&
-	       a->max_size == b->max_size && strcmp(a->curve_secret_key, b->curve_secret_key) == 0 &&
-	       a->n_curve_clients == b->n_curve_clients &&
-	       (a->n_curve_clients == 0 || memcmp(a->curve_clients, b->curve_clients,
-						  a->n_curve_clients * sizeof(*a->curve_clients)) == 0);
-}
+	const struct listener_config *a = &e->config;
 
-/* Whether the one can become the other without closing its socket. */
-static bool is_same(const struct listener_config *a, const struct listener_config *b)
-{
 	return a->handler == b->handler && strcmp(a->name, b->name) == 0 && strcmp(a->room, b->room) == 0 &&
-	       (is_zmq(a) ? same_zmq(a, b) : address_equal(&a->listen, &b->listen));
+	       (e->zmq ? zmq_listener_is_same(e->zmq, b) : address_equal(&a->listen, &b->listen));
 }
 
 /* Where each socket of a listener listens. */
@@ -525,7 +515,7 @@ int listeners_prepare(struct listeners *ls, struct config *new, FILE *errors)
 		struct listener_config *config = &new->listeners[i];
 		bool kept = false;
 		for (size_t k = 0; k < ls->n && !kept; k++)
-			if (is_same(&ls->at[k].config, config)) {
+			if (is_same(&ls->at[k], config)) {
 				keep_bound(config, &ls->at[k].config);
 				ls->next[i] = ls->at[k];
 				ls->next[i].config = *config;

@@ -8,8 +8,8 @@
  * themselves. The end is orderly: nobody may send any more, what was sent is taken and passed on, then the
  * sockets close.
  */
-#ifndef DAEMON_ZMQ_LISTENER_H
-#define DAEMON_ZMQ_LISTENER_H
+#ifndef DAEMON_ZMQ_H
+#define DAEMON_ZMQ_H
 
 #include "daemon/base/counters.h"
 #include "daemon/config/config.h"
@@ -42,12 +42,13 @@ int zmq_listener_start(struct zmq_listener *z, bool held, const char **ret_why);
 /* Lets nobody send any more, and passes on what is there; zmq_listener_is_drained() tells when. */
 void zmq_listener_drain(struct zmq_listener *z);
 bool zmq_listener_is_drained(const struct zmq_listener *z);
-/* Publishes what is left in the room, closes the sockets (their messages have until linger) and ends the
- * thread. */
+/* Publishes what is left in the room, closes the sockets (their messages have until linger), ends the thread. */
 void zmq_listener_quit(struct zmq_listener *z);
 /* True if the thread ended within the time (us). */
 bool zmq_listener_join(struct zmq_listener *z, int64_t timeout_us);
 
+/* Whether a listener with that configuration has the same sockets, so that this one can go on. */
+bool zmq_listener_is_same(const struct zmq_listener *z, const struct listener_config *config);
 void zmq_listener_set_config(struct zmq_listener *z, const struct config *config);
 /* How long its end may wait for messages that are not sent yet (us), and a shorter time for that. */
 int64_t zmq_listener_linger(const struct zmq_listener *z);
@@ -66,8 +67,7 @@ int zmq_listener_fd(const struct zmq_listener *z, unsigned number);
 /* --- for the behaviours --- */
 
 struct zmq_behaviour {
-	/* Takes at most so many messages from socket 0, as long as there are any and they can be passed on.
-	 */
+	/* Takes at most so many messages from socket 0, as long as there are any and they can be passed on. */
 	void (*forward)(struct zmq_listener *z, unsigned most);
 	/* The types of the sockets, one for each of the handler's endpoints. 0: there is none. */
 	int types[HANDLER_ENDPOINTS];
@@ -86,8 +86,7 @@ struct zmq_held {
 };
 struct zmq_held *zmq_listener_held(struct zmq_listener *z);
 
-/* Whether the room (if there is one) takes more; else forward() is called again when it has been delivered.
- */
+/* Whether the room (if there is one) takes more; else forward() is called again when it has been delivered. */
 bool zmq_listener_room_takes(struct zmq_listener *z);
 /* A text that was pushed becomes a message of nick (NULL: the listener). */
 void zmq_listener_say(struct zmq_listener *z, const char *nick, const char *text, size_t len);
