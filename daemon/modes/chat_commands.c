@@ -1,0 +1,381 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The commands of the TCP mode "chat": a table, whose rows say what each is called, who may use it, how many
+ * arguments it takes, what it costs, and what /help says of it. A new command is a function and a row.
+ */
+#include "common/cleanup.h"
+#include "common/nick.h"
+#include "daemon/base/clock.h"
+#include "daemon/base/fault.h"
+#include "daemon/modes/chat.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+#include <time.h>
+
+/* How long a list gets before its rest is only counted. */
+#define COMMAND_LIST_MAX 4096
+
+bool chat_may_speak(struct connection *c, const struct room *room, size_t consumed)
+{
+	if (!room->read_only)
+		return true;
+	count(chat_counters(c), COUNT_ROOM_REFUSED, 1);
+	chat_reply(c, consumed, "* Room %s is read-only.\n", room->name);
+	return false;
+}
+
+/* --- names and rooms --- */
+
+static enum verdict command_nick(struct connection *c, const struct chat_call *call)
+{
+	const struct client_state *st = connection_state(c);
+	const struct room *room = connection_room(c);
+	struct roster_entry *entry;
+	char nick[TEXT_NICK_MAX + 1];
+	int n = nick_normalise(call->args[0].at, call->args[0].len, nick);
+
+	if (n < 0) {
+		chat_reply(c, call->consumed,
+			   "* A name has 1 to %d bytes: letters, digits and ASCII's other characters but : "
+			   "and *; it doesn't begin with / # or [.\n",
+			   TEXT_NICK_MAX);
+		return HANDLER_MORE;
+	}
+	size_t len = (size_t)n;
+	if (st->nick_len == len && memcmp(st->nick, nick, len) == 0) {
+		chat_reply(c, call->consumed, "* That is your name already.\n");
+		return HANDLER_MORE;
+	}
+	if (st->flags & CLIENT_ACCOUNT) {
+		chat_reply(c, call->consumed, "* You are logged in as %.*s, so that is your name.\n",
+			   st->nick_len, st->nick);
+		return HANDLER_MORE;
+	}
+	if (!connection_may_rename(c)) {
+		chat_reply(c, call->consumed,
+			   "* Not so fast: you have changed your name too often. Try again in a minute.\n");
+		return HANDLER_MORE;
+	}
+	int r = roster_claim(chat_shared(c)->roster, nick, len, connection_id(c), connection_index(c),
+			     room ? room->index : ROOM_NONE, false, &entry);
+	if (r < 0) {
+		chat_reply(c, call->consumed, "* %s is %s.\n", nick,
+			   r == -EEXIST	 ? "taken"
+			   : r == -EPERM ? "reserved"
+					 : "not possible now");
+		return HANDLER_MORE;
+	}
+	chat_begin_reply(c, call->consumed);
+	chat_rename(c, entry, nick, len, true);
+	return HANDLER_MORE;
+}
+
+static enum verdict command_join(struct connection *c, const struct chat_call *call)
+{
+	const struct chat_arg *arg = &call->args[0];
+	struct room *room, *old = connection_room(c);
+
+	if (!text_room_valid(arg->at, arg->len)) {
+		chat_reply(c, call->consumed,
+			   "* A room's name has 1 to %d of the characters A-Z a-z 0-9 _ . and -.\n",
+			   TEXT_ROOM_MAX);
+		return HANDLER_MORE;
+	}
+	char name[TEXT_ROOM_MAX + 1];
+	memcpy(name, arg->at, arg->len);
+	name[arg->len] = '\0';
+	if (old && strcmp(old->name, name) == 0) {
+		chat_reply(c, call->consumed, "* You are in %s already.\n", name);
+		return HANDLER_MORE;
+	}
+	if (!connection_may_move(c)) {
+		chat_reply(c, call->consumed,
+			   "* Not so fast: you have changed rooms too often. Try again in a minute.\n");
+		return HANDLER_MORE;
+	}
+	int r = chat_find_room(c, name, connection_address(c), &room);
+	if (r < 0) {
+		chat_reply(c, call->consumed, "* Room %s %s.\n", name, chat_why_not_entered(r));
+		return HANDLER_MORE;
+	}
+	/* Two steps: a crash between them finds a client without a room whose /join is still to be done. */
+	if (!chat_leave(c, false)) {
+		rooms_leave(chat_shared(c)->rooms, room, chat_slot(c));
+		return HANDLER_BLOCKED;
+	}
+	struct client_state *next = connection_begin(c);
+	connection_consume(c, call->consumed);
+	connection_printf(c, "* You are in %s.\n", room->name);
+	chat_enter(c, next, room);
+	return HANDLER_MORE;
+}
+
+static enum verdict command_quit(struct connection *c, const struct chat_call *call)
+{
+	if (!chat_leave(c, false))
+		return HANDLER_BLOCKED;
+	struct client_state *next = connection_begin(c);
+	next->flags |= CLIENT_CLOSING;
+	connection_consume(c, call->consumed);
+	FAULT("quit");
+	connection_commit(c, NULL);
+	return HANDLER_MORE;
+}
+
+/* --- questions --- */
+
+struct command_rooms {
+	struct {
+		char name[TEXT_ROOM_MAX + 1];
+		uint32_t members;
+	} at[100];
+	size_t n, all;
+};
+
+static bool command_collect_room(struct room *r, void *arg)
+{
+	struct command_rooms *l = arg;
+
+	if (l->n < sizeof(l->at) / sizeof(*l->at)) {
+		memcpy(l->at[l->n].name, r->name, sizeof(r->name));
+		l->at[l->n++].members = room_members(r);
+	}
+	l->all++;
+	return true;
+}
+
+static enum verdict command_rooms(struct connection *c, const struct chat_call *call)
+{
+	struct command_rooms l = {.n = 0};
+	size_t bytes = 0, i = 0;
+
+	rooms_each(chat_shared(c)->rooms, command_collect_room, &l);
+	chat_begin_reply(c, call->consumed);
+	for (; i < l.n && bytes < COMMAND_LIST_MAX; i++) {
+		connection_printf(c, "* %s (%" PRIu32 ")\n", l.at[i].name, l.at[i].members);
+		bytes += strlen(l.at[i].name) + 16;
+	}
+	if (i < l.all)
+		connection_printf(c, "* ... and %zu more\n", l.all - i);
+	connection_commit(c, NULL);
+	return HANDLER_MORE;
+}
+
+static enum verdict command_who(struct connection *c, const struct chat_call *call)
+{
+	struct room *room = connection_room(c);
+	char list[COMMAND_LIST_MAX];
+	size_t shown = 0, n = 0;
+
+	if (room)
+		n = roster_list(chat_shared(c)->roster, room->index, list, sizeof(list), &shown);
+	chat_begin_reply(c, call->consumed);
+	connection_printf(c, "* %zu in %s: ", n, room ? room->name : "no room");
+	if (room)
+		connection_write(c, list, strlen(list));
+	if (shown < n)
+		connection_printf(c, " and %zu more", n - shown);
+	connection_write(c, "\n", 1);
+	connection_commit(c, NULL);
+	return HANDLER_MORE;
+}
+
+static enum verdict command_help(struct connection *c, const struct chat_call *call);
+
+/* --- speaking --- */
+
+static enum verdict command_me(struct connection *c, const struct chat_call *call)
+{
+	const struct client_state *st = connection_state(c);
+	struct room *room = connection_room(c);
+	_cleanup_free_ char *buf = NULL;
+	char head[TEXT_NICK_MAX + 4];
+	size_t len = call->args[0].len;
+
+	if (!room) {
+		chat_reply_usage(c, call);
+		return HANDLER_MORE;
+	}
+	if (!chat_may_speak(c, room, call->consumed))
+		return HANDLER_MORE;
+	const char *text = text_clean(call->args[0].at, &len, &buf);
+	int n = snprintf(head, sizeof(head), "%.*s * ", st->nick_len, st->nick);
+	struct record record = {.time_us = (uint64_t)clock_us(CLOCK_REALTIME),
+				.sender = connection_id(c),
+				.kind = RECORD_ACTION,
+				.text = (uint16_t)n};
+	connection_begin(c);
+	connection_consume(c, call->consumed);
+	logring_lock(room->log);
+	if (text)
+		logring_put(room->log, &record, head, (size_t)n, text, len);
+	connection_commit(c, room);
+	return HANDLER_MORE;
+}
+
+static enum verdict command_msg(struct connection *c, const struct chat_call *call)
+{
+	struct shared *shared = chat_shared(c);
+	const struct client_state *st = connection_state(c);
+	const struct chat_arg *nick = &call->args[0];
+	struct room *private = rooms_private(shared->rooms);
+	_cleanup_free_ char *buf = NULL;
+	char head[TEXT_NICK_MAX + 32];
+	struct record record = {.time_us = (uint64_t)clock_us(CLOCK_REALTIME),
+				.sender = connection_id(c),
+				.sender_index = connection_index(c) + 1,
+				.kind = RECORD_MESSAGE};
+
+	if (!nick_valid(nick->at, nick->len) ||
+	    !roster_find(shared->roster, nick->at, nick->len, &record.target, &record.target_index)) {
+		chat_reply(c, call->consumed, "* There is nobody of that name here.\n");
+		return HANDLER_MORE;
+	}
+	/* Or messages that are on their way would be overrun. */
+	if (room_crowded(shared->rooms, private))
+		return HANDLER_CROWDED;
+	size_t len = call->args[1].len;
+	const char *text = text_clean(call->args[1].at, &len, &buf);
+	if (!text) {
+		chat_reply(c, call->consumed, "* Not possible now.\n");
+		return HANDLER_MORE;
+	}
+	int n = snprintf(head, sizeof(head), "* [%.*s -> you] ", st->nick_len, st->nick);
+	record.text = (uint16_t)n;
+	chat_begin_reply(c, call->consumed);
+	connection_printf(c, "* [you -> %.*s] ", (int)nick->len, nick->at);
+	connection_write(c, text, len);
+	connection_write(c, "\n", 1);
+	logring_lock(private->log);
+	logring_put(private->log, &record, head, (size_t)n, text, len);
+	FAULT("msg");
+	connection_commit(c, private);
+	count(chat_counters(c), COUNT_PRIVATE_MESSAGES, 1);
+	return HANDLER_MORE;
+}
+
+/* --- the table --- */
+
+/* In the order in which /help has them. */
+static const struct chat_command commands[] = {
+    {"nick", command_nick, "NAME", "change your name", .n_args = 1, .cost = 1},
+    {"join", command_join, "ROOM", "go to a room (it is made if need be)", .n_args = 1, .cost = 2},
+    {"rooms", command_rooms, "", "list the rooms", .cost = 4, .only_asks = true},
+    {"who", command_who, "", "list who is in this room", .cost = 4, .only_asks = true},
+    {"me", command_me, "TEXT", "say what you do", .n_args = 1, .needs = 1},
+    {"msg", command_msg, "NICK TEXT", "say something to one person only", .n_args = 2, .needs = 2},
+    {"login", chat_login, "NAME PASSWORD", "prove that you are NAME", .n_args = 2, .cost = 1,
+     .nameless = true},
+    {"quit", command_quit, "", "leave (as does: quit)", .nameless = true},
+    {"help", command_help, "", NULL, .cost = 1, .nameless = true, .only_asks = true},
+};
+
+static enum verdict command_help(struct connection *c, const struct chat_call *call)
+{
+	chat_begin_reply(c, call->consumed);
+	for (size_t i = 0; i < sizeof(commands) / sizeof(*commands); i++) {
+		const struct chat_command *k = &commands[i];
+		char use[32];
+		if (!k->help)
+			continue;
+		snprintf(use, sizeof(use), "%s %s", k->name, k->arguments);
+		connection_printf(c, "* /%-21s%s\n", use, k->help);
+	}
+	connection_printf(c, "* /%-21s%s\n", "/TEXT", "say something that begins with /");
+	connection_commit(c, NULL);
+	return HANDLER_MORE;
+}
+
+void chat_reply_usage(struct connection *c, const struct chat_call *call)
+{
+	chat_reply(c, call->consumed, "* Usage: /%s %s\n", call->command->name, call->command->arguments);
+}
+
+/* --- which one a line is, and running it --- */
+
+static bool command_is_quit(const char *line, size_t len)
+{
+	return len == 4 && memcmp(line, "quit", 4) == 0;
+}
+
+bool chat_is_command(const char *line, size_t len)
+{
+	return (len > 0 && line[0] == '/' && !(len > 1 && line[1] == '/')) || command_is_quit(line, len);
+}
+
+/* The length of the command's word, with its slash. */
+static size_t command_word(const char *line, size_t len)
+{
+	size_t n = 1;
+
+	while (n < len && line[n] != ' ')
+		n++;
+	return n;
+}
+
+const struct chat_command *chat_find_command(const char *line, size_t len)
+{
+	bool quit = command_is_quit(line, len);
+	const char *name = quit ? line : line + 1;
+	size_t n = quit ? len : command_word(line, len) - 1;
+
+	for (size_t i = 0; i < sizeof(commands) / sizeof(*commands); i++)
+		if (strlen(commands[i].name) == n && strncasecmp(commands[i].name, name, n) == 0)
+			return &commands[i];
+	return NULL;
+}
+
+bool chat_command_is_moot(struct connection *c, const struct chat_command *command)
+{
+	return connection_is_unheard(c) && (!command || command->only_asks);
+}
+
+unsigned chat_command_cost(struct connection *c, const struct chat_command *command)
+{
+	if (connection_is_unheard(c))
+		return 0;
+	return command ? command->cost : 1;
+}
+
+/* Splits what follows the word. False if too little is there. */
+static bool command_split(struct chat_call *call, const char *at, const char *end)
+{
+	while (at < end && *at == ' ')
+		at++;
+	for (unsigned i = 0; i < call->command->n_args; i++) {
+		bool last = i + 1 == call->command->n_args;
+		const char *space = last ? NULL : memchr(at, ' ', (size_t)(end - at));
+		const char *stop = space ? space : end;
+		call->args[i] = (struct chat_arg){at, (size_t)(stop - at)};
+		at = space ? space + 1 : end;
+		if (i < call->command->needs && call->args[i].len == 0)
+			return false;
+	}
+	return true;
+}
+
+enum verdict chat_run_command(struct connection *c, const struct chat_command *command, const char *line,
+			      size_t len, size_t consumed)
+{
+	struct chat_call call = {.command = command, .consumed = consumed};
+
+	count(chat_counters(c), COUNT_COMMANDS, 1);
+	if (chat_command_is_moot(c, command)) {
+		connection_begin(c);
+		connection_consume(c, consumed);
+		connection_commit(c, NULL);
+	} else if (!command) {
+		chat_reply(c, consumed, "* There is no such command; /help lists them.\n");
+	} else if (connection_state(c)->nick_len == 0 && !command->nameless) {
+		chat_ask_for_login(c, consumed);
+	} else if (!command_split(&call, line + command_word(line, len), line + len)) {
+		chat_reply_usage(c, &call);
+	} else {
+		return command->run(c, &call);
+	}
+	return HANDLER_MORE;
+}

@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * How people of the TCP mode "chat" enter rooms, leave them, and change their names. Each is one transaction,
+ * in which the room hears of it and the client's entry says so.
+ */
+#include "common/cleanup.h"
+#include "common/nick.h"
+#include "daemon/base/fault.h"
+#include "daemon/modes/chat.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+/* --- rooms --- */
+
+int chat_find_room(struct connection *c, const char *name, const union address *opener, struct room **ret)
+{
+	const struct client_state *st = connection_state(c);
+	bool account = st->flags & CLIENT_ACCOUNT;
+	const struct room_guest guest = {
+	    .is_member = account && config_is_member(chat_config(c), name, st->nick, st->nick_len),
+	    .address = opener,
+	};
+	int r = rooms_enter(chat_shared(c)->rooms, name, chat_slot(c), &guest, ret);
+
+	if (r == -EACCES)
+		count(chat_counters(c), COUNT_ROOM_REFUSED, 1);
+	if (r == -ENOSPC || r == -EDQUOT) {
+		count(chat_counters(c), COUNT_ROOMS_FULL, 1);
+		char from[ADDRESS_TEXT_MAX];
+		const struct log_fields fields = chat_fields(c, EVENT_CLIENT_REFUSED, name);
+		log_limited(LOG_TOPIC_ROOMS, LOG_NOTICE, &fields,
+			    "client %" PRIu64 " from %s could not open room %s: %s", connection_id(c),
+			    address_peer(connection_address(c), from), name,
+			    r == -EDQUOT ? "its address has opened too many" : "there are too many");
+	}
+	return r;
+}
+
+const char *chat_why_not_entered(int error)
+{
+	return error == -EACCES	  ? "is for its members only"
+	       : error == -EDQUOT ? "can't be opened: you have opened too many"
+	       : error == -ENOSPC ? "can't be opened: there are too many rooms"
+				  : "can't be entered now";
+}
+
+/* The last messages of a room, as many of the wanted as fit; announcements are left out. The log is locked. */
+static void chat_write_history(struct connection *c, struct room *room)
+{
+	unsigned wanted = room->history, n = 0;
+	size_t space = connection_space(c), bytes = 0;
+	_cleanup_free_ uint64_t *found = wanted > 0 ? malloc(wanted * sizeof(*found)) : NULL;
+	struct logring_view v;
+
+	logring_peek(room->log, &v);
+	uint64_t seq = v.count;
+	while (found && n < wanted && logring_back(room->log, &v, &seq)) {
+		const struct record *r = logring_record(room->log, seq);
+		uint64_t start = logring_start(room->log, &v, seq);
+		size_t len = r->end - start;
+		if (!room_shows(room, r, logring_at(&v, start)))
+			continue;
+		if (bytes + len + CHAT_REPLY_MAX > space)
+			break;
+		bytes += len;
+		found[n++] = seq;
+	}
+	while (n-- > 0) {
+		uint64_t start = logring_start(room->log, &v, found[n]);
+		connection_write(c, logring_at(&v, start), logring_record(room->log, found[n])->end - start);
+	}
+}
+
+void chat_enter(struct connection *c, struct client_state *next, struct room *room)
+{
+	logring_lock(room->log);
+	chat_write_history(c, room);
+	if (room_announces(room))
+		room_put_notice(room, connection_id(c), "%.*s joined %s", next->nick_len, next->nick,
+				room->name);
+	next->room = room->index;
+	next->cursor = logring_pending_head(room->log);
+	next->cursor_seq = logring_pending(room->log);
+	FAULT("join");
+	connection_commit(c, room);
+	connection_set_room(c, room);
+	roster_move(chat_shared(c)->roster, *connection_roster(c), room->index);
+	const struct client_state *st = connection_state(c);
+	const struct log_fields fields = chat_fields(c, EVENT_JOINED, room->name);
+	log_event(LOG_DEBUG, &fields, "%.*s joined %s", st->nick_len, st->nick, room->name);
+}
+
+/* In an entry that is about to go: otherwise a successor would have two clients of a nick that is free
+ * already. */
+static void chat_erase_nick(struct client_state *next)
+{
+	next->flags |= CLIENT_CLOSING;
+	next->nick_len = 0;
+	memset(next->nick, 0, sizeof(next->nick));
+}
+
+bool chat_leave(struct connection *c, bool for_good)
+{
+	struct room *room = connection_room(c);
+
+	if (!room)
+		return true;
+	struct client_state *next = connection_begin(c);
+	logring_lock(room->log);
+	if (!connection_settle(c, CHAT_REPLY_MAX) && !for_good) {
+		logring_unlock(room->log);
+		connection_abandon(c);
+		return false;
+	}
+	if (room_announces(room) && !connection_is_ending(c))
+		room_put_notice(room, connection_id(c), "%.*s left %s", next->nick_len, next->nick,
+				room->name);
+	next->room = ROOM_NONE;
+	if (for_good)
+		chat_erase_nick(next);
+	char name[TEXT_ROOM_MAX + 1];
+	memcpy(name, room->name, sizeof(name)); /* which may close when nobody is there any more */
+	const struct client_state *st = connection_state(c);
+	FAULT("leave");
+	connection_commit(c, room);
+	connection_set_room(c, NULL);
+	roster_move(chat_shared(c)->roster, *connection_roster(c), ROOM_NONE);
+	const struct log_fields fields = chat_fields(c, EVENT_LEFT, name);
+	log_event(LOG_DEBUG, &fields, "%.*s left %s", st->nick_len, st->nick, name);
+	return true;
+}
+
+/* --- names --- */
+
+void chat_give_up_nick(struct connection *c)
+{
+	chat_erase_nick(connection_begin(c));
+	connection_commit(c, NULL);
+}
+
+void chat_rename(struct connection *c, struct roster_entry *entry, const char *nick, size_t len, bool tell)
+{
+	const struct client_state *st = connection_state(c);
+	struct room *room = connection_room(c);
+	struct client_state *next = connection_draft(c);
+	const char *old = st->nick;
+	int old_len = st->nick_len;
+	bool told = room && room_announces(room);
+
+	if (told) {
+		logring_lock(room->log);
+		room_put_notice(room, connection_id(c), "%.*s is now %.*s", old_len, old, (int)len, nick);
+	} else if (tell) {
+		connection_printf(c, "* You are now %.*s.\n", (int)len, nick);
+	}
+	next->nick_len = (uint8_t)len;
+	memset(next->nick, 0, sizeof(next->nick));
+	memcpy(next->nick, nick, len);
+	char who[32 + TEXT_NICK_MAX];
+	if (old_len > 0)
+		snprintf(who, sizeof(who), "%.*s", old_len, old);
+	else /* a login, before which there was no name */
+		snprintf(who, sizeof(who), "client %" PRIu64, connection_id(c));
+	const struct log_fields fields = chat_fields(c, EVENT_RENAMED, room ? room->name : NULL);
+	log_event(LOG_DEBUG, &fields, "%s is now %.*s", who, (int)len, nick);
+	FAULT("nick");
+	connection_commit(c, told ? room : NULL);
+	roster_release(chat_shared(c)->roster, *connection_roster(c));
+	*connection_roster(c) = entry;
+}
+
+void chat_check_nick(struct connection *c)
+{
+	struct roster *roster = chat_shared(c)->roster;
+	const struct client_state *st = connection_state(c);
+	struct roster_entry *entry, *mine = *connection_roster(c);
+	const struct room *room = connection_room(c);
+	char guest[TEXT_NICK_MAX + 1];
+
+	if (st->nick_len == 0 || (st->flags & CLIENT_CLOSING && !room) ||
+	    (mine && (st->flags & CLIENT_ACCOUNT || !roster_is_reserved(roster, mine))))
+		return;
+	int n = snprintf(guest, sizeof(guest), "guest%" PRIu64, connection_id(c));
+	if (roster_claim(roster, guest, (size_t)n, connection_id(c), connection_index(c),
+			 room ? room->index : ROOM_NONE, true, &entry) < 0) {
+		log_event(LOG_WARNING,
+			  &(struct log_fields){.client = connection_id(c), .address = connection_address(c)},
+			  "client %" PRIu64 ": its nick is lost", connection_id(c));
+		return;
+	}
+	chat_begin_reply(c, 0);
+	/* A client that doesn't read finds out when it does, by what the room is told. */
+	if (connection_space(c) >= CHAT_REPLY_MAX)
+		connection_printf(c, "* %.*s %s; you are %s.\n", st->nick_len, st->nick,
+				  roster_check(roster, st->nick, st->nick_len) == -EPERM
+				      ? "is reserved now"
+				      : "can't be your name any more",
+				  guest);
+	connection_draft(c)->flags &= (uint16_t)~CLIENT_ACCOUNT;
+	chat_rename(c, entry, guest, (size_t)n, false);
+}
