@@ -34,7 +34,7 @@ struct udp_out {
 	size_t len;
 	uint16_t
 	    segment;  /* > 0: data is many datagrams of that size, the last of which may be shorter (GSO) */
-	bool stuffed; /* one more '#' goes before data: see gather() in handler_udp_registry.c */
+	bool stuffed; /* one more '#' goes before data: see udp_registry_delivery.c */
 	int error;    /* 0: taken by the kernel; -EAGAIN: not now, try again when writable */
 	void *user;   /* the caller's */
 };
