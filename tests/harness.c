@@ -21,7 +21,7 @@
 struct harness {
 	struct config *config;
 	struct shared shared;
-	struct wakeup *slots[2];
+	struct slots *slots;
 	struct worker *workers[1];
 	int rooms_fd, clients_fd, listen_fd;
 	union address listen_address;
@@ -35,10 +35,10 @@ static int begin(struct harness *h, bool fresh, struct sockets *passed)
 {
 	int r = 0;
 
-	h->shared = (struct shared){.slots = h->slots, .workers = h->workers};
-	if (wakeup_new(&h->slots[0]) < 0 || wakeup_new(&h->slots[1]) < 0)
+	if (slots_new(1, &h->slots) < 0)
 		abort();
-	r = rooms_open(h->rooms_fd, fresh, h->slots, 2, 1, &h->shared.rooms);
+	h->shared = (struct shared){.slots = h->slots, .workers = h->workers};
+	r = rooms_open(h->rooms_fd, fresh, h->slots, &h->shared.rooms);
 	if (r == 0)
 		r = clients_open(h->clients_fd, fresh, &h->shared.clients);
 	if (r == 0)
@@ -72,8 +72,7 @@ static void end(struct harness *h)
 	roster_free(h->shared.roster);
 	clients_close(h->shared.clients);
 	rooms_close(h->shared.rooms);
-	wakeup_free(h->slots[0]);
-	wakeup_free(h->slots[1]);
+	slots_free(h->slots);
 }
 
 struct harness *harness_new(const char *text)
@@ -207,7 +206,7 @@ int harness_connect(struct harness *h, const char *type, const char *mode, const
 void harness_settle(struct harness *h)
 {
 	for (unsigned i = 0; i < 12; i++) {
-		wakeup_kick(h->slots[0]); /* so that no turn waits */
+		wakeup_kick(slots_wakeup(h->slots, 0)); /* so that no turn waits */
 		worker_turn(h->workers[0]);
 	}
 }

@@ -11,6 +11,7 @@
 #include "daemon/config/config.h"
 #include "daemon/rooms/room.h"
 #include "daemon/rooms/roster.h"
+#include "daemon/rooms/slots.h"
 #include "daemon/state/clients.h"
 
 #include <stdint.h>
@@ -31,7 +32,7 @@ struct shared {
 	struct keeper *keeper;
 	struct bans *bans;     /* or NULL */
 	struct logins *logins; /* or NULL */
-	struct wakeup **slots;
+	struct slots *slots;
 	struct worker **workers;
 	unsigned n_workers;
 };
@@ -47,5 +48,24 @@ struct context {
 	struct slot_set kick;	 /* whom to wake at the end of this turn, see rooms_mark() */
 	int64_t now;		 /* CLOCK_MONOTONIC in us, as of this turn */
 };
+
+/* Threads with a slot that are neither workers nor ZeroMQ listeners: the main thread. */
+#define CONTEXT_OTHERS 1
+
+_Static_assert(CONFIG_MAX_WORKERS + CONFIG_MAX_ZMQ + CONTEXT_OTHERS <= SLOTS_MAX, "every thread has a slot");
+_Static_assert(CONFIG_MAX_WORKERS <= CLIENTS_SCRATCHES, "every worker has a scratch");
+_Static_assert(CONFIG_MAX_ZMQ + CONTEXT_OTHERS <= CLIENTS_MORE_COUNTERS, "every thread has counters");
+
+/* The counters of the thread with that slot; NULL if there are none left. */
+static inline struct counters *context_counters(const struct shared *shared, unsigned slot)
+{
+	unsigned beyond = slots_beyond_workers(shared->slots, slot);
+
+	if (slot < shared->slots->n_workers)
+		return (struct counters *)clients_counters(shared->clients, slot);
+	if (beyond >= CLIENTS_MORE_COUNTERS)
+		return NULL;
+	return (struct counters *)clients_counters(shared->clients, CLIENTS_SCRATCHES + beyond);
+}
 
 #endif

@@ -75,7 +75,7 @@ int worker_new(struct shared *shared, unsigned index, const struct config *confi
 	w->ctx.slot = index;
 	w->ctx.shared = shared;
 	w->ctx.config = config;
-	w->wakeup = shared->slots[index];
+	w->wakeup = slots_wakeup(shared->slots, index);
 	w->ctx.scratch = clients_scratch(shared->clients, index);
 	w->ctx.counters = (struct counters *)clients_counters(shared->clients, index);
 	w->jobs_end = &w->jobs;

@@ -25,7 +25,6 @@ struct listeners {
 	/* Between listeners_prepare() and what follows it. */
 	struct listener_entry *next;
 	size_t n_next;
-	bool slots[CONFIG_MAX_ZMQ]; /* of the ZeroMQ listeners, behind the workers' */
 };
 
 int listeners_new(struct shared *shared, struct sockets *sockets, struct listeners **ret)
@@ -44,8 +43,9 @@ static void zmq_free(struct listeners *ls, struct zmq_listener *z)
 {
 	if (!z)
 		return;
-	ls->slots[zmq_listener_slot(z) - ls->shared->n_workers] = false;
+	unsigned slot = zmq_listener_slot(z);
 	zmq_listener_free(z);
+	slots_give(ls->shared->slots, slot);
 }
 
 static void entry_free(struct listeners *ls, struct listener_entry *e)
@@ -229,7 +229,7 @@ static int open_zmq(struct listeners *ls, const struct config *config, struct li
 {
 	struct place place[HANDLER_ENDPOINTS];
 	int fds[HANDLER_ENDPOINTS] = {-1, -1}, r = 0;
-	unsigned n = places(&e->config, place), slot = 0;
+	unsigned n = places(&e->config, place), slot;
 
 	for (unsigned i = 0; r == 0 && i < n; i++) {
 		fds[i] = sockets_claim_unix(ls->sockets, place[i].name, e->config.endpoints[i].text);
@@ -241,15 +241,13 @@ static int open_zmq(struct listeners *ls, const struct config *config, struct li
 	}
 	for (unsigned i = 0; i < n; i++)
 		find_bound(&e->config, i, fds[i]);
-	while (slot < CONFIG_MAX_ZMQ && ls->slots[slot])
-		slot++;
-	if (r == 0 && slot == CONFIG_MAX_ZMQ)
-		r = -ENOSPC; /* old ones that have not ended yet */
 	if (r == 0)
-		r = zmq_listener_new(ls->shared, config, &e->config, fds, ls->shared->n_workers + slot,
-				     origin, &e->zmq);
-	if (r == 0)
-		ls->slots[slot] = true;
+		r = slots_take(ls->shared->slots, true, &slot);
+	if (r == 0) {
+		r = zmq_listener_new(ls->shared, config, &e->config, fds, slot, origin, &e->zmq);
+		if (r < 0)
+			slots_give(ls->shared->slots, slot);
+	}
 	for (unsigned i = 0; r < 0 && i < n; i++)
 		if (fds[i] >= 0)
 			close(fds[i]);

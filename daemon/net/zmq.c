@@ -48,10 +48,11 @@ int zmq_listener_new(struct shared *shared, const struct config *config,
 		     const struct listener_config *listener, const int *fds, unsigned slot, unsigned origin,
 		     struct zmq_listener **ret)
 {
-	struct zmq_listener *z = calloc(1, sizeof(*z));
+	struct counters *counters = context_counters(shared, slot);
+	struct zmq_listener *z = counters ? calloc(1, sizeof(*z)) : NULL;
 
 	if (!z)
-		return -ENOMEM;
+		return counters ? -ENOMEM : -ENOSPC;
 	if (zmq_copy_settings(&z->settings, config, listener) < 0) {
 		zmq_forget_settings(&z->settings);
 		free(z);
@@ -59,16 +60,16 @@ int zmq_listener_new(struct shared *shared, const struct config *config,
 	}
 	z->ctx.shared = shared;
 	z->ctx.slot = slot;
-	z->ctx.counters = (struct counters *)clients_counters(shared->clients,
-							      CLIENTS_SCRATCHES + slot - shared->n_workers);
+	z->ctx.counters = counters;
 	for (int i = 0; i < COUNTERS_N; i++)
 		z->before[i] = atomic_load_explicit(&z->ctx.counters->v[i], memory_order_relaxed);
 	z->behaviour = listener->handler->zmq;
 	z->origin = origin;
 	clients_hold_origin(shared->clients, origin);
 	z->tally = clients_tally(shared->clients, origin);
-	z->wakeup = shared->slots[slot];
-	snprintf(z->thread_name, sizeof(z->thread_name), "chatd/z%u", slot - shared->n_workers);
+	z->wakeup = slots_wakeup(shared->slots, slot);
+	snprintf(z->thread_name, sizeof(z->thread_name), "chatd/z%u",
+		 slots_beyond_workers(shared->slots, slot) - CONTEXT_OTHERS);
 	for (unsigned i = 0; i < HANDLER_ENDPOINTS; i++)
 		z->at[i].fd = fds[i];
 	zmq_listener_set_config(z, config);

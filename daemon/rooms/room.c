@@ -59,9 +59,8 @@ struct rooms {
 	unsigned n_rooms;		      /* without the private one */
 	struct room_settings defaults;
 	struct rooms_limits limits;
-	bool settled; /* who was in a room before is in it again */
-	struct wakeup *const *slots;
-	unsigned n_slots, n_workers;
+	bool settled;		   /* who was in a room before is in it again */
+	const struct slots *slots; /* of the readers */
 };
 
 static const uint8_t nobody[ADDRESS_KEY_LEN];
@@ -116,7 +115,7 @@ static int attach(struct rooms *rs, uint32_t index, bool fresh)
 	if (e < 0)
 		return e;
 	r->index = index;
-	r->n_workers = rs->n_workers;
+	r->n_workers = rs->slots->n_workers;
 	memcpy(r->name, s->name, sizeof(r->name));
 	r->born = fresh;
 	r->raw = s->raw;
@@ -242,8 +241,7 @@ static int take_back(struct rooms *rs)
 	return 0;
 }
 
-int rooms_open(int fd, bool fresh, struct wakeup *const *slots, unsigned n_slots, unsigned n_workers,
-	       struct rooms **ret)
+int rooms_open(int fd, bool fresh, const struct slots *slots, struct rooms **ret)
 {
 	struct rooms *rs = calloc(1, sizeof(*rs));
 	int64_t size;
@@ -255,8 +253,6 @@ int rooms_open(int fd, bool fresh, struct wakeup *const *slots, unsigned n_slots
 	rs->key = hash_key_new();
 	rs->fd = fd;
 	rs->slots = slots;
-	rs->n_slots = n_slots;
-	rs->n_workers = n_workers;
 	rs->limits.rooms = ROOMS_CAPACITY - 1;
 	rs->settled = fresh;
 	size = memfd_check(fd, sizeof(struct directory));
@@ -285,7 +281,7 @@ int rooms_open(int fd, bool fresh, struct wakeup *const *slots, unsigned n_slots
 		if (e < 0)
 			goto fail;
 	}
-	for (unsigned i = 0; i < n_workers; i++)
+	for (unsigned i = 0; i < slots->n_workers; i++)
 		rs->at[ROOM_PRIVATE]->readers[i] = 1; /* every worker looks for its clients' messages */
 	*ret = rs;
 	return 0;
@@ -590,14 +586,16 @@ unsigned rooms_count(struct rooms *rs)
 
 void rooms_mark(struct rooms *rs, struct room *r, struct slot_set *kick)
 {
-	for (unsigned i = 0; i < rs->n_slots; i++)
-		if (atomic_load(&r->readers[i]) > 0 && wakeup_mark(rs->slots[i], r->index))
+	unsigned n = slots_count(rs->slots);
+
+	for (unsigned i = 0; i < n; i++)
+		if (atomic_load(&r->readers[i]) > 0 && wakeup_mark(slots_wakeup(rs->slots, i), r->index))
 			kick->bits[i / 64] |= 1ULL << (i % 64);
 }
 
 void rooms_remark(struct rooms *rs, const struct room *r, unsigned slot)
 {
-	wakeup_mark(rs->slots[slot], r->index);
+	wakeup_mark(slots_wakeup(rs->slots, slot), r->index);
 }
 
 void rooms_kick(struct rooms *rs, struct slot_set *kick, unsigned self)
@@ -609,7 +607,7 @@ void rooms_kick(struct rooms *rs, struct slot_set *kick, unsigned self)
 			unsigned i = w * 64 + (unsigned)__builtin_ctzll(bits);
 			bits &= bits - 1;
 			if (i != self)
-				wakeup_kick(rs->slots[i]);
+				wakeup_kick(slots_wakeup(rs->slots, i));
 		}
 	}
 }
@@ -653,8 +651,11 @@ void room_put_notice(struct room *r, uint64_t sender, const char *format, ...)
 
 bool room_crowded(const struct rooms *rs, const struct room *r)
 {
-	for (unsigned i = 0; i + 1 < rs->n_slots; i++)
-		if (atomic_load_explicit(&r->readers[i], memory_order_relaxed) > 0 &&
+	unsigned n = slots_count(rs->slots);
+
+	for (unsigned i = 0; i < n; i++)
+		if (slots_waited_for(rs->slots, i) &&
+		    atomic_load_explicit(&r->readers[i], memory_order_relaxed) > 0 &&
 		    logring_reader_behind(r->log, i))
 			return true;
 	return false;

@@ -10,6 +10,7 @@
 #include "common/address.h"
 #include "common/text.h"
 #include "daemon/rooms/logring.h"
+#include "daemon/rooms/slots.h"
 #include "daemon/rooms/wakeup.h"
 
 #include <stdatomic.h>
@@ -49,12 +50,10 @@ struct room {
 
 /*
  * Opens the rooms in fd (memfd); a fresh file is initialised. Rooms that can't be trusted are dropped with a
- * log line. slots[0..n_slots) are the threads' wake-ups, owned by the caller: first the workers', who have
- * the members and of whom each gets the private messages; the last one is the main thread's, for whom no room
- * waits. -EBADMSG: not a rooms file of this layout.
+ * log line. The threads' slots stay the caller's; the workers have the members, and each of them gets the
+ * private messages. -EBADMSG: not a rooms file of this layout.
  */
-int rooms_open(int fd, bool fresh, struct wakeup *const *slots, unsigned n_slots, unsigned n_workers,
-	       struct rooms **ret);
+int rooms_open(int fd, bool fresh, const struct slots *slots, struct rooms **ret);
 void rooms_close(struct rooms *rs);
 /*
  * The clients of the process before are in their rooms again. Until then nobody knows which rooms are empty,

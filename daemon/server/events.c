@@ -63,7 +63,7 @@ static void events_ignore_mark(uint32_t room, void *arg)
 static int events_news(sd_event_source *source, int fd, uint32_t events, void *arg)
 {
 	struct server *s = arg;
-	struct wakeup *w = s->shared.slots[s->host.ctx.slot];
+	struct wakeup *w = slots_wakeup(s->shared.slots, s->host.ctx.slot);
 
 	(void)source;
 	(void)fd;
@@ -166,7 +166,8 @@ int events_add(struct server *s)
 	for (size_t i = 0; r >= 0 && i < sizeof(signals) / sizeof(*signals); i++)
 		r = sd_event_add_signal(s->event, NULL, signals[i].number, signals[i].handler, s);
 	if (r >= 0)
-		r = sd_event_add_io(s->event, NULL, wakeup_fd(s->shared.slots[s->host.ctx.slot]), EPOLLIN,
+		r = sd_event_add_io(s->event, NULL,
+				    wakeup_fd(slots_wakeup(s->shared.slots, s->host.ctx.slot)), EPOLLIN,
 				    events_news, s);
 	int log_fd = log_watch_fd();
 	if (r >= 0)

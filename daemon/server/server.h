@@ -35,8 +35,6 @@ struct server {
 	struct sockets *sockets;
 	int rooms_fd, clients_fd;
 	struct shared shared;
-	unsigned n_workers;
-	unsigned n_slots; /* the workers', the ZeroMQ listeners' and, the last, the main thread's */
 	struct listeners *listeners;
 	struct control *control;
 	struct metrics_listener *metrics; /* or NULL */

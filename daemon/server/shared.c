@@ -30,23 +30,15 @@ static unsigned shared_count_cpus(void)
 
 static int shared_make_slots(struct server *s)
 {
-	s->n_workers = s->config->workers ? s->config->workers : shared_count_cpus();
-	s->n_slots = s->n_workers + CONFIG_MAX_ZMQ + 1;
-	s->host.ctx.slot = s->n_slots - 1;
-	s->shared.slots = calloc(s->n_slots, sizeof(struct wakeup *));
-	if (!s->shared.slots)
-		return -ENOMEM;
-	for (unsigned i = 0; i < s->n_slots; i++) {
-		int r = wakeup_new(&s->shared.slots[i]);
-		if (r < 0)
-			return r;
-	}
-	return 0;
+	int r = slots_new(s->config->workers ? s->config->workers : shared_count_cpus(), &s->shared.slots);
+
+	/* This thread may be busy with something else, and no room waits for it. */
+	return r < 0 ? r : slots_take(s->shared.slots, false, &s->host.ctx.slot);
 }
 
 static int shared_open_rooms(struct server *s, int fd, bool fresh)
 {
-	return rooms_open(fd, fresh, s->shared.slots, s->n_slots, s->n_workers, &s->shared.rooms);
+	return rooms_open(fd, fresh, s->shared.slots, &s->shared.rooms);
 }
 
 static int shared_open_clients(struct server *s, int fd, bool fresh)
@@ -60,8 +52,7 @@ static int shared_open_clients(struct server *s, int fd, bool fresh)
 	for (int i = 0; i < COUNTERS_N; i++)
 		names[i] = counter_name((enum counter)i);
 	clients_order_counters(s->shared.clients, names, COUNTERS_N);
-	s->host.ctx.counters =
-	    (struct counters *)clients_counters(s->shared.clients, CLIENTS_COUNTER_SETS - 1);
+	s->host.ctx.counters = context_counters(&s->shared, s->host.ctx.slot);
 	return 0;
 }
 
@@ -163,9 +154,7 @@ void shared_free(struct server *s)
 	roster_free(s->shared.roster);
 	clients_close(s->shared.clients);
 	rooms_close(s->shared.rooms);
-	for (unsigned i = 0; i < s->n_slots && s->shared.slots; i++)
-		wakeup_free(s->shared.slots[i]);
-	free(s->shared.slots);
+	slots_free(s->shared.slots);
 	if (s->rooms_fd >= 0)
 		close(s->rooms_fd);
 	if (s->clients_fd >= 0)

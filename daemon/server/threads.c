@@ -15,7 +15,7 @@
 
 int threads_new(struct server *s)
 {
-	unsigned n = s->n_workers;
+	unsigned n = s->shared.slots->n_workers;
 
 	s->shared.workers = calloc(n, sizeof(struct worker *));
 	if (!s->shared.workers)

@@ -13,7 +13,7 @@
 
 struct fixture {
 	int fd;
-	struct wakeup *slots[3];
+	struct slots *slots;
 	struct rooms *rooms;
 };
 
@@ -23,11 +23,13 @@ static int setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
 
+	unsigned main_thread;
+
 	f->fd = memfd_new("rooms", rooms_file_size());
-	for (unsigned i = 0; i < 3; i++)
-		wakeup_new(&f->slots[i]);
+	assert_int_equal(slots_new(2, &f->slots), 0);
+	assert_int_equal(slots_take(f->slots, false, &main_thread), 0);
 	*state = f;
-	return rooms_open(f->fd, true, f->slots, 3, 2, &f->rooms);
+	return rooms_open(f->fd, true, f->slots, &f->rooms);
 }
 
 static int teardown(void **state)
@@ -35,8 +37,7 @@ static int teardown(void **state)
 	struct fixture *f = *state;
 
 	rooms_close(f->rooms);
-	for (unsigned i = 0; i < 3; i++)
-		wakeup_free(f->slots[i]);
+	slots_free(f->slots);
 	close(f->fd);
 	free(f);
 	return 0;
@@ -165,7 +166,7 @@ static void survive(void **state)
 	}
 	uint32_t index = r->index;
 	rooms_close(f->rooms);
-	assert_int_equal(rooms_open(f->fd, false, f->slots, 3, 2, &f->rooms), 0);
+	assert_int_equal(rooms_open(f->fd, false, f->slots, &f->rooms), 0);
 	for (unsigned i = 0; i < 50; i++) {
 		struct logring_view v;
 		snprintf(name, sizeof(name), "room%u", i);
@@ -189,8 +190,8 @@ static void wakes_who_listens(void **state)
 	assert_int_equal(rooms_enter_existing(f->rooms, "lobby", 1, &r), 0);
 	rooms_mark(f->rooms, r, &kick);
 	assert_int_equal(kick.bits[0], 1 << 1);
-	assert_true(wakeup_pending(f->slots[1]));
-	assert_false(wakeup_pending(f->slots[0]));
+	assert_true(wakeup_pending(slots_wakeup(f->slots, 1)));
+	assert_false(wakeup_pending(slots_wakeup(f->slots, 0)));
 	rooms_kick(f->rooms, &kick, 0);
 	assert_int_equal(kick.bits[0], 0);
 	rooms_mark(f->rooms, r, &kick);
@@ -216,9 +217,9 @@ static void refuses_other_files(void **state)
 	struct rooms *rs;
 	int fd = memfd_new("zeroes", rooms_file_size()), small = memfd_new("small", 4096);
 
-	assert_int_equal(rooms_open(fd, false, f->slots, 3, 2, &rs), -EBADMSG);
-	assert_int_equal(rooms_open(small, false, f->slots, 3, 2, &rs), -EINVAL);
-	assert_int_equal(rooms_open(STDIN_FILENO, false, f->slots, 3, 2, &rs), -EBADF);
+	assert_int_equal(rooms_open(fd, false, f->slots, &rs), -EBADMSG);
+	assert_int_equal(rooms_open(small, false, f->slots, &rs), -EINVAL);
+	assert_int_equal(rooms_open(STDIN_FILENO, false, f->slots, &rs), -EBADF);
 	close(fd);
 	close(small);
 }
