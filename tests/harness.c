@@ -2,6 +2,7 @@
 #include "tests/harness.h"
 
 #include "common/cleanup.h"
+#include "daemon/modes/table.h"
 #include "daemon/base/logger.h"
 #include "daemon/engine/connection.h"
 #include "daemon/engine/limits.h"
@@ -82,7 +83,7 @@ struct harness *harness_new(const char *text)
 	socklen_t len = sizeof(union address);
 
 	log_open(LOG_CRIT);
-	if (!h || !errors || config_parse(text, "test", errors, &h->config) < 0) {
+	if (!h || !errors || config_parse(text, "test", handlers, errors, &h->config) < 0) {
 		fclose(errors);
 		free(h);
 		return NULL;

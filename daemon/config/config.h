@@ -50,9 +50,9 @@ struct listener_config {
 	struct accounts accounts;			 /* of it */
 	char *tls_certificate, *tls_key, *tls_client_ca; /* paths, or NULL */
 	struct tls_context *tls;			 /* made of them, or NULL */
-	/* UDP registry: */
-	int64_t lease_us;
-	struct prefix_list trusted; /* addresses that need not prove to be real */
+	void *own; /* the mode's own settings, in a struct that its file knows; NULL: it has none */
+	/* What is said in its room without a name is said under the listener's, which is nobody else's then. */
+	bool speaks;
 	/* ZeroMQ: */
 	struct endpoint_config endpoints[HANDLER_ENDPOINTS];
 	int high_water_mark;
@@ -100,19 +100,23 @@ struct config {
 /*
  * Reads and checks a file. Every error is written to errors as "FILE:LINE: what, and what is allowed", one
  * per line. Returns 0, -EINVAL after errors, or -ENOMEM. config_parse() reads a string; name stands for the
- * file in errors. What is odd but allowed is
+ * file in errors. modes are those that a listener can have, NULL-terminated. What is odd but allowed is
  * written to warnings, if that isn't NULL, as "FILE:LINE: warning: what".
  */
-int config_load(const char *path, FILE *errors, FILE *warnings, struct config **ret);
+int config_load(const char *path, const struct handler *const *modes, FILE *errors, FILE *warnings,
+		struct config **ret);
 /*
  * For `chatd --check`: also writes what is odd, as "FILE:LINE: warning: what". The files that the
  * configuration names are looked at as the user that chatd runs as, which this process becomes for good
  * (NULL: it stays who it is).
  */
 struct passwd;
-int config_check(const char *path, const struct passwd *as, FILE *errors);
-int config_parse(const char *text, const char *name, FILE *errors, struct config **ret);
+int config_check(const char *path, const struct handler *const *modes, const struct passwd *as, FILE *errors);
+int config_parse(const char *text, const char *name, const struct handler *const *modes, FILE *errors,
+		 struct config **ret);
 void config_free(struct config *c);
+/* Only what l points to. */
+void config_free_listener(struct listener_config *l);
 
 /* Where it listens: what is bound, or as long as nothing is, what shall be. */
 const union address *config_bound(const struct listener_config *c);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Transport and behaviour apart: a transport owns sockets and bytes, a handler is what happens on a
- * connection. A new behaviour is one file that fills a struct handler and one row in handler.c; the
+ * connection. A new behaviour is one file that fills a struct handler and one row in modes/table.c; the
  * configuration finds it there by `type` and `mode`.
  */
 #ifndef DAEMON_HANDLER_H
@@ -11,6 +11,7 @@
 #include <stddef.h>
 
 struct connection;
+struct mode_settings;
 struct udp_behaviour;
 struct zmq_behaviour;
 
@@ -32,10 +33,9 @@ enum verdict {
 struct handler {
 	const char *type, *mode; /* as the configuration has it */
 	enum transport transport;
-	bool uses_room; /* listeners of this mode have a `room` */
-	bool may_have_room;
-	bool uses_lease; /* and `lease` and `trusted` */
-	bool mirrors;	 /* sends its input and nothing else, so a byte more sent is a byte more consumed */
+	const struct mode_settings *settings; /* what may stand in a listener's group */
+	bool has_nicks;			      /* whoever comes has to say a name, within login_timeout */
+	bool mirrors; /* sends its input and nothing else, so a byte more sent is a byte more consumed */
 
 	/* TRANSPORT_TCP: */
 	/* For a new connection, once, when its socket is safe from a crash. room: the listener's, or "". */
@@ -62,14 +62,5 @@ struct handler {
 	/* TRANSPORT_ZMQ: the settings that have its endpoints, instead of `listen`. */
 	const char *endpoints[HANDLER_ENDPOINTS];
 };
-
-/* NULL-terminated table. */
-extern const struct handler *const handlers[];
-
-extern const struct handler handler_tcp_chat, handler_tcp_echo, handler_udp_echo, handler_udp_registry;
-extern const struct handler handler_zmq_reply, handler_zmq_relay, handler_zmq_pipeline;
-
-/* NULL if there is none. */
-const struct handler *handler_find(const char *type, const char *mode);
 
 #endif

@@ -8,7 +8,7 @@
 #include <stdarg.h>
 #include <string.h>
 
-/* So many mistakes are told; who made more has made one with the file. */
+/* So many mistakes are listed; with more of them it is the wrong file, or its encoding is. */
 #define ERRORS_MAX 100
 #define WARNINGS_MAX 100
 #define PREFIXES_MAX 4096
@@ -98,6 +98,59 @@ void settings_finish(struct settings *ss)
 
 /* --- groups --- */
 
+const struct setting_key *settings_find(const struct setting_key *keys, const char *name)
+{
+	for (const struct setting_key *k = keys; name && k->name; k++)
+		if (strcmp(k->name, name) == 0)
+			return k;
+	return NULL;
+}
+
+bool settings_read_one(struct settings *ss, const config_setting_t *s, const struct setting_key *keys,
+		       void *to)
+{
+	const struct setting_key *k = settings_find(keys, config_setting_name(s));
+
+	if (k)
+		k->read(ss, s, k, (char *)to + k->offset);
+	return k;
+}
+
+/* Whether the name is one of a list "a, b, c". */
+static bool has_name(const char *list, const char *name)
+{
+	size_t len = strlen(name);
+
+	for (const char *p = list; (p = strstr(p, name)); p += len)
+		if ((p == list || p[-1] == ' ') && (p[len] == ',' || p[len] == '\0'))
+			return true;
+	return false;
+}
+
+void settings_add_names(const struct setting_key *keys, char *list, size_t size)
+{
+	for (const struct setting_key *k = keys; k->name; k++) {
+		size_t o = strlen(list);
+		if (!has_name(list, k->name))
+			snprintf(list + o, size - o, "%s%s", o ? ", " : "", k->name);
+	}
+}
+
+void settings_complain_unknown(struct settings *ss, const config_setting_t *s, const char *allowed)
+{
+	const char *name = config_setting_name(s);
+
+	settings_complain(ss, s, "unknown setting %s; allowed are %s", name ? name : "?", allowed);
+}
+
+void settings_complain_missing(struct settings *ss, const config_setting_t *group,
+			       const struct setting_key *keys)
+{
+	for (const struct setting_key *k = keys; k->name; k++)
+		if (k->missing && !config_setting_get_member(group, k->name))
+			settings_complain(ss, group, "%s", k->missing);
+}
+
 void settings_read(struct settings *ss, const config_setting_t *group, const struct setting_key *keys,
 		   void *to)
 {
@@ -105,21 +158,13 @@ void settings_read(struct settings *ss, const config_setting_t *group, const str
 
 	for (int i = 0; i < n; i++) {
 		const config_setting_t *s = config_setting_get_elem(group, (unsigned)i);
-		const char *name = config_setting_name(s);
-		const struct setting_key *k = keys;
-		while (k->name && (!name || strcmp(k->name, name) != 0))
-			k++;
-		if (k->name) {
-			k->read(ss, s, k, (char *)to + k->offset);
+		char allowed[SETTINGS_NAMES_MAX] = "";
+		if (settings_read_one(ss, s, keys, to))
 			continue;
-		}
-		char allowed[512] = "";
-		size_t o = 0;
-		for (k = keys; k->name && o < sizeof(allowed); k++)
-			o += (size_t)snprintf(allowed + o, sizeof(allowed) - o, "%s%s", o ? ", " : "",
-					      k->name);
-		settings_complain(ss, s, "unknown setting %s; allowed are %s", name ? name : "?", allowed);
+		settings_add_names(keys, allowed, sizeof(allowed));
+		settings_complain_unknown(ss, s, allowed);
 	}
+	settings_complain_missing(ss, group, keys);
 }
 
 void setting_group(struct settings *ss, const config_setting_t *s, const struct setting_key *key, void *at)

@@ -15,6 +15,8 @@
 #include <stdint.h>
 #include <stdio.h>
 
+struct handler;
+
 struct settings {
 	const char *file;
 	FILE *errors; /* mistakes are written there */
@@ -23,7 +25,8 @@ struct settings {
 	struct settings_warning *warned;
 	unsigned n_warnings;
 	bool checking; /* the file is only checked: what can only be looked up in the service is left alone */
-	const char *as; /* "", or " as user NAME" if that is who looks at files */
+	const char *as;			    /* "", or " as user NAME" if that is who looks at files */
+	const struct handler *const *modes; /* which a listener can have; NULL-terminated */
 };
 
 /* How a setting is read into at: &its group's struct + key.offset. */
@@ -37,7 +40,7 @@ struct setting_key {
 	size_t offset;
 	int64_t min, max;		 /* of numbers, seconds and bytes */
 	const struct setting_key *group; /* for setting_group() */
-	unsigned use;			 /* the caller's */
+	const char *missing;		 /* what is said of a group without it; NULL: it may be left out */
 };
 
 #define DAY_S INT64_C(86400)
@@ -66,6 +69,20 @@ void settings_finish(struct settings *ss);
 /* Reads a group's settings into *to; keys end with SETTINGS_END, and whatever has no key is a mistake. */
 void settings_read(struct settings *ss, const config_setting_t *group, const struct setting_key *keys,
 		   void *to);
+/*
+ * The same in parts, for a group that is read by several tables: whether keys has the setting s, which is then
+ * read; a complaint that s is in none, with the names that there are; and complaints of what is missing.
+ */
+bool settings_read_one(struct settings *ss, const config_setting_t *s, const struct setting_key *keys,
+		       void *to);
+void settings_complain_unknown(struct settings *ss, const config_setting_t *s, const char *allowed);
+void settings_complain_missing(struct settings *ss, const config_setting_t *group,
+			       const struct setting_key *keys);
+/* Adds the names of keys to a list of them, but those that it has. */
+#define SETTINGS_NAMES_MAX 1024
+void settings_add_names(const struct setting_key *keys, char *list, size_t size);
+/* The row of that name, or NULL. */
+const struct setting_key *settings_find(const struct setting_key *keys, const char *name);
 /* Whether s is a list of at most max groups, as `rooms` is; its length. */
 bool settings_is_list_of_groups(struct settings *ss, const config_setting_t *s, size_t max, size_t *ret_n);
 

@@ -1337,7 +1337,7 @@ static void check_beginning(struct connection *c)
 {
 	const struct config *config = c->ctx->config;
 	const struct client_state *st = connection_state(c);
-	bool nameless = c->handler->uses_room && st->nick_len == 0;
+	bool nameless = c->handler->has_nicks && st->nick_len == 0;
 	int64_t first = config->first_line_timeout_us, login = nameless ? config->login_timeout_us : 0;
 
 	if ((first == 0 || c->spoke) && login == 0)

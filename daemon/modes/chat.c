@@ -8,6 +8,8 @@
 
 #include "common/cleanup.h"
 #include "common/nick.h"
+#include "daemon/config/mode_settings.h"
+#include "daemon/modes/table.h"
 #include "daemon/base/clock.h"
 #include "daemon/base/fault.h"
 #include "daemon/io/foreign.h"
@@ -392,11 +394,17 @@ static void chat_closed(struct connection *c)
 	*connection_roster(c) = NULL;
 }
 
+static const struct mode_settings chat_settings = {
+    .common = {mode_socket_keys, mode_tcp_keys, mode_room_keys, mode_login_keys},
+    .complete = mode_default_room,
+};
+
 const struct handler handler_tcp_chat = {
     .type = "tcp",
     .mode = "chat",
     .transport = TRANSPORT_TCP,
-    .uses_room = true,
+    .settings = &chat_settings,
+    .has_nicks = true,
     .opened = chat_opened,
     .restored = chat_restored,
     .reloaded = chat_reloaded,

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* TCP mode "echo" (RFC 862): bytes come back as they came. Who sends without reading is not read from any
  * more. */
+#include "daemon/config/mode_settings.h"
+#include "daemon/modes/table.h"
 #include "daemon/engine/connection.h"
 
 static void echo_opened(struct connection *c, const char *room)
@@ -40,6 +42,7 @@ const struct handler handler_tcp_echo = {
     .type = "tcp",
     .mode = "echo",
     .transport = TRANSPORT_TCP,
+    .settings = &mode_tcp_only,
     .mirrors = true,
     .opened = echo_opened,
     .restored = echo_restored,

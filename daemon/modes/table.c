@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "daemon/config/handler.h"
+#include "daemon/modes/table.h"
 
 #include <string.h>
 

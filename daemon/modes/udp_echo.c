@@ -2,6 +2,8 @@
 /* UDP mode "echo" (RFC 862): each datagram comes back. Not to other services that would answer it for ever.
  */
 #include "common/cleanup.h"
+#include "daemon/config/mode_settings.h"
+#include "daemon/modes/table.h"
 #include "daemon/config/config.h"
 #include "daemon/net/udp.h"
 
@@ -82,5 +84,6 @@ const struct handler handler_udp_echo = {
     .type = "udp",
     .mode = "echo",
     .transport = TRANSPORT_UDP,
+    .settings = &mode_udp_only,
     .udp = &udp_echo,
 };

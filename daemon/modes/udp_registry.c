@@ -7,12 +7,52 @@
  */
 #include "daemon/modes/udp_registry.h"
 
+#include "daemon/base/clock.h"
+#include "daemon/config/mode_settings.h"
+#include "daemon/modes/table.h"
 #include "daemon/net/cookie.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* --- the settings --- */
+
+static const struct setting_key registry_keys[] = {
+    SETTING("lease", setting_seconds, offsetof(struct registry_own, lease_us), .min = 1, .max = 30 * DAY_S),
+    SETTING("trusted", setting_prefixes, offsetof(struct registry_own, trusted)),
+    SETTINGS_END,
+};
+
+static bool registry_init(void *own)
+{
+	struct registry_own *o = own;
+
+	o->lease_us = 300 * SECOND_US;
+	o->trusted = (struct prefix_list){calloc(2, sizeof(struct prefix)), 2};
+	if (!o->trusted.at)
+		return false;
+	prefix_parse("127.0.0.0/8", &o->trusted.at[0]);
+	prefix_parse("::1", &o->trusted.at[1]);
+	return true;
+}
+
+static void registry_release(void *own)
+{
+	free(((struct registry_own *)own)->trusted.at);
+}
+
+static const struct mode_settings registry_settings = {
+    .common = {mode_socket_keys, mode_room_keys},
+    .own = registry_keys,
+    .own_size = sizeof(struct registry_own),
+    .init = registry_init,
+    .release = registry_release,
+    .complete = mode_default_room,
+};
+
+/* --- the behaviour --- */
 
 static void registry_reloaded(struct udp_listener *u)
 {
@@ -30,8 +70,7 @@ static void registry_tick(struct udp_listener *u)
 
 	struct member *m;
 
-	while ((m = members_oldest(g->members)) &&
-	       now - registry_active_us(m) > udp_base(u)->config->lease_us) {
+	while ((m = members_oldest(g->members)) && now - registry_active_us(m) > registry_own(u)->lease_us) {
 		count(registry_context(u)->counters, COUNT_CLIENTS_IDLE, 1);
 		registry_send_away(u, m, true);
 	}
@@ -69,7 +108,7 @@ static void registry_each(struct udp_listener *u, void (*fn)(const struct client
 	}
 	for (const struct member *m = members_oldest(g->members); m; m = m->newer) {
 		const struct client_state *st = registry_state(m);
-		int64_t left = registry_active_us(m) + udp_base(u)->config->lease_us - now;
+		int64_t left = registry_active_us(m) + registry_own(u)->lease_us - now;
 		struct client_info info = {
 		    .id = m->client->id,
 		    .address = m->address,
@@ -153,7 +192,6 @@ const struct handler handler_udp_registry = {
     .type = "udp",
     .mode = "registry",
     .transport = TRANSPORT_UDP,
-    .uses_room = true,
-    .uses_lease = true,
+    .settings = &registry_settings,
     .udp = &udp_registry,
 };

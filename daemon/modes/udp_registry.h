@@ -13,8 +13,15 @@
 #define DAEMON_UDP_REGISTRY_H
 
 #include "daemon/base/logger.h"
+#include "daemon/config/config.h"
 #include "daemon/modes/udp_members.h"
 #include "daemon/net/udp.h"
+
+/* The settings that no other mode has. */
+struct registry_own {
+	int64_t lease_us;
+	struct prefix_list trusted; /* addresses that need not prove to be real */
+};
 
 struct registry {
 	struct members *members;
@@ -32,6 +39,11 @@ static inline struct context *registry_context(struct udp_listener *u)
 static inline struct shared *registry_shared(struct udp_listener *u)
 {
 	return registry_context(u)->shared;
+}
+
+static inline const struct registry_own *registry_own(struct udp_listener *u)
+{
+	return udp_base(u)->config->own;
 }
 
 static inline const struct client_state *registry_state(const struct member *m)

@@ -42,7 +42,7 @@ void registry_confirm(struct udp_listener *u, const struct member *m)
 {
 	char text[TEXT_NICK_MAX + 32];
 	int n = snprintf(text, sizeof(text), "#OK %.*s %" PRId64 "\n", registry_state(m)->nick_len,
-			 registry_state(m)->nick, udp_base(u)->config->lease_us / SECOND_US);
+			 registry_state(m)->nick, registry_own(u)->lease_us / SECOND_US);
 
 	udp_say(u, &m->address, &m->local, text, (size_t)n);
 }
@@ -94,7 +94,7 @@ static void registry_reg(struct udp_listener *u, struct datagram *d, struct memb
 
 	if (nick.len == 1 && nick.at[0] == '*')
 		nick.len = 0; /* "any" */
-	if (!m && !prefixes_contain(&udp_base(u)->config->trusted, &d->from) &&
+	if (!m && !prefixes_contain(&registry_own(u)->trusted, &d->from) &&
 	    !cookies_check(g->cookies, &d->from, registry_context(u)->now, cookie.at, cookie.len)) {
 		registry_ask_for_proof(u, d);
 		return;

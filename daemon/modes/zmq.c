@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The ZeroMQ modes "reply", "relay" and "pipeline": how messages get from one socket to another. */
+#include "daemon/net/zmq_settings.h"
+#include "daemon/modes/table.h"
 #include "daemon/config/config.h"
 #include "daemon/net/zmq.h"
 
@@ -61,10 +63,21 @@ const struct zmq_behaviour zmq_reply = {
     .types = {ZMQ_ROUTER},
 };
 
+static const struct setting_key reply_keys[] = {
+    ZMQ_ENDPOINT("reply", 0, "listen"),
+    SETTINGS_END,
+};
+
+static const struct mode_settings reply_settings = {
+    .common = {reply_keys, zmq_setting_keys},
+    .complete = zmq_settings_complete,
+};
+
 const struct handler handler_zmq_reply = {
     .type = "zmq",
     .mode = "reply",
     .transport = TRANSPORT_ZMQ,
+    .settings = &reply_settings,
     .endpoints = {"listen"},
     .zmq = &zmq_reply,
 };
@@ -131,11 +144,28 @@ const struct zmq_behaviour zmq_relay = {
     .types = {ZMQ_PULL, ZMQ_XPUB},
 };
 
+static const struct setting_key relay_keys[] = {
+    ZMQ_ENDPOINT("relay", 0, "pull"),
+    ZMQ_ENDPOINT("relay", 1, "pub"),
+    SETTINGS_END,
+};
+
+static void relay_complete(struct settings *ss, const config_setting_t *group, struct listener_config *l)
+{
+	zmq_settings_complete(ss, group, l);
+	l->speaks = l->room[0];
+}
+
+static const struct mode_settings relay_settings = {
+    .common = {relay_keys, mode_room_keys, zmq_setting_keys},
+    .complete = relay_complete,
+};
+
 const struct handler handler_zmq_relay = {
     .type = "zmq",
     .mode = "relay",
     .transport = TRANSPORT_ZMQ,
-    .may_have_room = true,
+    .settings = &relay_settings,
     .endpoints = {"pull", "pub"},
     .zmq = &zmq_relay,
 };
@@ -169,10 +199,22 @@ const struct zmq_behaviour zmq_pipeline = {
     .types = {ZMQ_PULL, ZMQ_PUSH},
 };
 
+static const struct setting_key pipeline_keys[] = {
+    ZMQ_ENDPOINT("pipeline", 0, "pull"),
+    ZMQ_ENDPOINT("pipeline", 1, "push"),
+    SETTINGS_END,
+};
+
+static const struct mode_settings pipeline_settings = {
+    .common = {pipeline_keys, zmq_setting_keys},
+    .complete = zmq_settings_complete,
+};
+
 const struct handler handler_zmq_pipeline = {
     .type = "zmq",
     .mode = "pipeline",
     .transport = TRANSPORT_ZMQ,
+    .settings = &pipeline_settings,
     .endpoints = {"pull", "push"},
     .zmq = &zmq_pipeline,
 };

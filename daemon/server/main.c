@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* chatd's command line: see chatd(8). */
+#include "daemon/modes/table.h"
 #include "daemon/config/config.h"
 #include "daemon/server/server.h"
 #include "daemon/state/clients.h"
@@ -72,13 +73,13 @@ static int check(const char *path, const char *user)
 	}
 	if (geteuid() == 0 && !as)
 		fputs("chatd: warning: there is no user chatd; checked as root\n", stderr);
-	return config_check(path, as, stderr) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+	return config_check(path, handlers, as, stderr) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
 static int probe(const char *path)
 {
 	struct config *c;
-	int r = config_load(path, stderr, NULL, &c);
+	int r = config_load(path, handlers, stderr, NULL, &c);
 
 	if (r < 0)
 		return EXIT_FAILURE;

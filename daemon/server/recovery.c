@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include "daemon/modes/table.h"
 #include "daemon/server/recovery.h"
 
 #include "common/cleanup.h"

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* A reload: another process tries the configuration, then it is read, and all of it is used or nothing. */
+#include "daemon/modes/table.h"
 #include "daemon/server/server.h"
 
 #include "common/cleanup.h"
@@ -120,7 +121,7 @@ int reload_server(struct host *h, char **ret_text)
 		fprintf(errors, "%s: this takes more than %d s to read\n", s->host.config_path,
 			PROBE_TIMEOUT_MS / 1000);
 	else
-		r = config_load(s->host.config_path, errors, warnings, &new);
+		r = config_load(s->host.config_path, handlers, errors, warnings, &new);
 	if (r == 0) {
 		r = reload_apply(s, new, errors);
 		if (r < 0)

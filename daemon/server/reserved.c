@@ -43,7 +43,7 @@ void reserved_apply(struct roster *roster, const struct config *config)
 		const struct listener_config *l = &config->listeners[i];
 		for (size_t k = 0; k < l->accounts.n; k++)
 			reserved_add(&names, l->accounts.at[k].nick);
-		if (l->handler->may_have_room && l->room[0])
+		if (l->speaks)
 			reserved_add(&names, l->name);
 	}
 	for (size_t i = 0; i < config->n_rooms; i++)

@@ -3,6 +3,7 @@
  * The start of the daemon, in the order in which things need each other, how a start that fails ends, and the way
  * from the start to the event loop and the end.
  */
+#include "daemon/modes/table.h"
 #include "daemon/server/server.h"
 
 #include "common/cleanup.h"
@@ -72,7 +73,7 @@ static int start_load_config(struct server *s)
 	if (!errors)
 		return -ENOMEM;
 	FILE *warnings = open_memstream(&warned, &warned_size); /* without memory there are none */
-	int r = config_load(s->host.config_path, errors, warnings, &s->config);
+	int r = config_load(s->host.config_path, handlers, errors, warnings, &s->config);
 	fclose(errors);
 	if (warnings)
 		fclose(warnings);

@@ -4,6 +4,7 @@
 
 #include "common/cleanup.h"
 #include "daemon/config/config.h"
+#include "daemon/modes/table.h"
 
 #include <string.h>
 
@@ -26,7 +27,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (strstr(text, "include"))
 		return -1; /* it would read files of this machine */
 	FILE *f = open_memstream(&errors, &errors_size);
-	int r = config_parse(text, "fuzz", f, &c);
+	int r = config_parse(text, "fuzz", handlers, f, &c);
 	fclose(f);
 	REQUIRE((r == 0) == (c != NULL));
 	REQUIRE((r == 0) == (errors_size == 0));

@@ -2,6 +2,7 @@
 #include "tests/unit/unit.h"
 
 #include "daemon/config/config.h"
+#include "daemon/modes/table.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -17,7 +18,7 @@ static int parse(const char *text, struct config **ret)
 	FILE *f = fmemopen(errors, sizeof(errors), "w");
 
 	memset(errors, 0, sizeof(errors));
-	int r = config_parse(text, "f", f, ret);
+	int r = config_parse(text, "f", handlers, f, ret);
 	fclose(f);
 	return r;
 }
@@ -209,8 +210,8 @@ static void files(void **state)
 	FILE *f = open_memstream(&text, &size);
 
 	(void)state;
-	assert_int_equal(config_load("/nonexistent/file", f, NULL, &c), -EINVAL);
-	assert_int_equal(config_load("/", f, NULL, &c), -EINVAL);
+	assert_int_equal(config_load("/nonexistent/file", handlers, f, NULL, &c), -EINVAL);
+	assert_int_equal(config_load("/", handlers, f, NULL, &c), -EINVAL);
 	fclose(f);
 	assert_non_null(strstr(text, "/nonexistent/file: can't be read: No such file or directory"));
 	assert_non_null(strstr(text, "/: can't be read: Is a directory"));

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/config/listener_files.h"
+
+#include "common/cleanup.h"
+#include "daemon/io/tls.h"
+
+#include <string.h>
+
+/* A credential that is not there since the file is only checked: setting_path() says so. */
+static bool is_elsewhere(const char *path)
+{
+	return path && path[0] != '/';
+}
+
+/* Whether one of the first n listeners has that password file. */
+static bool has_been_read(const struct config *c, size_t n, const char *path)
+{
+	for (size_t i = 0; i < n; i++)
+		if (c->listeners[i].password_file && strcmp(c->listeners[i].password_file, path) == 0)
+			return true;
+	return false;
+}
+
+static void read_accounts(struct settings *ss, const config_setting_t *s, const struct config *c,
+			  struct listener_config *l)
+{
+	_cleanup_free_ char *text = NULL, *odd = NULL;
+	size_t size, odd_size;
+	bool again = l->password_file && has_been_read(c, c->n_listeners, l->password_file);
+
+	if (!l->password_file || is_elsewhere(l->password_file))
+		return;
+	FILE *f = open_memstream(&text, &size), *warnings = open_memstream(&odd, &odd_size);
+	int r = f && warnings ? accounts_load(l->password_file, f, warnings, &l->accounts) : -ENOMEM;
+	/* An account that looks like one of another file would pass for it. */
+	for (size_t i = 0; r == 0 && i < c->n_listeners; i++) {
+		const struct listener_config *o = &c->listeners[i];
+		if (o->password_file && strcmp(o->password_file, l->password_file) != 0 &&
+		    !has_been_read(c, i, o->password_file))
+			accounts_leave_out(&l->accounts, l->password_file, &o->accounts, o->password_file,
+					   warnings);
+	}
+	if (f)
+		fclose(f);
+	if (warnings)
+		fclose(warnings);
+	if (r < 0) {
+		fputs(text ? text : "", ss->errors);
+		settings_complain(ss, s, "this password_file can't be used%s", ss->as);
+		return;
+	}
+	/* Accounts that are left out. */
+	for (char *rest = again ? NULL : odd, *line; (line = strsep(&rest, "\n"));)
+		if (line[0])
+			settings_warn(ss, s, "%s", line);
+	if (l->password && l->accounts.n == 0) {
+		settings_warn(ss, s, "%s has no accounts, so nobody can log in here", l->password_file);
+	}
+}
+
+void listener_read_files(struct settings *ss, const config_setting_t *e, const struct config *c,
+			 struct listener_config *l)
+{
+	const struct tls_files files = {l->tls_certificate, l->tls_key ? l->tls_key : l->tls_certificate,
+					l->tls_client_ca};
+	const char *setting;
+	char why[1024];
+
+	if (l->password && !l->password_file)
+		settings_complain(ss, e, "auth = \"password\" needs a password_file");
+	read_accounts(ss, config_setting_get_member(e, "password_file"), c, l);
+	if (!files.certificate && (l->tls_key || l->tls_client_ca))
+		settings_complain(ss, e, "%s needs a tls_certificate",
+				  l->tls_key ? "tls_key" : "tls_client_ca");
+	if (!files.certificate || is_elsewhere(files.certificate) || is_elsewhere(files.key) ||
+	    is_elsewhere(files.client_ca))
+		return;
+	if (tls_context_new(&files, why, sizeof(why), &setting, &l->tls) < 0) {
+		const config_setting_t *s = config_setting_get_member(e, setting);
+		settings_complain(ss, s ? s : config_setting_get_member(e, "tls_certificate"), "%s%s", why,
+				  ss->as);
+	}
+}
