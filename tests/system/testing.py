@@ -5,6 +5,7 @@ import array
 import atexit
 import ctypes
 import fcntl
+import itertools
 import json
 import os
 import re
@@ -51,6 +52,9 @@ def note(text):
 
 def main():
     """Runs the tests of the calling file (or those named as arguments) and prints TAP."""
+    unknown = set(sys.argv[1:]) - {t.__name__ for t in tests}
+    if unknown:
+        sys.exit("there is no test " + ", ".join(unknown))
     chosen = [t for t in tests if len(sys.argv) < 2 or t.__name__ in sys.argv[1:]]
     print("1..%d" % len(chosen), flush=True)
     failed = False
@@ -66,8 +70,11 @@ def main():
         except Exception:
             failed = True
             print("not ok %d - %s" % (number, t.__name__), flush=True)
-            for line in traceback.format_exc().splitlines():
-                note(line)
+            # The reason first: what shows only the beginning shows that.
+            kind, error, where = sys.exc_info()
+            for line in traceback.format_exception_only(kind, error) + traceback.format_tb(where):
+                for part in line.splitlines():
+                    note(part)
             for d in Daemon.running:
                 for line in d.log().splitlines()[-60:]:
                     note("log: " + line)
@@ -103,25 +110,44 @@ def wait_for(condition, timeout=20.0, what="condition"):
         time.sleep(0.02)
 
 
-used_ports = set()
+class Ports:
+    """A block of ports that is this program's alone, since others run beside it: whoever has the abstract socket of that
+    name has the block. What clients get from the kernel comes from above them all."""
+
+    FIRST, LAST, BLOCK = 10000, 30000, 400
+
+    def __init__(self):
+        blocks = list(range(self.FIRST, self.LAST, self.BLOCK))
+        start = os.getpid() % len(blocks)
+        for first in blocks[start:] + blocks[:start]:
+            self.lock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+            try:
+                self.lock.bind("\0chatd-test-ports-%d" % first)
+                break
+            except OSError:
+                self.lock.close()
+        else:
+            raise Failure("all ports are taken by other tests")
+        self.numbers = itertools.cycle(range(first, first + self.BLOCK))
+
+    def next(self, kind):
+        for port in itertools.islice(self.numbers, self.BLOCK):
+            with socket.socket(socket.AF_INET6, kind) as s:
+                try:
+                    s.bind(("::", port))
+                    return port
+                except OSError:
+                    pass
+        raise Failure("no port is free")
+
+
+ports = None
 
 
 def free_port(kind=socket.SOCK_STREAM):
-    while True:
-        with socket.socket(socket.AF_INET6, kind) as s:
-            s.bind(("::", 0))
-            port = s.getsockname()[1]
-        # Ports that clients get from the kernel come from the same range, so take one below it.
-        port = 10000 + port % 20000
-        if port in used_ports:
-            continue
-        with socket.socket(socket.AF_INET6, kind) as s:
-            try:
-                s.bind(("::", port))
-            except OSError:
-                continue
-        used_ports.add(port)
-        return port
+    global ports
+    ports = ports or Ports()
+    return ports.next(kind)
 
 
 def children_exit(pid):
@@ -290,7 +316,7 @@ control: { socket = "%s"; group = "chatd"; };
         until = time.monotonic() + timeout
         while time.monotonic() < until:
             if not self.alive():
-                raise Failure("chatd ended with status %r:\n%s" % (self.status, self.log()[-3000:]))
+                raise Failure("chatd ended with status %r:\n%s" % (self.status, self.last_words()))
             if self.store:
                 self.drain_notify()
                 if self.ready:
@@ -298,7 +324,7 @@ control: { socket = "%s"; group = "chatd"; };
             elif os.path.exists(self.socket) and self.ctl("status")[0] == 0:
                 return
             time.sleep(0.005)
-        raise Failure("chatd is not ready:\n" + self.log()[-3000:])
+        raise Failure("chatd is not ready:\n" + self.last_words())
 
     def supervise(self):
         """From now on chatd is started again whenever it dies by SIGKILL, as systemd would do it."""
@@ -350,7 +376,7 @@ control: { socket = "%s"; group = "chatd"; };
         if self.alive():
             self.signal(signal.SIGTERM)
             self.wait()
-            check(self.status == 0, "chatd ended with status", self.status, self.log()[-3000:])
+            check(self.status == 0, "chatd ended with status", self.status, self.last_words())
         self.clean_up()
 
     def clean_up(self):
@@ -379,6 +405,12 @@ control: { socket = "%s"; group = "chatd"; };
                 return f.read()
         except FileNotFoundError:
             return ""
+
+    def last_words(self):
+        """The end of the log, or what a sanitizer said in it."""
+        text = self.log()
+        m = re.search(r"^(==\d+==ERROR|WARNING: \w+Sanitizer|.*: runtime error:)", text, re.M)
+        return text[m.start():][:3000] if m else text[-3000:]
 
     def ctl(self, *args, stdin=b"", timeout=30):
         p = subprocess.run([CHATCTL, "-s", self.socket, *args], input=stdin, capture_output=True, timeout=timeout)
