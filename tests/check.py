@@ -81,6 +81,7 @@ class Step:
 
     def judge(self, status):
         self.passed, self.failed = (1, 0) if status == 0 else (0, 1)
+        self.notes = [line for line in self.lines if line.startswith("# ")]
         if self.failed:
             self.failures.append((self.name, self.reason(r"\berror\b|\bwarning\b|FAILED|Sanitizer")))
 
@@ -212,7 +213,9 @@ BUILD, ASAN, TSAN, FUZZ = "build (gcc, warnings are errors)", "build (ASan, UBSa
 def looks():
     """What looks at the source only."""
     return [source("clang-format", "check_format", low=True), source("direction of includes", "check_direction", low=True),
-            source("shell and Python", "check_scripts", low=True), source("man pages", "check_man", low=True)]
+            source("shell and Python", "check_scripts", low=True), source("man pages", "check_man", low=True),
+            *(Step("source: " + rule, sys.executable, "tests/source.py", rule, low=True)
+              for rule in ("sizes", "tops", "circles", "names"))]
 
 
 def everything():

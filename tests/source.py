@@ -1,0 +1,108 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""
+Rules about the source that no compiler knows (CONTRIBUTING.md): sizes, tops, circles, names.
+
+What is found is printed, a line each. A rule that was never kept everywhere has a number of exceptions in ALLOWED, which
+may only become smaller.
+"""
+
+import collections
+import re
+import subprocess
+import sys
+
+FILE, FUNCTION = 500, 60
+# So many are left of old.
+ALLOWED = {"sizes": 10 ** 6, "tops": 10 ** 6, "circles": 10 ** 6, "names": 10 ** 6}
+
+
+def sources(*folders):
+    names = subprocess.run(["git", "ls-files", "--"] + [f + "/*.[ch]" for f in folders], capture_output=True, text=True,
+                           check=True).stdout.split()
+    for name in names:
+        try:
+            with open(name) as f:
+                yield name, f.read()
+        except FileNotFoundError:
+            pass  # removed, but not committed yet
+
+
+def functions(text):
+    """The name, the first line, how many lines, and whether it is static, of each function defined there."""
+    for m in re.finditer(r"^(?!typedef|struct \w+ \{|enum|union \w+ \{|#)([a-z][^;{}=]*?\b(\w+)\([^;{}]*\))\n\{\n.*?^\}", text, re.M | re.S):
+        yield m.group(2), text.count("\n", 0, m.start()) + 1, m.group(0).count("\n") + 1, m.group(1).startswith("static")
+
+
+def top(text):
+    """The comment behind the line of the licence; empty if there is none."""
+    m = re.match(r"/\* SPDX[^\n]*\*/\n(/\*.*?\*/)", text, re.S)
+    return m.group(1) if m else ""
+
+
+def sizes():
+    """No file or function is too long, unless the comment at the file's top says "Long because ..."."""
+    for name, text in sources("common", "daemon", "cli"):
+        if "Long because" in top(text):
+            continue
+        lines = text.count("\n")
+        if lines > FILE:
+            yield "%s has %d lines" % (name, lines)
+        for function, line, n, _ in functions(text):
+            if n > FUNCTION:
+                yield "%s:%d: %s() has %d lines" % (name, line, function, n)
+
+
+def tops():
+    """Every file says at its top what it is."""
+    for name, text in sources("common", "daemon", "cli", "tests"):
+        if not top(text):
+            yield "%s has no comment at its top" % name
+
+
+def circles():
+    """No two files (a .c and its .h are one) need each other, directly or by way of others."""
+    needs = collections.defaultdict(set)
+    for name, text in sources("common", "daemon", "cli"):
+        for other in re.findall(r'^#include "([\w/]+)\.h"', text, re.M):
+            if other != name[:-2]:
+                needs[name[:-2]].add(other)
+
+    def reached(start):
+        seen, todo = set(), [start]
+        while todo:
+            for other in needs[todo.pop()] - seen:
+                seen.add(other)
+                todo.append(other)
+        return seen
+    reach = {name: reached(name) for name in list(needs)}
+    for circle in sorted({tuple(sorted(o for o in reach[n] if n in reach.get(o, ()))) for n in reach if n in reach[n]}):
+        yield "a circle: " + ", ".join(circle)
+
+
+def names():
+    """A static function's name is that of one file only, so that gdb and perf can tell them apart."""
+    where = collections.defaultdict(set)
+    for name, text in sources("daemon"):
+        for function, line, _, static in functions(text):
+            if static:
+                where[function].add(name)
+    for function, files in sorted(where.items()):
+        if len(files) > 1:
+            yield "%s() is in %s" % (function, ", ".join(sorted(files)))
+
+
+def main():
+    status = 0
+    for rule in [globals()[name] for name in sys.argv[1:] or ALLOWED]:
+        found = list(rule())
+        for what in found:
+            print(what)
+        print("# %s: %d, of %d allowed" % (rule.__name__, len(found), ALLOWED[rule.__name__]))
+        if len(found) > ALLOWED[rule.__name__]:
+            print("error: %s" % rule.__doc__)
+            status = 1
+    sys.exit(status)
+
+
+main()
