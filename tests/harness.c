@@ -5,6 +5,7 @@
 #include "daemon/modes/table.h"
 #include "daemon/base/logger.h"
 #include "daemon/engine/connection.h"
+#include "daemon/engine/connections.h"
 #include "daemon/engine/limits.h"
 #include "daemon/engine/listener.h"
 #include "daemon/engine/logins.h"
@@ -57,17 +58,19 @@ static int begin(struct harness *h, bool fresh, struct sockets *passed)
 		r = worker_new(&h->shared, 0, h->config, &h->workers[0]);
 	if (r == 0)
 		h->shared.n_workers = 1;
+	if (r == 0)
+		r = connections_new(h->workers[0]);
 	return r;
 }
 
 /* As if the process had died: nothing is said to anybody. */
 static void end(struct harness *h)
 {
-	while (h->n_listeners > 0)
-		listener_free(h->listeners[--h->n_listeners]);
 	logins_free(h->shared.logins);
 	if (h->shared.n_workers)
 		worker_free(h->workers[0]);
+	while (h->n_listeners > 0)
+		listener_free(h->listeners[--h->n_listeners]);
 	keeper_free(h->shared.keeper);
 	limits_free(h->shared.limits);
 	roster_free(h->shared.roster);

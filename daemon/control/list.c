@@ -5,7 +5,7 @@
 #include "daemon/control/methods.h"
 #include "daemon/control/metrics.h"
 #include "daemon/engine/bans.h"
-#include "daemon/engine/connection.h"
+#include "daemon/engine/connections.h"
 #include "daemon/engine/limits.h"
 
 #include <pthread.h>
@@ -18,8 +18,8 @@
 static json_t *takeover(const struct shared *shared)
 {
 	const struct client_history *h = clients_history(shared->clients);
-	unsigned connections = workers_sum(shared, worker_connections),
-		 mortal = workers_sum(shared, worker_mortal), uncovered = workers_uncovered(shared);
+	struct connections_tally tally = connections_total(shared);
+	unsigned connections = tally.all, mortal = tally.mortal, uncovered = connections_at_risk(shared);
 
 	json_t *o = json_pack("{s:I,s:i,s:i,s:i,s:b}", "count", (json_int_t)h->takeovers, "covered",
 			      (int)(connections - uncovered), "uncovered", (int)uncovered, "tls", (int)mortal,
@@ -41,12 +41,12 @@ void control_status(struct control_client *c, const json_t *parameters, bool mor
 	(void)more;
 	json_t *workers = json_array();
 	for (unsigned i = 0; i < shared->n_workers; i++) {
-		const struct worker *w = shared->workers[i];
+		struct worker *w = shared->workers[i];
 		char name[32];
 		snprintf(name, sizeof(name), "chatd/%u", i);
-		json_array_append_new(workers,
-				      json_pack("{s:s,s:i,s:s}", "name", name, "connections",
-						(int)worker_connections(w), "sender", worker_sender_name(w)));
+		json_array_append_new(workers, json_pack("{s:s,s:i,s:s}", "name", name, "connections",
+							 (int)connections_tally(w).all, "sender",
+							 worker_sender_name(w)));
 	}
 	const struct listener_entry *e;
 	for (size_t i = 0; (e = listeners_at(h->listeners, i)); i++)
@@ -111,14 +111,7 @@ static void collect_clients(struct worker *w, void *arg)
 	struct client_list *l = arg;
 
 	pthread_mutex_lock(&l->lock);
-	for (const struct connection *k = *worker_all(w); k; k = connection_next(k)) {
-		struct client_info info;
-		connection_info(k, &info);
-		collect_client(&info, l);
-	}
-	for (struct listener *k = *worker_listeners(w); k; k = k->next)
-		if (k->ops->each)
-			k->ops->each(k, collect_client, l);
+	worker_each_client(w, collect_client, l);
 	pthread_mutex_unlock(&l->lock);
 }
 

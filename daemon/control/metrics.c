@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "daemon/control/metrics.h"
+#include "daemon/engine/connections.h"
 
 #include "common/cleanup.h"
 #include "daemon/base/clock.h"
@@ -98,7 +99,7 @@ char *metrics_text(struct host *h)
 	metric(f, "rooms", "gauge", "Rooms that exist", rooms_count(shared->rooms));
 	metric(f, "clients", "gauge", "Clients connected", limits_total(shared->limits));
 	metric(f, "uncovered_clients", "gauge", "Clients connected that would not survive a crash",
-	       workers_uncovered(h->ctx.shared));
+	       connections_at_risk(h->ctx.shared));
 	metric(f, "workers", "gauge", "Worker threads", shared->n_workers);
 	metric(f, "takeovers_total", "counter", "Times a new process took the clients over",
 	       history->takeovers);
@@ -109,7 +110,7 @@ char *metrics_text(struct host *h)
 	head(f, "worker_connections", "gauge", "Connections of each worker");
 	for (unsigned i = 0; i < shared->n_workers; i++)
 		fprintf(f, "chatd_worker_connections{worker=\"%u\"} %u\n", i,
-			worker_connections(shared->workers[i]));
+			connections_tally(shared->workers[i]).all);
 	head(f, "room_members", "gauge", "Members of each configured room");
 	room_metrics(f, shared->rooms);
 	fclose(f);

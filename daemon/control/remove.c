@@ -5,7 +5,6 @@
 #include "daemon/control/host.h"
 #include "daemon/control/methods.h"
 #include "daemon/engine/bans.h"
-#include "daemon/engine/connection.h"
 
 #include <inttypes.h>
 #include <stdatomic.h>
@@ -34,20 +33,8 @@ static void kick_client(struct worker *w, void *arg)
 {
 	struct kick *k = arg;
 
-	for (struct connection *c = *worker_all(w); c; c = connection_next(c))
-		if (connection_id(c) == k->id) {
-			k->from = *connection_address(c);
-			if (connection_kick(c, k->text)) {
-				atomic_store(&k->found, true);
-				count(worker_context(w)->counters, COUNT_CLIENTS_KICKED, 1);
-			}
-			return;
-		}
-	for (struct listener *l = *worker_listeners(w); l; l = l->next)
-		if (l->ops->kick && l->ops->kick(l, k->id, k->text, &k->from)) {
-			atomic_store(&k->found, true);
-			count(worker_context(w)->counters, COUNT_CLIENTS_KICKED, 1);
-		}
+	if (worker_kick(w, k->id, k->text, &k->from))
+		atomic_store(&k->found, true);
 }
 
 void control_kick(struct control_client *c, const json_t *parameters, bool more)
@@ -112,44 +99,11 @@ static void eviction_unref(void *arg)
 		free(e);
 }
 
-/* Members of a listener that come from there, collected before they go. */
-struct victims {
-	const struct prefix *prefix;
-	uint64_t id[256];
-	size_t n;
-};
-
-static void collect_victim(const struct client_info *info, void *arg)
-{
-	struct victims *v = arg;
-
-	if (v->n < sizeof(v->id) / sizeof(*v->id) && prefix_contains(v->prefix, &info->address))
-		v->id[v->n++] = info->id;
-}
-
 static void evict(struct worker *w, void *arg)
 {
 	struct eviction *e = arg;
-	unsigned n = 0;
 
-	for (struct connection *c = *worker_all(w), *next; c; c = next) {
-		next = connection_next(c);
-		if (prefix_contains(&e->prefix, connection_address(c)))
-			n += connection_kick(c, "* You have been banned.\n");
-	}
-	for (struct listener *l = *worker_listeners(w); l; l = l->next) {
-		struct victims v = {.prefix = &e->prefix};
-		union address from;
-		do {
-			v.n = 0;
-			if (l->ops->each && l->ops->kick)
-				l->ops->each(l, collect_victim, &v);
-			for (size_t i = 0; i < v.n; i++)
-				n += l->ops->kick(l, v.id[i], "* You have been banned.\n", &from);
-		} while (v.n == sizeof(v.id) / sizeof(*v.id));
-	}
-	atomic_fetch_add(&e->n, n);
-	count(worker_context(w)->counters, COUNT_CLIENTS_KICKED, n);
+	atomic_fetch_add(&e->n, worker_evict(w, &e->prefix, "* You have been banned.\n"));
 }
 
 static void log_ban(const struct ban *ban, double seconds, const char *peer)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "daemon/engine/connection.h"
+#include "daemon/engine/connection_own.h"
 
 #include "common/cleanup.h"
 #include "daemon/base/clock.h"
@@ -36,68 +36,11 @@
 /* A client that is too fast hears of it so often. */
 #define NOTICE_US 10000000
 
-/* Why input is not read at the moment. */
-enum pause {
-	PAUSE_BLOCKED = 1 << 0, /* the output has to drain */
-	PAUSE_CROWDED = 1 << 1, /* the room has to be delivered, or others have their turn */
-	PAUSE_LIMITED = 1 << 2, /* lines_per_second */
-	PAUSE_CLOSING = 1 << 3,
-	PAUSE_FROZEN = 1 << 4, /* the server ends */
-	PAUSE_LOGIN = 1 << 5,  /* a password is being checked */
-};
-
-struct connection {
-	struct source source;
-	int fd;
-	uint8_t pause;
-	bool blocked;  /* the kernel took less than it was given: wait for EPOLLOUT */
-	bool skipped;  /* there may be news in the room that it was not sent */
-	bool doomed;   /* to be closed when no pin is held */
-	bool retrying; /* on the worker's list */
-	bool dead, eof, retired, lingering, ending, covered, spoke;
-	bool unheard;	/* the peer has gone: what is sent goes nowhere, but what it sent before counts */
-	bool unwatched; /* epoll would tell of its end without end */
-	bool kicked;	/* so its deadline is one, whatever it reads */
-	bool arrived;	/* all of it has, and the peer's goodbye is waited for */
-	bool out_touched, in_touched; /* pages to give back when idle */
-	bool paid_line, paid_command; /* what the line at hand costs */
-	uint8_t login;		      /* enum login */
-	uint8_t login_subject[LOGIN_SUBJECT_LEN];
-	struct login_request *asked; /* until its answer is there */
-	uint8_t failures;	     /* wrong passwords */
-	uint32_t events;
-	uint64_t pos;  /* in the room's log, once the outbox is empty */
-	uint64_t seq;  /* the number of the message at pos */
-	uint64_t sent; /* output bytes the kernel took */
-	struct connection *room_next, *room_prev;
-	struct room *room;
-	struct client *client;
-	const struct handler *handler;
-	struct worker *w;
-	struct context *ctx; /* of its worker */
-	struct connection *next, *prev;
-	struct roster_entry *roster;
-	struct client_state *draft; /* within a transaction */
-	const char *end_text;
-	int error;	   /* errno that ended it, for the log */
-	uint32_t leftover; /* input bytes received, not consumed, in the inbox */
-	int64_t active;	   /* CLOCK_MONOTONIC in us of the last input */
-	int64_t began;	   /* and of the beginning, also if that was in another process */
-	/* When the next one is due, were they evenly spread (GCRA): lines, bytes, new nicks, new rooms. */
-	int64_t lines_due, bytes_due, commands_due, nicks_due, rooms_due;
-	const char *too_many;  /* of what, when it is slowed down */
-	int64_t noticed;       /* when it was last told that it is slowed down */
-	int64_t deadline;      /* of closing, or of being limited */
-	int64_t unheard_until; /* so long what it sent may take */
-	uint64_t acked;	       /* bytes that the peer's TCP had at the last look, when closing */
-	struct tls *tls;       /* or NULL: the socket's bytes are the stream's */
-	union address address;
-};
-
 static void ready(struct source *s, uint32_t events);
 static void pump(struct connection *c);
 static void look_again(struct connection *c);
 static void doom(struct connection *c, int error);
+static void login_answered(struct context *ctx, const struct login_answer *answer);
 
 /* --- what handlers see --- */
 
@@ -253,7 +196,7 @@ void connection_set_room(struct connection *c, struct room *room)
 		if (c->room_prev)
 			c->room_prev->room_next = c->room_next;
 		else
-			*worker_members(c->w, c->room->index) = c->room_next;
+			c->ctx->connections->members[c->room->index] = c->room_next;
 		if (c->room_next)
 			c->room_next->room_prev = c->room_prev;
 		rooms_leave(shared->rooms, c->room, c->ctx->slot);
@@ -261,7 +204,7 @@ void connection_set_room(struct connection *c, struct room *room)
 	c->room = room;
 	c->room_prev = c->room_next = NULL;
 	if (room) {
-		struct connection **head = worker_members(c->w, room->index);
+		struct connection **head = &c->ctx->connections->members[room->index];
 		c->room_next = *head;
 		if (*head)
 			(*head)->room_prev = c;
@@ -386,10 +329,7 @@ static void unwatch(struct connection *c)
 
 static void run_again(struct connection *c)
 {
-	if (c->retrying)
-		return;
-	c->retrying = true;
-	worker_retry(c->w, c);
+	worker_retry(c->w, &c->task);
 }
 
 /*
@@ -448,7 +388,11 @@ size_t connection_send(struct connection *c, const char *data, size_t len)
 bool connection_ask_login(struct connection *c, const struct login_question *q)
 {
 	struct shared *shared = c->ctx->shared;
-	const struct login_caller caller = {c->w, connection_index(c), connection_id(c), &c->address,
+	const struct login_caller caller = {c->w,
+					    login_answered,
+					    connection_index(c),
+					    connection_id(c),
+					    &c->address,
 					    c->ctx->config->failed_logins_per_minute};
 
 	logins_subject(shared->logins, q, c->login_subject);
@@ -523,16 +467,7 @@ static void close_now(struct connection *c)
 				       .address = &c->address},
 		  "client %" PRIu64 " from %s closed%s%s", c->client->id, address_peer(&c->address, from),
 		  c->error ? ": " : "", c->error ? strerror(c->error) : "");
-	if (c->prev)
-		c->prev->next = c->next;
-	else
-		*worker_all(c->w) = c->next;
-	if (c->next)
-		c->next->prev = c->prev;
-	worker_count_connection(c->w, -1);
-	if (!c->covered)
-		worker_count_uncovered(c->w, -1);
-	*worker_by_index(c->w, connection_index(c)) = NULL;
+	connections_remove(c->ctx->connections, c);
 	worker_unwatch(c->w, c->fd);
 	/* The keeper may hold the socket, too: it ends here for all of them. */
 	if (c->error == ETIMEDOUT || lacks_something(c))
@@ -547,16 +482,13 @@ static void close_now(struct connection *c)
 	limits_give(shared->limits, &c->address, c->client->origin);
 	clients_release(shared->clients, c->client);
 	FAULT("close-release");
-	if (c->tls)
-		worker_count_mortal(c->w, -1);
 	tls_free(c->tls);
 	c->tls = NULL;
 	sender_forget(c->ctx->sender, c->fd);
 	close(c->fd);
 	c->fd = -1;
 	count(c->ctx->counters, COUNT_CLIENTS_CLOSED, 1);
-	if (!c->retrying) /* else connection_again() sees to it */
-		worker_bury(c->w, c);
+	worker_bury(c->w, &c->task);
 }
 
 /* Closing takes locks, which must not happen while a pin is held. */
@@ -827,27 +759,24 @@ static void output(struct connection *c)
 	want(c);
 }
 
-static void deliver_private(struct worker *w);
-
-void connection_deliver(struct worker *w, uint32_t index)
+void output_deliver(struct connections *cs, uint32_t index)
 {
-	struct connection *c = *worker_members(w, index), *next;
+	struct connection *c = cs->members[index], *next;
+	struct context *ctx = cs->ctx;
 	struct send_op ops[SENDER_BATCH];
 	struct logring_view v;
 	size_t n = 0;
 
-	if (index == ROOM_PRIVATE)
-		deliver_private(w);
 	if (!c)
 		return;
 	struct room *room = c->room;
-	logring_pin(room->log, worker_context(w)->slot, &v);
+	logring_pin(room->log, ctx->slot, &v);
 	for (; c || n > 0; c = next) {
 		next = c ? c->room_next : NULL;
 		if (c && !c->doomed) {
 			if (c->blocked || output_pending(c)) {
 				c->skipped = true;
-				if (c->pos < v.floor && worker_context(w)->config->slow == SLOW_DISCONNECT)
+				if (c->pos < v.floor && ctx->config->slow == SLOW_DISCONNECT)
 					lapped(c, &v);
 			} else if (c->pos < v.floor) {
 				lapped(c, &v);
@@ -863,7 +792,7 @@ void connection_deliver(struct worker *w, uint32_t index)
 			}
 		}
 		if (n == SENDER_BATCH || (!next && n > 0)) {
-			sender_run(worker_context(w)->sender, ops, n);
+			sender_run(ctx->sender, ops, n);
 			FAULT("send-log");
 			for (size_t i = 0; i < n; i++)
 				sent_from_log(ops[i].user, &v, ops[i].result);
@@ -872,8 +801,8 @@ void connection_deliver(struct worker *w, uint32_t index)
 		if (!c)
 			break;
 	}
-	logring_flushed(room->log, worker_context(w)->slot, &v);
-	logring_unpin(room->log, worker_context(w)->slot);
+	logring_flushed(room->log, ctx->slot, &v);
+	logring_unpin(room->log, ctx->slot);
 }
 
 /* --- input --- */
@@ -1013,13 +942,10 @@ static void input(struct connection *c, bool receive)
 		c->deadline = c->ctx->now + rest;
 		slow_down(c, "bytes");
 	}
-	if ((c->pause & (PAUSE_CROWDED | PAUSE_LIMITED)) && !c->retrying) {
-		c->retrying = true;
-		if (c->pause & PAUSE_CROWDED)
-			worker_retry(c->w, c);
-		else
-			worker_retry_later(c->w, c);
-	}
+	if (c->pause & PAUSE_CROWDED)
+		run_again(c);
+	else if (c->pause & PAUSE_LIMITED)
+		worker_retry_later(c->w, &c->task);
 }
 
 /* Sends what is there, and takes up input that had to wait for that. */
@@ -1066,32 +992,33 @@ static void look_again(struct connection *c)
 		run_again(c);
 }
 
-void connection_login_result(struct connection *c, const uint8_t *subject, bool good)
+/* The answer to connection_ask_login(). */
+static void login_answered(struct context *ctx, const struct login_answer *answer)
 {
+	struct connection *c = connections_find(ctx, answer->index, answer->id);
+
+	if (!c)
+		return;
 	c->asked = NULL;
 	if (!(c->pause & PAUSE_LOGIN) || c->dead ||
-	    memcmp(subject, c->login_subject, sizeof(c->login_subject)) != 0)
+	    memcmp(answer->subject, c->login_subject, sizeof(c->login_subject)) != 0)
 		return;
-	c->login = good ? LOGIN_GOOD : LOGIN_BAD;
+	c->login = answer->good ? LOGIN_GOOD : LOGIN_BAD;
 	c->pause &= (uint8_t)~PAUSE_LOGIN;
 	c->pause |= PAUSE_CROWDED; /* so that the line is worked on again in this turn */
 	run_again(c);
 }
 
-void connection_again(struct connection *c)
+static void again(struct task *t)
 {
-	c->retrying = false;
-	if (c->dead) {
-		worker_bury(c->w, c);
-		return;
-	}
+	struct connection *c = (struct connection *)((char *)t - offsetof(struct connection, task));
+
 	if (c->doomed) {
 		close_now(c);
 		return;
 	}
 	if (c->pause & PAUSE_LIMITED && c->ctx->now < c->deadline) {
-		c->retrying = true;
-		worker_retry_later(c->w, c);
+		worker_retry_later(c->w, &c->task);
 		return;
 	}
 	if (c->pause & (PAUSE_CROWDED | PAUSE_LIMITED)) {
@@ -1155,10 +1082,10 @@ static void take_private(struct connection *c, uint64_t seq, const struct record
 	run_again(c);
 }
 
-static void deliver_private(struct worker *w)
+void private_deliver(struct connections *cs)
 {
-	struct logring *log = rooms_private(worker_context(w)->shared->rooms)->log;
-	uint64_t *seq = worker_private_seq(w);
+	struct logring *log = rooms_private(cs->ctx->shared->rooms)->log;
+	uint64_t *seq = &cs->private_seq;
 	struct logring_view v;
 
 	logring_lock(log);
@@ -1167,21 +1094,26 @@ static void deliver_private(struct worker *w)
 		if (*seq < v.first)
 			*seq = v.first;
 		const struct record *r = logring_record(log, *seq);
-		if (r->target_index >= CLIENTS_CAPACITY)
-			continue;
-		struct connection *c = *worker_by_index(w, r->target_index);
-		if (c && !c->dead && c->client->id == r->target) {
+		struct connection *c = connections_find(cs->ctx, r->target_index, r->target);
+		if (c && !c->dead) {
 			uint64_t start = logring_start(log, &v, *seq);
 			take_private(c, *seq, r, logring_at(&v, start), r->end - start);
 			logring_lock(log);
 			logring_peek(log, &v);
 		}
 	}
-	logring_flushed(log, worker_context(w)->slot, &v);
+	logring_flushed(log, cs->ctx->slot, &v);
 	logring_unlock(log);
 }
 
 /* --- the worker's side --- */
+
+static void connection_task_free(struct task *t)
+{
+	connection_free((struct connection *)((char *)t - offsetof(struct connection, task)));
+}
+
+static const struct task_ops task_ops = {.again = again, .free = connection_task_free};
 
 static struct connection *make(struct worker *w, const struct connection_start *start)
 {
@@ -1191,6 +1123,7 @@ static struct connection *make(struct worker *w, const struct connection_start *
 	if (c) {
 		*c = (struct connection){
 		    .source.ready = ready,
+		    .task.ops = &task_ops,
 		    .fd = start->fd,
 		    .client = start->client,
 		    .handler = start->handler,
@@ -1216,16 +1149,7 @@ static struct connection *make(struct worker *w, const struct connection_start *
 	clients_release(shared->clients, start->client);
 	return NULL;
 good:
-	c->next = *worker_all(w);
-	if (c->next)
-		c->next->prev = c;
-	*worker_all(w) = c;
-	*worker_by_index(w, connection_index(c)) = c;
-	worker_count_connection(w, 1);
-	if (c->tls)
-		worker_count_mortal(w, 1);
-	if (!c->covered)
-		worker_count_uncovered(w, 1);
+	connections_add(c->ctx->connections, c);
 	return c;
 }
 
@@ -1329,7 +1253,7 @@ void connection_cover(struct connection *c)
 	if (c->covered || c->dead || c->tls || keeper_add(c->ctx->shared->keeper, c->fd) < 0)
 		return;
 	c->covered = true;
-	worker_count_uncovered(c->w, -1);
+	atomic_fetch_sub(&c->ctx->connections->uncovered, 1);
 }
 
 /* Who has to say something, or who they are, before long. */
@@ -1469,24 +1393,9 @@ void connection_free(struct connection *c)
 	free(c);
 }
 
-bool connection_is_mortal(const struct connection *c)
-{
-	return c->tls != NULL;
-}
-
 const union address *connection_address(const struct connection *c)
 {
 	return &c->address;
-}
-
-bool connection_is_dead(const struct connection *c)
-{
-	return c->dead;
-}
-
-struct connection *connection_next(const struct connection *c)
-{
-	return c->next;
 }
 
 void connection_info(const struct connection *c, struct client_info *ret)

@@ -120,34 +120,8 @@ struct connection_progress {
 int connection_restore(struct worker *w, const struct connection_start *start,
 		       const struct connection_progress *progress);
 
-/* Sends the room's news to this worker's members. */
-void connection_deliver(struct worker *w, uint32_t room);
-void connection_again(struct connection *c);
-/* The answer to connection_ask_login(), and what it is about. */
-void connection_login_result(struct connection *c, const uint8_t *subject, bool good);
-/* Whether it would not survive this process whatever happens. */
-bool connection_is_mortal(const struct connection *c);
 const union address *connection_address(const struct connection *c);
-/* The worker's configuration is another one. */
-void connection_reloaded(struct connection *c);
-/* Tries again to put the socket into the keeper, if it is not there. */
-void connection_cover(struct connection *c);
-/* Once a second. *releases is how many buffers' pages may still be given back. */
-void connection_tick(struct connection *c, unsigned *releases);
 /* Says why (or nothing) and closes, leaving the room. False if it is closing already. */
 bool connection_kick(struct connection *c, const char *text);
-/* The server ends: what is outstanding and text (which must stay) are sent, then it closes. */
-void connection_end(struct connection *c, const char *text);
-/* Cuts the connection without a word, by a reset if something is missing; the worker's thread has ended. */
-void connection_hang_up(struct connection *c);
-/* No more input is read. */
-void connection_freeze(struct connection *c);
-/* Releases the process's side; the entry and the socket's other references live on. */
-void connection_free(struct connection *c);
-bool connection_is_dead(const struct connection *c);
-struct connection *connection_next(const struct connection *c);
-
-/* For `chatctl list clients`. */
-void connection_info(const struct connection *c, struct client_info *ret);
 
 #endif

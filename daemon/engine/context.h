@@ -22,6 +22,7 @@ struct keeper;
 struct sender;
 struct bans;
 struct logins;
+struct connections;
 
 /* What all threads share; made by the server before them and destroyed after them. */
 struct shared {
@@ -43,10 +44,11 @@ struct context {
 	const struct config
 	    *config; /* changes with a reload; NULL: the thread is told of its settings otherwise */
 	struct counters *counters;
-	struct scratch *scratch; /* NULL: it takes no input that has to survive */
-	struct sender *sender;	 /* NULL: it sends to no members */
-	struct slot_set kick;	 /* whom to wake at the end of this turn, see rooms_mark() */
-	int64_t now;		 /* CLOCK_MONOTONIC in us, as of this turn */
+	struct scratch *scratch;	 /* NULL: it takes no input that has to survive */
+	struct sender *sender;		 /* NULL: it sends to no members */
+	struct connections *connections; /* its own; NULL: it has none */
+	struct slot_set kick;		 /* whom to wake at the end of this turn, see rooms_mark() */
+	int64_t now;			 /* CLOCK_MONOTONIC in us, as of this turn */
 };
 
 /* Threads with a slot that are neither workers nor ZeroMQ listeners: the main thread. */

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* What all listeners have in common, whatever their transport: their life on a worker, and who may come. */
 #include "daemon/engine/listener.h"
 
 #include "common/cleanup.h"
@@ -6,7 +7,107 @@
 #include "daemon/engine/bans.h"
 #include "daemon/engine/limits.h"
 
+#include <stddef.h>
 #include <string.h>
+
+/* --- as a resident of its worker --- */
+
+static struct listener *listener_of(struct resident *r)
+{
+	return (struct listener *)((char *)r - offsetof(struct listener, resident));
+}
+
+static bool listener_again(struct resident *r)
+{
+	struct listener *l = listener_of(r);
+
+	if (!l->wants_turn)
+		return false;
+	l->wants_turn = false;
+	l->ops->again(l);
+	return l->wants_turn;
+}
+
+static void listener_tick(struct resident *r)
+{
+	if (listener_of(r)->ops->tick)
+		listener_of(r)->ops->tick(listener_of(r));
+}
+
+static void listener_deliver(struct resident *r, uint32_t room)
+{
+	if (listener_of(r)->ops->deliver)
+		listener_of(r)->ops->deliver(listener_of(r), room);
+}
+
+static void listener_freeze(struct resident *r)
+{
+	listener_of(r)->ops->freeze(listener_of(r));
+}
+
+static void listener_goodbye(struct resident *r)
+{
+	if (listener_of(r)->ops->goodbye)
+		listener_of(r)->ops->goodbye(listener_of(r));
+}
+
+static void listener_each(struct resident *r, void (*fn)(const struct client_info *info, void *arg),
+			  void *arg)
+{
+	if (listener_of(r)->ops->each)
+		listener_of(r)->ops->each(listener_of(r), fn, arg);
+}
+
+static bool listener_kick(struct resident *r, uint64_t id, const char *text, union address *ret_from)
+{
+	return listener_of(r)->ops->kick && listener_of(r)->ops->kick(listener_of(r), id, text, ret_from);
+}
+
+/* Members that come from there, collected before they go. */
+struct victims {
+	const struct prefix *from;
+	uint64_t id[256];
+	size_t n;
+};
+
+static void collect_victim(const struct client_info *info, void *arg)
+{
+	struct victims *v = arg;
+
+	if (v->n < sizeof(v->id) / sizeof(*v->id) && prefix_contains(v->from, &info->address))
+		v->id[v->n++] = info->id;
+}
+
+static unsigned listener_evict(struct resident *r, const struct prefix *from, const char *text)
+{
+	struct victims v = {.from = from};
+	struct listener *l = listener_of(r);
+	union address where;
+	unsigned n = 0;
+
+	if (!l->ops->each || !l->ops->kick)
+		return 0;
+	do {
+		v.n = 0;
+		l->ops->each(l, collect_victim, &v);
+		for (size_t i = 0; i < v.n; i++)
+			n += l->ops->kick(l, v.id[i], text, &where);
+	} while (v.n == sizeof(v.id) / sizeof(*v.id));
+	return n;
+}
+
+static const struct resident_ops listener_resident_ops = {
+    .again = listener_again,
+    .tick = listener_tick,
+    .deliver = listener_deliver,
+    .freeze = listener_freeze,
+    .goodbye = listener_goodbye,
+    .each = listener_each,
+    .kick = listener_kick,
+    .evict = listener_evict,
+};
+
+/* --- its life --- */
 
 int listener_new(struct clients *clients, int fd, const struct listener_config *config, unsigned origin,
 		 unsigned home, struct listener **ret)
@@ -26,6 +127,7 @@ int listener_new(struct clients *clients, int fd, const struct listener_config *
 	l->home = home;
 	l->handler = config->handler;
 	l->config = config;
+	l->resident.ops = &listener_resident_ops;
 	memcpy(l->name, config->name, sizeof(l->name));
 	*ret = l;
 	return 0;
@@ -50,11 +152,7 @@ int listener_start(struct listener *l, struct worker *w)
 		l->w = NULL;
 		return r;
 	}
-	l->prev = NULL;
-	l->next = *worker_listeners(w);
-	if (l->next)
-		l->next->prev = l;
-	*worker_listeners(w) = l;
+	worker_add(w, &l->resident);
 	return 0;
 }
 
@@ -63,12 +161,7 @@ void listener_stop(struct listener *l)
 	if (!l->w)
 		return;
 	l->ops->stop(l);
-	if (l->prev)
-		l->prev->next = l->next;
-	else
-		*worker_listeners(l->w) = l->next;
-	if (l->next)
-		l->next->prev = l->prev;
+	worker_remove(l->w, &l->resident);
 	l->w = NULL;
 }
 

@@ -59,6 +59,7 @@ struct listener_ops {
 
 struct listener {
 	struct source source; /* in the worker's epoll set */
+	struct resident resident;
 	const struct listener_ops *ops;
 	int fd;
 	struct clients *clients;
@@ -73,7 +74,6 @@ struct listener {
 	unsigned steps;
 	struct worker *w;    /* NULL: not started */
 	struct context *ctx; /* of its worker */
-	struct listener *next, *prev;
 };
 
 /* Takes fd (bound, non-blocking) over, and holds the origin. Returns 0 or -errno. */

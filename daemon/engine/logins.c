@@ -6,7 +6,6 @@
 #include "common/hash.h"
 #include "daemon/base/clock.h"
 #include "daemon/base/logger.h"
-#include "daemon/engine/connection.h"
 #include "daemon/engine/limits.h"
 #include "daemon/engine/worker.h"
 
@@ -28,10 +27,8 @@ struct login_request {
 	struct login_request *next, *prev; /* of the same address, while it waits */
 	struct asker *asker;		   /* or NULL: its turn has come */
 	struct worker *w;
-	uint32_t index;
-	uint64_t id;
-	bool good;
-	uint8_t subject[LOGIN_SUBJECT_LEN];
+	void (*answered)(struct context *ctx, const struct login_answer *answer);
+	struct login_answer answer;
 	unsigned failures_per_minute;
 	char hash[ACCOUNTS_HASH_MAX];
 	size_t len;
@@ -62,15 +59,12 @@ struct logins {
 	char nobody[ACCOUNTS_HASH_MAX];		  /* what is checked where there is no account */
 };
 
-static void answer(struct worker *w, struct job *job)
+static void login_answer(struct worker *w, struct job *job)
 {
 	struct login_request *a = (struct login_request *)job;
 
-	if (w) {
-		struct connection *c = *worker_by_index(w, a->index);
-		if (c && connection_id(c) == a->id)
-			connection_login_result(c, a->subject, a->good);
-	}
+	if (w)
+		a->answered(worker_context(w), &a->answer);
 	free(a);
 }
 
@@ -176,7 +170,7 @@ static void check(struct logins *l, struct login_request *a)
 	bool known = a->hash[0] != '\0';
 	bool same = crypto_pwhash_str_verify(known ? a->hash : l->nobody, a->password, a->len) == 0;
 
-	a->good = known && same;
+	a->answer.good = known && same;
 	sodium_memzero(a->password, sizeof(a->password));
 }
 
@@ -217,7 +211,7 @@ static void *run(void *arg)
 		o->busy = true;
 		pthread_mutex_unlock(&l->lock);
 		check(l, a);
-		bool good = a->good;
+		bool good = a->answer.good;
 		worker_post(a->w, &a->job);
 		pthread_mutex_lock(&l->lock);
 		o->busy = false;
@@ -326,12 +320,13 @@ bool logins_ask(struct logins *l, const struct login_caller *caller, const struc
 
 	if (!a)
 		return false;
-	a->job.run = answer;
+	a->job.run = login_answer;
 	a->w = caller->w;
-	a->index = caller->index;
-	a->id = caller->id;
+	a->answered = caller->answered;
+	a->answer.index = caller->index;
+	a->answer.id = caller->id;
 	a->failures_per_minute = caller->failures_per_minute;
-	logins_subject(l, q, a->subject);
+	logins_subject(l, q, a->answer.subject);
 	if (q->hash)
 		memcpy(a->hash, q->hash, strlen(q->hash) + 1);
 	memcpy(a->password, q->password, q->len);

@@ -16,6 +16,7 @@
 #define LOGIN_SUBJECT_LEN 16
 
 struct logins;
+struct context;
 struct worker;
 
 int logins_new(struct logins **ret);
@@ -33,8 +34,17 @@ struct login_question {
 void logins_subject(const struct logins *l, const struct login_question *q,
 		    uint8_t ret[static LOGIN_SUBJECT_LEN]);
 
+struct login_answer {
+	uint32_t index;
+	uint64_t id;
+	uint8_t subject[LOGIN_SUBJECT_LEN];
+	bool good;
+};
+
+/* Who asks, and where the answer goes: to answered(), on that worker's thread. */
 struct login_caller {
 	struct worker *w;
+	void (*answered)(struct context *ctx, const struct login_answer *answer);
 	uint32_t index; /* of the client in the table */
 	uint64_t id;
 	const union address *address;
@@ -42,8 +52,7 @@ struct login_caller {
 };
 
 /*
- * Has a password checked. The answer comes to the connection by connection_login_result() on its worker.
- * False if so many are waiting, or the password is so long, that it isn't taken.
+ * Has a password checked. False if so many are waiting, or the password is so long, that it isn't taken.
  */
 struct login_request;
 bool logins_ask(struct logins *l, const struct login_caller *caller, const struct login_question *q,

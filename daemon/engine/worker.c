@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * The loop of a worker and what it keeps for it: the epoll set, the jobs that other threads post, the tasks
+ * that are to be looked at again, and the residents. It knows nothing of what these are.
+ */
 #include "daemon/engine/worker.h"
 
 #include "common/cleanup.h"
 #include "daemon/base/clock.h"
 #include "daemon/base/fault.h"
 #include "daemon/base/logger.h"
-#include "daemon/engine/connection.h"
-#include "daemon/engine/listener.h"
 #include "daemon/io/sender.h"
-#include "daemon/state/sockets.h"
 
 #include <pthread.h>
 #include <stddef.h>
@@ -19,18 +20,18 @@
 
 #define EVENTS 512
 #define TICK_US 1000000
-/* So many connections are looked at again in a turn, since closing one takes a while. */
+/* So many tasks are looked at again in a turn, since closing a connection takes a while. */
 #define AGAIN_MAX 64
 #define LATER_MAX 256
-/* So many buffers' pages are given back in a tick, which takes 4 ms. */
-#define RELEASES_MAX 512
+#define LATER_US 10000
 #define LAST_TURNS 100
 /* A timed join would know the wall clock only, which may jump. */
 #define JOIN_POLL_NS 200000
 
-struct list {
-	struct connection **at;
-	size_t n, room;
+/* Tasks in the order in which they came. */
+struct queue {
+	struct task *first, **end;
+	size_t n;
 };
 
 struct worker {
@@ -42,21 +43,196 @@ struct worker {
 	bool started;
 	atomic_bool quit;
 	_Atomic int64_t beat;
-	atomic_uint connections, uncovered, mortal;
 
 	int64_t ticked, later_at;
 	unsigned retries; /* turns in a row with somebody to retry */
-	bool listeners_wait, hurries;
-	struct connection *all;
-	struct connection **members;  /* per room */
-	struct connection **by_index; /* per place in the table */
-	struct listener *listeners;
-	struct list retry, later, dead;
-	uint64_t private_seq;
+	bool residents_wait, hurries;
+	struct resident *residents, *last_resident;
+	struct queue retry, later, dead;
 
 	pthread_mutex_t lock; /* of the jobs */
 	struct job *jobs, **jobs_end;
 };
+
+/* --- tasks --- */
+
+static void queue_push(struct queue *q, struct task *t)
+{
+	t->waits = true;
+	t->next = NULL;
+	*q->end = t;
+	q->end = &t->next;
+	q->n++;
+}
+
+static struct task *queue_pop(struct queue *q)
+{
+	struct task *t = q->first;
+
+	q->first = t->next;
+	if (!q->first)
+		q->end = &q->first;
+	q->n--;
+	t->waits = false;
+	return t;
+}
+
+static void bury_all(struct worker *w)
+{
+	while (w->dead.n > 0) {
+		struct task *t = queue_pop(&w->dead);
+		t->ops->free(t);
+	}
+}
+
+/* False if that was not all that waited: the rest comes first in the next turn. */
+static bool run_queue(struct worker *w, struct queue *q, size_t most)
+{
+	size_t waiting = q->n;
+
+	for (size_t n = waiting < most ? waiting : most; n > 0; n--) {
+		struct task *t = queue_pop(q);
+		if (t->buried)
+			queue_push(&w->dead, t);
+		else
+			t->ops->again(t);
+	}
+	return waiting <= most;
+}
+
+/* What was buried while it waited is only there. */
+static void drop_buried(struct queue *q)
+{
+	while (q->n > 0) {
+		struct task *t = queue_pop(q);
+		if (t->buried)
+			t->ops->free(t);
+	}
+}
+
+void worker_retry(struct worker *w, struct task *t)
+{
+	if (!t->waits)
+		queue_push(&w->retry, t);
+}
+
+void worker_retry_later(struct worker *w, struct task *t)
+{
+	if (t->waits)
+		return;
+	if (w->later.n == 0)
+		w->later_at = w->ctx.now + LATER_US;
+	queue_push(&w->later, t);
+}
+
+void worker_hurry(struct worker *w)
+{
+	w->hurries = true;
+}
+
+void worker_bury(struct worker *w, struct task *t)
+{
+	t->buried = true;
+	if (!t->waits)
+		queue_push(&w->dead, t);
+}
+
+/* --- residents --- */
+
+void worker_add(struct worker *w, struct resident *r)
+{
+	r->next = NULL;
+	r->prev = w->last_resident;
+	if (r->prev)
+		r->prev->next = r;
+	else
+		w->residents = r;
+	w->last_resident = r;
+}
+
+void worker_remove(struct worker *w, struct resident *r)
+{
+	if (r->prev)
+		r->prev->next = r->next;
+	else
+		w->residents = r->next;
+	if (r->next)
+		r->next->prev = r->prev;
+	else
+		w->last_resident = r->prev;
+}
+
+/* Calls an operation of all residents that have it. */
+#define RESIDENTS(w, op, ...)                                                                                \
+	do {                                                                                                 \
+		for (struct resident *r = (w)->residents, *after; r; r = after) {                            \
+			after = r->next;                                                                     \
+			if (r->ops->op)                                                                      \
+				r->ops->op(r, ##__VA_ARGS__);                                                \
+		}                                                                                            \
+	} while (0)
+
+void worker_reload(struct worker *w, const struct config *config)
+{
+	w->ctx.config = config;
+	RESIDENTS(w, reload);
+}
+
+void worker_freeze(struct worker *w)
+{
+	RESIDENTS(w, freeze);
+}
+
+void worker_goodbye(struct worker *w)
+{
+	RESIDENTS(w, goodbye);
+}
+
+void worker_each_client(struct worker *w, void (*fn)(const struct client_info *info, void *arg), void *arg)
+{
+	RESIDENTS(w, each, fn, arg);
+}
+
+bool worker_kick(struct worker *w, uint64_t id, const char *text, union address *ret_from)
+{
+	bool found = false;
+
+	for (struct resident *r = w->residents; r && !found; r = r->next)
+		found = r->ops->kick && r->ops->kick(r, id, text, ret_from);
+	if (found)
+		count(w->ctx.counters, COUNT_CLIENTS_KICKED, 1);
+	return found;
+}
+
+unsigned worker_evict(struct worker *w, const struct prefix *from, const char *text)
+{
+	unsigned n = 0;
+
+	for (struct resident *r = w->residents; r; r = r->next)
+		if (r->ops->evict)
+			n += r->ops->evict(r, from, text);
+	count(w->ctx.counters, COUNT_CLIENTS_KICKED, n);
+	return n;
+}
+
+/* Those that could not finish what they had to do. True if one still can't. */
+static bool residents_again(struct worker *w)
+{
+	bool waiting = false;
+
+	for (struct resident *r = w->residents; r; r = r->next)
+		waiting |= r->ops->again && r->ops->again(r);
+	return waiting;
+}
+
+static void deliver_room(uint32_t room, void *arg)
+{
+	struct worker *w = arg;
+
+	RESIDENTS(w, deliver, room);
+}
+
+/* --- making and freeing one --- */
 
 static void wakeup_ready(struct source *s, uint32_t events)
 {
@@ -82,13 +258,11 @@ int worker_new(struct shared *shared, unsigned index, const struct config *confi
 	w->ctx.now = w->ticked = clock_us(CLOCK_MONOTONIC);
 	atomic_store(&w->beat, w->ctx.now);
 	pthread_mutex_init(&w->lock, NULL);
-	/* calloc() of that size is untouched pages: what isn't used costs nothing. */
-	w->members = calloc(ROOMS_CAPACITY, sizeof(*w->members));
-	w->by_index = calloc(CLIENTS_CAPACITY, sizeof(*w->by_index));
+	w->retry.end = &w->retry.first;
+	w->later.end = &w->later.first;
+	w->dead.end = &w->dead.first;
 	w->epoll = epoll_create1(EPOLL_CLOEXEC);
 	r = w->epoll < 0 ? -errno : 0;
-	if (r == 0 && (!w->members || !w->by_index))
-		r = -ENOMEM;
 	if (r == 0)
 		r = sender_new(config->io_uring, &w->ctx.sender);
 	if (r == 0)
@@ -101,48 +275,28 @@ int worker_new(struct shared *shared, unsigned index, const struct config *confi
 	return 0;
 }
 
-static void bury_all(struct worker *w)
-{
-	for (size_t i = 0; i < w->dead.n; i++)
-		connection_free(w->dead.at[i]);
-	w->dead.n = 0;
-}
-
-/* A connection that died while it waited to be retried is only there. */
-static void free_dead(struct list *l)
-{
-	for (size_t i = 0; i < l->n; i++)
-		if (connection_is_dead(l->at[i]))
-			connection_free(l->at[i]);
-	free(l->at);
-}
-
 void worker_free(struct worker *w)
 {
 	if (!w)
 		return;
-	free_dead(&w->retry);
-	free_dead(&w->later);
-	for (struct connection *c = w->all, *next; c; c = next) {
-		next = connection_next(c);
-		connection_free(c);
-	}
+	drop_buried(&w->retry);
+	drop_buried(&w->later);
+	RESIDENTS(w, free);
 	bury_all(w);
 	for (struct job *j = w->jobs, *next; j; j = next) {
 		next = j->next;
 		j->run(NULL, j);
 	}
 	sender_free(w->ctx.sender);
-	free(w->members);
-	free(w->by_index);
-	free(w->dead.at);
 	if (w->epoll >= 0)
 		close(w->epoll);
 	pthread_mutex_destroy(&w->lock);
 	free(w);
 }
 
-static void run_jobs(struct worker *w)
+/* --- the loop --- */
+
+static void worker_run_jobs(struct worker *w)
 {
 	pthread_mutex_lock(&w->lock);
 	struct job *j = w->jobs, *next;
@@ -155,81 +309,10 @@ static void run_jobs(struct worker *w)
 	}
 }
 
-static void push(struct list *l, struct connection *c)
-{
-	if (l->n == l->room) {
-		size_t room = l->room ? l->room * 2 : 64;
-		struct connection **at = reallocarray(l->at, room, sizeof(*at));
-		if (!at)
-			abort(); /* a crash is recovered from; a lost connection is not */
-		l->at = at;
-		l->room = room;
-	}
-	l->at[l->n++] = c;
-}
-
-/* False if that was not all: the rest comes first in the next turn. */
-static bool run_list(struct list *l, size_t most)
-{
-	struct list taken = *l;
-	size_t n = taken.n < most ? taken.n : most;
-
-	*l = (struct list){0};
-	for (size_t i = 0; i < n; i++)
-		connection_again(taken.at[i]);
-	struct list added = *l;
-	taken.n -= n;
-	if (taken.n > 0)
-		memmove(taken.at, taken.at + n, taken.n * sizeof(*taken.at));
-	*l = taken;
-	for (size_t i = 0; i < added.n; i++)
-		push(l, added.at[i]);
-	free(added.at);
-	return taken.n == 0;
-}
-
-static void deliver(uint32_t room, void *arg)
-{
-	struct worker *w = arg;
-
-	connection_deliver(w, room);
-	for (struct listener *l = w->listeners; l; l = l->next)
-		if (l->ops->deliver)
-			l->ops->deliver(l, room);
-}
-
-/* Listeners that could not finish what they had to do. True if one still can't. */
-static bool listeners_again(struct worker *w)
-{
-	bool waiting = false;
-
-	for (struct listener *l = w->listeners; l; l = l->next) {
-		if (!l->wants_turn)
-			continue;
-		l->wants_turn = false;
-		l->ops->again(l);
-		waiting |= l->wants_turn;
-	}
-	return waiting;
-}
-
-static void tick(struct worker *w)
-{
-	unsigned releases = RELEASES_MAX;
-
-	for (struct connection *c = w->all, *next; c; c = next) {
-		next = connection_next(c);
-		connection_tick(c, &releases);
-	}
-	for (struct listener *l = w->listeners; l; l = l->next)
-		if (l->ops->tick)
-			l->ops->tick(l);
-}
-
 static int timeout_ms(const struct worker *w)
 {
-	/* Whoever waits for its own room is served at once; for other workers, give them a moment. */
-	if (w->retry.n > 0 || w->listeners_wait)
+	/* Who waits for its own room is served at once; for other workers, give them a moment. */
+	if (w->retry.n > 0 || w->residents_wait)
 		return w->hurries || w->retries < 4 ? 0 : 1;
 	if (w->later.n > 0)
 		return 10;
@@ -251,26 +334,26 @@ void worker_turn(struct worker *w)
 		struct source *s = events[i].data.ptr;
 		s->ready(s, events[i].events);
 	}
-	run_jobs(w);
-	w->retries = w->retry.n > 0 || w->listeners_wait ? w->retries + 1 : 0;
-	if (w->retry.n > 0 && !run_list(&w->retry, AGAIN_MAX))
+	worker_run_jobs(w);
+	w->retries = w->retry.n > 0 || w->residents_wait ? w->retries + 1 : 0;
+	if (w->retry.n > 0 && !run_queue(w, &w->retry, AGAIN_MAX))
 		w->hurries = true;
-	w->listeners_wait = listeners_again(w);
-	if (w->later.n > 0 && w->ctx.now >= w->later_at)
-		run_list(&w->later, LATER_MAX);
+	w->residents_wait = residents_again(w);
+	if (w->later.n > 0 && w->ctx.now >= w->later_at && run_queue(w, &w->later, LATER_MAX))
+		w->later_at = w->ctx.now + LATER_US;
 	if (w->ctx.now - w->ticked >= TICK_US) {
 		w->ticked = w->ctx.now;
-		tick(w);
+		RESIDENTS(w, tick);
 	}
 	rooms_kick(w->ctx.shared->rooms, &w->ctx.kick, w->ctx.slot);
-	wakeup_take(w->wakeup, deliver, w);
+	wakeup_take(w->wakeup, deliver_room, w);
 	/* Closing a connection may have told a room so. */
 	rooms_kick(w->ctx.shared->rooms, &w->ctx.kick, w->ctx.slot);
 	bury_all(w);
 	atomic_store_explicit(&w->ctx.scratch->beat_us, (uint64_t)w->ctx.now, memory_order_relaxed);
 }
 
-static void *run(void *arg)
+static void *worker_run(void *arg)
 {
 	struct worker *w = arg;
 	char name[16];
@@ -280,7 +363,7 @@ static void *run(void *arg)
 	while (!atomic_load(&w->quit))
 		worker_turn(w);
 	/* Datagrams that were received, but had to wait for a room, are in nobody's hands but ours. */
-	for (unsigned i = 0; i < LAST_TURNS && w->listeners_wait; i++)
+	for (unsigned i = 0; i < LAST_TURNS && w->residents_wait; i++)
 		worker_turn(w);
 	return NULL;
 }
@@ -288,7 +371,7 @@ static void *run(void *arg)
 int worker_start(struct worker *w)
 {
 	atomic_store(&w->quit, false);
-	int r = pthread_create(&w->thread, NULL, run, w);
+	int r = pthread_create(&w->thread, NULL, worker_run, w);
 	w->started = r == 0;
 	return -r;
 }
@@ -317,35 +400,6 @@ bool worker_join(struct worker *w, int64_t timeout_us)
 int64_t worker_beat(const struct worker *w)
 {
 	return atomic_load_explicit(&w->beat, memory_order_relaxed);
-}
-
-unsigned worker_connections(const struct worker *w)
-{
-	return atomic_load_explicit(&w->connections, memory_order_relaxed);
-}
-
-unsigned worker_uncovered(const struct worker *w)
-{
-	return atomic_load_explicit(&w->uncovered, memory_order_relaxed);
-}
-
-unsigned worker_mortal(const struct worker *w)
-{
-	return atomic_load_explicit(&w->mortal, memory_order_relaxed);
-}
-
-unsigned workers_sum(const struct shared *shared, unsigned (*of)(const struct worker *w))
-{
-	unsigned n = 0;
-
-	for (unsigned i = 0; i < shared->n_workers; i++)
-		n += of(shared->workers[i]);
-	return n;
-}
-
-unsigned workers_uncovered(const struct shared *shared)
-{
-	return workers_sum(shared, sockets_have_store() ? worker_uncovered : worker_connections);
 }
 
 const char *worker_sender_name(const struct worker *w)
@@ -451,16 +505,7 @@ int workers_call(struct shared *shared, struct worker *only, void (*fn)(struct w
 	return r;
 }
 
-/* --- for the worker's own thread --- */
-
-void worker_set_config(struct worker *w, const struct config *config)
-{
-	w->ctx.config = config;
-	for (struct connection *c = w->all, *next; c; c = next) {
-		next = connection_next(c); /* it may be sent away */
-		connection_reloaded(c);
-	}
-}
+/* --- the epoll set --- */
 
 int worker_watch(struct worker *w, int fd, uint32_t events, struct source *s)
 {
@@ -479,66 +524,4 @@ int worker_rewatch(struct worker *w, int fd, uint32_t events, struct source *s)
 void worker_unwatch(struct worker *w, int fd)
 {
 	epoll_ctl(w->epoll, EPOLL_CTL_DEL, fd, NULL);
-}
-
-struct connection **worker_all(struct worker *w)
-{
-	return &w->all;
-}
-
-struct connection **worker_members(struct worker *w, uint32_t room)
-{
-	return &w->members[room];
-}
-
-void worker_count_connection(struct worker *w, int change)
-{
-	atomic_fetch_add(&w->connections, (unsigned)change);
-}
-
-void worker_count_uncovered(struct worker *w, int change)
-{
-	atomic_fetch_add(&w->uncovered, (unsigned)change);
-}
-
-struct connection **worker_by_index(struct worker *w, uint32_t index)
-{
-	return &w->by_index[index];
-}
-
-void worker_count_mortal(struct worker *w, int change)
-{
-	atomic_fetch_add(&w->mortal, (unsigned)change);
-}
-
-void worker_retry(struct worker *w, struct connection *c)
-{
-	push(&w->retry, c);
-}
-
-void worker_hurry(struct worker *w)
-{
-	w->hurries = true;
-}
-
-void worker_retry_later(struct worker *w, struct connection *c)
-{
-	if (w->later.n == 0)
-		w->later_at = w->ctx.now + 10000;
-	push(&w->later, c);
-}
-
-uint64_t *worker_private_seq(struct worker *w)
-{
-	return &w->private_seq;
-}
-
-void worker_bury(struct worker *w, struct connection *c)
-{
-	push(&w->dead, c);
-}
-
-struct listener **worker_listeners(struct worker *w)
-{
-	return &w->listeners;
 }

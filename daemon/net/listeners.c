@@ -570,7 +570,7 @@ static void apply(struct worker *w, void *arg)
 	const struct change *c = arg;
 	unsigned me = worker_context(w)->slot;
 
-	worker_set_config(w, c->config);
+	worker_reload(w, c->config);
 	for (size_t i = 0; i < c->n_stop; i++)
 		if (c->stop[i]->home == me)
 			listener_stop(c->stop[i]);

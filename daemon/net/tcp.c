@@ -8,6 +8,7 @@
 #include "daemon/base/fault.h"
 #include "daemon/base/logger.h"
 #include "daemon/engine/connection.h"
+#include "daemon/engine/connections.h"
 #include "daemon/engine/limits.h"
 #include "daemon/engine/listener.h"
 #include "daemon/io/tls.h"
@@ -91,7 +92,7 @@ static struct worker *least_loaded(struct shared *shared)
 	struct worker *best = shared->workers[0];
 
 	for (unsigned i = 1; i < shared->n_workers; i++)
-		if (worker_connections(shared->workers[i]) < worker_connections(best))
+		if (connections_tally(shared->workers[i]).all < connections_tally(best).all)
 			best = shared->workers[i];
 	return best;
 }

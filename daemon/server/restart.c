@@ -7,7 +7,7 @@
 
 #include "daemon/base/clock.h"
 #include "daemon/base/logger.h"
-#include "daemon/engine/connection.h"
+#include "daemon/engine/connections.h"
 #include "daemon/state/handover.h"
 #include "daemon/state/keeper.h"
 
@@ -20,28 +20,20 @@
 static void restart_cover(struct worker *w, void *arg)
 {
 	(void)arg;
-	for (struct connection *c = *worker_all(w); c; c = connection_next(c))
-		connection_cover(c);
+	connections_cover(w);
 }
 
-/* What was sent to them is cipher text, whose keys end with this process. */
 static void restart_dismiss_mortals(struct worker *w, void *arg)
 {
 	(void)arg;
-	for (struct connection *c = *worker_all(w), *next; c; c = next) {
-		next = connection_next(c);
-		if (connection_is_mortal(c))
-			connection_kick(c, "* chatd restarts; please connect again.\n");
-	}
+	connections_dismiss_mortals(w);
 }
 
-/* Whoever has not read everything by now: see connection_hang_up(). */
+/* Whoever has not read everything by now. */
 void restart_hang_up_mortals(struct server *s)
 {
 	for (unsigned i = 0; i < s->shared.n_workers; i++)
-		for (struct connection *c = *worker_all(s->shared.workers[i]); c; c = connection_next(c))
-			if (connection_is_mortal(c))
-				connection_hang_up(c);
+		connections_hang_up(s->shared.workers[i], true);
 }
 
 void restart_prepare(struct server *s)
@@ -50,9 +42,9 @@ void restart_prepare(struct server *s)
 	int64_t until = clock_us(CLOCK_MONOTONIC) + patience;
 
 	workers_call(&s->shared, NULL, restart_cover, NULL, NULL, CALL_TIMEOUT_US);
-	if (workers_sum(&s->shared, worker_mortal) > 0)
+	if (connections_total(&s->shared).mortal > 0)
 		workers_call(&s->shared, NULL, restart_dismiss_mortals, NULL, NULL, CALL_TIMEOUT_US);
-	while (workers_sum(&s->shared, worker_mortal) > 0 && clock_us(CLOCK_MONOTONIC) < until)
+	while (connections_total(&s->shared).mortal > 0 && clock_us(CLOCK_MONOTONIC) < until)
 		nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
 	listeners_drain_zmq(s->listeners, s->config->drain_timeout_us);
 }

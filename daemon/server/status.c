@@ -6,6 +6,7 @@
 #include "daemon/server/server.h"
 
 #include "daemon/base/logger.h"
+#include "daemon/engine/connections.h"
 #include "daemon/engine/limits.h"
 
 #include <stdio.h>
@@ -30,7 +31,8 @@ void status_tell(struct server *s)
 /* Clients whose sockets the keeper has no space for; TLS connections never survive, so they don't count here. */
 void status_tell_uncovered(struct server *s)
 {
-	unsigned n = workers_sum(&s->shared, worker_uncovered), tls = workers_sum(&s->shared, worker_mortal);
+	struct connections_tally tally = connections_total(&s->shared);
+	unsigned n = tally.uncovered, tls = tally.mortal;
 
 	n -= tls < n ? tls : n;
 	if (!sockets_have_store() || (n > 0 && n <= 2 * s->uncovered) || n == s->uncovered)

@@ -7,7 +7,7 @@
 
 #include "daemon/base/clock.h"
 #include "daemon/base/logger.h"
-#include "daemon/engine/connection.h"
+#include "daemon/engine/connections.h"
 #include "daemon/state/keeper.h"
 
 #include <stdlib.h>
@@ -18,35 +18,19 @@
 static void stop_freeze(struct worker *w, void *arg)
 {
 	(void)arg;
-	for (struct listener *l = *worker_listeners(w), *next; l; l = next) {
-		next = l->next;
-		l->ops->freeze(l);
-	}
-	for (struct connection *c = *worker_all(w); c; c = connection_next(c))
-		connection_freeze(c);
+	worker_freeze(w);
 }
 
 static void stop_say_goodbye(struct worker *w, void *arg)
 {
 	(void)arg;
-	for (struct connection *c = *worker_all(w), *next; c; c = next) {
-		next = connection_next(c);
-		connection_end(c, "* chatd is going down\n");
-	}
-	for (struct listener *l = *worker_listeners(w); l; l = l->next)
-		if (l->ops->goodbye)
-			l->ops->goodbye(l);
+	worker_goodbye(w);
 }
 
 static void stop_tick(struct worker *w, void *arg)
 {
-	unsigned releases = 0; /* the process ends, and its memory with it */
-
 	(void)arg;
-	for (struct connection *c = *worker_all(w), *next; c; c = next) {
-		next = connection_next(c);
-		connection_tick(c, &releases);
-	}
+	connections_drain(w);
 }
 
 /* What has been said is sent to whoever reads, then the connections end; all that within the time allowed. */
@@ -59,20 +43,14 @@ static void stop_drain(struct server *s)
 		return;
 	listeners_drain_zmq(s->listeners, until - clock_us(CLOCK_MONOTONIC));
 	workers_call(&s->shared, NULL, stop_say_goodbye, NULL, NULL, s->config->drain_timeout_us);
-	while (workers_sum(&s->shared, worker_connections) > 0 && clock_us(CLOCK_MONOTONIC) < until) {
+	while (connections_total(&s->shared).all > 0 && clock_us(CLOCK_MONOTONIC) < until) {
 		nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
 		workers_call(&s->shared, NULL, stop_tick, NULL, NULL, s->config->drain_timeout_us);
 	}
-	unsigned left = workers_sum(&s->shared, worker_connections);
+	unsigned left = connections_total(&s->shared).all;
 	if (left > 0)
 		log_notice("%u client%s had not read everything after drain_timeout", left,
 			   left == 1 ? "" : "s");
-}
-
-static void stop_close(struct worker *w)
-{
-	for (struct connection *c = *worker_all(w); c; c = connection_next(c))
-		connection_hang_up(c);
 }
 
 static void stop_unstore(const char *name, int fd, void *arg)
@@ -86,7 +64,7 @@ static void stop_unstore(const char *name, int fd, void *arg)
 static void stop_forget_state(struct server *s)
 {
 	for (unsigned i = 0; i < s->shared.n_workers; i++)
-		stop_close(s->shared.workers[i]);
+		connections_hang_up(s->shared.workers[i], false);
 	listeners_unstore(s->listeners);
 	keeper_pairs(s->shared.keeper, stop_unstore, NULL);
 	sockets_unstore(CLIENTS_FD_NAME);

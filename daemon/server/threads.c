@@ -4,6 +4,7 @@
 
 #include "daemon/base/clock.h"
 #include "daemon/base/logger.h"
+#include "daemon/engine/connections.h"
 #include "daemon/engine/logins.h"
 #include "daemon/engine/worker.h"
 
@@ -25,6 +26,11 @@ int threads_new(struct server *s)
 		int r = worker_new(&s->shared, i, s->config, &s->shared.workers[i]);
 		if (r < 0)
 			return r;
+		r = connections_new(s->shared.workers[i]);
+		if (r < 0) {
+			worker_free(s->shared.workers[i]);
+			return r;
+		}
 	}
 	return 0;
 }

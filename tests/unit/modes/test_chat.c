@@ -3,6 +3,7 @@
 #include "tests/unit/unit.h"
 
 #include "daemon/engine/connection.h"
+#include "daemon/engine/connections.h"
 #include "tests/harness.h"
 
 #include <stdio.h>
@@ -238,7 +239,8 @@ static void a_free_nick_is_in_no_entry(void **state)
 	int a = join(*state, "lobby"), b = join(*state, "lobby");
 
 	harness_say(*state, a, "/nick alice\n");
-	struct connection *c = *worker_by_index(shared->workers[0], 0);
+	struct connection *c =
+	    connections_find(worker_context(shared->workers[0]), 0, clients_at(shared->clients, 0)->id);
 	assert_int_equal(connection_state(c)->nick_len, 5);
 	assert_true(connection_kick(c, "* bye\n"));
 	assert_int_equal(connection_state(c)->nick_len, 0); /* it is still to read this */

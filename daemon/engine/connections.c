@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The set of a worker's connections, its look-ups, and whatever goes through all of them: ticks, reloads,
+ * lists, kicks and the end of the server.
+ */
+#include "daemon/engine/connections.h"
+
+#include "common/cleanup.h"
+#include "daemon/engine/connection_own.h"
+#include "daemon/state/sockets.h"
+
+/* So many buffers' pages are given back in a tick, which takes 4 ms. */
+#define RELEASES_MAX 512
+
+static struct connections *connections_of(struct worker *w)
+{
+	return worker_context(w)->connections;
+}
+
+void connections_add(struct connections *cs, struct connection *c)
+{
+	c->prev = NULL;
+	c->next = cs->first;
+	if (c->next)
+		c->next->prev = c;
+	cs->first = c;
+	cs->by_index[connection_index(c)] = c;
+	atomic_fetch_add(&cs->all, 1);
+	if (c->tls)
+		atomic_fetch_add(&cs->mortal, 1);
+	if (!c->covered)
+		atomic_fetch_add(&cs->uncovered, 1);
+}
+
+void connections_remove(struct connections *cs, struct connection *c)
+{
+	if (c->prev)
+		c->prev->next = c->next;
+	else
+		cs->first = c->next;
+	if (c->next)
+		c->next->prev = c->prev;
+	cs->by_index[connection_index(c)] = NULL;
+	atomic_fetch_sub(&cs->all, 1);
+	if (c->tls)
+		atomic_fetch_sub(&cs->mortal, 1);
+	if (!c->covered)
+		atomic_fetch_sub(&cs->uncovered, 1);
+}
+
+struct connection *connections_find(const struct context *ctx, uint32_t index, uint64_t id)
+{
+	struct connection *c = index < CLIENTS_CAPACITY ? ctx->connections->by_index[index] : NULL;
+
+	return c && connection_id(c) == id ? c : NULL;
+}
+
+/* --- numbers, from any thread --- */
+
+struct connections_tally connections_tally(struct worker *w)
+{
+	const struct connections *cs = connections_of(w);
+
+	return (struct connections_tally){
+	    .all = atomic_load_explicit(&cs->all, memory_order_relaxed),
+	    .uncovered = atomic_load_explicit(&cs->uncovered, memory_order_relaxed),
+	    .mortal = atomic_load_explicit(&cs->mortal, memory_order_relaxed),
+	};
+}
+
+struct connections_tally connections_total(const struct shared *shared)
+{
+	struct connections_tally sum = {0};
+
+	for (unsigned i = 0; i < shared->n_workers; i++) {
+		struct connections_tally t = connections_tally(shared->workers[i]);
+		sum.all += t.all;
+		sum.uncovered += t.uncovered;
+		sum.mortal += t.mortal;
+	}
+	return sum;
+}
+
+unsigned connections_at_risk(const struct shared *shared)
+{
+	struct connections_tally sum = connections_total(shared);
+
+	return sockets_have_store() ? sum.uncovered : sum.all;
+}
+
+/* --- all of them --- */
+
+/* For each connection, which may end meanwhile. */
+#define CONNECTIONS(cs, c)                                                                                   \
+	for (struct connection *c = (cs)->first, *after_##c; c && (after_##c = c->next, true); c = after_##c)
+
+static void tick_all(struct connections *cs, unsigned releases)
+{
+	CONNECTIONS(cs, c)
+	connection_tick(c, &releases);
+}
+
+static void connections_tick(struct resident *r)
+{
+	tick_all((struct connections *)r, RELEASES_MAX);
+}
+
+static void connections_deliver(struct resident *r, uint32_t room)
+{
+	struct connections *cs = (struct connections *)r;
+
+	if (room == ROOM_PRIVATE)
+		private_deliver(cs);
+	output_deliver(cs, room);
+}
+
+static void connections_reload(struct resident *r)
+{
+	CONNECTIONS((struct connections *)r, c)
+	connection_reloaded(c);
+}
+
+static void connections_freeze(struct resident *r)
+{
+	CONNECTIONS((struct connections *)r, c)
+	connection_freeze(c);
+}
+
+static void connections_goodbye(struct resident *r)
+{
+	CONNECTIONS((struct connections *)r, c)
+	connection_end(c, "* chatd is going down\n");
+}
+
+static void connections_each(struct resident *r, void (*fn)(const struct client_info *info, void *arg),
+			     void *arg)
+{
+	CONNECTIONS((struct connections *)r, c)
+	{
+		struct client_info info;
+		connection_info(c, &info);
+		fn(&info, arg);
+	}
+}
+
+static bool connections_kick(struct resident *r, uint64_t id, const char *text, union address *ret_from)
+{
+	CONNECTIONS((struct connections *)r, c)
+	{
+		if (connection_id(c) != id)
+			continue;
+		*ret_from = c->address;
+		return connection_kick(c, text);
+	}
+	return false;
+}
+
+static unsigned connections_evict(struct resident *r, const struct prefix *from, const char *text)
+{
+	unsigned n = 0;
+
+	CONNECTIONS((struct connections *)r, c)
+	if (prefix_contains(from, &c->address))
+		n += connection_kick(c, text);
+	return n;
+}
+
+static void connections_free(struct resident *r)
+{
+	struct connections *cs = (struct connections *)r;
+
+	CONNECTIONS(cs, c)
+	connection_free(c);
+	free(cs->members);
+	free(cs->by_index);
+	free(cs);
+}
+
+static const struct resident_ops connections_ops = {
+    .tick = connections_tick,
+    .deliver = connections_deliver,
+    .reload = connections_reload,
+    .freeze = connections_freeze,
+    .goodbye = connections_goodbye,
+    .each = connections_each,
+    .kick = connections_kick,
+    .evict = connections_evict,
+    .free = connections_free,
+};
+
+int connections_new(struct worker *w)
+{
+	struct connections *cs = calloc(1, sizeof(*cs));
+
+	if (!cs)
+		return -ENOMEM;
+	cs->resident.ops = &connections_ops;
+	cs->ctx = worker_context(w);
+	/* calloc() of that size is untouched pages: what isn't used costs nothing. */
+	cs->members = calloc(ROOMS_CAPACITY, sizeof(*cs->members));
+	cs->by_index = calloc(CLIENTS_CAPACITY, sizeof(*cs->by_index));
+	if (!cs->members || !cs->by_index) {
+		connections_free(&cs->resident);
+		return -ENOMEM;
+	}
+	cs->ctx->connections = cs;
+	worker_add(w, &cs->resident);
+	return 0;
+}
+
+/* --- the end of the server --- */
+
+void connections_drain(struct worker *w)
+{
+	tick_all(connections_of(w), 0); /* the process ends, and its memory with it */
+}
+
+void connections_cover(struct worker *w)
+{
+	CONNECTIONS(connections_of(w), c)
+	connection_cover(c);
+}
+
+/* What is sent is cipher text, whose keys end with this process. */
+void connections_dismiss_mortals(struct worker *w)
+{
+	CONNECTIONS(connections_of(w), c)
+	if (c->tls)
+		connection_kick(c, "* chatd restarts; please connect again.\n");
+}
+
+void connections_hang_up(struct worker *w, bool mortals_only)
+{
+	CONNECTIONS(connections_of(w), c)
+	if (!mortals_only || c->tls)
+		connection_hang_up(c);
+}
