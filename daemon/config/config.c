@@ -14,9 +14,7 @@ void config_free_listener(struct listener_config *l)
 	if (l->own && m->release)
 		m->release(l->own);
 	free(l->own);
-	explicit_bzero(l->curve_secret_key, sizeof(l->curve_secret_key));
 	free(l->where);
-	free(l->curve_clients);
 	free(l->allow.at);
 	free(l->deny.at);
 	free(l->proxies.at);

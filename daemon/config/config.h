@@ -14,8 +14,6 @@
 #define CONFIG_NAME_MAX 63
 #define CONFIG_MAX_LISTENERS 256
 #define CONFIG_MAX_WORKERS 63
-/* A CURVE key in Z85 (rfc.zeromq.org/spec/32). */
-#define CONFIG_KEY_LEN 40
 /* A peer that has been silent for `keepalive`: how often it is asked, and how many times in vain. */
 #define CONFIG_PROBE_EVERY_S 10
 #define CONFIG_PROBES 6
@@ -55,12 +53,6 @@ struct listener_config {
 	bool speaks;
 	/* ZeroMQ: */
 	struct endpoint_config endpoints[HANDLER_ENDPOINTS];
-	int high_water_mark;
-	int64_t linger_us;			   /* -1: drain_timeout */
-	int64_t max_size;			   /* bytes of a message */
-	char curve_secret_key[CONFIG_KEY_LEN + 1]; /* "": no CURVE */
-	char (*curve_clients)[CONFIG_KEY_LEN + 1]; /* allowed public keys; none: whoever knows ours */
-	size_t n_curve_clients;
 };
 
 struct config {

@@ -116,9 +116,6 @@ static bool set_mode(struct listener_config *l, const struct handler *h)
 	const struct mode_settings *m = h ? h->settings : NULL;
 
 	l->backlog = 4096;
-	l->high_water_mark = 10000;
-	l->linger_us = -1;
-	l->max_size = 1 << 20;
 	l->own = m && m->own ? calloc(1, m->own_size) : NULL;
 	if (m && m->own && (!l->own || (m->init && !m->init(l->own))))
 		return false;

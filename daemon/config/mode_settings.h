@@ -25,8 +25,6 @@ struct mode_settings {
 	void (*release)(void *own);
 	/* All settings are read: judges what takes more than one of them (or NULL). */
 	void (*complete)(struct settings *ss, const config_setting_t *group, struct listener_config *l);
-	/* Whether a listener can go from one to the other without closing its sockets (or NULL: it always can). */
-	bool (*same)(const void *a, const void *b);
 };
 
 /* listen, max_clients, allow, deny: who has a socket of its own. */

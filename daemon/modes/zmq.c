@@ -69,8 +69,9 @@ static const struct setting_key reply_keys[] = {
 };
 
 static const struct mode_settings reply_settings = {
-    .common = {reply_keys, zmq_setting_keys},
-    .complete = zmq_settings_complete,
+    .common = {reply_keys},
+    ZMQ_OWN,
+    .complete = zmq_own_complete,
 };
 
 const struct handler handler_zmq_reply = {
@@ -152,12 +153,13 @@ static const struct setting_key relay_keys[] = {
 
 static void relay_complete(struct settings *ss, const config_setting_t *group, struct listener_config *l)
 {
-	zmq_settings_complete(ss, group, l);
+	zmq_own_complete(ss, group, l);
 	l->speaks = l->room[0];
 }
 
 static const struct mode_settings relay_settings = {
-    .common = {relay_keys, mode_room_keys, zmq_setting_keys},
+    .common = {relay_keys, mode_room_keys},
+    ZMQ_OWN,
     .complete = relay_complete,
 };
 
@@ -206,8 +208,9 @@ static const struct setting_key pipeline_keys[] = {
 };
 
 static const struct mode_settings pipeline_settings = {
-    .common = {pipeline_keys, zmq_setting_keys},
-    .complete = zmq_settings_complete,
+    .common = {pipeline_keys},
+    ZMQ_OWN,
+    .complete = zmq_own_complete,
 };
 
 const struct handler handler_zmq_pipeline = {

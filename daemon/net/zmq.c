@@ -18,30 +18,12 @@
 static int zmq_copy_settings(struct zmq_settings *s, const struct config *config,
 			     const struct listener_config *listener)
 {
-	size_t n = listener->n_curve_clients;
-
 	memcpy(s->name, listener->name, sizeof(s->name));
 	memcpy(s->room, listener->room, sizeof(s->room));
 	for (unsigned i = 0; i < HANDLER_ENDPOINTS; i++)
 		memcpy(s->endpoints[i], listener->endpoints[i].text, sizeof(s->endpoints[i]));
-	s->high_water_mark = listener->high_water_mark;
-	s->linger_us = listener->linger_us;
-	s->max_size = listener->max_size;
 	s->keepalive_us = config->keepalive_us;
-	memcpy(s->curve_secret_key, listener->curve_secret_key, sizeof(s->curve_secret_key));
-	s->n_curve_clients = n;
-	s->curve_clients = calloc(n + 1, sizeof(*s->curve_clients));
-	if (!s->curve_clients)
-		return -ENOMEM;
-	if (n > 0)
-		memcpy(s->curve_clients, listener->curve_clients, n * sizeof(*s->curve_clients));
-	return 0;
-}
-
-static void zmq_forget_settings(struct zmq_settings *s)
-{
-	explicit_bzero(s->curve_secret_key, sizeof(s->curve_secret_key));
-	free(s->curve_clients);
+	return zmq_own_copy(&s->own, listener->own);
 }
 
 int zmq_listener_new(struct shared *shared, const struct config *config,
@@ -54,7 +36,7 @@ int zmq_listener_new(struct shared *shared, const struct config *config,
 	if (!z)
 		return counters ? -ENOMEM : -ENOSPC;
 	if (zmq_copy_settings(&z->settings, config, listener) < 0) {
-		zmq_forget_settings(&z->settings);
+		zmq_own_release(&z->settings.own);
 		free(z);
 		return -ENOMEM;
 	}
@@ -87,7 +69,7 @@ void zmq_listener_free(struct zmq_listener *z)
 		zmq_peers_free(z->at[i].peers);
 	}
 	clients_drop_origin(z->ctx.shared->clients, z->origin);
-	zmq_forget_settings(&z->settings);
+	zmq_own_release(&z->settings.own);
 	free(z);
 }
 
@@ -98,13 +80,13 @@ bool zmq_listener_is_same(const struct zmq_listener *z, const struct listener_co
 	for (unsigned i = 0; i < HANDLER_ENDPOINTS; i++)
 		if (strcmp(s->endpoints[i], c->endpoints[i].text) != 0)
 			return false;
-	return s->high_water_mark == c->high_water_mark && s->linger_us == c->linger_us &&
-	       s->max_size == c->max_size && zmq_curve_is_same(s, c);
+	return zmq_own_same(&s->own, c->own);
 }
 
 void zmq_listener_set_config(struct zmq_listener *z, const struct config *config)
 {
-	int64_t linger = z->settings.linger_us >= 0 ? z->settings.linger_us : config->drain_timeout_us;
+	int64_t linger =
+	    z->settings.own.linger_us >= 0 ? z->settings.own.linger_us : config->drain_timeout_us;
 
 	atomic_store(&z->max_message, config->max_message);
 	atomic_store(&z->linger_us, linger);

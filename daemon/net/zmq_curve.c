@@ -28,17 +28,9 @@ struct zap_request {
 	int n;
 };
 
-bool zmq_curve_is_same(const struct zmq_settings *a, const struct listener_config *b)
-{
-	size_t n = a->n_curve_clients;
-
-	return strcmp(a->curve_secret_key, b->curve_secret_key) == 0 && n == b->n_curve_clients &&
-	       (n == 0 || memcmp(a->curve_clients, b->curve_clients, n * sizeof(*a->curve_clients)) == 0);
-}
-
 int zmq_curve_open(struct zmq_listener *z)
 {
-	if (z->settings.n_curve_clients == 0)
+	if (z->settings.own.n_curve_clients == 0)
 		return 0;
 	z->zap = zmq_socket(z->libzmq, ZMQ_REP);
 	return z->zap && zmq_bind(z->zap, ZAP_ENDPOINT) == 0 ? 0 : -errno;
@@ -46,7 +38,7 @@ int zmq_curve_open(struct zmq_listener *z)
 
 int zmq_curve_set(const struct zmq_listener *z, void *socket)
 {
-	const struct zmq_settings *c = &z->settings;
+	const struct zmq_own *c = &z->settings.own;
 	const int one = 1;
 
 	if (!c->curve_secret_key[0])
@@ -78,13 +70,13 @@ static bool zmq_curve_read(struct zmq_listener *z, struct zap_request *q)
 	return true;
 }
 
-static bool zmq_curve_allows(const struct zmq_settings *c, const uint8_t *key)
+static bool zmq_curve_allows(const struct zmq_own *c, const uint8_t *key)
 {
-	char text[CONFIG_KEY_LEN + 1];
+	char text[ZMQ_KEY_LEN + 1];
 
 	zmq_z85_encode(text, key, KEY_BYTES);
 	for (size_t i = 0; i < c->n_curve_clients; i++)
-		if (memcmp(text, c->curve_clients[i], CONFIG_KEY_LEN) == 0)
+		if (memcmp(text, c->curve_clients[i], ZMQ_KEY_LEN) == 0)
 			return true;
 	return false;
 }
@@ -97,7 +89,7 @@ void zmq_curve_answer(struct zmq_listener *z)
 		return;
 	bool good = q.n == ZAP_FRAMES && q.lens[ZAP_MECHANISM] == 5 &&
 		    memcmp(q.frames[ZAP_MECHANISM], "CURVE", 5) == 0 && q.lens[ZAP_KEY] == KEY_BYTES &&
-		    zmq_curve_allows(&z->settings, q.frames[ZAP_KEY]);
+		    zmq_curve_allows(&z->settings.own, q.frames[ZAP_KEY]);
 	const char *status = good ? "200" : "400", *text = good ? "OK" : "not on the list";
 	zmq_send(z->zap, "1.0", 3, ZMQ_SNDMORE);
 	zmq_send(z->zap, q.frames[ZAP_REQUEST_ID], q.n > ZAP_REQUEST_ID ? (size_t)q.lens[ZAP_REQUEST_ID] : 0,

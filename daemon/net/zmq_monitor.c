@@ -134,7 +134,8 @@ bool zmq_monitor_wants_to_look(const struct zmq_listener *z, int64_t now)
 
 void zmq_monitor_look(struct zmq_listener *z, int64_t now)
 {
-	uint64_t limit = (uint64_t)z->settings.max_size, waiting = (uint64_t)z->settings.high_water_mark;
+	uint64_t limit = (uint64_t)z->settings.own.max_size,
+		 waiting = (uint64_t)z->settings.own.high_water_mark;
 
 	if (!zmq_monitor_may_look(z, now))
 		return;

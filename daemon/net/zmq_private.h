@@ -16,6 +16,7 @@
 
 #include "daemon/net/zmq.h"
 #include "daemon/net/zmq_peers.h"
+#include "daemon/net/zmq_settings.h"
 
 #include <pthread.h>
 
@@ -29,13 +30,8 @@ struct zmq_settings {
 	char name[CONFIG_NAME_MAX + 1];
 	char room[TEXT_ROOM_MAX + 1];
 	char endpoints[HANDLER_ENDPOINTS][CONFIG_ENDPOINT_MAX];
-	int high_water_mark;
-	int64_t linger_us; /* -1: drain_timeout */
-	int64_t max_size;
 	int64_t keepalive_us;
-	char curve_secret_key[CONFIG_KEY_LEN + 1];
-	char (*curve_clients)[CONFIG_KEY_LEN + 1];
-	size_t n_curve_clients;
+	struct zmq_own own;
 };
 
 struct zmq_endpoint {
@@ -102,7 +98,6 @@ void zmq_sockets_close(struct zmq_listener *z);
 /* --- zmq_curve.c --- */
 
 /* Whether a is set up as b would be. */
-bool zmq_curve_is_same(const struct zmq_settings *a, const struct listener_config *b);
 /* Before any other socket is opened. */
 int zmq_curve_open(struct zmq_listener *z);
 int zmq_curve_set(const struct zmq_listener *z, void *socket);

@@ -40,12 +40,12 @@ static void *zmq_sockets_make(const struct zmq_listener *z, int type)
 		return NULL;
 	zmq_setsockopt(s, ZMQ_IPV6, &one, sizeof(one));
 	zmq_sockets_watch_over(z, s);
-	zmq_setsockopt(s, ZMQ_SNDHWM, &c->high_water_mark, sizeof(int));
-	zmq_setsockopt(s, ZMQ_RCVHWM, &c->high_water_mark, sizeof(int));
+	zmq_setsockopt(s, ZMQ_SNDHWM, &c->own.high_water_mark, sizeof(int));
+	zmq_setsockopt(s, ZMQ_RCVHWM, &c->own.high_water_mark, sizeof(int));
 	zmq_setsockopt(s, ZMQ_HANDSHAKE_IVL, &handshake, sizeof(handshake));
 	zmq_setsockopt(s, ZMQ_LINGER, &zero, sizeof(zero));
 	zmq_setsockopt(s, ZMQ_BACKLOG, &backlog, sizeof(backlog));
-	zmq_setsockopt(s, ZMQ_MAXMSGSIZE, &c->max_size, sizeof(c->max_size));
+	zmq_setsockopt(s, ZMQ_MAXMSGSIZE, &c->own.max_size, sizeof(c->own.max_size));
 	if (type == ZMQ_ROUTER)
 		zmq_setsockopt(s, ZMQ_ROUTER_MANDATORY, &one, sizeof(one));
 	if (zmq_curve_set(z, s) < 0) {
