@@ -1,25 +1,27 @@
 /* SPDX-License-Identifier: MIT */
-/* The methods of the control socket, by what they are about; control_methods.c has the table of them. */
-#ifndef DAEMON_CONTROL_METHODS_H
-#define DAEMON_CONTROL_METHODS_H
+/* The methods of io.chatd.Control, one file each; methods.c has the table of them. */
+#ifndef DAEMON_METHODS_H
+#define DAEMON_METHODS_H
 
-#include "daemon/control/control.h"
+#include "daemon/control/call.h"
 
 #include <stdint.h>
 
-/* How long workers may take to answer. */
-#define CONTROL_CALL_TIMEOUT_US 5000000
+struct control_method {
+	const char *name;
+	control_call *call;
+};
+/* Ends with a NULL name. */
+extern const struct control_method control_methods[];
 
+control_call control_status, control_list;
+control_call control_send, control_tail, control_watch;
+control_call control_kick, control_ban, control_unban;
+
+/* A time as the interface has it. */
 static inline double control_seconds(int64_t us)
 {
 	return (double)us / 1e6;
 }
-
-/* control_list.c: what is there */
-control_call control_status, control_list;
-/* control_talk.c: what is said, and what happens */
-control_call control_send, control_tail, control_watch;
-/* control_remove.c: who has to go */
-control_call control_kick, control_ban, control_unban;
 
 #endif

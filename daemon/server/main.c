@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* chatd's command line: see chatd(8). */
-#include "daemon/modes/table.h"
 #include "daemon/config/config.h"
+#include "daemon/modes/table.h"
 #include "daemon/server/server.h"
 #include "daemon/state/clients.h"
 

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* A reload: another process tries the configuration, then it is read, and all of it is used or nothing. */
-#include "daemon/modes/table.h"
 #include "daemon/server/server.h"
 
 #include "common/cleanup.h"
 #include "daemon/base/clock.h"
 #include "daemon/base/logger.h"
+#include "daemon/modes/table.h"
 #include "daemon/state/handover.h"
 
 #include <inttypes.h>

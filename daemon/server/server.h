@@ -9,7 +9,7 @@
 
 #include "daemon/control/control.h"
 #include "daemon/control/host.h"
-#include "daemon/control/metrics.h"
+#include "daemon/control/metrics_http.h"
 
 #include <systemd/sd-event.h>
 

@@ -3,13 +3,13 @@
  * The start of the daemon, in the order in which things need each other, how a start that fails ends, and the way
  * from the start to the event loop and the end.
  */
-#include "daemon/modes/table.h"
 #include "daemon/server/server.h"
 
 #include "common/cleanup.h"
 #include "daemon/base/clock.h"
 #include "daemon/base/logger.h"
 #include "daemon/engine/worker.h"
+#include "daemon/modes/table.h"
 #include "daemon/server/recovery.h"
 #include "daemon/state/sockets.h"
 

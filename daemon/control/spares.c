@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT */
+/* Descriptors of nothing, whose only purpose is that they can be closed. */
+#include "daemon/control/spares.h"
+
+#include "common/cleanup.h"
+
+#include <fcntl.h>
+
+void spares_init(struct spares *s)
+{
+	for (unsigned i = 0; i < SPARES_N; i++)
+		s->fd[i] = -1;
+}
+
+bool spares_take(struct spares *s)
+{
+	for (unsigned i = 0; i < SPARES_N; i++) {
+		if (s->fd[i] < 0)
+			s->fd[i] = open("/dev/null", O_RDONLY | O_CLOEXEC);
+		if (s->fd[i] < 0)
+			return false;
+	}
+	return true;
+}
+
+void spares_use(struct spares *s)
+{
+	for (unsigned i = 0; i < SPARES_N; i++)
+		if (s->fd[i] >= 0)
+			close(take_fd(&s->fd[i]));
+}

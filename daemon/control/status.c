@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT */
+/* Status: the daemon in numbers, its threads, and how the last takeover went. */
+#include "daemon/base/clock.h"
+#include "daemon/control/host.h"
+#include "daemon/control/methods.h"
+#include "daemon/control/metrics.h"
+#include "daemon/engine/connections.h"
+#include "daemon/engine/limits.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+/* How the clients were taken over; the interface's type Takeover. */
+static json_t *status_takeover(const struct shared *shared)
+{
+	const struct client_history *h = clients_history(shared->clients);
+	struct connections_tally tally = connections_total(shared);
+	unsigned at_risk = connections_at_risk(shared);
+
+	json_t *o = json_pack("{s:I,s:i,s:i,s:i,s:b}", "count", (json_int_t)h->takeovers, "covered",
+			      (int)(tally.all - at_risk), "uncovered", (int)at_risk, "tls", (int)tally.mortal,
+			      "store", sockets_have_store());
+	if (h->takeovers > 0)
+		json_object_update_new(o, json_pack("{s:f,s:I,s:I,s:f}", "time", (double)h->last_us / 1e6,
+						    "clients", (json_int_t)h->last_clients, "closed",
+						    (json_int_t)h->last_closed, "gap",
+						    (double)h->last_gap_us / 1e6));
+	return o;
+}
+
+void control_status(struct control_client *c, const json_t *parameters, bool more)
+{
+	struct host *h = control_host(c);
+	struct shared *shared = h->ctx.shared;
+
+	(void)parameters;
+	(void)more;
+	json_t *workers = json_array();
+	for (unsigned i = 0; i < shared->n_workers; i++) {
+		struct worker *w = shared->workers[i];
+		char name[32];
+		snprintf(name, sizeof(name), "chatd/%u", i);
+		json_array_append_new(workers, json_pack("{s:s,s:i,s:s}", "name", name, "connections",
+							 (int)connections_tally(w).all, "sender",
+							 worker_sender_name(w)));
+	}
+	const struct listener_entry *e;
+	for (size_t i = 0; (e = listeners_at(h->listeners, i)); i++)
+		if (e->zmq)
+			json_array_append_new(workers,
+					      json_pack("{s:s,s:i,s:s}", "name",
+							zmq_listener_thread_name(e->zmq), "connections",
+							(int)zmq_listener_peers(e->zmq), "sender", "zmq"));
+	json_t *reply =
+	    json_pack("{s:s,s:i,s:f,s:s,s:i,s:i,s:i,s:I,s:I,s:I,s:o}", "version", PACKAGE_VERSION, "pid",
+		      (int)getpid(), "uptime", control_seconds(clock_us(CLOCK_MONOTONIC) - h->began_us),
+		      "config", h->config_path, "clients", (int)limits_total(shared->limits), "rooms",
+		      (int)rooms_count(shared->rooms), "listeners", (int)listeners_count(h->listeners),
+		      "messages", (json_int_t)metrics_total(h, COUNT_MESSAGES), "received_bytes",
+		      (json_int_t)metrics_total(h, COUNT_BYTES_IN), "sent_bytes",
+		      (json_int_t)metrics_total(h, COUNT_BYTES_OUT), "workers", workers);
+	json_object_set_new(reply, "takeover", status_takeover(h->ctx.shared));
+	control_reply(c, reply, false);
+}
