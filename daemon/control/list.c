@@ -60,9 +60,9 @@ static int list_by_id(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-static int64_t list_zmq_counter(const struct zmq_listener *z, enum counter which)
+static json_int_t list_counter(const struct service *s, enum counter which)
 {
-	return (int64_t)zmq_listener_counter(z, which);
+	return (json_int_t)s->ops->counter(s, which);
 }
 
 /* ZeroMQ doesn't tell peers apart: there is one line for all of a listener's. */
@@ -72,19 +72,19 @@ static void list_peers(const struct listeners *listeners, json_t *array)
 
 	for (size_t i = 0; (e = listeners_at(listeners, i)); i++) {
 		char place[LISTENER_PLACE_MAX];
-		if (!e->zmq)
+		if (!e->service)
 			continue;
 		json_array_append_new(
 		    array,
 		    json_pack("{s:i,s:s,s:s,s:s,s:s,s:s,s:f,s:f,s:I,s:I,s:I,s:I,s:i,s:I,s:b,s:b,s:i}", "id",
 			      0, "nick", "", "room", e->config.room, "listener", e->config.name, "mode",
 			      e->config.handler->mode, "address", listener_place(&e->config, place), "age",
-			      0.0, "idle", 0.0, "received", list_zmq_counter(e->zmq, COUNT_BYTES_IN), "sent",
-			      list_zmq_counter(e->zmq, COUNT_BYTES_OUT), "messages_in",
-			      list_zmq_counter(e->zmq, COUNT_ZMQ_IN), "messages_out",
-			      list_zmq_counter(e->zmq, COUNT_ZMQ_OUT), "behind", 0, "dropped",
-			      list_zmq_counter(e->zmq, COUNT_ZMQ_DROPPED), "covered", 0, "tls", 0, "peers",
-			      (int)zmq_listener_peers(e->zmq)));
+			      0.0, "idle", 0.0, "received", list_counter(e->service, COUNT_BYTES_IN), "sent",
+			      list_counter(e->service, COUNT_BYTES_OUT), "messages_in",
+			      list_counter(e->service, COUNT_ZMQ_IN), "messages_out",
+			      list_counter(e->service, COUNT_ZMQ_OUT), "behind", 0, "dropped",
+			      list_counter(e->service, COUNT_ZMQ_DROPPED), "covered", 0, "tls", 0, "peers",
+			      (int)e->service->ops->peers(e->service)));
 	}
 }
 
@@ -193,10 +193,7 @@ static void list_listeners(struct control_client *c)
 	for (size_t i = 0; (l = listeners_at(h->listeners, i)); i++) {
 		char place[LISTENER_PLACE_MAX];
 		struct listener_stats stats;
-		if (l->zmq)
-			zmq_listener_stats(l->zmq, &stats);
-		else
-			listener_stats(l->listener, &stats);
+		listeners_stats(h->listeners, l, &stats);
 		json_array_append_new(
 		    array,
 		    json_pack("{s:s,s:s,s:s,s:s,s:s,s:I,s:I,s:I,s:I,s:s}", "name", l->config.name, "type",

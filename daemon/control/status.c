@@ -44,13 +44,11 @@ void control_status(struct control_client *c, const json_t *parameters, bool mor
 							 (int)connections_tally(w).all, "sender",
 							 worker_sender_name(w)));
 	}
-	const struct listener_entry *e;
-	for (size_t i = 0; (e = listeners_at(h->listeners, i)); i++)
-		if (e->zmq)
+	for (const struct service *s = NULL; (s = services_next(&shared->services, s));)
+		if (s->ops->peers)
 			json_array_append_new(workers,
-					      json_pack("{s:s,s:i,s:s}", "name",
-							zmq_listener_thread_name(e->zmq), "connections",
-							(int)zmq_listener_peers(e->zmq), "sender", "zmq"));
+					      json_pack("{s:s,s:i,s:s}", "name", s->name, "connections",
+							(int)s->ops->peers(s), "sender", s->kind));
 	json_t *reply =
 	    json_pack("{s:s,s:i,s:f,s:s,s:i,s:i,s:i,s:I,s:I,s:I,s:o}", "version", PACKAGE_VERSION, "pid",
 		      (int)getpid(), "uptime", control_seconds(clock_us(CLOCK_MONOTONIC) - h->began_us),

@@ -9,6 +9,7 @@
 
 #include "daemon/base/counters.h"
 #include "daemon/config/config.h"
+#include "daemon/engine/service.h"
 #include "daemon/rooms/room.h"
 #include "daemon/rooms/roster.h"
 #include "daemon/rooms/slots.h"
@@ -34,6 +35,7 @@ struct shared {
 	struct bans *bans;     /* or NULL */
 	struct logins *logins; /* or NULL */
 	struct slots *slots;
+	struct services services;
 	struct worker **workers;
 	unsigned n_workers;
 };

@@ -12,10 +12,8 @@
 /* How long workers may take over a change of what they do. */
 #define CALL_TIMEOUT_US (5 * SECOND_US)
 #define LISTEN_BACKLOG 4096
-/* How long a ZeroMQ listener that a reload takes away may go on, since others wait meanwhile; and how long
- * the end of a thread may take beyond that. */
-#define DRAIN_ZMQ_US (SECOND_US)
-#define END_TIMEOUT_US (10 * SECOND_US)
+/* How long a service that a reload takes away may go on, since others wait meanwhile. */
+#define DRAIN_US (SECOND_US)
 
 struct listeners {
 	struct shared *shared;
@@ -39,19 +37,10 @@ int listeners_new(struct shared *shared, struct sockets *sockets, struct listene
 	return 0;
 }
 
-static void zmq_free(struct listeners *ls, struct zmq_listener *z)
-{
-	if (!z)
-		return;
-	unsigned slot = zmq_listener_slot(z);
-	zmq_listener_free(z);
-	slots_give(ls->shared->slots, slot);
-}
-
-static void entry_free(struct listeners *ls, struct listener_entry *e)
+static void entry_free(struct listener_entry *e)
 {
 	listener_free(e->listener);
-	zmq_free(ls, e->zmq);
+	zmq_listener_free(e->zmq);
 	e->listener = NULL;
 	e->zmq = NULL;
 }
@@ -61,7 +50,7 @@ void listeners_free(struct listeners *ls)
 	if (!ls)
 		return;
 	for (size_t i = 0; i < ls->n; i++)
-		entry_free(ls, &ls->at[i]);
+		entry_free(&ls->at[i]);
 	free(ls->at);
 	free(ls);
 }
@@ -74,6 +63,11 @@ size_t listeners_count(const struct listeners *ls)
 const struct listener_entry *listeners_at(const struct listeners *ls, size_t i)
 {
 	return i < ls->n ? &ls->at[i] : NULL;
+}
+
+void listeners_stats(const struct listeners *ls, const struct listener_entry *e, struct listener_stats *ret)
+{
+	listener_tally_stats(clients_tally(ls->shared->clients, e->origin), ret);
 }
 
 /* --- one of them --- */
@@ -229,7 +223,7 @@ static int open_zmq(struct listeners *ls, const struct config *config, struct li
 {
 	struct place place[HANDLER_ENDPOINTS];
 	int fds[HANDLER_ENDPOINTS] = {-1, -1}, r = 0;
-	unsigned n = places(&e->config, place), slot;
+	unsigned n = places(&e->config, place);
 
 	for (unsigned i = 0; r == 0 && i < n; i++) {
 		fds[i] = sockets_claim_unix(ls->sockets, place[i].name, e->config.endpoints[i].text);
@@ -242,12 +236,9 @@ static int open_zmq(struct listeners *ls, const struct config *config, struct li
 	for (unsigned i = 0; i < n; i++)
 		find_bound(&e->config, i, fds[i]);
 	if (r == 0)
-		r = slots_take(ls->shared->slots, true, &slot);
-	if (r == 0) {
-		r = zmq_listener_new(ls->shared, config, &e->config, fds, slot, origin, &e->zmq);
-		if (r < 0)
-			slots_give(ls->shared->slots, slot);
-	}
+		r = zmq_listener_new(ls->shared, config, &e->config, fds, origin, &e->zmq);
+	if (r == 0)
+		e->service = zmq_listener_service(e->zmq);
 	for (unsigned i = 0; r < 0 && i < n; i++)
 		if (fds[i] >= 0)
 			close(fds[i]);
@@ -263,6 +254,7 @@ static int open_entry(struct listeners *ls, struct config *config, size_t number
 	int origin = intern(ls, c);
 	if (origin < 0)
 		return origin;
+	ret->origin = (unsigned)origin;
 	if (is_zmq(c))
 		return open_zmq(ls, config, ret, (unsigned)origin);
 	struct place place[HANDLER_ENDPOINTS];
@@ -277,19 +269,6 @@ static int open_entry(struct listeners *ls, struct config *config, size_t number
 		close(fd);
 	else if (ret->listener->ops->configure) /* a borrowed socket has the backlog of before */
 		ret->listener->ops->configure(ret->listener);
-	return r;
-}
-
-static int start_zmq(struct listener_entry *e, bool held)
-{
-	const char *where;
-	int r = zmq_listener_start(e->zmq, held, &where);
-
-	if (r < 0)
-		log_event(LOG_ERR,
-			  &(struct log_fields){.message_id = EVENT_LISTENER, .listener = e->config.name},
-			  "listener %s: %s%s%s", e->config.name, where ? where : "", where ? ": " : "",
-			  zmq_strerror(-r));
 	return r;
 }
 
@@ -399,7 +378,7 @@ bool listeners_has_origin(const struct listeners *ls, unsigned origin)
 /* That its room can't be entered keeps nobody else from being served; a reload tries again. */
 static int start_zmq_at_start(struct listener_entry *e, bool held)
 {
-	int r = start_zmq(e, held);
+	int r = service_start(e->service, held);
 
 	return r == -EACCES || r == -ENOSPC ? 0 : r;
 }
@@ -449,20 +428,6 @@ static bool is_open(const struct listener_entry *e)
 	return e->listener || e->zmq;
 }
 
-/* Drains one and ends its thread; it may take linger longer. */
-static void end_zmq(struct zmq_listener *z, int64_t timeout_us)
-{
-	int64_t until = clock_us(CLOCK_MONOTONIC) + timeout_us;
-
-	zmq_listener_limit_linger(z, timeout_us);
-	zmq_listener_drain(z);
-	while (!zmq_listener_is_drained(z) && clock_us(CLOCK_MONOTONIC) < until)
-		nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
-	zmq_listener_quit(z);
-	if (!zmq_listener_join(z, timeout_us + END_TIMEOUT_US))
-		abort(); /* what it uses can't be freed; a crash is recovered from */
-}
-
 static void forget_next(struct listeners *ls)
 {
 	free(ls->next);
@@ -474,9 +439,9 @@ void listeners_cancel(struct listeners *ls)
 {
 	for (size_t i = 0; i < ls->n_next; i++)
 		if (is_open(&ls->next[i]) && !holds(ls->at, ls->n, &ls->next[i])) {
-			if (ls->next[i].zmq)
-				end_zmq(ls->next[i].zmq, 0);
-			entry_free(ls, &ls->next[i]);
+			if (ls->next[i].service)
+				service_end(ls->next[i].service, 0);
+			entry_free(&ls->next[i]);
 		}
 	forget_next(ls);
 }
@@ -522,7 +487,7 @@ int listeners_prepare(struct listeners *ls, struct config *new, FILE *errors)
 		int r = kept ? 0 : open_entry(ls, new, i, &ls->next[i]);
 		/* An endpoint that an old one holds is free when that has ended. */
 		if (r == 0 && ls->next[i].zmq && !kept && !is_borrowed(ls, config))
-			r = start_zmq(&ls->next[i], false);
+			r = service_start(ls->next[i].service, false);
 		if (r < 0) {
 			char place[LISTENER_PLACE_MAX];
 			fprintf(errors, "%s: listener %s: %s: %s\n", config->where ? config->where : "?",
@@ -636,8 +601,8 @@ void listeners_apply(struct listeners *ls, const struct config *new, struct conf
 		unstore(e);
 		give_back_passed(ls, e);
 		if (e->zmq) {
-			end_zmq(e->zmq, DRAIN_ZMQ_US);
-			zmq_free(ls, e->zmq);
+			service_end(e->service, DRAIN_US);
+			zmq_listener_free(e->zmq);
 		} else {
 			c->stop[c->n_stop++] = e->listener;
 		}
@@ -648,11 +613,10 @@ void listeners_apply(struct listeners *ls, const struct config *new, struct conf
 	for (size_t i = 0; i < ls->n_next; i++) {
 		struct listener_entry *e = &ls->next[i];
 		bool kept = holds(ls->at, ls->n, e);
-		if (e->zmq && kept) {
-			zmq_listener_set_config(e->zmq, new);
-		} else if (e->zmq) {
-			if (is_borrowed(ls, &e->config))
-				start_zmq(e, false); /* what is wrong is logged; a reload tries again */
+		if (e->zmq) {
+			if (!kept && is_borrowed(ls, &e->config))
+				service_start(e->service,
+					      false); /* what is wrong is logged; a reload tries again */
 		} else if (kept) {
 			c->settings[c->n_keep] = &new->listeners[i];
 			c->keep[c->n_keep++] = e->listener;
@@ -664,6 +628,7 @@ void listeners_apply(struct listeners *ls, const struct config *new, struct conf
 		store(e);
 		log_entry(e);
 	}
+	services_reloaded(&ls->shared->services, new);
 	free(ls->at);
 	ls->at = ls->next;
 	ls->n = ls->n_next;
@@ -685,47 +650,4 @@ void listeners_each_socket(struct listeners *ls, void (*fn)(const char *name, in
 {
 	for (size_t i = 0; i < ls->n; i++)
 		each_socket(&ls->at[i], true, fn, arg);
-}
-
-void listeners_drain_zmq(struct listeners *ls, int64_t timeout_us)
-{
-	int64_t until = clock_us(CLOCK_MONOTONIC) + timeout_us;
-
-	for (size_t i = 0; i < ls->n; i++)
-		if (ls->at[i].zmq)
-			zmq_listener_drain(ls->at[i].zmq);
-	for (size_t i = 0; i < ls->n; i++)
-		while (ls->at[i].zmq && !zmq_listener_is_drained(ls->at[i].zmq) &&
-		       clock_us(CLOCK_MONOTONIC) < until)
-			nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
-}
-
-bool listeners_end_zmq(struct listeners *ls)
-{
-	int64_t now = clock_us(CLOCK_MONOTONIC);
-	bool all = true;
-
-	for (size_t i = 0; i < ls->n; i++)
-		if (ls->at[i].zmq)
-			zmq_listener_quit(ls->at[i].zmq);
-	for (size_t i = 0; i < ls->n; i++) {
-		struct zmq_listener *z = ls->at[i].zmq;
-		int64_t left =
-		    z ? now + zmq_listener_linger(z) + END_TIMEOUT_US - clock_us(CLOCK_MONOTONIC) : 0;
-		if (z && !zmq_listener_join(z, left > 0 ? left : 0)) {
-			log_event(LOG_ERR,
-				  &(struct log_fields){.message_id = EVENT_WORKER,
-						       .listener = ls->at[i].config.name},
-				  "worker %s does not end", zmq_listener_thread_name(ls->at[i].zmq));
-			all = false;
-		}
-	}
-	return all;
-}
-
-void listeners_restart_zmq(struct listeners *ls)
-{
-	for (size_t i = 0; i < ls->n; i++)
-		if (ls->at[i].zmq)
-			start_zmq(&ls->at[i], true);
 }

@@ -7,6 +7,7 @@
 #define DAEMON_LISTENERS_H
 
 #include "daemon/engine/listener.h"
+#include "daemon/engine/service.h"
 #include "daemon/net/zmq.h"
 #include "daemon/state/sockets.h"
 
@@ -16,8 +17,10 @@ struct listener_entry {
 	struct listener_config config;
 	struct listener *listener; /* NULL: it is one of ZeroMQ */
 	struct zmq_listener *zmq;
+	struct service *service; /* of ZeroMQ's; NULL: it lives on a worker */
 	/* Which of its sockets came from the service manager; only ZeroMQ's have a second one. */
 	bool passed[HANDLER_ENDPOINTS];
+	unsigned origin;
 };
 
 /* shared and sockets stay the caller's and live longer. */
@@ -36,17 +39,13 @@ bool listeners_has_origin(const struct listeners *ls, unsigned origin);
  */
 int listeners_open(struct listeners *ls, struct config *config, bool taken_over);
 
+/* What has come through that listener, for `chatctl list listeners`. */
+void listeners_stats(const struct listeners *ls, const struct listener_entry *e, struct listener_stats *ret);
+
 /* Where a listener listens (what is bound, if it is), for people: "[::]:5050", "pull tcp://... pub
  * tcp://...". */
 #define LISTENER_PLACE_MAX 320
 char *listener_place(const struct listener_config *config, char dst[static LISTENER_PLACE_MAX]);
-
-/* ZeroMQ's threads: lets nobody send any more, and waits for at most timeout_us until all is passed on. */
-void listeners_drain_zmq(struct listeners *ls, int64_t timeout_us);
-/* Ends them, which may take as long as their linger; false if one doesn't end. */
-bool listeners_end_zmq(struct listeners *ls);
-/* Starts them again after that. */
-void listeners_restart_zmq(struct listeners *ls);
 
 /*
  * A reload in two steps: listeners_prepare() opens what is new, all of it or nothing (-errno, with the reason

@@ -7,149 +7,27 @@
 #include "common/cleanup.h"
 #include "common/nick.h"
 #include "daemon/base/clock.h"
+#include "daemon/base/logger.h"
 #include "daemon/config/handler.h"
 #include "daemon/net/zmq_private.h"
 
 #include <stdio.h>
 #include <string.h>
 
-/* --- for the main thread --- */
+/* --- as a service --- */
 
-static int zmq_copy_settings(struct zmq_settings *s, const struct config *config,
-			     const struct listener_config *listener)
+static int zmq_service_start(struct service *s, bool held)
 {
-	memcpy(s->name, listener->name, sizeof(s->name));
-	memcpy(s->room, listener->room, sizeof(s->room));
-	for (unsigned i = 0; i < HANDLER_ENDPOINTS; i++)
-		memcpy(s->endpoints[i], listener->endpoints[i].text, sizeof(s->endpoints[i]));
-	s->keepalive_us = config->keepalive_us;
-	return zmq_own_copy(&s->own, listener->own);
-}
+	struct zmq_listener *z = (struct zmq_listener *)s;
+	const char *where = NULL;
 
-int zmq_listener_new(struct shared *shared, const struct config *config,
-		     const struct listener_config *listener, const int *fds, unsigned slot, unsigned origin,
-		     struct zmq_listener **ret)
-{
-	struct counters *counters = context_counters(shared, slot);
-	struct zmq_listener *z = counters ? calloc(1, sizeof(*z)) : NULL;
-
-	if (!z)
-		return counters ? -ENOMEM : -ENOSPC;
-	if (zmq_copy_settings(&z->settings, config, listener) < 0) {
-		zmq_own_release(&z->settings.own);
-		free(z);
-		return -ENOMEM;
-	}
-	z->ctx.shared = shared;
-	z->ctx.slot = slot;
-	z->ctx.counters = counters;
-	for (int i = 0; i < COUNTERS_N; i++)
-		z->before[i] = atomic_load_explicit(&z->ctx.counters->v[i], memory_order_relaxed);
-	z->behaviour = listener->handler->zmq;
-	z->origin = origin;
-	clients_hold_origin(shared->clients, origin);
-	z->tally = clients_tally(shared->clients, origin);
-	z->wakeup = slots_wakeup(shared->slots, slot);
-	snprintf(z->thread_name, sizeof(z->thread_name), "chatd/z%u",
-		 slots_beyond_workers(shared->slots, slot) - CONTEXT_OTHERS);
-	for (unsigned i = 0; i < HANDLER_ENDPOINTS; i++)
-		z->at[i].fd = fds[i];
-	zmq_listener_set_config(z, config);
-	*ret = z;
-	return 0;
-}
-
-void zmq_listener_free(struct zmq_listener *z)
-{
-	if (!z)
-		return;
-	for (unsigned i = 0; i < HANDLER_ENDPOINTS; i++) {
-		if (z->at[i].fd >= 0)
-			close(z->at[i].fd);
-		zmq_peers_free(z->at[i].peers);
-	}
-	clients_drop_origin(z->ctx.shared->clients, z->origin);
-	zmq_own_release(&z->settings.own);
-	free(z);
-}
-
-bool zmq_listener_is_same(const struct zmq_listener *z, const struct listener_config *c)
-{
-	const struct zmq_settings *s = &z->settings;
-
-	for (unsigned i = 0; i < HANDLER_ENDPOINTS; i++)
-		if (strcmp(s->endpoints[i], c->endpoints[i].text) != 0)
-			return false;
-	return zmq_own_same(&s->own, c->own);
-}
-
-void zmq_listener_set_config(struct zmq_listener *z, const struct config *config)
-{
-	int64_t linger =
-	    z->settings.own.linger_us >= 0 ? z->settings.own.linger_us : config->drain_timeout_us;
-
-	atomic_store(&z->max_message, config->max_message);
-	atomic_store(&z->linger_us, linger);
-}
-
-int64_t zmq_listener_linger(const struct zmq_listener *z)
-{
-	return atomic_load(&z->linger_us);
-}
-
-void zmq_listener_limit_linger(struct zmq_listener *z, int64_t most_us)
-{
-	if (zmq_listener_linger(z) > most_us)
-		atomic_store(&z->linger_us, most_us);
-}
-
-const char *zmq_listener_thread_name(const struct zmq_listener *z)
-{
-	return z->thread_name;
-}
-
-int64_t zmq_listener_beat(const struct zmq_listener *z)
-{
-	if (!z->started)
-		return INT64_MAX; /* it could not be started, which is no reason to end all */
-	return atomic_load_explicit(&z->beat, memory_order_relaxed);
-}
-
-unsigned zmq_listener_peers(const struct zmq_listener *z)
-{
-	return atomic_load_explicit(&z->peers, memory_order_relaxed);
-}
-
-uint64_t zmq_listener_counter(const struct zmq_listener *z, enum counter which)
-{
-	return atomic_load_explicit(&z->ctx.counters->v[which], memory_order_relaxed) - z->before[which];
-}
-
-unsigned zmq_listener_slot(const struct zmq_listener *z)
-{
-	return z->ctx.slot;
-}
-
-int zmq_listener_fd(const struct zmq_listener *z, unsigned number)
-{
-	return z->at[number].fd;
-}
-
-void zmq_listener_stats(const struct zmq_listener *z, struct listener_stats *ret)
-{
-	listener_tally_stats(z->tally, ret);
-}
-
-int zmq_listener_start(struct zmq_listener *z, bool held, const char **ret_why)
-{
-	*ret_why = NULL;
 	atomic_store(&z->phase, ZMQ_PHASE_RUN);
 	atomic_store(&z->drained, false);
 	atomic_store(&z->peers, 0);
 	atomic_store(&z->subscribers, 0);
 	z->draining = false;
 	z->alone_since = 0;
-	int r = zmq_sockets_open(z, ret_why);
+	int r = zmq_sockets_open(z, &where);
 	zmq_subscribers_begin(z, held);
 	atomic_store(&z->beat, clock_us(CLOCK_MONOTONIC));
 	if (r == 0)
@@ -157,6 +35,10 @@ int zmq_listener_start(struct zmq_listener *z, bool held, const char **ret_why)
 	if (r < 0) {
 		zmq_sockets_close(z);
 		zmq_room_leave(z);
+		log_event(LOG_ERR,
+			  &(struct log_fields){.message_id = EVENT_LISTENER, .listener = z->setup.name},
+			  "listener %s: %s%s%s", z->setup.name, where ? where : "", where ? ": " : "",
+			  zmq_strerror(-r));
 		return r;
 	}
 	z->started = true;
@@ -171,34 +53,191 @@ static void zmq_set_phase(struct zmq_listener *z, enum zmq_phase phase)
 	wakeup_kick(z->wakeup);
 }
 
-void zmq_listener_drain(struct zmq_listener *z)
+/* Nobody can send any more, and what is there is passed on. */
+static void zmq_service_drain(struct service *s)
 {
-	zmq_set_phase(z, ZMQ_PHASE_DRAIN);
+	zmq_set_phase((struct zmq_listener *)s, ZMQ_PHASE_DRAIN);
 }
 
-bool zmq_listener_is_drained(const struct zmq_listener *z)
+static bool zmq_service_is_drained(const struct service *s)
 {
+	const struct zmq_listener *z = (const struct zmq_listener *)s;
+
 	return !z->started || atomic_load(&z->drained);
 }
 
-void zmq_listener_quit(struct zmq_listener *z)
+/* What is left in the room is published, and the sockets are closed, whose messages have until the linger. */
+static void zmq_service_quit(struct service *s, int64_t linger_us)
 {
+	struct zmq_listener *z = (struct zmq_listener *)s;
+
+	if (atomic_load(&z->linger_us) > linger_us)
+		atomic_store(&z->linger_us, linger_us);
 	zmq_set_phase(z, ZMQ_PHASE_QUIT);
 }
 
-bool zmq_listener_join(struct zmq_listener *z, int64_t timeout_us)
+static bool zmq_service_join(struct service *s, int64_t timeout_us)
 {
-	int64_t until = clock_us(CLOCK_MONOTONIC) + timeout_us;
+	struct zmq_listener *z = (struct zmq_listener *)s;
 
-	while (z->started) {
-		if (pthread_tryjoin_np(z->thread, NULL) == 0)
-			z->started = false;
-		else if (clock_us(CLOCK_MONOTONIC) >= until)
-			return false;
-		else
-			nanosleep(&(struct timespec){.tv_nsec = 200000}, NULL);
+	return service_join_thread(z->thread, &z->started, timeout_us);
+}
+
+static int64_t zmq_service_linger(const struct service *s)
+{
+	return atomic_load(&((const struct zmq_listener *)s)->linger_us);
+}
+
+static void zmq_service_reloaded(struct service *s, const struct config *config)
+{
+	struct zmq_listener *z = (struct zmq_listener *)s;
+
+	atomic_store(&z->max_message, config->max_message);
+	atomic_store(&z->linger_us,
+		     z->setup.own.linger_us >= 0 ? z->setup.own.linger_us : config->drain_timeout_us);
+}
+
+static int64_t zmq_service_beat(const struct service *s)
+{
+	const struct zmq_listener *z = (const struct zmq_listener *)s;
+
+	if (!z->started)
+		return INT64_MAX; /* it could not be started, which is no reason to end all */
+	return atomic_load_explicit(&z->beat, memory_order_relaxed);
+}
+
+static unsigned zmq_service_peers(const struct service *s)
+{
+	return atomic_load_explicit(&((const struct zmq_listener *)s)->peers, memory_order_relaxed);
+}
+
+static uint64_t zmq_service_counter(const struct service *s, enum counter which)
+{
+	const struct zmq_listener *z = (const struct zmq_listener *)s;
+
+	return atomic_load_explicit(&z->ctx.counters->v[which], memory_order_relaxed) - z->before[which];
+}
+
+static const struct service_ops zmq_service_ops = {
+    .start = zmq_service_start,
+    .drain = zmq_service_drain,
+    .is_drained = zmq_service_is_drained,
+    .quit = zmq_service_quit,
+    .join = zmq_service_join,
+    .linger = zmq_service_linger,
+    .reloaded = zmq_service_reloaded,
+    .beat = zmq_service_beat,
+    .peers = zmq_service_peers,
+    .counter = zmq_service_counter,
+};
+
+/* --- for the main thread --- */
+
+static int zmq_copy_setup(struct zmq_setup *s, const struct config *config,
+			  const struct listener_config *listener)
+{
+	memcpy(s->name, listener->name, sizeof(s->name));
+	memcpy(s->room, listener->room, sizeof(s->room));
+	for (unsigned i = 0; i < HANDLER_ENDPOINTS; i++)
+		memcpy(s->endpoints[i], listener->endpoints[i].text, sizeof(s->endpoints[i]));
+	s->keepalive_us = config->keepalive_us;
+	return zmq_own_copy(&s->own, listener->own);
+}
+
+/* The first name that is free: the threads are numbered among themselves. */
+static void zmq_name_thread(const struct services *services, char ret[static SERVICE_NAME_MAX])
+{
+	unsigned i = 0;
+
+	do
+		snprintf(ret, SERVICE_NAME_MAX, "chatd/z%u", i++);
+	while (services_has(services, ret));
+}
+
+static int zmq_take_slot(struct zmq_listener *z, struct shared *shared)
+{
+	int r = slots_take(shared->slots, true, &z->ctx.slot);
+
+	if (r < 0)
+		return r;
+	z->ctx.shared = shared;
+	z->ctx.counters = context_counters(shared, z->ctx.slot);
+	if (!z->ctx.counters) {
+		slots_give(shared->slots, z->ctx.slot);
+		return -ENOSPC;
 	}
-	return true;
+	for (int i = 0; i < COUNTERS_N; i++)
+		z->before[i] = atomic_load_explicit(&z->ctx.counters->v[i], memory_order_relaxed);
+	z->wakeup = slots_wakeup(shared->slots, z->ctx.slot);
+	return 0;
+}
+
+int zmq_listener_new(struct shared *shared, const struct config *config,
+		     const struct listener_config *listener, const int *fds, unsigned origin,
+		     struct zmq_listener **ret)
+{
+	struct zmq_listener *z = calloc(1, sizeof(*z));
+
+	if (!z)
+		return -ENOMEM;
+	int r = zmq_copy_setup(&z->setup, config, listener);
+	if (r == 0)
+		r = zmq_take_slot(z, shared);
+	if (r < 0) {
+		zmq_own_release(&z->setup.own);
+		free(z);
+		return r;
+	}
+	z->behaviour = listener->handler->zmq;
+	z->origin = origin;
+	clients_hold_origin(shared->clients, origin);
+	z->tally = clients_tally(shared->clients, origin);
+	for (unsigned i = 0; i < HANDLER_ENDPOINTS; i++)
+		z->at[i].fd = fds[i];
+	zmq_service_reloaded(&z->service, config);
+	z->service.ops = &zmq_service_ops;
+	z->service.kind = "zmq";
+	z->service.listener = z->setup.name;
+	zmq_name_thread(&shared->services, z->service.name);
+	services_add(&shared->services, &z->service);
+	*ret = z;
+	return 0;
+}
+
+void zmq_listener_free(struct zmq_listener *z)
+{
+	if (!z)
+		return;
+	for (unsigned i = 0; i < HANDLER_ENDPOINTS; i++) {
+		if (z->at[i].fd >= 0)
+			close(z->at[i].fd);
+		zmq_peers_free(z->at[i].peers);
+	}
+	clients_drop_origin(z->ctx.shared->clients, z->origin);
+	services_remove(&z->ctx.shared->services, &z->service);
+	slots_give(z->ctx.shared->slots, z->ctx.slot);
+	zmq_own_release(&z->setup.own);
+	free(z);
+}
+
+struct service *zmq_listener_service(struct zmq_listener *z)
+{
+	return &z->service;
+}
+
+bool zmq_listener_is_same(const struct zmq_listener *z, const struct listener_config *c)
+{
+	const struct zmq_setup *s = &z->setup;
+
+	for (unsigned i = 0; i < HANDLER_ENDPOINTS; i++)
+		if (strcmp(s->endpoints[i], c->endpoints[i].text) != 0)
+			return false;
+	return zmq_own_same(&s->own, c->own);
+}
+
+int zmq_listener_fd(const struct zmq_listener *z, unsigned number)
+{
+	return z->at[number].fd;
 }
 
 /* --- for the behaviours --- */

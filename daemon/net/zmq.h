@@ -14,7 +14,8 @@
 #include "daemon/base/counters.h"
 #include "daemon/config/config.h"
 #include "daemon/config/handler.h"
-#include "daemon/engine/listener.h"
+#include "daemon/engine/context.h"
+#include "daemon/engine/service.h"
 #include "daemon/state/sockets.h"
 
 #include <zmq.h>
@@ -25,43 +26,18 @@ struct zmq_listener;
 
 /*
  * fds: for each of the mode's sockets one that listens at its TCP endpoint, or -1; they stay with the
- * listener. slot: this thread's among the readers of rooms. Returns 0 or -ENOMEM.
+ * listener. It becomes one of the services, takes a slot, and is started as a service. Returns 0, -ENOMEM, or
+ * -ENOSPC if there are so many threads.
  */
 int zmq_listener_new(struct shared *shared, const struct config *config,
-		     const struct listener_config *listener, const int *fds, unsigned slot, unsigned origin,
+		     const struct listener_config *listener, const int *fds, unsigned origin,
 		     struct zmq_listener **ret);
-/* After zmq_listener_join(). */
+/* Its thread has ended. */
 void zmq_listener_free(struct zmq_listener *z);
-
-/*
- * Opens the sockets and starts the thread; after the end of one it may be started again. held: subscribers of
- * a process before get a moment to come back before anything is published. Returns 0 or -errno with the
- * reason in *ret_why.
- */
-int zmq_listener_start(struct zmq_listener *z, bool held, const char **ret_why);
-/* Lets nobody send any more, and passes on what is there; zmq_listener_is_drained() tells when. */
-void zmq_listener_drain(struct zmq_listener *z);
-bool zmq_listener_is_drained(const struct zmq_listener *z);
-/* Publishes what is left in the room, closes the sockets (their messages have until linger), ends the thread. */
-void zmq_listener_quit(struct zmq_listener *z);
-/* True if the thread ended within the time (us). */
-bool zmq_listener_join(struct zmq_listener *z, int64_t timeout_us);
+struct service *zmq_listener_service(struct zmq_listener *z);
 
 /* Whether a listener with that configuration has the same sockets, so that this one can go on. */
 bool zmq_listener_is_same(const struct zmq_listener *z, const struct listener_config *config);
-void zmq_listener_set_config(struct zmq_listener *z, const struct config *config);
-/* How long its end may wait for messages that are not sent yet (us), and a shorter time for that. */
-int64_t zmq_listener_linger(const struct zmq_listener *z);
-void zmq_listener_limit_linger(struct zmq_listener *z, int64_t most_us);
-
-const char *zmq_listener_thread_name(const struct zmq_listener *z);
-/* CLOCK_MONOTONIC in us of its last turn. */
-int64_t zmq_listener_beat(const struct zmq_listener *z);
-unsigned zmq_listener_peers(const struct zmq_listener *z);
-/* Since the listener was made. */
-uint64_t zmq_listener_counter(const struct zmq_listener *z, enum counter which);
-void zmq_listener_stats(const struct zmq_listener *z, struct listener_stats *ret);
-unsigned zmq_listener_slot(const struct zmq_listener *z);
 int zmq_listener_fd(const struct zmq_listener *z, unsigned number);
 
 /* --- for the behaviours --- */

@@ -30,7 +30,7 @@ struct zap_request {
 
 int zmq_curve_open(struct zmq_listener *z)
 {
-	if (z->settings.own.n_curve_clients == 0)
+	if (z->setup.own.n_curve_clients == 0)
 		return 0;
 	z->zap = zmq_socket(z->libzmq, ZMQ_REP);
 	return z->zap && zmq_bind(z->zap, ZAP_ENDPOINT) == 0 ? 0 : -errno;
@@ -38,7 +38,7 @@ int zmq_curve_open(struct zmq_listener *z)
 
 int zmq_curve_set(const struct zmq_listener *z, void *socket)
 {
-	const struct zmq_own *c = &z->settings.own;
+	const struct zmq_own *c = &z->setup.own;
 	const int one = 1;
 
 	if (!c->curve_secret_key[0])
@@ -89,7 +89,7 @@ void zmq_curve_answer(struct zmq_listener *z)
 		return;
 	bool good = q.n == ZAP_FRAMES && q.lens[ZAP_MECHANISM] == 5 &&
 		    memcmp(q.frames[ZAP_MECHANISM], "CURVE", 5) == 0 && q.lens[ZAP_KEY] == KEY_BYTES &&
-		    zmq_curve_allows(&z->settings.own, q.frames[ZAP_KEY]);
+		    zmq_curve_allows(&z->setup.own, q.frames[ZAP_KEY]);
 	const char *status = good ? "200" : "400", *text = good ? "OK" : "not on the list";
 	zmq_send(z->zap, "1.0", 3, ZMQ_SNDMORE);
 	zmq_send(z->zap, q.frames[ZAP_REQUEST_ID], q.n > ZAP_REQUEST_ID ? (size_t)q.lens[ZAP_REQUEST_ID] : 0,

@@ -38,9 +38,8 @@ void zmq_doors_close(struct zmq_listener *z)
 	if (z->doors_closed)
 		return;
 	zmq_doors_set_all(z, true);
-	log_event(LOG_WARNING,
-		  &(struct log_fields){.message_id = EVENT_LISTENER, .listener = z->settings.name},
-		  "listener %s: no more connections can be accepted for now: %s", z->settings.name,
+	log_event(LOG_WARNING, &(struct log_fields){.message_id = EVENT_LISTENER, .listener = z->setup.name},
+		  "listener %s: no more connections can be accepted for now: %s", z->setup.name,
 		  strerror(EMFILE));
 }
 
@@ -53,9 +52,8 @@ void zmq_doors_look(struct zmq_listener *z, int64_t now)
 	if (sockets_are_short())
 		return;
 	zmq_doors_set_all(z, false);
-	log_event(LOG_NOTICE,
-		  &(struct log_fields){.message_id = EVENT_LISTENER, .listener = z->settings.name},
-		  "listener %s: connections are accepted again", z->settings.name);
+	log_event(LOG_NOTICE, &(struct log_fields){.message_id = EVENT_LISTENER, .listener = z->setup.name},
+		  "listener %s: connections are accepted again", z->setup.name);
 }
 
 bool zmq_doors_led_to(const struct zmq_endpoint *e, int fd)

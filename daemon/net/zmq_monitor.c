@@ -99,7 +99,7 @@ static void zmq_monitor_cut_off(int fd, void *arg)
 {
 	const struct linger reset = {.l_onoff = 1};
 	const struct cut *c = arg;
-	const char *name = c->z->settings.name;
+	const char *name = c->z->setup.name;
 	union address a = {0};
 	socklen_t len = sizeof(a);
 
@@ -134,8 +134,7 @@ bool zmq_monitor_wants_to_look(const struct zmq_listener *z, int64_t now)
 
 void zmq_monitor_look(struct zmq_listener *z, int64_t now)
 {
-	uint64_t limit = (uint64_t)z->settings.own.max_size,
-		 waiting = (uint64_t)z->settings.own.high_water_mark;
+	uint64_t limit = (uint64_t)z->setup.own.max_size, waiting = (uint64_t)z->setup.own.high_water_mark;
 
 	if (!zmq_monitor_may_look(z, now))
 		return;

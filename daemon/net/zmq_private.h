@@ -26,7 +26,7 @@
 enum zmq_phase { ZMQ_PHASE_RUN, ZMQ_PHASE_DRAIN, ZMQ_PHASE_QUIT };
 
 /* What a listener needs of its configuration, which may end before it: copies, and no pointer into that. */
-struct zmq_settings {
+struct zmq_setup {
 	char name[CONFIG_NAME_MAX + 1];
 	char room[TEXT_ROOM_MAX + 1];
 	char endpoints[HANDLER_ENDPOINTS][CONFIG_ENDPOINT_MAX];
@@ -42,13 +42,13 @@ struct zmq_endpoint {
 };
 
 struct zmq_listener {
-	struct context ctx; /* without a configuration: see settings */
+	struct service service; /* first */
+	struct context ctx;	/* without a configuration: see setup */
 	const struct zmq_behaviour *behaviour;
-	struct zmq_settings settings;
+	struct zmq_setup setup;
 	unsigned origin;
 	uint64_t before[COUNTERS_N]; /* how the counters were when the slot became ours */
 	struct client_tally *tally;
-	char thread_name[16];
 
 	/* Of the main thread: */
 	pthread_t thread;
@@ -97,7 +97,6 @@ void zmq_sockets_close(struct zmq_listener *z);
 
 /* --- zmq_curve.c --- */
 
-/* Whether a is set up as b would be. */
 /* Before any other socket is opened. */
 int zmq_curve_open(struct zmq_listener *z);
 int zmq_curve_set(const struct zmq_listener *z, void *socket);

@@ -11,10 +11,10 @@
 
 int zmq_room_enter(struct zmq_listener *z)
 {
-	if (!z->settings.room[0])
+	if (!z->setup.room[0])
 		return 0;
-	int r = rooms_enter(z->ctx.shared->rooms, z->settings.room, z->ctx.slot, &(struct room_guest){0},
-			    &z->room);
+	int r =
+	    rooms_enter(z->ctx.shared->rooms, z->setup.room, z->ctx.slot, &(struct room_guest){0}, &z->room);
 	if (r == 0)
 		z->seq = logring_count(z->room->log);
 	return r;
@@ -51,7 +51,7 @@ void zmq_listener_say(struct zmq_listener *z, const char *nick, const char *text
 		return;
 	}
 	if (!nick)
-		nick = z->settings.name;
+		nick = z->setup.name;
 	bool raw = z->room->raw;
 	size_t head_len = room_head(raw, nick, strlen(nick), text, len, head);
 	if (!raw)

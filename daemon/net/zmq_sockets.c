@@ -18,7 +18,7 @@
  * over a piece of work would lose those that follow. */
 static void zmq_sockets_watch_over(const struct zmq_listener *z, void *s)
 {
-	int64_t keepalive = z->settings.keepalive_us;
+	int64_t keepalive = z->setup.keepalive_us;
 	const int on = keepalive > 0, every = CONFIG_PROBE_EVERY_S, probes = CONFIG_PROBES;
 	const int idle = (int)((keepalive + SECOND_US - 1) / SECOND_US);
 
@@ -32,7 +32,7 @@ static void zmq_sockets_watch_over(const struct zmq_listener *z, void *s)
 
 static void *zmq_sockets_make(const struct zmq_listener *z, int type)
 {
-	const struct zmq_settings *c = &z->settings;
+	const struct zmq_setup *c = &z->setup;
 	const int one = 1, handshake = HANDSHAKE_MS, zero = 0, backlog = 4096;
 	void *s = zmq_socket(z->libzmq, type);
 
@@ -74,7 +74,7 @@ static int zmq_sockets_open_one(struct zmq_listener *z, unsigned number)
 		if (copy < 0 || zmq_setsockopt(e->socket, ZMQ_USE_FD, &copy, sizeof(copy)) < 0)
 			return -errno;
 	}
-	if (zmq_bind(e->socket, z->settings.endpoints[number]) < 0)
+	if (zmq_bind(e->socket, z->setup.endpoints[number]) < 0)
 		return -errno;
 	if (zmq_getsockopt(e->socket, ZMQ_LAST_ENDPOINT, e->bound, &size) < 0)
 		return -errno;
@@ -99,7 +99,7 @@ int zmq_sockets_open(struct zmq_listener *z, const char **ret_why)
 		if (z->behaviour->types[i]) {
 			r = zmq_sockets_open_one(z, i);
 			if (r < 0)
-				*ret_why = z->settings.endpoints[i];
+				*ret_why = z->setup.endpoints[i];
 		}
 	return r;
 }

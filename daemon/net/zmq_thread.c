@@ -168,7 +168,7 @@ void *zmq_thread_run(void *arg)
 	struct zmq_listener *z = arg;
 	int phase;
 
-	pthread_setname_np(pthread_self(), z->thread_name);
+	pthread_setname_np(pthread_self(), z->service.name);
 	while ((phase = atomic_load(&z->phase)) != ZMQ_PHASE_QUIT) {
 		if (phase == ZMQ_PHASE_DRAIN && !z->draining) {
 			z->draining = true;

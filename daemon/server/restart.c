@@ -46,7 +46,7 @@ void restart_prepare(struct server *s)
 		workers_call(&s->shared, NULL, restart_dismiss_mortals, NULL, NULL, CALL_TIMEOUT_US);
 	while (connections_total(&s->shared).mortal > 0 && clock_us(CLOCK_MONOTONIC) < until)
 		nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
-	listeners_drain_zmq(s->listeners, s->config->drain_timeout_us);
+	services_drain(&s->shared.services, s->config->drain_timeout_us);
 }
 
 static void restart_exec(struct server *s)
@@ -62,7 +62,7 @@ static void restart_exec(struct server *s)
 	threads_quit(s);
 	if (threads_join(s)) /* one that is stuck ends with the exec */
 		restart_hang_up_mortals(s);
-	listeners_end_zmq(s->listeners);
+	services_end(&s->shared.services);
 	handover_add(ROOMS_FD_NAME, s->rooms_fd, h);
 	handover_add(CLIENTS_FD_NAME, s->clients_fd, h);
 	keeper_pairs(s->shared.keeper, handover_add, h);
@@ -74,7 +74,7 @@ static void restart_exec(struct server *s)
 	handover_free(h);
 	log_event(LOG_ERR, &(struct log_fields){.message_id = EVENT_TAKEOVER}, "%s can't be run: %s",
 		  s->program, strerror(-r));
-	listeners_restart_zmq(s->listeners);
+	services_start(&s->shared.services);
 	if (control_new(&s->host, s->event, s->config->control_socket, s->config->control_group,
 			&s->control) < 0 ||
 	    threads_start(s) < 0) {

@@ -55,7 +55,7 @@ void shared_free(struct server *s);
 /* gap.c: until when the process before would have served somebody (CLOCK_MONOTONIC, us); 0 if there was none. */
 uint64_t gap_served_until(struct clients *clients);
 
-/* threads.c: all threads that are stopped before the main one: the workers, and ZeroMQ's. */
+/* threads.c: all threads that are stopped before the main one: the workers, and the services'. */
 int threads_new(struct server *s);
 void threads_free(struct server *s);
 /* Starts the workers, for the first time or after they were joined. Returns 0 or -errno. */

@@ -239,7 +239,8 @@ static int start_failed(struct server *s, int error)
 	if (s->config)
 		log_error("chatd can't start: %s", strerror(-error));
 	threads_quit(s);
-	if (!threads_join(s))
+	bool joined = threads_join(s);
+	if (!services_end(&s->shared.services) || !joined)
 		_exit(EXIT_FAILURE);
 	if (!s->config && s->sockets && !sockets_were_passed(s->sockets))
 		return EX_CONFIG;

@@ -41,7 +41,7 @@ static void stop_drain(struct server *s)
 	/* Everybody stops talking before the first is sent away, so that all get all. */
 	if (workers_call(&s->shared, NULL, stop_freeze, NULL, NULL, s->config->drain_timeout_us) < 0)
 		return;
-	listeners_drain_zmq(s->listeners, until - clock_us(CLOCK_MONOTONIC));
+	services_drain(&s->shared.services, until - clock_us(CLOCK_MONOTONIC));
 	workers_call(&s->shared, NULL, stop_say_goodbye, NULL, NULL, s->config->drain_timeout_us);
 	while (connections_total(&s->shared).all > 0 && clock_us(CLOCK_MONOTONIC) < until) {
 		nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
@@ -83,7 +83,7 @@ int stop_server(struct server *s)
 		restart_prepare(s);
 	threads_quit(s);
 	bool joined = threads_join(s);
-	joined &= listeners_end_zmq(s->listeners);
+	joined &= services_end(&s->shared.services);
 	log_event(LOG_INFO, &(struct log_fields){.message_id = EVENT_WORKER}, "%u worker%s ended",
 		  threads_count(s), threads_count(s) == 1 ? "" : "s");
 	if (!joined)

@@ -72,12 +72,7 @@ bool threads_join(struct server *s)
 
 unsigned threads_count(const struct server *s)
 {
-	const struct listener_entry *e;
-	unsigned n = s->shared.n_workers;
-
-	for (size_t i = 0; (e = listeners_at(s->listeners, i)); i++)
-		n += e->zmq != NULL;
-	return n;
+	return s->shared.n_workers + services_shown(&s->shared.services);
 }
 
 bool threads_are_alive(const struct server *s)
@@ -92,17 +87,7 @@ bool threads_are_alive(const struct server *s)
 				  "worker chatd/%u makes no progress; the watchdog is not fed", i);
 			return false;
 		}
-	const struct listener_entry *e;
-	for (size_t i = 0; (e = listeners_at(s->listeners, i)); i++)
-		if (e->zmq && now - zmq_listener_beat(e->zmq) > limit) {
-			log_event(
-			    LOG_WARNING,
-			    &(struct log_fields){.message_id = EVENT_WORKER, .listener = e->config.name},
-			    "worker %s makes no progress; the watchdog is not fed",
-			    zmq_listener_thread_name(e->zmq));
-			return false;
-		}
-	return true;
+	return services_are_alive(&s->shared.services, now, limit);
 }
 
 void threads_free(struct server *s)
