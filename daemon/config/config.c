@@ -43,6 +43,11 @@ void config_free(struct config *c)
 	free(c);
 }
 
+const char *config_endpoint_path(const struct endpoint_config *e)
+{
+	return strncmp(e->text, "ipc://", 6) == 0 ? e->text + 6 : NULL;
+}
+
 const union address *config_bound(const struct listener_config *c)
 {
 	return c->bound.sa.sa_family ? &c->bound : &c->listen;

@@ -110,6 +110,8 @@ void config_free(struct config *c);
 /* Only what l points to. */
 void config_free_listener(struct listener_config *l);
 
+/* The path of an endpoint that is a Unix socket; NULL if it is none, or there is no endpoint. */
+const char *config_endpoint_path(const struct endpoint_config *e);
 /* Where it listens: what is bound, or as long as nothing is, what shall be. */
 const union address *config_bound(const struct listener_config *c);
 /* The listener of that name, and what is said of a room of that name; NULL if there is none. */

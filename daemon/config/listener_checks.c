@@ -10,7 +10,7 @@ static const char *same_path(const struct listener_config *a, const struct liste
 {
 	for (unsigned i = 0; i < HANDLER_ENDPOINTS; i++)
 		for (unsigned k = 0; k < HANDLER_ENDPOINTS; k++)
-			if (a->endpoints[i].text[0] && !a->endpoints[i].address.sa.sa_family &&
+			if (config_endpoint_path(&a->endpoints[i]) &&
 			    strcmp(a->endpoints[i].text, b->endpoints[k].text) == 0)
 				return a->endpoints[i].text;
 	return NULL;
@@ -90,6 +90,19 @@ static void check_metrics(struct settings *ss, const config_setting_t *at, const
 	}
 }
 
+/* Whoever bound the path second would take it away from the other. */
+static void check_control_socket(struct settings *ss, const config_setting_t *at, const struct config *c,
+				 const struct listener_config *l)
+{
+	for (unsigned i = 0; i < HANDLER_ENDPOINTS; i++) {
+		const char *path = config_endpoint_path(&l->endpoints[i]);
+		if (path && strcmp(path, c->control_socket) == 0)
+			settings_complain(
+			    ss, at, "control.socket: %s is taken by listener \"%s\"; each needs its own path",
+			    path, l->name);
+	}
+}
+
 /* --- who speaks in a room, and who may enter it --- */
 
 /* Whether it is, or looks like, an account or a room's member; which one. */
@@ -133,7 +146,8 @@ static void check_speaker(struct settings *ss, const config_setting_t *s, const 
 void listeners_check(struct settings *ss, const config_setting_t *root, const struct config *c)
 {
 	const config_setting_t *s = config_setting_get_member(root, "listeners"),
-			       *metrics = config_setting_get_member(root, "metrics");
+			       *metrics = config_setting_get_member(root, "metrics"),
+			       *control = config_lookup(root->config, "control.socket");
 	unsigned zmqs = 0;
 
 	for (size_t i = 0; i < c->n_listeners; i++) {
@@ -143,6 +157,7 @@ void listeners_check(struct settings *ss, const config_setting_t *root, const st
 		zmqs += l->handler && l->handler->transport == TRANSPORT_ZMQ;
 		check_speaker(ss, e, l, c);
 		check_metrics(ss, metrics, c, l);
+		check_control_socket(ss, control ? control : e, c, l);
 		const config_setting_t *room = config_setting_get_member(e, "room");
 		if (room && l->room[0] && !r)
 			settings_warn(ss, room,

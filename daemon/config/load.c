@@ -17,6 +17,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+/* The service manager makes this directory when chatd starts: RuntimeDirectory= in its unit. */
+#define RUNTIME_DIRECTORY "/run/chatd"
 #define MAX_MESSAGE_LIMIT 16384
 /* The kernel takes no more. */
 #define KEEPALIVE_MAX_S 32767
@@ -170,6 +172,16 @@ static const struct setting_key keys[] = {
 
 #undef AT
 
+static void check_control_directory(struct settings *ss, const config_setting_t *at, const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	_cleanup_free_ char *dir = strndup(path, slash == path ? 1 : (size_t)(slash - path));
+
+	if (!dir || access(dir, W_OK | X_OK) == 0 || (errno == ENOENT && strcmp(dir, RUNTIME_DIRECTORY) == 0))
+		return;
+	settings_warn(ss, at, "the control socket can't be made in %s%s: %s", dir, ss->as, strerror(errno));
+}
+
 /* Names of what isn't there: allowed, since it may come later, but mostly a slip. */
 static void check_names(struct settings *ss, const config_setting_t *root, const struct config *c)
 {
@@ -192,6 +204,7 @@ static void check_names(struct settings *ss, const config_setting_t *root, const
 	if (c->state_directory && access(c->state_directory, W_OK | X_OK) < 0)
 		settings_warn(ss, config_setting_get_member(root, "state_directory"),
 			      "bans can't be kept in %s%s: %s", c->state_directory, ss->as, strerror(errno));
+	check_control_directory(ss, config_lookup(root->config, "control.socket"), c->control_socket);
 	s = config_lookup(root->config, "control.group");
 	if (s && strcmp(c->control_group, "chatd") != 0 && !getgrnam(c->control_group))
 		settings_warn(ss, s, "there is no group \"%s\"", c->control_group);
@@ -245,7 +258,7 @@ static int read_config(config_t *lib, struct settings *ss, struct config **ret)
 	    .flush_timeout_us = 300 * SECOND_US,
 	    .keepalive_us = 60 * SECOND_US,
 	    .user_timeout_us = 300 * SECOND_US,
-	    .control_socket = strdup("/run/chatd/control.sock"),
+	    .control_socket = strdup(RUNTIME_DIRECTORY "/control.sock"),
 	    .control_group = strdup("chatd"),
 	};
 	config_setting_t *root = config_root_setting(lib);
