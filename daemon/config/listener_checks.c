@@ -6,7 +6,7 @@
 /* --- where they listen --- */
 
 /* A Unix socket that both would listen at. */
-static const char *same_path(const struct listener_config *a, const struct listener_config *b)
+static const char *listener_same_path(const struct listener_config *a, const struct listener_config *b)
 {
 	for (unsigned i = 0; i < HANDLER_ENDPOINTS; i++)
 		for (unsigned k = 0; k < HANDLER_ENDPOINTS; k++)
@@ -17,7 +17,7 @@ static const char *same_path(const struct listener_config *a, const struct liste
 }
 
 /* One of the addresses that a listener binds, or NULL. */
-static const union address *address_of(const struct listener_config *l, unsigned number)
+static const union address *listener_address(const struct listener_config *l, unsigned number)
 {
 	const union address *a =
 	    number == 0 && l->listen.sa.sa_family ? &l->listen : &l->endpoints[number].address;
@@ -27,15 +27,15 @@ static const union address *address_of(const struct listener_config *l, unsigned
 
 /* The first address of l that only one of both can have, and which of the other's it is. Datagrams and
  * connections don't meet. */
-static const union address *clash(const struct listener_config *l, const struct listener_config *o,
-				  const union address **ret_other)
+static const union address *listener_clash(const struct listener_config *l, const struct listener_config *o,
+					   const union address **ret_other)
 {
 	if (!l->handler || !o->handler ||
 	    (l->handler->transport == TRANSPORT_UDP) != (o->handler->transport == TRANSPORT_UDP))
 		return NULL;
 	for (unsigned i = 0; i < HANDLER_ENDPOINTS; i++)
 		for (unsigned k = 0; k < HANDLER_ENDPOINTS; k++) {
-			const union address *a = address_of(l, i), *b = address_of(o, k);
+			const union address *a = listener_address(l, i), *b = listener_address(o, k);
 			if (!a || !b || !address_overlaps(a, b))
 				continue;
 			*ret_other = b;
@@ -49,8 +49,8 @@ void listener_check_twins(struct settings *ss, const config_setting_t *e, const 
 			  const struct listener_config *o)
 {
 	char text[ADDRESS_TEXT_MAX], other[ADDRESS_TEXT_MAX];
-	const char *path = same_path(l, o);
-	const union address *its, *a = clash(l, o, &its);
+	const char *path = listener_same_path(l, o);
+	const union address *its, *a = listener_clash(l, o, &its);
 
 	if (l->name[0] && strcmp(o->name, l->name) == 0)
 		settings_complain(ss, e, "there are two listeners named \"%s\"; each needs its own name",
@@ -68,13 +68,13 @@ void listener_check_twins(struct settings *ss, const config_setting_t *e, const 
 }
 
 /* The listener of the metrics takes connections as well. */
-static void check_metrics(struct settings *ss, const config_setting_t *at, const struct config *c,
-			  const struct listener_config *l)
+static void listener_check_metrics(struct settings *ss, const config_setting_t *at, const struct config *c,
+				   const struct listener_config *l)
 {
 	char text[ADDRESS_TEXT_MAX], other[ADDRESS_TEXT_MAX];
 
 	for (unsigned i = 0; c->metrics.sa.sa_family && l->handler && i < HANDLER_ENDPOINTS; i++) {
-		const union address *a = address_of(l, i);
+		const union address *a = listener_address(l, i);
 		if (!a || l->handler->transport == TRANSPORT_UDP || !address_overlaps(a, &c->metrics))
 			continue;
 		if (address_equal(a, &c->metrics))
@@ -91,8 +91,8 @@ static void check_metrics(struct settings *ss, const config_setting_t *at, const
 }
 
 /* Whoever bound the path second would take it away from the other. */
-static void check_control_socket(struct settings *ss, const config_setting_t *at, const struct config *c,
-				 const struct listener_config *l)
+static void listener_check_control(struct settings *ss, const config_setting_t *at, const struct config *c,
+				   const struct listener_config *l)
 {
 	for (unsigned i = 0; i < HANDLER_ENDPOINTS; i++) {
 		const char *path = config_endpoint_path(&l->endpoints[i]);
@@ -106,7 +106,7 @@ static void check_control_socket(struct settings *ss, const config_setting_t *at
 /* --- who speaks in a room, and who may enter it --- */
 
 /* Whether it is, or looks like, an account or a room's member; which one. */
-static const char *account_like(const struct config *c, const char *nick)
+static const char *listener_account_like(const struct config *c, const char *nick)
 {
 	size_t len = strlen(nick);
 
@@ -124,10 +124,10 @@ static const char *account_like(const struct config *c, const char *nick)
 }
 
 /* A relay's anonymous peers speak in its room under its name. */
-static void check_speaker(struct settings *ss, const config_setting_t *s, const struct listener_config *l,
-			  const struct config *c)
+static void listener_check_speaker(struct settings *ss, const config_setting_t *s,
+				   const struct listener_config *l, const struct config *c)
 {
-	const char *account = l->speaks ? account_like(c, l->name) : NULL;
+	const char *account = l->speaks ? listener_account_like(c, l->name) : NULL;
 
 	if (l->speaks && nick_is_chatds(l->name, strlen(l->name)))
 		settings_complain(
@@ -155,9 +155,9 @@ void listeners_check(struct settings *ss, const config_setting_t *root, const st
 		const struct room_config *r = l->room[0] ? config_room(c, l->room) : NULL;
 		const config_setting_t *e = config_setting_get_elem(s, (unsigned)i);
 		zmqs += l->handler && l->handler->transport == TRANSPORT_ZMQ;
-		check_speaker(ss, e, l, c);
-		check_metrics(ss, metrics, c, l);
-		check_control_socket(ss, control ? control : e, c, l);
+		listener_check_speaker(ss, e, l, c);
+		listener_check_metrics(ss, metrics, c, l);
+		listener_check_control(ss, control ? control : e, c, l);
 		const config_setting_t *room = config_setting_get_member(e, "room");
 		if (room && l->room[0] && !r)
 			settings_warn(ss, room,

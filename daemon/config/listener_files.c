@@ -7,13 +7,13 @@
 #include <string.h>
 
 /* A credential that is not there since the file is only checked: setting_path() says so. */
-static bool is_elsewhere(const char *path)
+static bool listener_file_is_elsewhere(const char *path)
 {
 	return path && path[0] != '/';
 }
 
 /* Whether one of the first n listeners has that password file. */
-static bool has_been_read(const struct config *c, size_t n, const char *path)
+static bool listener_file_was_read(const struct config *c, size_t n, const char *path)
 {
 	for (size_t i = 0; i < n; i++)
 		if (c->listeners[i].password_file && strcmp(c->listeners[i].password_file, path) == 0)
@@ -21,14 +21,14 @@ static bool has_been_read(const struct config *c, size_t n, const char *path)
 	return false;
 }
 
-static void read_accounts(struct settings *ss, const config_setting_t *s, const struct config *c,
-			  struct listener_config *l)
+static void listener_read_accounts(struct settings *ss, const config_setting_t *s, const struct config *c,
+				   struct listener_config *l)
 {
 	_cleanup_free_ char *text = NULL, *odd = NULL;
 	size_t size, odd_size;
-	bool again = l->password_file && has_been_read(c, c->n_listeners, l->password_file);
+	bool again = l->password_file && listener_file_was_read(c, c->n_listeners, l->password_file);
 
-	if (!l->password_file || is_elsewhere(l->password_file))
+	if (!l->password_file || listener_file_is_elsewhere(l->password_file))
 		return;
 	FILE *f = open_memstream(&text, &size), *warnings = open_memstream(&odd, &odd_size);
 	int r = f && warnings ? accounts_load(l->password_file, f, warnings, &l->accounts) : -ENOMEM;
@@ -36,7 +36,7 @@ static void read_accounts(struct settings *ss, const config_setting_t *s, const 
 	for (size_t i = 0; r == 0 && i < c->n_listeners; i++) {
 		const struct listener_config *o = &c->listeners[i];
 		if (o->password_file && strcmp(o->password_file, l->password_file) != 0 &&
-		    !has_been_read(c, i, o->password_file))
+		    !listener_file_was_read(c, i, o->password_file))
 			accounts_leave_out(&l->accounts, l->password_file, &o->accounts, o->password_file,
 					   warnings);
 	}
@@ -68,12 +68,12 @@ void listener_read_files(struct settings *ss, const config_setting_t *e, const s
 
 	if (l->password && !l->password_file)
 		settings_complain(ss, e, "auth = \"password\" needs a password_file");
-	read_accounts(ss, config_setting_get_member(e, "password_file"), c, l);
+	listener_read_accounts(ss, config_setting_get_member(e, "password_file"), c, l);
 	if (!files.certificate && (l->tls_key || l->tls_client_ca))
 		settings_complain(ss, e, "%s needs a tls_certificate",
 				  l->tls_key ? "tls_key" : "tls_client_ca");
-	if (!files.certificate || is_elsewhere(files.certificate) || is_elsewhere(files.key) ||
-	    is_elsewhere(files.client_ca))
+	if (!files.certificate || listener_file_is_elsewhere(files.certificate) ||
+	    listener_file_is_elsewhere(files.key) || listener_file_is_elsewhere(files.client_ca))
 		return;
 	if (tls_context_new(&files, why, sizeof(why), &setting, &l->tls) < 0) {
 		const config_setting_t *s = config_setting_get_member(e, setting);

@@ -26,7 +26,7 @@ static void listener_name(struct settings *ss, const config_setting_t *s, const 
 		memcpy(at, v, strlen(v) + 1);
 }
 
-/* These two are looked up before anything is read: see find_mode(). */
+/* These two are looked up before anything is read: see listener_find_mode(). */
 
 static void listener_type(struct settings *ss, const config_setting_t *s, const struct setting_key *key,
 			  void *at)
@@ -54,7 +54,7 @@ static const struct setting_key listener_keys[] = {
 
 /* --- the mode, and its settings --- */
 
-static const struct handler *find_mode(const struct settings *ss, const config_setting_t *e)
+static const struct handler *listener_find_mode(const struct settings *ss, const config_setting_t *e)
 {
 	const char *type, *mode;
 
@@ -67,7 +67,7 @@ static const struct handler *find_mode(const struct settings *ss, const config_s
 	return NULL;
 }
 
-static void complain_of_mode(struct settings *ss, const config_setting_t *e)
+static void listener_complain_of_mode(struct settings *ss, const config_setting_t *e)
 {
 	const char *type, *mode;
 	char allowed[256] = "";
@@ -88,8 +88,8 @@ static void complain_of_mode(struct settings *ss, const config_setting_t *e)
 }
 
 /* Calls fn with each table of a mode until it returns true. */
-static bool any_table(const struct handler *h, bool (*fn)(const struct setting_key *table, void *arg),
-		      void *arg)
+static bool listener_any_table(const struct handler *h,
+			       bool (*fn)(const struct setting_key *table, void *arg), void *arg)
 {
 	const struct mode_settings *m = h->settings;
 
@@ -99,19 +99,19 @@ static bool any_table(const struct handler *h, bool (*fn)(const struct setting_k
 	return m->own && fn(m->own, arg);
 }
 
-static bool has_name(const struct setting_key *table, void *arg)
+static bool listener_table_has(const struct setting_key *table, void *arg)
 {
 	return settings_find(table, arg);
 }
 
-static bool has_setting(const struct handler *h, const config_setting_t *s)
+static bool listener_has_setting(const struct handler *h, const config_setting_t *s)
 {
 	return settings_find(listener_keys, config_setting_name(s)) ||
-	       any_table(h, has_name, config_setting_name(s));
+	       listener_any_table(h, listener_table_has, config_setting_name(s));
 }
 
 /* Gives the listener its mode with the defaults of it; false without memory. */
-static bool set_mode(struct listener_config *l, const struct handler *h)
+static bool listener_set_mode(struct listener_config *l, const struct handler *h)
 {
 	const struct mode_settings *m = h ? h->settings : NULL;
 
@@ -123,7 +123,7 @@ static bool set_mode(struct listener_config *l, const struct handler *h)
 	return true;
 }
 
-static void read_value(struct settings *ss, const config_setting_t *s, struct listener_config *l)
+static void listener_read_value(struct settings *ss, const config_setting_t *s, struct listener_config *l)
 {
 	const struct mode_settings *m = l->handler->settings;
 
@@ -135,19 +135,19 @@ static void read_value(struct settings *ss, const config_setting_t *s, struct li
 }
 
 /* A mode that has the setting s, of that type if there is one. */
-static const struct handler *find_owner(const struct settings *ss, const config_setting_t *s,
-					const char *type)
+static const struct handler *listener_find_owner(const struct settings *ss, const config_setting_t *s,
+						 const char *type)
 {
 	const struct handler *found = NULL;
 
 	for (const struct handler *const *h = ss->modes; *h; h++)
-		if (has_setting(*h, s) &&
+		if (listener_has_setting(*h, s) &&
 		    (!found || (type && strcmp((*h)->type, type) == 0 && strcmp(found->type, type) != 0)))
 			found = *h;
 	return found;
 }
 
-static bool add_names(const struct setting_key *table, void *arg)
+static bool listener_add_names(const struct setting_key *table, void *arg)
 {
 	settings_add_names(table, arg, SETTINGS_NAMES_MAX);
 	return false;
@@ -155,28 +155,28 @@ static bool add_names(const struct setting_key *table, void *arg)
 
 /* A setting that the listener's mode does not have. Its value is judged as another mode would, so that all
  * mistakes are told at once. */
-static void read_foreign(struct settings *ss, const config_setting_t *e, const config_setting_t *s)
+static void listener_read_foreign(struct settings *ss, const config_setting_t *e, const config_setting_t *s)
 {
 	const char *type = NULL;
 	char allowed[SETTINGS_NAMES_MAX] = "";
 	struct listener_config nowhere = {.name = ""};
 
 	config_setting_lookup_string(e, "type", &type);
-	const struct handler *owner = find_owner(ss, s, type);
+	const struct handler *owner = listener_find_owner(ss, s, type);
 	if (owner) {
-		if (set_mode(&nowhere, owner))
-			read_value(ss, s, &nowhere);
+		if (listener_set_mode(&nowhere, owner))
+			listener_read_value(ss, s, &nowhere);
 		config_free_listener(&nowhere);
 		return;
 	}
 	settings_add_names(listener_keys, allowed, sizeof(allowed));
 	for (const struct handler *const *h = ss->modes; *h; h++)
-		any_table(*h, add_names, allowed);
+		listener_any_table(*h, listener_add_names, allowed);
 	settings_complain_unknown(ss, s, allowed);
 }
 
-static void complain_of_missing(struct settings *ss, const config_setting_t *e,
-				const struct listener_config *l)
+static void listener_complain_of_missing(struct settings *ss, const config_setting_t *e,
+					 const struct listener_config *l)
 {
 	const struct mode_settings *m = l->handler ? l->handler->settings : &mode_tcp_only;
 
@@ -187,7 +187,7 @@ static void complain_of_missing(struct settings *ss, const config_setting_t *e,
 		settings_complain_missing(ss, e, m->own);
 }
 
-static void read_listener(struct settings *ss, const config_setting_t *e, const struct config *c,
+static void listener_read(struct settings *ss, const config_setting_t *e, const struct config *c,
 			  struct listener_config *l)
 {
 	const struct handler *h = l->handler;
@@ -197,17 +197,17 @@ static void read_listener(struct settings *ss, const config_setting_t *e, const 
 		const config_setting_t *s = config_setting_get_elem(e, (unsigned)i);
 		if (settings_read_one(ss, s, listener_keys, l))
 			continue;
-		if (h && has_setting(h, s))
-			read_value(ss, s, l);
+		if (h && listener_has_setting(h, s))
+			listener_read_value(ss, s, l);
 		else
-			read_foreign(ss, e, s);
+			listener_read_foreign(ss, e, s);
 	}
 	if (!h)
-		complain_of_mode(ss, e);
-	complain_of_missing(ss, e, l);
+		listener_complain_of_mode(ss, e);
+	listener_complain_of_missing(ss, e, l);
 	for (int i = 0; h && i < n; i++) {
 		const config_setting_t *s = config_setting_get_elem(e, (unsigned)i);
-		if (!has_setting(h, s) && find_owner(ss, s, NULL))
+		if (!listener_has_setting(h, s) && listener_find_owner(ss, s, NULL))
 			settings_complain(ss, s, "mode \"%s\" of type \"%s\" has no %s", h->mode, h->type,
 					  config_setting_name(s));
 	}
@@ -231,10 +231,10 @@ void setting_listeners(struct settings *ss, const config_setting_t *s, const str
 	for (size_t i = 0; i < n; i++) {
 		const config_setting_t *e = config_setting_get_elem(s, (unsigned)i);
 		struct listener_config *l = &c->listeners[i];
-		if (!set_mode(l, find_mode(ss, e)))
+		if (!listener_set_mode(l, listener_find_mode(ss, e)))
 			return;
 		l->where = settings_where(ss, e);
-		read_listener(ss, e, c, l);
+		listener_read(ss, e, c, l);
 		for (size_t k = 0; k < i; k++)
 			listener_check_twins(ss, e, l, &c->listeners[k]);
 		c->n_listeners++; /* from here on config_free() knows it */

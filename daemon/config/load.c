@@ -25,14 +25,14 @@
 
 /* --- settings that no other file has --- */
 
-static void read_slow(struct settings *ss, const config_setting_t *s, const struct setting_key *key, void *at)
+static void load_slow(struct settings *ss, const config_setting_t *s, const struct setting_key *key, void *at)
 {
 	(void)key;
 	*(enum slow_policy *)at =
 	    setting_word(ss, s, "skip", "disconnect") == 1 ? SLOW_DISCONNECT : SLOW_SKIP;
 }
 
-static void read_log_level(struct settings *ss, const config_setting_t *s, const struct setting_key *key,
+static void load_log_level(struct settings *ss, const config_setting_t *s, const struct setting_key *key,
 			   void *at)
 {
 	static const char allowed[] = "\"error\", \"warning\", \"notice\", \"info\" or \"debug\"";
@@ -45,7 +45,7 @@ static void read_log_level(struct settings *ss, const config_setting_t *s, const
 		settings_complain(ss, s, "%s must be %s, not \"%s\"", key->name, allowed, v);
 }
 
-static void read_bytes_per_second(struct settings *ss, const config_setting_t *s,
+static void load_bytes_per_second(struct settings *ss, const config_setting_t *s,
 				  const struct setting_key *key, void *at)
 {
 	unsigned *v = at;
@@ -55,7 +55,7 @@ static void read_bytes_per_second(struct settings *ss, const config_setting_t *s
 		settings_complain(ss, s, "bytes_per_second must be 0 or at least 1024");
 }
 
-static void read_control_socket(struct settings *ss, const config_setting_t *s, const struct setting_key *key,
+static void load_control_socket(struct settings *ss, const config_setting_t *s, const struct setting_key *key,
 				void *at)
 {
 	char **path = at;
@@ -73,7 +73,7 @@ static void read_control_socket(struct settings *ss, const config_setting_t *s, 
 	*path = strdup(v);
 }
 
-static void read_control_group(struct settings *ss, const config_setting_t *s, const struct setting_key *key,
+static void load_control_group(struct settings *ss, const config_setting_t *s, const struct setting_key *key,
 			       void *at)
 {
 	char **group = at;
@@ -86,7 +86,7 @@ static void read_control_group(struct settings *ss, const config_setting_t *s, c
 	*group = strdup(v);
 }
 
-static void read_metrics(struct settings *ss, const config_setting_t *s, const struct setting_key *key,
+static void load_metrics(struct settings *ss, const config_setting_t *s, const struct setting_key *key,
 			 void *at)
 {
 	static const char allowed[] = "an address such as \"127.0.0.1:9150\"";
@@ -99,7 +99,7 @@ static void read_metrics(struct settings *ss, const config_setting_t *s, const s
 	c->metrics_where = settings_where(ss, s);
 }
 
-static void read_state_directory(struct settings *ss, const config_setting_t *s,
+static void load_state_directory(struct settings *ss, const config_setting_t *s,
 				 const struct setting_key *key, void *at)
 {
 	char **path = at;
@@ -123,7 +123,7 @@ static const struct setting_key limit_keys[] = {
 	    .max = CLIENTS_CAPACITY),
     SETTING("max_rooms", setting_unsigned, AT(room_limits.rooms), .min = 1, .max = ROOMS_CAPACITY / 2),
     SETTING("lines_per_second", setting_unsigned, AT(lines_per_second), .max = 1000000),
-    SETTING("bytes_per_second", read_bytes_per_second, AT(bytes_per_second), .max = 1000000000),
+    SETTING("bytes_per_second", load_bytes_per_second, AT(bytes_per_second), .max = 1000000000),
     SETTING("nick_changes_per_minute", setting_unsigned, AT(nick_changes_per_minute), .max = 1000000),
     SETTING("joins_per_minute", setting_unsigned, AT(joins_per_minute), .max = 1000000),
     SETTING("commands_per_second", setting_unsigned, AT(commands_per_second), .max = 1000000),
@@ -143,13 +143,13 @@ static const struct setting_key limit_keys[] = {
 };
 
 static const struct setting_key control_keys[] = {
-    SETTING("socket", read_control_socket, AT(control_socket)),
-    SETTING("group", read_control_group, AT(control_group)),
+    SETTING("socket", load_control_socket, AT(control_socket)),
+    SETTING("group", load_control_group, AT(control_group)),
     SETTINGS_END,
 };
 
 static const struct setting_key metrics_keys[] = {
-    SETTING("listen", read_metrics, 0),
+    SETTING("listen", load_metrics, 0),
     SETTINGS_END,
 };
 
@@ -157,8 +157,8 @@ static const struct setting_key keys[] = {
     SETTING("workers", setting_unsigned, AT(workers), .max = CONFIG_MAX_WORKERS),
     SETTING("max_message", setting_unsigned, AT(max_message), .min = 16, .max = MAX_MESSAGE_LIMIT),
     SETTING("drain_timeout", setting_seconds, AT(drain_timeout_us), .max = 3600),
-    SETTING("slow", read_slow, AT(slow)),
-    SETTING("log_level", read_log_level, AT(log_level)),
+    SETTING("slow", load_slow, AT(slow)),
+    SETTING("log_level", load_log_level, AT(log_level)),
     SETTING("io_uring", setting_bool, AT(io_uring)),
     SETTING("rooms", setting_rooms, 0),
     SETTING("room_defaults", setting_group, AT(room_defaults), .group = room_defaults_keys),
@@ -166,13 +166,13 @@ static const struct setting_key keys[] = {
     SETTING("limits", setting_group, 0, .group = limit_keys),
     SETTING("control", setting_group, 0, .group = control_keys),
     SETTING("metrics", setting_group, 0, .group = metrics_keys),
-    SETTING("state_directory", read_state_directory, AT(state_directory)),
+    SETTING("state_directory", load_state_directory, AT(state_directory)),
     SETTINGS_END,
 };
 
 #undef AT
 
-static void check_control_directory(struct settings *ss, const config_setting_t *at, const char *path)
+static void load_check_control(struct settings *ss, const config_setting_t *at, const char *path)
 {
 	const char *slash = strrchr(path, '/');
 	_cleanup_free_ char *dir = strndup(path, slash == path ? 1 : (size_t)(slash - path));
@@ -183,7 +183,7 @@ static void check_control_directory(struct settings *ss, const config_setting_t 
 }
 
 /* Names of what isn't there: allowed, since it may come later, but mostly a slip. */
-static void check_names(struct settings *ss, const config_setting_t *root, const struct config *c)
+static void load_check_names(struct settings *ss, const config_setting_t *root, const struct config *c)
 {
 	const config_setting_t *s = config_setting_get_member(root, "rooms");
 	int n = s ? config_setting_length(s) : 0;
@@ -204,14 +204,14 @@ static void check_names(struct settings *ss, const config_setting_t *root, const
 	if (c->state_directory && access(c->state_directory, W_OK | X_OK) < 0)
 		settings_warn(ss, config_setting_get_member(root, "state_directory"),
 			      "bans can't be kept in %s%s: %s", c->state_directory, ss->as, strerror(errno));
-	check_control_directory(ss, config_lookup(root->config, "control.socket"), c->control_socket);
+	load_check_control(ss, config_lookup(root->config, "control.socket"), c->control_socket);
 	s = config_lookup(root->config, "control.group");
 	if (s && strcmp(c->control_group, "chatd") != 0 && !getgrnam(c->control_group))
 		settings_warn(ss, s, "there is no group \"%s\"", c->control_group);
 }
 
 /* What needs more than one setting to be judged. */
-static void check_whole(struct settings *ss, const config_setting_t *root, const struct config *c)
+static void load_check_whole(struct settings *ss, const config_setting_t *root, const struct config *c)
 {
 	uint64_t min = 16ULL * c->max_message;
 	const config_setting_t *rooms = config_setting_get_member(root, "rooms");
@@ -232,7 +232,7 @@ static void check_whole(struct settings *ss, const config_setting_t *root, const
 				  c->room_limits.rooms);
 }
 
-static int read_config(config_t *lib, struct settings *ss, struct config **ret)
+static int load_root(config_t *lib, struct settings *ss, struct config **ret)
 {
 	struct config *c = calloc(1, sizeof(*c));
 
@@ -263,9 +263,9 @@ static int read_config(config_t *lib, struct settings *ss, struct config **ret)
 	};
 	config_setting_t *root = config_root_setting(lib);
 	settings_read(ss, root, keys, c);
-	check_whole(ss, root, c);
+	load_check_whole(ss, root, c);
 	if (ss->warnings)
-		check_names(ss, root, c);
+		load_check_names(ss, root, c);
 	settings_finish(ss);
 	if (ss->n_errors > 0 || !c->control_socket || !c->control_group) {
 		config_free(c);
@@ -275,7 +275,7 @@ static int read_config(config_t *lib, struct settings *ss, struct config **ret)
 	return 0;
 }
 
-static int become(struct settings *ss, const struct passwd *user)
+static int load_become(struct settings *ss, const struct passwd *user)
 {
 	if (initgroups(user->pw_name, user->pw_gid) < 0 || setgid(user->pw_gid) < 0 ||
 	    setuid(user->pw_uid) < 0) {
@@ -287,7 +287,7 @@ static int become(struct settings *ss, const struct passwd *user)
 	return 0;
 }
 
-static int load(struct settings *ss, const struct passwd *as, struct config **ret)
+static int load_file(struct settings *ss, const struct passwd *as, struct config **ret)
 {
 	config_t lib;
 	int r = -EINVAL;
@@ -299,7 +299,7 @@ static int load(struct settings *ss, const struct passwd *as, struct config **re
 	} else {
 		/* config_read_file() hides why a file can't be opened, and doesn't name it in errors. */
 		if (config_read_file(&lib, ss->file))
-			r = as ? become(ss, as) : 0;
+			r = as ? load_become(ss, as) : 0;
 		else if (config_error_type(&lib) == CONFIG_ERR_FILE_IO)
 			settings_complain(ss, NULL, "can't be read: %s", strerror(EISDIR));
 		else
@@ -307,7 +307,7 @@ static int load(struct settings *ss, const struct passwd *as, struct config **re
 		fclose(f);
 	}
 	if (r == 0)
-		r = read_config(&lib, ss, ret);
+		r = load_root(&lib, ss, ret);
 	config_destroy(&lib);
 	return r;
 }
@@ -317,7 +317,7 @@ int config_load(const char *path, const struct handler *const *modes, FILE *erro
 {
 	struct settings ss = {.file = path, .errors = errors, .warnings = warnings, .as = "", .modes = modes};
 
-	return load(&ss, NULL, ret);
+	return load_file(&ss, NULL, ret);
 }
 
 int config_check(const char *path, const struct handler *const *modes, const struct passwd *as, FILE *errors)
@@ -333,7 +333,7 @@ int config_check(const char *path, const struct handler *const *modes, const str
 			      .checking = true,
 			      .as = as ? name : "",
 			      .modes = modes};
-	int r = load(&ss, as, &c);
+	int r = load_file(&ss, as, &c);
 	config_free(c);
 	return r;
 }
@@ -347,7 +347,7 @@ int config_parse(const char *text, const char *name, const struct handler *const
 
 	config_init(&lib);
 	if (config_read_string(&lib, text))
-		r = read_config(&lib, &ss, ret);
+		r = load_root(&lib, &ss, ret);
 	else
 		config_report_syntax(&lib, name, text, errors);
 	config_destroy(&lib);

@@ -8,15 +8,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void room_format(struct settings *ss, const config_setting_t *s, const struct setting_key *key,
-			void *at)
+static void room_setting_format(struct settings *ss, const config_setting_t *s, const struct setting_key *key,
+				void *at)
 {
 	(void)key;
 	*(bool *)at = setting_word(ss, s, "named", "raw") == 1;
 }
 
-static void room_members_list(struct settings *ss, const config_setting_t *s, const struct setting_key *key,
-			      void *at)
+static void room_setting_members(struct settings *ss, const config_setting_t *s,
+				 const struct setting_key *key, void *at)
 {
 	struct room_config *r = at;
 	int n = config_setting_length(s);
@@ -50,9 +50,9 @@ static void room_members_list(struct settings *ss, const config_setting_t *s, co
 
 static const struct setting_key room_keys[] = {
     SETTING("name", setting_room, AT(name), .missing = "a room needs a name"),
-    SETTING("format", room_format, AT(settings.raw)),
+    SETTING("format", room_setting_format, AT(settings.raw)),
     ROOM_SETTINGS(AT(settings)),
-    SETTING("members", room_members_list, 0),
+    SETTING("members", room_setting_members, 0),
     SETTING("read_only", setting_bool, AT(settings.read_only)),
     SETTINGS_END,
 };

@@ -30,8 +30,8 @@ char *settings_where(const struct settings *ss, const config_setting_t *at)
 												     : where;
 }
 
-static void say(const struct settings *ss, FILE *to, const config_setting_t *at, const char *kind,
-		const char *format, va_list ap)
+static void settings_say(const struct settings *ss, FILE *to, const config_setting_t *at, const char *kind,
+			 const char *format, va_list ap)
 {
 	_cleanup_free_ char *where = settings_where(ss, at);
 
@@ -47,7 +47,7 @@ void settings_complain(struct settings *ss, const config_setting_t *at, const ch
 	if (++ss->n_errors > ERRORS_MAX)
 		return;
 	va_start(ap, format);
-	say(ss, ss->errors, at, "", format, ap);
+	settings_say(ss, ss->errors, at, "", format, ap);
 	va_end(ap);
 }
 
@@ -72,7 +72,7 @@ void settings_warn(struct settings *ss, const config_setting_t *at, const char *
 	}
 	ss->warned = list;
 	va_start(ap, format);
-	say(ss, f, at, "warning: ", format, ap);
+	settings_say(ss, f, at, "warning: ", format, ap);
 	va_end(ap);
 	fclose(f);
 	/* By line, as the settings aren't looked at in the order of the file. */
@@ -117,7 +117,7 @@ bool settings_read_one(struct settings *ss, const config_setting_t *s, const str
 }
 
 /* Whether the name is one of a list "a, b, c". */
-static bool has_name(const char *list, const char *name)
+static bool settings_has_name(const char *list, const char *name)
 {
 	size_t len = strlen(name);
 
@@ -131,7 +131,7 @@ void settings_add_names(const struct setting_key *keys, char *list, size_t size)
 {
 	for (const struct setting_key *k = keys; k->name; k++) {
 		size_t o = strlen(list);
-		if (!has_name(list, k->name))
+		if (!settings_has_name(list, k->name))
 			snprintf(list + o, size - o, "%s%s", o ? ", " : "", k->name);
 	}
 }
@@ -195,7 +195,7 @@ bool settings_is_list_of_groups(struct settings *ss, const config_setting_t *s, 
 /* --- values --- */
 
 /* Whether it is a whole number, and which. */
-static bool is_whole(const config_setting_t *s, long long *ret)
+static bool setting_is_whole(const config_setting_t *s, long long *ret)
 {
 	int type = config_setting_type(s);
 
@@ -207,7 +207,7 @@ void setting_unsigned(struct settings *ss, const config_setting_t *s, const stru
 {
 	long long v;
 
-	if (!is_whole(s, &v) || v < key->min || v > key->max)
+	if (!setting_is_whole(s, &v) || v < key->min || v > key->max)
 		settings_complain(ss, s, "%s must be a whole number from %" PRId64 " to %" PRId64, key->name,
 				  key->min, key->max);
 	else
@@ -217,7 +217,7 @@ void setting_unsigned(struct settings *ss, const config_setting_t *s, const stru
 void setting_seconds(struct settings *ss, const config_setting_t *s, const struct setting_key *key, void *at)
 {
 	long long whole;
-	bool is_number = is_whole(s, &whole) || config_setting_type(s) == CONFIG_TYPE_FLOAT;
+	bool is_number = setting_is_whole(s, &whole) || config_setting_type(s) == CONFIG_TYPE_FLOAT;
 	double v = config_setting_type(s) == CONFIG_TYPE_FLOAT ? config_setting_get_float(s) : (double)whole;
 
 	if (!is_number || !(v >= (double)key->min) || !(v <= (double)key->max))
@@ -231,7 +231,7 @@ void setting_size(struct settings *ss, const config_setting_t *s, const struct s
 {
 	uint64_t v = 0, min = (uint64_t)key->min, max = (uint64_t)key->max;
 	long long whole;
-	bool good = is_whole(s, &whole) && whole > 0;
+	bool good = setting_is_whole(s, &whole) && whole > 0;
 
 	if (good)
 		v = (uint64_t)whole;

@@ -12,7 +12,7 @@
 
 /* The last line before that one which has more than space and comments; 0: none. *ret_open: where a text
  * begins that goes on in the next line, which is mostly one that isn't closed; 0: nowhere. */
-static unsigned line_before(const char *text, unsigned line, unsigned *ret_open)
+static unsigned syntax_line_before(const char *text, unsigned line, unsigned *ret_open)
 {
 	enum { PLAIN, STRING, TO_EOL, BLOCK } in = PLAIN;
 	unsigned now = 1, last = 0, begin = 0;
@@ -47,7 +47,7 @@ static unsigned line_before(const char *text, unsigned line, unsigned *ret_open)
 	return last;
 }
 
-static const char *find_line(const char *text, unsigned line)
+static const char *syntax_find_line(const char *text, unsigned line)
 {
 	for (; line > 1 && *text; line--)
 		text += strcspn(text, "\n") + (text[strcspn(text, "\n")] == '\n');
@@ -56,7 +56,7 @@ static const char *find_line(const char *text, unsigned line)
 
 /* The next NAME that a = or : follows; moves *p behind it. False at the end of the line. *ret_fresh: a group
  * began or ended before it. */
-static bool next_name(const char **p, char dst[static NAME_MAX_LEN], bool *ret_fresh)
+static bool syntax_next_name(const char **p, char dst[static NAME_MAX_LEN], bool *ret_fresh)
 {
 	*ret_fresh = false;
 	while (**p && **p != '\n') {
@@ -89,7 +89,7 @@ static bool next_name(const char **p, char dst[static NAME_MAX_LEN], bool *ret_f
 
 /* What was read stops before the second one, so the first is in the group that was read last, or in one
  * around it. */
-static const config_setting_t *find_first(const config_t *lib, const char *name)
+static const config_setting_t *syntax_find_first(const config_t *lib, const char *name)
 {
 	const config_setting_t *found = NULL;
 
@@ -103,19 +103,19 @@ static const config_setting_t *find_first(const config_t *lib, const char *name)
 	return found;
 }
 
-static bool report_duplicate(const config_t *lib, const char *file, const char *text, FILE *errors)
+static bool syntax_report_duplicate(const config_t *lib, const char *file, const char *text, FILE *errors)
 {
 	unsigned line = (unsigned)config_error_line(lib);
-	const char *start = find_line(text, line), *p = start;
+	const char *start = syntax_find_line(text, line), *p = start;
 	char name[NAME_MAX_LEN], other[NAME_MAX_LEN];
 	bool fresh;
 
-	for (const char *group = start; next_name(&p, name, &fresh);) {
-		const config_setting_t *first = find_first(lib, name);
+	for (const char *group = start; syntax_next_name(&p, name, &fresh);) {
+		const config_setting_t *first = syntax_find_first(lib, name);
 		unsigned at = first ? (unsigned)config_setting_source_line(first) : 0;
 		group = fresh ? p - strlen(name) : group;
 		bool twice = false, ignored;
-		for (const char *q = group; at == line && next_name(&q, other, &ignored) && q < p;)
+		for (const char *q = group; at == line && syntax_next_name(&q, other, &ignored) && q < p;)
 			twice |= strcmp(other, name) == 0;
 		if (!first || (at == line && !twice))
 			continue;
@@ -130,7 +130,7 @@ void config_report_syntax(const config_t *lib, const char *name, const char *tex
 	const char *file = config_error_file(lib) ? config_error_file(lib) : name;
 	const char *what = config_error_text(lib);
 	int line = config_error_line(lib);
-	unsigned open = 0, before = line > 0 ? line_before(text, (unsigned)line, &open) : 0;
+	unsigned open = 0, before = line > 0 ? syntax_line_before(text, (unsigned)line, &open) : 0;
 	char quote[64] = "";
 
 	if (open > 0)
@@ -138,7 +138,8 @@ void config_report_syntax(const config_t *lib, const char *name, const char *tex
 
 	if (line <= 0) {
 		fprintf(errors, "%s: %s\n", file, what);
-	} else if (strncmp(what, "duplicate setting", 17) == 0 && report_duplicate(lib, file, text, errors)) {
+	} else if (strncmp(what, "duplicate setting", 17) == 0 &&
+		   syntax_report_duplicate(lib, file, text, errors)) {
 		return;
 	} else if (before > 0 && strcmp(what, "syntax error") == 0) {
 		fprintf(errors,
