@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* Send: a line that an admin says in a room. */
-#include "common/cleanup.h"
 #include "common/nick.h"
-#include "daemon/base/clock.h"
 #include "daemon/base/logger.h"
 #include "daemon/control/host.h"
 #include "daemon/control/methods.h"
+#include "daemon/rooms/speech.h"
 
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -26,30 +24,16 @@ static bool send_wait(struct host *h, struct room *room)
 static int send_line(struct host *h, struct room *room, const char *nick, size_t nick_len, const char *text,
 		     size_t len)
 {
-	struct shared *shared = h->ctx.shared;
-	_cleanup_free_ char *clean = malloc(len * TEXT_SANITISE_GROWTH + 1);
-	char head[TEXT_NICK_MAX + 2];
+	struct rooms *rooms = h->ctx.shared->rooms;
+	const struct speaker who = {.nick = nick, .nick_len = nick_len};
 	struct slot_set kick = {{0}};
-	size_t head_len = room_head(room->raw, nick, nick_len, text, len, head);
-	struct record record = {.time_us = (uint64_t)clock_us(CLOCK_REALTIME),
-				.kind = RECORD_MESSAGE,
-				.text = (uint16_t)head_len};
+	struct speech s = {0};
 
-	if (!clean)
-		return -ENOMEM;
-	if (room->raw)
-		memcpy(clean, text, len);
-	else
-		len = text_sanitise(clean, text, len);
-	logring_lock(room->log);
-	logring_put(room->log, &record, head, head_len, clean, len);
-	logring_commit(room->log);
-	logring_unlock(room->log);
-	rooms_mark(shared->rooms, room, &kick);
+	int r = speech_say(&s, room, &who, text, len);
+	count(h->ctx.counters, COUNT_MESSAGES, speech_commit(&s, rooms, &kick));
 	/* The main thread is told as well: `chatctl tail` may follow the room. */
-	rooms_kick(shared->rooms, &kick, UINT32_MAX);
-	count(h->ctx.counters, COUNT_MESSAGES, 1);
-	return 0;
+	rooms_kick(rooms, &kick, UINT32_MAX);
+	return r;
 }
 
 /* Refuses the call if the nick can't be had. Returns the length of the nick in normal, or -1. */

@@ -6,6 +6,7 @@
 #include "common/cleanup.h"
 #include "daemon/control/host.h"
 #include "daemon/control/methods.h"
+#include "daemon/rooms/speech.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -32,7 +33,10 @@ struct tail {
 	bool follow, replied;
 };
 
-static const char *const tail_kinds[RECORD_KINDS] = {"message", "action", "notice"};
+static const char *tail_kind(const struct record *r)
+{
+	return record_is_notice(r) ? "notice" : r->kind == RECORD_ACTION ? "action" : "message";
+}
 
 struct taken {
 	struct {
@@ -60,8 +64,8 @@ static bool tail_take(struct tail *t, struct taken *k, uint64_t *ret_skipped)
 		const struct record *r = logring_record(t->room->log, t->seq);
 		uint64_t start = logring_start(t->room->log, &v, t->seq);
 		size_t len = r->end - start - 1;
-		if ((r->kind == RECORD_NOTICE && t->seq < t->live) || len > sizeof(k->text) - k->len ||
-		    !room_shows(t->room, r, logring_at(&v, start)))
+		if ((record_is_notice(r) && t->seq < t->live) || len > sizeof(k->text) - k->len ||
+		    !speech_shows(t->room, r, logring_at(&v, start)))
 			continue;
 		k->at[k->n].record = *r;
 		k->at[k->n].start = k->len;
@@ -79,12 +83,11 @@ static json_t *tail_json(const struct taken *k)
 	for (size_t i = 0; i < k->n; i++) {
 		const struct record *r = &k->at[i].record;
 		const char *line = k->text + k->at[i].start;
-		size_t len = k->at[i].len;
-		json_array_append_new(array, json_pack("{s:f,s:s,s:I,s:o?,s:o?}", "time",
-						       control_seconds((int64_t)r->time_us), "kind",
-						       tail_kinds[r->kind], "client", (json_int_t)r->sender,
-						       "line", tail_string(line, len), "text",
-						       tail_string(line + r->text, len - r->text)));
+		size_t len = k->at[i].len, text = speech_text_at(r);
+		json_array_append_new(
+		    array, json_pack("{s:f,s:s,s:I,s:o?,s:o?}", "time", control_seconds((int64_t)r->time_us),
+				     "kind", tail_kind(r), "client", (json_int_t)r->sender, "line",
+				     tail_string(line, len), "text", tail_string(line + text, len - text)));
 	}
 	return array;
 }
@@ -137,7 +140,7 @@ static void tail_go_back(struct tail *t, json_int_t n)
 		logring_lock(t->room->log);
 		logring_peek(t->room->log, &v);
 		for (unsigned i = 0; i < LOOK_AT && n > 0 && t->seq > v.first; i++, t->seq--)
-			if (logring_record(t->room->log, t->seq - 1)->kind != RECORD_NOTICE)
+			if (!record_is_notice(logring_record(t->room->log, t->seq - 1)))
 				n--;
 		more = n > 0 && t->seq > v.first;
 		logring_unlock(t->room->log);

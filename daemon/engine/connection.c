@@ -11,6 +11,7 @@
 #include "daemon/engine/worker.h"
 #include "daemon/io/memfd.h"
 #include "daemon/io/sender.h"
+#include "daemon/rooms/speech.h"
 #include "daemon/io/tls.h"
 #include "daemon/state/keeper.h"
 #include "daemon/state/sockets.h"
@@ -1042,21 +1043,14 @@ static void bounce(struct connection *c, const struct record *r)
 {
 	const struct client_state *st = connection_state(c);
 	struct room *private = rooms_private(c->ctx->shared->rooms);
-	struct record back = {.time_us = r->time_us,
-			      .kind = RECORD_NOTICE,
-			      .text = 2,
-			      .target = r->sender,
-			      .target_index = r->sender_index - 1};
-	char text[128];
+	const struct speaker who = {.id = c->client->id, .nick = st->nick, .nick_len = st->nick_len};
+	struct speech s = speech_within(private);
 
 	count(c->ctx->counters, COUNT_PRIVATE_DROPPED, 1);
-	int n = snprintf(text, sizeof(text),
-			 "* Your message to %.*s could not be delivered: too much waits there.", st->nick_len,
-			 st->nick);
 	/* What comes back is not sent back once more. */
 	if (r->sender && r->sender_index > 0)
-		logring_put(private->log, &back, "", 0, text, (size_t)n);
-	connection_commit(c, private);
+		speech_bounce(&s, private, r, &who);
+	connection_commit(c, speech_room(&s));
 }
 
 /* The private log is locked, and is unlocked. */

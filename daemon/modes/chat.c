@@ -6,18 +6,16 @@
  */
 #include "daemon/modes/chat.h"
 
-#include "common/cleanup.h"
 #include "common/nick.h"
 #include "daemon/config/mode_settings.h"
 #include "daemon/modes/table.h"
-#include "daemon/base/clock.h"
 #include "daemon/base/fault.h"
 #include "daemon/io/foreign.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 /* What one connection may do in a turn, in plain lines, before the others have theirs. */
 #define CHAT_TURN_WORK 1024
@@ -51,67 +49,6 @@ void chat_reply(struct connection *c, size_t consumed, const char *format, ...)
 	connection_commit(c, NULL);
 }
 
-/* --- plain lines: as many as come are put into the log under one lock and committed as one step --- */
-
-struct chat_run {
-	struct room *room; /* locked; NULL: there is no run */
-	size_t consumed;
-	bool raw;
-	const char *nick;
-	size_t nick_len;
-	struct record record;
-};
-
-/* False if the room has to be delivered first. */
-static bool chat_run_begin(struct chat_run *run, struct connection *c)
-{
-	struct room *room = connection_room(c);
-	const struct client_state *st = connection_state(c);
-
-	/* Under the lock, so that many workers can't overrun a reader by one run each. */
-	logring_lock(room->log);
-	if (room_crowded(chat_shared(c)->rooms, room)) {
-		logring_unlock(room->log);
-		return false;
-	}
-	connection_begin(c);
-	run->room = room;
-	run->consumed = 0;
-	run->raw = room->raw;
-	run->nick = st->nick;
-	run->nick_len = st->nick_len;
-	run->record = (struct record){.time_us = (uint64_t)clock_us(CLOCK_REALTIME),
-				      .sender = connection_id(c),
-				      .kind = RECORD_MESSAGE};
-	return true;
-}
-
-static void chat_run_end(struct chat_run *run, struct connection *c)
-{
-	if (!run->room)
-		return;
-	connection_consume(c, run->consumed);
-	connection_commit(c, run->room);
-	run->room = NULL;
-}
-
-/* Adds a line to the run, whose lock is held. False if the run has to be committed first. */
-static bool chat_run_say(struct chat_run *run, const char *text, size_t len, size_t consumed)
-{
-	_cleanup_free_ char *buf = NULL;
-
-	if (run->raw || len > 0) { /* an empty line in a named room is a person pressing Enter */
-		const char *cleaned = run->raw ? text : text_clean(text, &len, &buf);
-		char head[TEXT_NICK_MAX + 2];
-		size_t head_len = room_head(run->raw, run->nick, run->nick_len, text, len, head);
-		run->record.text = (uint16_t)head_len;
-		if (cleaned && !logring_put(run->room->log, &run->record, head, head_len, cleaned, len))
-			return false;
-	}
-	run->consumed += consumed;
-	return true;
-}
-
 /* --- the input, line by line --- */
 
 struct chat_input {
@@ -122,7 +59,9 @@ struct chat_input {
 	bool dry; /* what is left is no whole line */
 	unsigned max;
 	unsigned work; /* of CHAT_TURN_WORK */
-	struct chat_run run;
+	/* As many plain lines as come are put into the log under one lock and committed as one step. */
+	struct speech run;
+	size_t run_consumed;
 };
 
 struct chat_line {
@@ -131,6 +70,14 @@ struct chat_line {
 	size_t consumed; /* with it */
 	bool ended;	 /* by a newline */
 };
+
+static void chat_end_run(struct chat_input *in)
+{
+	if (!in->run.room)
+		return;
+	connection_consume(in->c, in->run_consumed);
+	connection_commit(in->c, speech_room(&in->run));
+}
 
 static struct chat_line chat_cut_line(const struct chat_input *in)
 {
@@ -175,7 +122,7 @@ static enum verdict chat_unfinished(struct chat_input *in, const struct chat_lin
 		in->dry = true;
 		return HANDLER_MORE;
 	}
-	chat_run_end(&in->run, in->c);
+	chat_end_run(in);
 	if (connection_space(in->c) < CHAT_REPLY_MAX)
 		return HANDLER_BLOCKED;
 	chat_refuse_long(in, l->len, true);
@@ -183,18 +130,28 @@ static enum verdict chat_unfinished(struct chat_input *in, const struct chat_lin
 	return HANDLER_MORE;
 }
 
-/* A message to the room, of which nobody is told that it arrived. */
+/* A message to the room. It joins the run, or begins one. */
 static enum verdict chat_say(struct chat_input *in, const struct chat_line *l)
 {
+	struct connection *c = in->c;
+	struct room *room = connection_room(c);
 	bool slashes = l->len > 1 && l->text[0] == '/'; /* "//x" says "/x" */
+	int r = -EAGAIN;
 
-	for (;;) {
-		if (!in->run.room && !chat_run_begin(&in->run, in->c))
-			return HANDLER_CROWDED;
-		if (chat_run_say(&in->run, l->text + slashes, l->len - slashes, l->consumed))
-			return HANDLER_MORE;
-		chat_run_end(&in->run, in->c);
+	while (r == -EAGAIN) {
+		if (!in->run.room) {
+			if (!speech_try(&in->run, chat_shared(c)->rooms, room))
+				return HANDLER_CROWDED;
+			connection_begin(c);
+			in->run_consumed = 0;
+		}
+		const struct speaker who = chat_speaker(c);
+		r = speech_say(&in->run, room, &who, l->text + slashes, l->len - slashes);
+		if (r == -EAGAIN)
+			chat_end_run(in);
 	}
+	in->run_consumed += l->consumed;
+	return HANDLER_MORE;
 }
 
 /* A line that has a reply. */
@@ -227,7 +184,7 @@ static enum verdict chat_take_line(struct chat_input *in, const struct chat_line
 
 	in->work += replies && !(is_command && chat_command_is_moot(c, command)) ? CHAT_TURN_WORK / 16 : 1;
 	if (replies) {
-		chat_run_end(&in->run, c);
+		chat_end_run(in);
 		if (connection_space(c) < CHAT_REPLY_MAX)
 			return HANDLER_BLOCKED;
 	}
@@ -254,8 +211,8 @@ static enum verdict chat_next(struct chat_input *in)
 		return HANDLER_CLOSE;
 	struct chat_line l = chat_cut_line(in);
 	if (l.consumed == 0) { /* the end of the input: an unfinished line before it was a line */
-		chat_run_end(&in->run, c);
-		return chat_leave(c, false) ? HANDLER_CLOSE : HANDLER_BLOCKED;
+		chat_end_run(in);
+		return chat_leave(c, CHAT_QUITS) ? HANDLER_CLOSE : HANDLER_BLOCKED;
 	}
 	if (connection_state(c)->flags & CLIENT_DISCARD) {
 		chat_discard(in, &l);
@@ -279,7 +236,7 @@ static enum verdict chat_turn_away(struct connection *c, enum foreign what, size
 	const char *name = what == FOREIGN_HTTP ? "HTTP" : "TLS";
 	char from[ADDRESS_TEXT_MAX];
 
-	if (!chat_leave(c, false))
+	if (!chat_leave(c, CHAT_QUITS))
 		return HANDLER_BLOCKED;
 	count(chat_counters(c), COUNT_FOREIGN, 1);
 	const struct log_fields fields = chat_fields(c, EVENT_CLIENT_REFUSED, NULL);
@@ -310,7 +267,7 @@ static enum verdict chat_received(struct connection *c, const char *data, size_t
 	}
 	while (verdict == HANDLER_MORE && !in.dry && (in.at < len || eof))
 		verdict = chat_next(&in);
-	chat_run_end(&in.run, c);
+	chat_end_run(&in);
 	if (verdict == HANDLER_MORE && connection_state(c)->flags & CLIENT_CLOSING)
 		verdict = HANDLER_CLOSE;
 	return verdict;
@@ -387,7 +344,7 @@ static void chat_ending(struct connection *c, const char *text)
 static void chat_closed(struct connection *c)
 {
 	if (connection_room(c))
-		chat_leave(c, true);
+		chat_leave(c, CHAT_IS_GONE);
 	else if (connection_state(c)->nick_len > 0)
 		chat_give_up_nick(c);
 	roster_release(chat_shared(c)->roster, *connection_roster(c));

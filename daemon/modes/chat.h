@@ -9,6 +9,7 @@
 #include "daemon/base/logger.h"
 #include "daemon/engine/connection.h"
 #include "daemon/engine/worker.h"
+#include "daemon/rooms/speech.h"
 
 /* What the longest reply but the history needs in the outbox: a private message of max_message's limit,
  * sanitised. A line that has a reply is worked on when there is so much space. */
@@ -32,6 +33,13 @@ static inline const struct config *chat_config(struct connection *c)
 static inline unsigned chat_slot(struct connection *c)
 {
 	return connection_context(c)->slot;
+}
+
+static inline struct speaker chat_speaker(struct connection *c)
+{
+	const struct client_state *st = connection_state(c);
+
+	return (struct speaker){connection_id(c), connection_index(c), st->nick, st->nick_len};
 }
 
 /* For what the log says of this client; room may be NULL. */
@@ -63,9 +71,12 @@ const char *chat_why_not_entered(int error);
  * the place in the log behind it. Commits.
  */
 void chat_enter(struct connection *c, struct client_state *next, struct room *room);
-/* Leaves the room, with what it said before in the outbox. False if that doesn't fit yet and must not be
- * lost; for_good: in any case, and without the nick. */
-bool chat_leave(struct connection *c, bool for_good);
+/*
+ * Leaves the room, with what was said there before in the outbox. False if that doesn't fit yet and must not be
+ * lost. A client that is gone leaves in any case, and gives its nick back.
+ */
+enum chat_leaving { CHAT_MOVES, CHAT_QUITS, CHAT_IS_GONE };
+bool chat_leave(struct connection *c, enum chat_leaving how);
 /* Gives the nick back, of a client that has no room. */
 void chat_give_up_nick(struct connection *c);
 /* Takes the name of that entry of the roster, in a transaction that has begun, and commits. The room hears of

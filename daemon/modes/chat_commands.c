@@ -5,7 +5,6 @@
  */
 #include "common/cleanup.h"
 #include "common/nick.h"
-#include "daemon/base/clock.h"
 #include "daemon/base/fault.h"
 #include "daemon/modes/chat.h"
 
@@ -14,7 +13,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
-#include <time.h>
 
 /* How long a list gets before its rest is only counted. */
 #define COMMAND_LIST_MAX 4096
@@ -103,7 +101,7 @@ static enum verdict command_join(struct connection *c, const struct chat_call *c
 		return HANDLER_MORE;
 	}
 	/* Two steps: a crash between them finds a client without a room whose /join is still to be done. */
-	if (!chat_leave(c, false)) {
+	if (!chat_leave(c, CHAT_MOVES)) {
 		rooms_leave(chat_shared(c)->rooms, room, chat_slot(c));
 		return HANDLER_BLOCKED;
 	}
@@ -116,7 +114,7 @@ static enum verdict command_join(struct connection *c, const struct chat_call *c
 
 static enum verdict command_quit(struct connection *c, const struct chat_call *call)
 {
-	if (!chat_leave(c, false))
+	if (!chat_leave(c, CHAT_QUITS))
 		return HANDLER_BLOCKED;
 	struct client_state *next = connection_begin(c);
 	next->flags |= CLIENT_CLOSING;
@@ -190,11 +188,9 @@ static enum verdict command_help(struct connection *c, const struct chat_call *c
 
 static enum verdict command_me(struct connection *c, const struct chat_call *call)
 {
-	const struct client_state *st = connection_state(c);
 	struct room *room = connection_room(c);
-	_cleanup_free_ char *buf = NULL;
-	char head[TEXT_NICK_MAX + 4];
-	size_t len = call->args[0].len;
+	const struct speaker who = chat_speaker(c);
+	struct speech s = {0};
 
 	if (!room) {
 		chat_reply_usage(c, call);
@@ -202,36 +198,25 @@ static enum verdict command_me(struct connection *c, const struct chat_call *cal
 	}
 	if (!chat_may_speak(c, room, call->consumed))
 		return HANDLER_MORE;
-	const char *text = text_clean(call->args[0].at, &len, &buf);
-	int n = snprintf(head, sizeof(head), "%.*s * ", st->nick_len, st->nick);
-	struct record record = {.time_us = (uint64_t)clock_us(CLOCK_REALTIME),
-				.sender = connection_id(c),
-				.kind = RECORD_ACTION,
-				.text = (uint16_t)n};
 	connection_begin(c);
 	connection_consume(c, call->consumed);
-	logring_lock(room->log);
-	if (text)
-		logring_put(room->log, &record, head, (size_t)n, text, len);
-	connection_commit(c, room);
+	(void)!speech_act(&s, room, &who, call->args[0].at, call->args[0].len);
+	connection_commit(c, speech_room(&s));
 	return HANDLER_MORE;
 }
 
 static enum verdict command_msg(struct connection *c, const struct chat_call *call)
 {
 	struct shared *shared = chat_shared(c);
-	const struct client_state *st = connection_state(c);
 	const struct chat_arg *nick = &call->args[0];
 	struct room *private = rooms_private(shared->rooms);
 	_cleanup_free_ char *buf = NULL;
-	char head[TEXT_NICK_MAX + 32];
-	struct record record = {.time_us = (uint64_t)clock_us(CLOCK_REALTIME),
-				.sender = connection_id(c),
-				.sender_index = connection_index(c) + 1,
-				.kind = RECORD_MESSAGE};
+	const struct speaker who = chat_speaker(c);
+	struct speech_peer to;
+	struct speech s = {0};
 
 	if (!nick_valid(nick->at, nick->len) ||
-	    !roster_find(shared->roster, nick->at, nick->len, &record.target, &record.target_index)) {
+	    !roster_find(shared->roster, nick->at, nick->len, &to.id, &to.index)) {
 		chat_reply(c, call->consumed, "* There is nobody of that name here.\n");
 		return HANDLER_MORE;
 	}
@@ -244,16 +229,13 @@ static enum verdict command_msg(struct connection *c, const struct chat_call *ca
 		chat_reply(c, call->consumed, "* Not possible now.\n");
 		return HANDLER_MORE;
 	}
-	int n = snprintf(head, sizeof(head), "* [%.*s -> you] ", st->nick_len, st->nick);
-	record.text = (uint16_t)n;
 	chat_begin_reply(c, call->consumed);
 	connection_printf(c, "* [you -> %.*s] ", (int)nick->len, nick->at);
 	connection_write(c, text, len);
 	connection_write(c, "\n", 1);
-	logring_lock(private->log);
-	logring_put(private->log, &record, head, (size_t)n, text, len);
+	speech_tell(&s, private, &who, &to, text, len);
 	FAULT("msg");
-	connection_commit(c, private);
+	connection_commit(c, speech_room(&s));
 	count(chat_counters(c), COUNT_PRIVATE_MESSAGES, 1);
 	return HANDLER_MORE;
 }

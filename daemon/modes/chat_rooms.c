@@ -61,7 +61,7 @@ static void chat_write_history(struct connection *c, struct room *room)
 		const struct record *r = logring_record(room->log, seq);
 		uint64_t start = logring_start(room->log, &v, seq);
 		size_t len = r->end - start;
-		if (!room_shows(room, r, logring_at(&v, start)))
+		if (!speech_shows(room, r, logring_at(&v, start)))
 			continue;
 		if (bytes + len + CHAT_REPLY_MAX > space)
 			break;
@@ -76,16 +76,17 @@ static void chat_write_history(struct connection *c, struct room *room)
 
 void chat_enter(struct connection *c, struct client_state *next, struct room *room)
 {
-	logring_lock(room->log);
+	const struct speaker who = {connection_id(c), connection_index(c), next->nick, next->nick_len};
+	struct speech s = {0};
+
+	speech_begin(&s, room);
 	chat_write_history(c, room);
-	if (room_announces(room))
-		room_put_notice(room, connection_id(c), "%.*s joined %s", next->nick_len, next->nick,
-				room->name);
+	speech_enter(&s, room, &who);
 	next->room = room->index;
 	next->cursor = logring_pending_head(room->log);
 	next->cursor_seq = logring_pending(room->log);
 	FAULT("join");
-	connection_commit(c, room);
+	connection_commit(c, speech_room(&s));
 	connection_set_room(c, room);
 	roster_move(chat_shared(c)->roster, *connection_roster(c), room->index);
 	const struct client_state *st = connection_state(c);
@@ -102,30 +103,31 @@ static void chat_erase_nick(struct client_state *next)
 	memset(next->nick, 0, sizeof(next->nick));
 }
 
-bool chat_leave(struct connection *c, bool for_good)
+bool chat_leave(struct connection *c, enum chat_leaving how)
 {
 	struct room *room = connection_room(c);
+	const struct speaker who = chat_speaker(c);
 
 	if (!room)
 		return true;
 	struct client_state *next = connection_begin(c);
 	logring_lock(room->log);
-	if (!connection_settle(c, CHAT_REPLY_MAX) && !for_good) {
+	if (!connection_settle(c, CHAT_REPLY_MAX) && how != CHAT_IS_GONE) {
 		logring_unlock(room->log);
 		connection_abandon(c);
 		return false;
 	}
-	if (room_announces(room) && !connection_is_ending(c))
-		room_put_notice(room, connection_id(c), "%.*s left %s", next->nick_len, next->nick,
-				room->name);
+	struct speech s = speech_within(room);
+	if (!connection_is_ending(c))
+		speech_leave(&s, room, &who, how != CHAT_MOVES);
 	next->room = ROOM_NONE;
-	if (for_good)
+	if (how == CHAT_IS_GONE)
 		chat_erase_nick(next);
 	char name[TEXT_ROOM_MAX + 1];
 	memcpy(name, room->name, sizeof(name)); /* which may close when nobody is there any more */
 	const struct client_state *st = connection_state(c);
 	FAULT("leave");
-	connection_commit(c, room);
+	connection_commit(c, speech_room(&s));
 	connection_set_room(c, NULL);
 	roster_move(chat_shared(c)->roster, *connection_roster(c), ROOM_NONE);
 	const struct log_fields fields = chat_fields(c, EVENT_LEFT, name);
@@ -146,28 +148,23 @@ void chat_rename(struct connection *c, struct roster_entry *entry, const char *n
 	const struct client_state *st = connection_state(c);
 	struct room *room = connection_room(c);
 	struct client_state *next = connection_draft(c);
-	const char *old = st->nick;
-	int old_len = st->nick_len;
-	bool told = room && room_announces(room);
+	const struct speaker who = chat_speaker(c);
+	struct speech s = {0};
 
-	if (told) {
-		logring_lock(room->log);
-		room_put_notice(room, connection_id(c), "%.*s is now %.*s", old_len, old, (int)len, nick);
-	} else if (tell) {
+	if ((!room || !speech_rename(&s, room, &who, nick, len)) && tell)
 		connection_printf(c, "* You are now %.*s.\n", (int)len, nick);
-	}
 	next->nick_len = (uint8_t)len;
 	memset(next->nick, 0, sizeof(next->nick));
 	memcpy(next->nick, nick, len);
-	char who[32 + TEXT_NICK_MAX];
-	if (old_len > 0)
-		snprintf(who, sizeof(who), "%.*s", old_len, old);
+	char old[32 + TEXT_NICK_MAX];
+	if (st->nick_len > 0)
+		snprintf(old, sizeof(old), "%.*s", st->nick_len, st->nick);
 	else /* a login, before which there was no name */
-		snprintf(who, sizeof(who), "client %" PRIu64, connection_id(c));
+		snprintf(old, sizeof(old), "client %" PRIu64, connection_id(c));
 	const struct log_fields fields = chat_fields(c, EVENT_RENAMED, room ? room->name : NULL);
-	log_event(LOG_DEBUG, &fields, "%s is now %.*s", who, (int)len, nick);
+	log_event(LOG_DEBUG, &fields, "%s is now %.*s", old, (int)len, nick);
 	FAULT("nick");
-	connection_commit(c, told ? room : NULL);
+	connection_commit(c, speech_room(&s));
 	roster_release(chat_shared(c)->roster, *connection_roster(c));
 	*connection_roster(c) = entry;
 }

@@ -16,6 +16,7 @@
 #include "daemon/config/config.h"
 #include "daemon/modes/udp_members.h"
 #include "daemon/net/udp.h"
+#include "daemon/rooms/speech.h"
 
 /* The settings that no other mode has. */
 struct registry_own {
@@ -49,6 +50,13 @@ static inline const struct registry_own *registry_own(struct udp_listener *u)
 static inline const struct client_state *registry_state(const struct member *m)
 {
 	return client_live(m->client);
+}
+
+static inline struct speaker registry_speaker(const struct member *m)
+{
+	const struct client_state *st = registry_state(m);
+
+	return (struct speaker){m->client->id, m->index, st->nick, st->nick_len};
 }
 
 static inline int64_t registry_active_us(const struct member *m)

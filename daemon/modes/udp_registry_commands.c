@@ -3,19 +3,18 @@
  * What a UDP registry's datagrams say: commands, which begin with '#', and messages to the room. Answers begin
  * with '#', too. Whoever has not proved that its address is real gets no more bytes than it sent.
  */
-#include "common/cleanup.h"
 #include "common/nick.h"
 #include "daemon/base/clock.h"
 #include "daemon/engine/limits.h"
 #include "daemon/modes/udp_registry.h"
 #include "daemon/net/cookie.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
-#include <time.h>
 
 /* --- answers --- */
 
@@ -120,61 +119,28 @@ static void registry_reg(struct udp_listener *u, struct datagram *d, struct memb
 
 /* --- messages --- */
 
-/* Messages of many members that are put under one lock and committed as one step. */
-struct registry_run {
-	struct room *room; /* locked; NULL: there is no run */
-	uint64_t before;
-};
-
-static void registry_run_end(struct udp_listener *u, struct registry_run *run)
+/* Messages of many members are put under one lock and committed as one step. */
+static void registry_end_run(struct udp_listener *u, struct speech *run)
 {
-	if (!run->room)
-		return;
-	count(registry_context(u)->counters, COUNT_MESSAGES, logring_pending(run->room->log) - run->before);
-	logring_commit(run->room->log);
-	logring_unlock(run->room->log);
-	rooms_mark(registry_shared(u)->rooms, run->room, &registry_context(u)->kick);
-	run->room = NULL;
+	struct context *x = registry_context(u);
+
+	count(x->counters, COUNT_MESSAGES, speech_commit(run, x->shared->rooms, &x->kick));
 }
 
-/* False if the room has to be delivered first. */
-static bool registry_run_begin(struct udp_listener *u, struct registry_run *run)
+/* False if it has to be tried again, as the room has to be delivered first. */
+static bool registry_say(struct udp_listener *u, struct speech *run, const struct member *m, const char *text,
+			 size_t len)
 {
-	struct registry *g = udp_data(u);
+	const struct registry *g = udp_data(u);
+	const struct speaker who = registry_speaker(m);
+	int r = -EAGAIN;
 
-	if (run->room)
-		return true;
-	logring_lock(g->room->log);
-	if (room_crowded(registry_shared(u)->rooms, g->room)) {
-		logring_unlock(g->room->log);
-		return false;
-	}
-	run->room = g->room;
-	run->before = logring_pending(g->room->log);
-	return true;
-}
-
-/* False if it has to be tried again. */
-static bool registry_say(struct udp_listener *u, struct registry_run *run, const struct member *m,
-			 const char *text, size_t len)
-{
-	_cleanup_free_ char *buf = NULL;
-	char head[TEXT_NICK_MAX + 2];
-
-	if (!registry_run_begin(u, run))
-		return false;
-	bool raw = run->room->raw;
-	size_t head_len =
-	    room_head(raw, registry_state(m)->nick, registry_state(m)->nick_len, text, len, head);
-	if (!raw)
-		text = text_clean(text, &len, &buf);
-	struct record record = {.time_us = (uint64_t)clock_us(CLOCK_REALTIME),
-				.sender = m->client->id,
-				.kind = RECORD_MESSAGE,
-				.text = (uint16_t)head_len};
-	if (text && !logring_put(run->room->log, &record, head, head_len, text, len)) {
-		registry_run_end(u, run);
-		return registry_say(u, run, m, text, len);
+	while (r == -EAGAIN) {
+		if (!speech_try(run, registry_shared(u)->rooms, g->room))
+			return false;
+		r = speech_say(run, g->room, &who, text, len);
+		if (r == -EAGAIN)
+			registry_end_run(u, run);
 	}
 	return true;
 }
@@ -242,7 +208,7 @@ static const char *registry_why_not_said(struct udp_listener *u, struct member *
 }
 
 /* False if it has to be tried again next turn; nothing has happened then. */
-static bool registry_take(struct udp_listener *u, struct registry_run *run, struct datagram *d)
+static bool registry_take(struct udp_listener *u, struct speech *run, struct datagram *d)
 {
 	struct registry *g = udp_data(u);
 	struct member *m = members_find(g->members, &d->from);
@@ -250,20 +216,20 @@ static bool registry_take(struct udp_listener *u, struct registry_run *run, stru
 	bool is_command = l.command.len > 0 || l.quits;
 
 	if (!m) {
-		registry_run_end(u, run);
+		registry_end_run(u, run);
 		if (registry_is_command(l.command, "#REG"))
 			registry_reg(u, d, NULL, l.rest, l.end);
 		else
 			udp_count_ignored(u);
 		return true;
 	}
-	if (!is_command && l.end > l.text && !registry_run_begin(u, run))
+	if (!is_command && l.end > l.text && !speech_try(run, registry_shared(u)->rooms, g->room))
 		return false;
 	m->received += d->len;
 	registry_note_local(u, m, &d->local);
 	registry_touch(g, m, registry_context(u)->now);
 	if (is_command) {
-		registry_run_end(u, run);
+		registry_end_run(u, run);
 		registry_command(u, d, m, &l);
 		return true;
 	}
@@ -279,11 +245,11 @@ static bool registry_take(struct udp_listener *u, struct registry_run *run, stru
 
 size_t registry_received(struct udp_listener *u, struct datagram *d, size_t n)
 {
-	struct registry_run run = {.room = NULL};
+	struct speech run = {0};
 	size_t i = 0;
 
 	while (i < n && registry_take(u, &run, &d[i]))
 		i++;
-	registry_run_end(u, &run);
+	registry_end_run(u, &run);
 	return i;
 }

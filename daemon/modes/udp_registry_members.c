@@ -68,7 +68,6 @@ void registry_remove(struct udp_listener *u, struct member *m, bool announce)
 {
 	struct registry *g = udp_data(u);
 	struct shared *shared = registry_shared(u);
-	struct room *room = g->room;
 	struct client *c = m->client;
 	const struct client_state *st = registry_state(m);
 	char from[ADDRESS_TEXT_MAX];
@@ -76,13 +75,12 @@ void registry_remove(struct udp_listener *u, struct member *m, bool announce)
 	struct client_state *next = transaction_begin(c);
 	next->room = ROOM_NONE;
 	next->flags |= CLIENT_CLOSING;
-	bool tell = announce && room_announces(room);
-	if (tell) {
-		logring_lock(room->log);
-		room_put_notice(room, c->id, "%.*s left %s", st->nick_len, st->nick, room->name);
-	}
+	const struct speaker who = registry_speaker(m);
+	struct speech s = {0};
+	if (announce)
+		speech_leave(&s, g->room, &who, true);
 	FAULT("udp-remove");
-	transaction_commit(registry_context(u), c, tell ? room : NULL);
+	transaction_commit(registry_context(u), c, speech_room(&s));
 	registry_leave_room(u, g);
 	limits_give(shared->limits, &m->address, udp_base(u)->origin);
 	count(registry_context(u)->counters, COUNT_CLIENTS_CLOSED, 1);
@@ -112,18 +110,16 @@ static void registry_take_nick(struct udp_listener *u, struct member *m, struct 
 	const struct registry *g = udp_data(u);
 	const struct client_state *st = registry_state(m);
 	struct client_state *next = transaction_begin(m->client);
-	bool tell = room_announces(g->room);
-	if (tell) {
-		logring_lock(g->room->log);
-		room_put_notice(g->room, m->client->id, "%.*s is now %.*s", st->nick_len, st->nick, (int)len,
-				nick);
-	}
+	const struct speaker who = registry_speaker(m);
+	struct speech s = {0};
+
+	speech_rename(&s, g->room, &who, nick, len);
 	next->nick_len = (uint8_t)len;
 	memset(next->nick, 0, sizeof(next->nick));
 	memcpy(next->nick, nick, len);
 	const struct log_fields fields = registry_fields(u, m, EVENT_RENAMED, g->room->name);
 	log_event(LOG_DEBUG, &fields, "%.*s is now %.*s", st->nick_len, st->nick, (int)len, nick);
-	transaction_commit(registry_context(u), m->client, tell ? g->room : NULL);
+	transaction_commit(registry_context(u), m->client, speech_room(&s));
 	roster_release(registry_shared(u)->roster, m->roster);
 	m->roster = entry;
 }
@@ -229,14 +225,15 @@ static bool registry_enter(struct udp_listener *u, struct member *m, const char 
 	memcpy(next->nick, nick, len);
 	next->room = room->index;
 	registry_put_local(next, &m->local);
-	logring_lock(room->log);
-	if (room_announces(room))
-		room_put_notice(room, m->client->id, "%.*s joined %s", (int)len, nick, room->name);
+	const struct speaker who = {m->client->id, m->index, nick, len};
+	struct speech s = {0};
+	speech_begin(&s, room);
+	speech_enter(&s, room, &who);
 	next->cursor = logring_pending_head(room->log);
 	next->cursor_seq = m->seq = logring_pending(room->log);
 	atomic_store_explicit(&m->client->datagram.sent_seq, m->seq, memory_order_relaxed);
 	FAULT("udp-register");
-	transaction_commit(registry_context(u), m->client, room);
+	transaction_commit(registry_context(u), m->client, speech_room(&s));
 	return true;
 }
 

@@ -3,9 +3,8 @@
  * The room that a ZeroMQ listener is a bridge to, if it has one: texts that were pushed are said there, and
  * what is said there is published. The listener's thread reads the room's log as a worker does.
  */
-#include "common/cleanup.h"
-#include "daemon/base/clock.h"
 #include "daemon/net/zmq_private.h"
+#include "daemon/rooms/speech.h"
 
 #include <string.h>
 
@@ -40,8 +39,7 @@ bool zmq_listener_room_takes(struct zmq_listener *z)
 
 void zmq_listener_say(struct zmq_listener *z, const char *nick, const char *text, size_t len)
 {
-	_cleanup_free_ char *buf = NULL;
-	char head[CONFIG_NAME_MAX + 2];
+	struct speech s = {0};
 
 	if (len > 0 && text[len - 1] == '\n')
 		len--;
@@ -52,21 +50,10 @@ void zmq_listener_say(struct zmq_listener *z, const char *nick, const char *text
 	}
 	if (!nick)
 		nick = z->setup.name;
-	bool raw = z->room->raw;
-	size_t head_len = room_head(raw, nick, strlen(nick), text, len, head);
-	if (!raw)
-		text = text_clean(text, &len, &buf);
-	struct record record = {.time_us = (uint64_t)clock_us(CLOCK_REALTIME),
-				.kind = RECORD_MESSAGE,
-				.text = (uint16_t)head_len};
-	if (!text)
-		return;
-	logring_lock(z->room->log);
-	logring_put(z->room->log, &record, head, head_len, text, len);
-	logring_commit(z->room->log);
-	logring_unlock(z->room->log);
-	count(z->ctx.counters, COUNT_MESSAGES, 1);
-	rooms_mark(z->ctx.shared->rooms, z->room, &z->ctx.kick);
+	_Static_assert(CONFIG_NAME_MAX <= SPEECH_NICK_MAX, "a listener may speak under its name");
+	const struct speaker who = {.nick = nick, .nick_len = strlen(nick)};
+	(void)!speech_say(&s, z->room, &who, text, len);
+	count(z->ctx.counters, COUNT_MESSAGES, speech_commit(&s, z->ctx.shared->rooms, &z->ctx.kick));
 }
 
 bool zmq_room_has_news(const struct zmq_listener *z)

@@ -121,14 +121,14 @@ static int check(const struct logring *r)
 	uint64_t usable = capacity / 8 * 7, first = count >= usable ? count - usable : 0, above = head;
 	for (uint64_t seq = count; seq-- > first;) {
 		uint64_t end = record_end(r, seq);
-		if (end > above || (seq + 1 < count && end == above) ||
-		    r->records[seq & r->record_mask].kind >= RECORD_KINDS)
+		const struct record *at = &r->records[seq & r->record_mask];
+		if (end > above || (seq + 1 < count && end == above) || at->kind >= RECORD_KINDS ||
+		    (at->nick_len > 0 && record_nick_at(at) + at->nick_len > at->text))
 			return -EBADMSG;
 		/* Below the tail only the records are left. */
 		if (end > tail && r->log[(end - 1) & r->mask] != '\n')
 			return -EBADMSG;
-		if (seq > first && record_end(r, seq - 1) < end &&
-		    end - record_end(r, seq - 1) <= r->records[seq & r->record_mask].text)
+		if (seq > first && record_end(r, seq - 1) < end && end - record_end(r, seq - 1) <= at->text)
 			return -EBADMSG;
 		above = end;
 	}
@@ -278,7 +278,7 @@ bool logring_put(struct logring *r, struct record *record, const char *a, size_t
 	record->notices = 0;
 	if (r->pending_count > 0) {
 		const struct record *before = &r->records[(r->pending_count - 1) & r->record_mask];
-		if (before->kind == RECORD_NOTICE && before->notices < UINT32_MAX)
+		if (record_is_notice(before) && before->notices < UINT32_MAX)
 			record->notices = before->notices + 1;
 	}
 	r->records[r->pending_count & r->record_mask] = *record;
@@ -394,7 +394,7 @@ bool logring_back(const struct logring *r, const struct logring_view *v, uint64_
 {
 	while (*seq > v->first) {
 		const struct record *at = logring_record(r, --*seq);
-		if (at->kind != RECORD_NOTICE)
+		if (!record_is_notice(at))
 			return true;
 		*seq -= at->notices < *seq - v->first ? at->notices : *seq - v->first;
 	}

@@ -23,10 +23,16 @@
 /* How many threads can hold a pin: the workers, the ZeroMQ listeners and the main thread. */
 #define LOGRING_READERS 80
 
+/* What happened: see speech.h, which makes all of them. */
 enum record_kind {
-	RECORD_MESSAGE,
-	RECORD_ACTION, /* "/me": NICK * TEXT */
-	RECORD_NOTICE, /* "* alice joined lobby" */
+	RECORD_MESSAGE, /* "NICK: TEXT", in a raw room "TEXT"; a private one: "* [NICK -> you] TEXT" */
+	RECORD_ACTION,	/* "/me": "NICK * TEXT" */
+	/* From here on they are notices, which the server writes: */
+	RECORD_NOTICE, /* "* TEXT"; before there were those below, they were this, too */
+	RECORD_JOIN,   /* "* NICK joined TEXT", the room */
+	RECORD_LEAVE,  /* "* NICK left TEXT" */
+	RECORD_RENAME, /* "* NICK is now TEXT" */
+	RECORD_QUIT,   /* "* NICK left TEXT", as the client is gone */
 	RECORD_KINDS,
 };
 
@@ -37,11 +43,22 @@ struct record {
 	uint64_t target;  /* private messages: the receiver's client id */
 	uint16_t text;	  /* where the text begins in the message, after "NICK: " */
 	uint8_t kind;
-	uint8_t reserved;
+	uint8_t nick_len;      /* of the nick of who does it, as it stands in the line; 0: it doesn't */
 	uint32_t target_index; /* and its place in the table */
 	uint32_t notices;      /* so many right before it are notices; 0 may also mean that it isn't known */
 	uint32_t sender_index; /* private messages: the place of the sender, plus 1; 0: not known */
 };
+
+static inline bool record_is_notice(const struct record *r)
+{
+	return r->kind >= RECORD_NOTICE;
+}
+
+/* Where the nick stands in the line, if it does. */
+static inline unsigned record_nick_at(const struct record *r)
+{
+	return r->kind > RECORD_NOTICE ? 2 : r->target != 0 ? 3 : 0;
+}
 
 struct logring;
 

@@ -10,8 +10,6 @@
 
 #include <pthread.h>
 #include <sched.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
@@ -615,38 +613,6 @@ void rooms_kick(struct rooms *rs, struct slot_set *kick, unsigned self)
 bool room_announces(const struct room *r)
 {
 	return !r->raw && room_members(r) <= r->announce_max;
-}
-
-size_t room_head(bool raw, const char *nick, size_t nick_len, const char *text, size_t len, char *head)
-{
-	if (raw) {
-		head[0] = '*';
-		return len > 0 && text[0] == '*';
-	}
-	memcpy(head, nick, nick_len);
-	memcpy(head + nick_len, ": ", 2);
-	return nick_len + 2;
-}
-
-bool room_shows(const struct room *r, const struct record *record, const char *line)
-{
-	if (record->kind == RECORD_NOTICE)
-		return true;
-	bool said_raw = record->kind == RECORD_MESSAGE && record->text <= 1;
-	return (r->raw || !said_raw) && (line[0] != '*' || record->text == 1);
-}
-
-void room_put_notice(struct room *r, uint64_t sender, const char *format, ...)
-{
-	struct record record = {.sender = sender, .kind = RECORD_NOTICE, .text = 2};
-	char text[256];
-	va_list ap;
-
-	record.time_us = (uint64_t)clock_us(CLOCK_REALTIME);
-	va_start(ap, format);
-	int n = vsnprintf(text, sizeof(text), format, ap);
-	va_end(ap);
-	logring_put(r->log, &record, "* ", 2, text, (size_t)n < sizeof(text) ? (size_t)n : sizeof(text) - 1);
 }
 
 bool room_crowded(const struct rooms *rs, const struct room *r)

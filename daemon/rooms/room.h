@@ -130,23 +130,6 @@ void rooms_kick(struct rooms *rs, struct slot_set *kick, unsigned self);
 /* Whether comings and goings are announced there at the moment. */
 bool room_announces(const struct room *r);
 
-/*
- * What stands before a text that nick says, so that nothing a person says looks like the server's own lines,
- * which begin with "* ": "NICK: "; in a raw room nothing, or one more star before a text that begins with
- * one. Returns its length; head has space for nick_len + 2 bytes.
- */
-size_t room_head(bool raw, const char *nick, size_t nick_len, const char *text, size_t len, char *head);
-/*
- * Whether a message of the log may be shown to who did not receive it when it was said. What was said while
- * the room was raw may look like anybody's words, and builds that knew no room_head() let it look like the
- * server's.
- */
-bool room_shows(const struct room *r, const struct record *record, const char *line);
-
-/* With the log locked: puts "* TEXT", to be committed by the caller. */
-void room_put_notice(struct room *r, uint64_t sender, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
-
 /* Whether a thread that reads for others is so far behind in this room that more text would overrun it. The
  * main thread, which has other work, is overrun: it knows how much it missed. */
 bool room_crowded(const struct rooms *rs, const struct room *r);

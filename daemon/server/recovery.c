@@ -8,6 +8,7 @@
 #include "daemon/base/logger.h"
 #include "daemon/engine/limits.h"
 #include "daemon/engine/transaction.h"
+#include "daemon/rooms/speech.h"
 #include "daemon/state/keeper.h"
 #include "daemon/state/sockets.h"
 
@@ -316,13 +317,10 @@ static void tell_room(struct shared *shared, const struct client *c)
 	const struct client_state *st = client_live(c);
 	struct room *room = st->room < ROOM_NONE ? rooms_at(shared->rooms, st->room) : NULL;
 
-	if (!room || st->room == ROOM_PRIVATE || !(st->flags & CLIENT_GREETED) || room->raw ||
-	    room_members(room) >= room->announce_max)
-		return;
-	logring_lock(room->log);
-	room_put_notice(room, c->id, "%.*s left %s", st->nick_len, st->nick, room->name);
-	logring_commit(room->log);
-	logring_unlock(room->log);
+	const struct speaker who = {.id = c->id, .nick = st->nick, .nick_len = st->nick_len};
+
+	if (room && st->room != ROOM_PRIVATE && st->flags & CLIENT_GREETED)
+		speech_leave_lost(room, &who);
 }
 
 void recovery_orphans(struct shared *shared, bool (*has_home)(unsigned origin, void *arg), void *arg)
