@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The names and descriptions of the table in counters.h. */
 #include "daemon/base/counters.h"
 
 static const struct {

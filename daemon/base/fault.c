@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Kills the process at the point that the environment names; empty in builds without fault points. */
 #include "daemon/base/fault.h"
 
 #ifdef ENABLE_FAULTS
@@ -11,7 +12,7 @@
 #include <unistd.h>
 
 /* One is armed as long as its file is there, which goes with the process that dies of it. */
-static void die_at(const char *name, const char *want, const char *once, atomic_int *passed)
+static void fault_die_at(const char *name, const char *want, const char *once, atomic_int *passed)
 {
 	size_t n = strlen(name);
 
@@ -31,9 +32,9 @@ void fault(const char *name)
 	const char *once = getenv("CHATD_FAULT_ONCE");
 	int saved = errno; /* it stands between a system call and the look at how that went */
 
-	die_at(name, getenv("CHATD_FAULT"), once, &passed);
+	fault_die_at(name, getenv("CHATD_FAULT"), once, &passed);
 	if (once && access(once, F_OK) < 0)
-		die_at(name, getenv("CHATD_FAULT_THEN"), getenv("CHATD_FAULT_THEN_ONCE"), &passed_then);
+		fault_die_at(name, getenv("CHATD_FAULT_THEN"), getenv("CHATD_FAULT_THEN_ONCE"), &passed_then);
 	errno = saved;
 }
 #endif

@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: MIT */
+/* Formats a line once, for the log and for those who watch, and writes it to the one of three places that was
+ * found at the start. */
 #include "daemon/base/logger.h"
 
 #include "common/text.h"
 #include "daemon/base/clock.h"
+#include "daemon/base/log_watch.h"
 
 #include <errno.h>
 #include <inttypes.h>
-#include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -23,7 +24,7 @@ static atomic_int max_level = LOG_INFO;
 static bool to_journal, to_terminal;
 
 /* JOURNAL_STREAM is DEVICE:INODE of the stream that the service manager connected (systemd.exec(5)). */
-static bool stderr_is_journal(void)
+static bool log_stderr_is_journal(void)
 {
 	const char *e = getenv("JOURNAL_STREAM");
 	char text[64];
@@ -38,7 +39,7 @@ static bool stderr_is_journal(void)
 void log_open(int level)
 {
 	log_set_level(level);
-	to_journal = stderr_is_journal();
+	to_journal = log_stderr_is_journal();
 	to_terminal = isatty(STDERR_FILENO);
 }
 
@@ -63,7 +64,7 @@ int log_level_parse(const char *s)
 	return -EINVAL;
 }
 
-static void send_to_journal(int level, const struct log_fields *f, const char *text)
+static void log_send_to_journal(int level, const struct log_fields *f, const char *text)
 {
 	char fields[11][320];
 	struct iovec iov[12];
@@ -102,13 +103,13 @@ static void send_to_journal(int level, const struct log_fields *f, const char *t
 	sd_journal_sendv(iov, n);
 }
 
-static void log_text(int level, const struct log_fields *fields, const char *raw, size_t n)
+static void log_write(int level, const struct log_fields *fields, const char *raw, size_t n)
 {
 	char text[1100];
 
 	text_escape(text, sizeof(text), raw, n);
 	if (to_journal) {
-		send_to_journal(level, fields, text);
+		log_send_to_journal(level, fields, text);
 	} else {
 		char line[1200];
 		/* A person wants no priorities; a program that reads a pipe or a file may. */
@@ -120,143 +121,33 @@ static void log_text(int level, const struct log_fields *fields, const char *raw
 	}
 }
 
-/* --- for those who watch --- */
-
-#define ENTRIES 1024
-
-static struct {
-	pthread_mutex_t lock;
-	atomic_uint watchers; /* nobody: nothing is kept */
-	int fd;
-	uint64_t next;
-	struct log_entry ring[ENTRIES];
-} watch = {.lock = PTHREAD_MUTEX_INITIALIZER, .fd = -1};
-
-static const char *kind_of(const char *message_id)
-{
-	static const struct {
-		const char *id, *kind;
-	} kinds[] = {
-	    {EVENT_CLIENT_OPENED, "connected"},
-	    {EVENT_CLIENT_CLOSED, "closed"},
-	    {EVENT_CLIENT_KICKED, "kicked"},
-	    {EVENT_CLIENT_REFUSED, "refused"},
-	    {EVENT_CLIENT_SLOWED, "slowed"},
-	    {EVENT_JOINED, "joined"},
-	    {EVENT_LEFT, "left"},
-	    {EVENT_RENAMED, "renamed"},
-	    {EVENT_SKIPPED, "skipped"},
-	    {EVENT_LOGIN, "login"},
-	    {EVENT_BAN, "ban"},
-	    {EVENT_RELOADED, "reloaded"},
-	    {EVENT_LISTENER, "listener"},
-	    {EVENT_WORKER, "worker"},
-	    {EVENT_TAKEOVER, "takeover"},
-	    {EVENT_STARTED, "started"},
-	    {EVENT_STOPPED, "stopping"},
-	    {EVENT_CONFIG_ERROR, "error"},
-	    {EVENT_STATE_REFUSED, "error"},
-	};
-
-	for (size_t i = 0; message_id && i < sizeof(kinds) / sizeof(*kinds); i++)
-		if (strcmp(kinds[i].id, message_id) == 0)
-			return kinds[i].kind;
-	return NULL;
-}
-
-static bool is_watched(const struct log_fields *fields)
-{
-	return atomic_load_explicit(&watch.watchers, memory_order_relaxed) > 0 && fields &&
-	       kind_of(fields->message_id);
-}
-
-static void keep(const struct log_fields *fields, const char *raw, size_t n)
-{
-	uint64_t one = 1;
-
-	pthread_mutex_lock(&watch.lock);
-	struct log_entry *e = &watch.ring[watch.next++ % ENTRIES];
-	*e = (struct log_entry){.time_us = clock_us(CLOCK_REALTIME),
-				.kind = kind_of(fields->message_id),
-				.client = fields->client,
-				.until_us = fields->until_us};
-	snprintf(e->room, sizeof(e->room), "%s", fields->room ? fields->room : "");
-	snprintf(e->listener, sizeof(e->listener), "%s", fields->listener ? fields->listener : "");
-	if (fields->address)
-		address_format(fields->address, e->address);
-	else
-		snprintf(e->address, sizeof(e->address), "%s", fields->prefix ? fields->prefix : "");
-	if (fields->reason)
-		text_escape(e->reason, sizeof(e->reason), fields->reason, strlen(fields->reason));
-	text_escape(e->text, sizeof(e->text), raw, n);
-	pthread_mutex_unlock(&watch.lock);
-	if (watch.fd >= 0 && write(watch.fd, &one, sizeof(one)) < 0)
-		(void)0; /* it is readable already */
-}
-
-int log_watch_fd(void)
-{
-	if (watch.fd < 0)
-		watch.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	return watch.fd < 0 ? -errno : watch.fd;
-}
-
-uint64_t log_watch(void)
-{
-	atomic_fetch_add(&watch.watchers, 1);
-	pthread_mutex_lock(&watch.lock);
-	uint64_t next = watch.next;
-	pthread_mutex_unlock(&watch.lock);
-	return next;
-}
-
-void log_unwatch(void)
-{
-	atomic_fetch_sub(&watch.watchers, 1);
-}
-
-bool log_watch_next(uint64_t *number, struct log_entry *ret, uint64_t *ret_missed)
-{
-	*ret_missed = 0;
-	pthread_mutex_lock(&watch.lock);
-	if (watch.next > ENTRIES && *number < watch.next - ENTRIES) {
-		*ret_missed = watch.next - ENTRIES - *number;
-		*number = watch.next - ENTRIES;
-	}
-	bool there = *number < watch.next;
-	if (there)
-		*ret = watch.ring[(*number)++ % ENTRIES];
-	pthread_mutex_unlock(&watch.lock);
-	return there;
-}
-
 /* --- what all call --- */
 
-static bool is_logged(int level)
+static bool log_is_logged(int level)
 {
 	return level <= atomic_load_explicit(&max_level, memory_order_relaxed);
 }
 
 /* To those who watch, and to the log if it is to be logged; missing: how many of the kind were not. */
-static void emit(int level, const struct log_fields *fields, bool logged, unsigned missing,
-		 const char *format, va_list ap)
+static void log_emit(int level, const struct log_fields *fields, bool logged, unsigned missing,
+		     const char *format, va_list ap)
 {
 	char raw[1024];
 	int saved = errno;
-	bool watched = is_watched(fields);
+	bool watched = log_watch_wants(fields);
 
 	if (!logged && !watched)
 		return;
 	int n = vsnprintf(raw, sizeof(raw), format, ap);
 	size_t len = n < 0 ? 0 : (size_t)n < sizeof(raw) ? (size_t)n : sizeof(raw) - 1;
 	if (watched)
-		keep(fields, raw, len);
+		log_watch_keep(fields, raw, len);
 	if (logged && missing > 0) {
 		n = snprintf(raw + len, sizeof(raw) - len, " (and %u more of the kind before)", missing);
 		len = len + (size_t)n < sizeof(raw) ? len + (size_t)n : sizeof(raw) - 1;
 	}
 	if (logged)
-		log_text(level, fields, raw, len);
+		log_write(level, fields, raw, len);
 	errno = saved;
 }
 
@@ -265,7 +156,7 @@ void log_event(int level, const struct log_fields *fields, const char *format, .
 	va_list ap;
 
 	va_start(ap, format);
-	emit(level, fields, is_logged(level), 0, format, ap);
+	log_emit(level, fields, log_is_logged(level), 0, format, ap);
 	va_end(ap);
 }
 
@@ -276,7 +167,7 @@ void log_limited(enum log_topic topic, int level, const struct log_fields *field
 		atomic_uint lines, missing;
 	} topics[LOG_TOPICS];
 	int64_t now = clock_us(CLOCK_MONOTONIC), next = atomic_load(&topics[topic].next_us);
-	bool logged = is_logged(level);
+	bool logged = log_is_logged(level);
 	unsigned missing = 0;
 	va_list ap;
 
@@ -291,6 +182,6 @@ void log_limited(enum log_topic topic, int level, const struct log_fields *field
 		missing = atomic_exchange(&topics[topic].missing, 0);
 	}
 	va_start(ap, format);
-	emit(level, fields, logged, missing, format, ap);
+	log_emit(level, fields, logged, missing, format, ap);
 	va_end(ap);
 }

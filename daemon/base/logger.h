@@ -1,39 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The log: journald fields when stderr is the journal, plain lines on a terminal, `<N>`-prefixed ones
- * (sd-daemon(3)) elsewhere. The one global. Safe from every thread. Whatever could act on a terminal is
- * escaped here, so callers may pass text of clients.
+ * (sd-daemon(3)) elsewhere. Where it goes is a global, as is the ring of log_watch.h; the daemon has no others.
+ * Safe from every thread. Whatever could act on a terminal is escaped here, so callers may pass text of
+ * clients.
  */
 #ifndef DAEMON_LOGGER_H
 #define DAEMON_LOGGER_H
 
 #include "common/address.h"
+#include "daemon/base/events.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 #include <syslog.h>
-
-/* Kinds of events that admins search for: `journalctl MESSAGE_ID=...`, listed in chatd(8). */
-#define EVENT_STARTED "5f2d9a3b6c1e4d1c9b1f0a7d3c5e8f01"
-#define EVENT_STOPPED "5f2d9a3b6c1e4d1c9b1f0a7d3c5e8f02"
-#define EVENT_RELOADED "5f2d9a3b6c1e4d1c9b1f0a7d3c5e8f03"
-#define EVENT_CONFIG_ERROR "5f2d9a3b6c1e4d1c9b1f0a7d3c5e8f04"
-#define EVENT_CLIENT_OPENED "5f2d9a3b6c1e4d1c9b1f0a7d3c5e8f05"
-#define EVENT_CLIENT_CLOSED "5f2d9a3b6c1e4d1c9b1f0a7d3c5e8f06"
-#define EVENT_CLIENT_KICKED "5f2d9a3b6c1e4d1c9b1f0a7d3c5e8f07"
-#define EVENT_CLIENT_REFUSED "5f2d9a3b6c1e4d1c9b1f0a7d3c5e8f08"
-#define EVENT_LISTENER "5f2d9a3b6c1e4d1c9b1f0a7d3c5e8f09"
-#define EVENT_WORKER "5f2d9a3b6c1e4d1c9b1f0a7d3c5e8f0a"
-#define EVENT_CONTROL "5f2d9a3b6c1e4d1c9b1f0a7d3c5e8f0b"
-#define EVENT_TAKEOVER "5f2d9a3b6c1e4d1c9b1f0a7d3c5e8f0c"
-#define EVENT_STATE_REFUSED "5f2d9a3b6c1e4d1c9b1f0a7d3c5e8f0d"
-#define EVENT_LOGIN "5f2d9a3b6c1e4d1c9b1f0a7d3c5e8f0e"
-#define EVENT_BAN "5f2d9a3b6c1e4d1c9b1f0a7d3c5e8f0f"
-#define EVENT_CLIENT_SLOWED "5f2d9a3b6c1e4d1c9b1f0a7d3c5e8f10"
-#define EVENT_JOINED "5f2d9a3b6c1e4d1c9b1f0a7d3c5e8f11"
-#define EVENT_LEFT "5f2d9a3b6c1e4d1c9b1f0a7d3c5e8f12"
-#define EVENT_RENAMED "5f2d9a3b6c1e4d1c9b1f0a7d3c5e8f13"
-#define EVENT_SKIPPED "5f2d9a3b6c1e4d1c9b1f0a7d3c5e8f14"
 
 /* All fields may be left 0. */
 struct log_fields {
@@ -83,28 +63,5 @@ void log_limited(enum log_topic topic, int level, const struct log_fields *field
 #define log_notice(...) log_event(LOG_NOTICE, NULL, __VA_ARGS__)
 #define log_info(...) log_event(LOG_INFO, NULL, __VA_ARGS__)
 #define log_debug(...) log_event(LOG_DEBUG, NULL, __VA_ARGS__)
-
-/* --- for `chatctl watch`: events as they happen, whatever log_level is --- */
-
-struct log_entry {
-	int64_t time_us;  /* CLOCK_REALTIME */
-	const char *kind; /* "joined", "kicked", ... */
-	uint64_t client;  /* 0: none */
-	char room[65], listener[64];
-	char address[ADDRESS_TEXT_MAX]; /* "192.0.2.7:40022", or a prefix; "": none */
-	char reason[256];
-	int64_t until_us; /* 0: none */
-	char text[512];
-};
-
-/* An eventfd that becomes readable when something has happened while somebody watches; made once, by the main
- * thread. Returns it, or -errno. */
-int log_watch_fd(void);
-/* Somebody begins to watch, and ends. log_watch() returns the number of the entry that comes next. */
-uint64_t log_watch(void);
-void log_unwatch(void);
-/* The entry of a number, which is moved on; *ret_missed is how many were overwritten before. False: none yet.
- */
-bool log_watch_next(uint64_t *number, struct log_entry *ret, uint64_t *ret_missed);
 
 #endif

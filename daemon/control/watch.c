@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Watch: the events of the log as they happen. */
 #include "common/cleanup.h"
+#include "daemon/base/log_watch.h"
 #include "daemon/base/logger.h"
 #include "daemon/control/methods.h"
 

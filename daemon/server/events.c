@@ -3,6 +3,7 @@
  * The main thread's event loop: signals, timers, the watchdog, and the news of rooms and of the log for whoever
  * follows them over the control socket.
  */
+#include "daemon/base/log_watch.h"
 #include "daemon/server/server.h"
 
 #include "common/cleanup.h"

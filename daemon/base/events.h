@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What an admin may search the log for: each kind of event has a MESSAGE_ID, the same in every release, and
+ * those that `chatctl watch` shows have a word.
+ */
+#ifndef DAEMON_EVENTS_H
+#define DAEMON_EVENTS_H
+
+/* `journalctl MESSAGE_ID=...`; chatd(8) lists them. */
+#define EVENT_STARTED "5f2d9a3b6c1e4d1c9b1f0a7d3c5e8f01"
+#define EVENT_STOPPED "5f2d9a3b6c1e4d1c9b1f0a7d3c5e8f02"
+#define EVENT_RELOADED "5f2d9a3b6c1e4d1c9b1f0a7d3c5e8f03"
+#define EVENT_CONFIG_ERROR "5f2d9a3b6c1e4d1c9b1f0a7d3c5e8f04"
+#define EVENT_CLIENT_OPENED "5f2d9a3b6c1e4d1c9b1f0a7d3c5e8f05"
+#define EVENT_CLIENT_CLOSED "5f2d9a3b6c1e4d1c9b1f0a7d3c5e8f06"
+#define EVENT_CLIENT_KICKED "5f2d9a3b6c1e4d1c9b1f0a7d3c5e8f07"
+#define EVENT_CLIENT_REFUSED "5f2d9a3b6c1e4d1c9b1f0a7d3c5e8f08"
+#define EVENT_LISTENER "5f2d9a3b6c1e4d1c9b1f0a7d3c5e8f09"
+#define EVENT_WORKER "5f2d9a3b6c1e4d1c9b1f0a7d3c5e8f0a"
+#define EVENT_CONTROL "5f2d9a3b6c1e4d1c9b1f0a7d3c5e8f0b"
+#define EVENT_TAKEOVER "5f2d9a3b6c1e4d1c9b1f0a7d3c5e8f0c"
+#define EVENT_STATE_REFUSED "5f2d9a3b6c1e4d1c9b1f0a7d3c5e8f0d"
+#define EVENT_LOGIN "5f2d9a3b6c1e4d1c9b1f0a7d3c5e8f0e"
+#define EVENT_BAN "5f2d9a3b6c1e4d1c9b1f0a7d3c5e8f0f"
+#define EVENT_CLIENT_SLOWED "5f2d9a3b6c1e4d1c9b1f0a7d3c5e8f10"
+#define EVENT_JOINED "5f2d9a3b6c1e4d1c9b1f0a7d3c5e8f11"
+#define EVENT_LEFT "5f2d9a3b6c1e4d1c9b1f0a7d3c5e8f12"
+#define EVENT_RENAMED "5f2d9a3b6c1e4d1c9b1f0a7d3c5e8f13"
+#define EVENT_SKIPPED "5f2d9a3b6c1e4d1c9b1f0a7d3c5e8f14"
+
+/* The word for an event: "joined", "kicked", ...; NULL: `chatctl watch` doesn't show it. message_id may be NULL. */
+const char *event_kind(const char *message_id);
+
+#endif
