@@ -108,6 +108,50 @@ static void what_is_reserved_needs_a_title(void **state)
 	assert_false(roster_is_reserved(*state, owner));
 }
 
+static void assert_list(struct roster *ro, uint32_t room, size_t size, const char *expected, size_t n,
+			size_t shown)
+{
+	char list[64];
+	size_t ret_shown;
+
+	assert_int_equal(roster_list(ro, room, list, size, &ret_shown), n);
+	assert_string_equal(list, expected);
+	assert_int_equal(ret_shown, shown);
+}
+
+static void a_room_has_its_nicks(void **state)
+{
+	struct roster_entry *alice, *bob, *eve;
+
+	assert_list(*state, ROOM, 64, "", 0, 0);
+	assert_int_equal(claim(*state, "alice", 1, false, &alice), 0);
+	assert_int_equal(claim(*state, "bob", 2, false, &bob), 0);
+	assert_int_equal(claim(*state, "eve", 3, false, &eve), 0);
+	assert_list(*state, ROOM, 64, "eve, bob, alice", 3, 3);
+	/* As many as fit, each as a whole, and all are counted. */
+	assert_list(*state, ROOM, 13, "eve, bob", 3, 2);
+	assert_list(*state, ROOM, 4, "", 3, 0);
+
+	roster_move(*state, bob, ROOM + 1);
+	assert_list(*state, ROOM, 64, "eve, alice", 2, 2);
+	assert_list(*state, ROOM + 1, 64, "bob", 1, 1);
+	roster_move(*state, bob, UINT32_MAX); /* in none */
+	assert_list(*state, ROOM + 1, 64, "", 0, 0);
+	assert_int_equal(who(*state, "bob"), 2);
+	roster_move(*state, bob, ROOM);
+	assert_list(*state, ROOM, 64, "bob, eve, alice", 3, 3);
+
+	roster_release(*state, eve);
+	assert_list(*state, ROOM, 64, "bob, alice", 2, 2);
+	roster_release(*state, bob);
+	roster_release(*state, alice);
+	assert_list(*state, ROOM, 64, "", 0, 0);
+	/* Who has no entry need not be looked after. */
+	roster_release(*state, NULL);
+	roster_move(*state, NULL, ROOM);
+	assert_list(*state, UINT32_MAX, 64, "", 0, 0);
+}
+
 #define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -116,6 +160,7 @@ int main(void)
 	    CASE(a_nick_is_had_once),
 	    CASE(chatds_own_names_are_nobodys),
 	    CASE(what_is_reserved_needs_a_title),
+	    CASE(a_room_has_its_nicks),
 	};
 
 	return cmocka_run_group_tests_name("roster", tests, NULL, NULL);
