@@ -10,6 +10,7 @@ in build/check. What failed is said once more at the very end, in few lines, as 
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -228,7 +229,8 @@ def everything():
     steps += programs("build/asan", " (ASan, UBSan)", [ASAN], **sanitized)
     steps += programs("build/tsan", " (TSan, by send())", [TSAN], CHATD_TEST_IO_URING="false", **sanitized)
     steps += looks()
-    steps += [source("make install", "check_install", needs=[BUILD], low=True)]
+    steps += [source("make install", "check_install", needs=[BUILD], low=True),
+              source("make dist", "check_dist", needs=[BUILD], low=True)]
     steps += [source("fuzz " + f, "fuzz_target %s %s" % (f, seconds), needs=[FUZZ]) for f in FUZZERS]
     steps += [source("clang-tidy", "check_tidy", needs=[BUILD], cores=CORES, low=True),
               source("cppcheck", "check_cppcheck", cores=CORES, low=True)]
@@ -248,9 +250,9 @@ def quick():
 
 
 def main():
-    os.makedirs(RESULTS, exist_ok=True)
-    for old in os.listdir(RESULTS):
-        os.unlink(os.path.join(RESULTS, old))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))  # by way of run(), which ends all that runs
+    shutil.rmtree(RESULTS, ignore_errors=True)
+    os.makedirs(RESULTS)
     began = time.monotonic()
     steps = run(quick() if sys.argv[1:] == ["quick"] else everything())
     print("\n== how long the steps took, of %.0f s" % (time.monotonic() - began))

@@ -215,10 +215,10 @@ def every_fault_point_is_recovered_exactly():
     d.unsupervise()
     d.finish()
     passages = [1, 2, 7] if SCALE < 1 else [1, 2, 3, 5, 9, 20, 100]
-    reached, hits = 0, {}
-    for name in fault_points():
-        if name in ELSEWHERE or name.startswith("udp-"):
-            continue
+
+    def die_at(name):
+        """At each passage, until it is not reached any more; how often it was."""
+        hits = 0
         for passage in passages:
             if name in AFTER:
                 d, once = launch(AFTER[name] % passage, then=name + ":1")
@@ -226,19 +226,21 @@ def every_fault_point_is_recovered_exactly():
                 d, once = launch("%s:%d" % (name, passage))
             try:
                 compare(reference, scenario(d), "%s:%d" % (name, passage))
-            except Failure:
-                note("at fault point %s:%d" % (name, passage))
-                raise
+            except Failure as e:
+                raise Failure("at fault point %s:%d: %s" % (name, passage, e)) from e
             hit = not os.path.exists(once)
-            reached += hit
+            hits += hit
             d.unsupervise()
             d.finish()
             check(hit or passage > 1 or name in AFTER, "fault point", name, "was never reached")
-            hits[name] = hits.get(name, 0) + hit
             if not hit and name not in AFTER:
                 break
+        return hits
+
+    names = [n for n in fault_points() if n not in ELSEWHERE and not n.startswith("udp-")]
+    hits = dict(zip(names, side_by_side(die_at, names)))
     check(all(hits.values()), hits)
-    note("%d deaths at %d fault points" % (reached, len(fault_points())))
+    note("%d deaths at %d fault points" % (sum(hits.values()), len(fault_points())))
 
 
 @test
@@ -387,22 +389,24 @@ def names_are_given_back_once_wherever_a_reload_dies():
 def registrations_are_recovered_at_every_fault_point():
     if not has_faults():
         raise Skip("this build has no fault points (--enable-faults)")
-    for name in [n for n in fault_points() if n.startswith("udp-") or n.startswith("commit-")]:
+
+    def die_at(name):
         for passage in (1, 2, 3, 4):
             port = free_port(socket.SOCK_DGRAM)
             d, once = launch("%s:%d" % (name, passage), more="""
               , { name = "udp"; type = "udp"; mode = "registry"; listen = "127.0.0.1:%d"; room = "lobby"; }""" % port)
             try:
                 udp_scenario(d, port)
-            except Exception:
-                note("at fault point %s:%d" % (name, passage))
-                raise
+            except Exception as e:
+                raise Failure("at fault point %s:%d: %s" % (name, passage, e)) from e
             hit = not os.path.exists(once)
             d.unsupervise()
             d.finish()
             check(hit or passage > 1, "fault point", name, "was never reached")
             if not hit:
                 break
+
+    side_by_side(die_at, [n for n in fault_points() if n.startswith("udp-") or n.startswith("commit-")])
 
 
 main()
