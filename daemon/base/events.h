@@ -28,7 +28,8 @@
 #define EVENT_RENAMED "5f2d9a3b6c1e4d1c9b1f0a7d3c5e8f13"
 #define EVENT_SKIPPED "5f2d9a3b6c1e4d1c9b1f0a7d3c5e8f14"
 
-/* The word for an event: "joined", "kicked", ...; NULL: `chatctl watch` doesn't show it. message_id may be NULL. */
+/* The word for an event: "joined", "kicked", ...; NULL: `chatctl watch` doesn't show it. message_id may be
+ * NULL. */
 const char *event_kind(const char *message_id);
 
 #endif

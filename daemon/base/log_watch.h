@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * For `chatctl watch`: events as they happen, whatever log_level is. They are kept as long as somebody watches, and
- * then only the last ones, so that whoever watches slowly misses some and is told how many.
+ * For `chatctl watch`: events as they happen, whatever log_level is. They are kept as long as somebody
+ * watches, and then only the last ones, so that whoever watches slowly misses some and is told how many.
  */
 #ifndef DAEMON_LOG_WATCH_H
 #define DAEMON_LOG_WATCH_H

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The log: journald fields when stderr is the journal, plain lines on a terminal, `<N>`-prefixed ones
- * (sd-daemon(3)) elsewhere. Where it goes is a global, as is the ring of log_watch.h; the daemon has no others.
- * Safe from every thread. Whatever could act on a terminal is escaped here, so callers may pass text of
- * clients.
+ * (sd-daemon(3)) elsewhere. Where it goes is a global, as is the ring of log_watch.h; the daemon has no
+ * others. Safe from every thread. Whatever could act on a terminal is escaped here, so callers may pass text
+ * of clients.
  */
 #ifndef DAEMON_LOGGER_H
 #define DAEMON_LOGGER_H

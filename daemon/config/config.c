@@ -1,11 +1,19 @@
 /* SPDX-License-Identifier: MIT */
+/* Look-ups in a configuration that is there, and its end. load.c makes it. */
 #include "daemon/config/config.h"
 
+#include "daemon/base/log_watch.h"
 #include "daemon/config/mode_settings.h"
 #include "daemon/io/tls.h"
+#include "daemon/state/clients.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+_Static_assert(sizeof(((struct client_origin *)NULL)->listener) > CONFIG_NAME_MAX,
+	       "the state has a listener's name");
+_Static_assert(sizeof(((struct log_entry *)NULL)->listener) > CONFIG_NAME_MAX,
+	       "an event has a listener's name");
 
 void config_free_listener(struct listener_config *l)
 {

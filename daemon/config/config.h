@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* /etc/chatd.conf (libconfig), checked in full and turned into plain data. Only the main thread reads it. */
+/*
+ * /etc/chatd.conf (libconfig), checked in full and turned into plain data. The main thread reads the file;
+ * what it made is not changed any more, so every thread may look at it until a reload hands it another.
+ */
 #ifndef DAEMON_CONFIG_H
 #define DAEMON_CONFIG_H
 
@@ -11,82 +14,108 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#define CONFIG_NAME_MAX 63
+/*
+ * The most that there can be of each. Threads take slots, which readers of a room have, too: context.h
+ * asserts that there are enough. A listener's name is also part of the state and of the log's events:
+ * config.c asserts that it fits.
+ */
+#define CONFIG_NAME_MAX 63 /* bytes of a listener's name */
 #define CONFIG_MAX_LISTENERS 256
-#define CONFIG_MAX_WORKERS 63
-/* A peer that has been silent for `keepalive`: how often it is asked, and how many times in vain. */
+#define CONFIG_MAX_WORKERS 63	 /* a thread each */
+#define CONFIG_MAX_ZMQ 16	 /* listeners of type "zmq": a thread each */
+#define CONFIG_MAX_MESSAGE 16384 /* bytes */
+#define CONFIG_ENDPOINT_MAX 128	 /* with its NUL */
+
+/* A peer that has been silent for `keepalive`: every how many seconds it is asked, and how often in vain. */
 #define CONFIG_PROBE_EVERY_S 10
 #define CONFIG_PROBES 6
-/* Listeners of type "zmq": each has a thread. */
-#define CONFIG_MAX_ZMQ 16
 
+/* What happens to a client that falls a whole log behind. */
 enum slow_policy { SLOW_SKIP, SLOW_DISCONNECT };
 
-#define CONFIG_ENDPOINT_MAX 128 /* with its NUL */
 /* "tcp://ADDRESS:PORT" or "ipc://PATH", as libzmq has it. */
 struct endpoint_config {
-	char text[CONFIG_ENDPOINT_MAX];
+	char text[CONFIG_ENDPOINT_MAX];	 /* "": there is none of that number */
 	union address address;		 /* family 0: it is none of TCP */
-	char bound[CONFIG_ENDPOINT_MAX]; /* what it is in truth, if that is known: see listener_config */
+	char bound[CONFIG_ENDPOINT_MAX]; /* what it is in truth; "": as long as that is not known */
 };
 
 struct listener_config {
+	/* What every listener has. */
 	char name[CONFIG_NAME_MAX + 1];
-	char *where;		       /* in the configuration: "FILE:LINE" */
-	const struct handler *handler; /* transport and behaviour */
-	union address listen;
+	char *where;		       /* in the configuration: "FILE:LINE", or NULL without memory for it */
+	const struct handler *handler; /* its type and mode */
+	void *own; /* the mode's own settings, in a struct that its file knows; NULL: none */
+
+	/* Where it listens: TCP and UDP at an address, ZeroMQ at one endpoint or two. */
+	union address listen; /* family 0: at the endpoints */
 	/* Where its socket is bound, which the service manager's units may say otherwise; family 0: it is not
 	 * open yet. Filled in before anybody else sees the configuration. */
 	union address bound;
-	char room[TEXT_ROOM_MAX + 1];
-	int backlog;
-	unsigned max_clients;				 /* 0: no limit of its own */
-	struct prefix_list allow, deny;			 /* allow is empty: all that deny doesn't have */
-	struct prefix_list proxies;			 /* who has to begin with a PROXY header */
-	bool password;					 /* nothing goes without a login */
-	char *password_file;				 /* or NULL */
-	struct accounts accounts;			 /* of it */
-	char *tls_certificate, *tls_key, *tls_client_ca; /* paths, or NULL */
-	struct tls_context *tls;			 /* made of them, or NULL */
-	void *own; /* the mode's own settings, in a struct that its file knows; NULL: it has none */
-	/* What is said in its room without a name is said under the listener's, which is nobody else's then. */
-	bool speaks;
-	/* ZeroMQ: */
 	struct endpoint_config endpoints[HANDLER_ENDPOINTS];
+	int backlog; /* of listen(2): connections */
+
+	/* Who may come. */
+	unsigned max_clients;	    /* clients; 0: no limit of its own */
+	struct prefix_list allow;   /* none: whoever deny doesn't have */
+	struct prefix_list deny;    /* none: nobody is kept out */
+	struct prefix_list proxies; /* who has to begin with a PROXY header; none: nobody */
+
+	/* The room, and who they are there. */
+	char room[TEXT_ROOM_MAX + 1]; /* "": none */
+	/* What is said without a name is said under the listener's, which is nobody else's then. */
+	bool speaks;
+	bool password;		  /* nothing goes without a login */
+	char *password_file;	  /* or NULL */
+	struct accounts accounts; /* of that file */
+
+	/* TLS. */
+	char *tls_certificate, *tls_key, *tls_client_ca; /* paths, or NULL */
+	struct tls_context *tls;			 /* made of them; NULL: plain text */
 };
 
 struct config {
-	unsigned workers; /* 0: one per CPU */
-	unsigned max_message;
-	int64_t drain_timeout_us;
+	unsigned workers;	  /* threads; 0: one per CPU */
+	unsigned max_message;	  /* bytes; never 0 */
+	int64_t drain_timeout_us; /* 0: clients end at once */
 	enum slow_policy slow;
-	int log_level;
+	int log_level; /* LOG_ERR to LOG_DEBUG */
 	bool io_uring; /* use it where the kernel allows it */
 
 	struct room_config *rooms;
 	size_t n_rooms;
-	struct room_settings room_defaults;
+	struct room_settings room_defaults; /* of rooms that people open */
+	struct rooms_limits room_limits;
 
 	struct listener_config *listeners;
 	size_t n_listeners;
 
-	unsigned max_clients, max_clients_per_address;
-	struct rooms_limits room_limits;
-	unsigned max_bans;
-	/* 0: unlimited */
-	unsigned lines_per_second, bytes_per_second, nick_changes_per_minute, joins_per_minute;
-	unsigned commands_per_second, failed_logins_per_minute;
-	/* 0: never */
-	int64_t idle_timeout_us, first_line_timeout_us, login_timeout_us;
-	int64_t handshake_timeout_us;
-	int64_t flush_timeout_us;
-	int64_t keepalive_us, user_timeout_us; /* of TCP; 0: off */
+	unsigned max_clients;		  /* clients; never 0 */
+	unsigned max_clients_per_address; /* clients; 0: any number */
+	unsigned max_bans;		  /* bans; 0: none */
 
-	char *control_socket;
-	char *control_group;
+	/* Rates, of which a second's or a minute's worth may come at once; 0: no limit. */
+	unsigned lines_per_second;	   /* of a client */
+	unsigned bytes_per_second;	   /* of a TCP client */
+	unsigned commands_per_second;	   /* of a TCP client */
+	unsigned nick_changes_per_minute;  /* of a client */
+	unsigned joins_per_minute;	   /* of a client */
+	unsigned failed_logins_per_minute; /* from an address */
+
+	int64_t idle_timeout_us;       /* without a line; 0: never */
+	int64_t first_line_timeout_us; /* before the first line; 0: never */
+	int64_t login_timeout_us;      /* before a login that is needed; 0: never */
+	int64_t handshake_timeout_us;  /* for TLS and a PROXY header; never 0 */
+	int64_t flush_timeout_us;      /* without reading what is left at the end; never 0 */
+	int64_t keepalive_us;	       /* of silence, before TCP asks; 0: it never does */
+	int64_t user_timeout_us;       /* without an answer of a TCP peer; 0: as the kernel has it */
+
+	char *control_socket;  /* path */
+	char *control_group;   /* its name */
 	union address metrics; /* where they are served over HTTP; family 0: nowhere */
-	char *metrics_where;   /* "FILE:LINE" */
-	char *state_directory; /* what has to outlive a reboot */
+	char *metrics_where;   /* in the configuration: "FILE:LINE"; NULL if there are none */
+	char *
+	    state_directory; /* path, for what has to outlive a reboot; NULL: systemd's, or control_socket's */
 };
 
 /*

@@ -34,8 +34,8 @@ struct handler {
 	const char *type, *mode; /* as the configuration has it */
 	enum transport transport;
 	const struct mode_settings *settings; /* what may stand in a listener's group */
-	bool has_nicks;			      /* whoever comes has to say a name, within login_timeout */
-	bool mirrors; /* sends its input and nothing else, so a byte more sent is a byte more consumed */
+	bool has_nicks; /* its clients have nicks; who has none for login_timeout is sent away */
+	bool mirrors;	/* sends its input and nothing else, so a byte more sent is a byte more consumed */
 
 	/* TRANSPORT_TCP: */
 	/* For a new connection, once, when its socket is safe from a crash. room: the listener's, or "". */

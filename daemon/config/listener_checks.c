@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Every listener is compared with those before it; the rest is judged when all of the file is read. */
 #include "daemon/config/listener_checks.h"
 
 #include <string.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What can be wrong with a listener beside other listeners, rooms and accounts: the same name, an address that two
- * would need, a room that nobody who comes in there may enter. */
+/* What can be wrong with a listener beside other listeners, rooms and accounts: the same name, an address
+ * that two would need, a room that nobody who comes in there may enter. */
 #ifndef DAEMON_LISTENER_CHECKS_H
 #define DAEMON_LISTENER_CHECKS_H
 

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* Accounts and certificates are read with the configuration, so that a mistake in them is one of the
+ * configuration. */
 #include "daemon/config/listener_files.h"
 
 #include "common/cleanup.h"

@@ -6,7 +6,9 @@
 #include "daemon/config/config.h"
 #include "daemon/config/settings.h"
 
-/* Reads them for l, whose group is e; c has the listeners that came before, whose accounts keep their names. */
+/*
+ * Reads them for l, whose group is e; c has the listeners that came before, whose accounts keep their names.
+ */
 void listener_read_files(struct settings *ss, const config_setting_t *e, const struct config *c,
 			 struct listener_config *l);
 

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* Each group of the list finds its mode first, whose tables then say what may stand in it. Here is what those
+ * tables have in common: names, and complaints of what is missing, foreign or unknown. */
 #include "daemon/config/listeners.h"
 
 #include "common/cleanup.h"

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * The file as a whole: it is opened, read by the tables of settings below, and judged where that takes more
+ * than one of them. Listeners and rooms, which are lists of groups, have files of their own.
+ */
 #include "common/cleanup.h"
 #include "daemon/base/clock.h"
 #include "daemon/base/logger.h"
@@ -19,7 +23,6 @@
 
 /* The service manager makes this directory when chatd starts: RuntimeDirectory= in its unit. */
 #define RUNTIME_DIRECTORY "/run/chatd"
-#define MAX_MESSAGE_LIMIT 16384
 /* The kernel takes no more. */
 #define KEEPALIVE_MAX_S 32767
 
@@ -155,7 +158,7 @@ static const struct setting_key metrics_keys[] = {
 
 static const struct setting_key keys[] = {
     SETTING("workers", setting_unsigned, AT(workers), .max = CONFIG_MAX_WORKERS),
-    SETTING("max_message", setting_unsigned, AT(max_message), .min = 16, .max = MAX_MESSAGE_LIMIT),
+    SETTING("max_message", setting_unsigned, AT(max_message), .min = 16, .max = CONFIG_MAX_MESSAGE),
     SETTING("drain_timeout", setting_seconds, AT(drain_timeout_us), .max = 3600),
     SETTING("slow", load_slow, AT(slow)),
     SETTING("log_level", load_log_level, AT(log_level)),

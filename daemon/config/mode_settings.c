@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The tables that several modes share, and the readers of their values. */
 #include "daemon/config/mode_settings.h"
 
 #include "daemon/config/config.h"

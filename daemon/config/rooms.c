@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Each group of the list becomes a struct room_config. */
 #include "daemon/config/rooms.h"
 
 #include "common/nick.h"

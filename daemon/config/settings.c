@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Reads groups by tables and values by their kind, and collects what is wrong or odd. */
 #include "daemon/config/settings.h"
 
 #include "common/cleanup.h"

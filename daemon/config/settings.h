@@ -70,8 +70,8 @@ void settings_finish(struct settings *ss);
 void settings_read(struct settings *ss, const config_setting_t *group, const struct setting_key *keys,
 		   void *to);
 /*
- * The same in parts, for a group that is read by several tables: whether keys has the setting s, which is then
- * read; a complaint that s is in none, with the names that there are; and complaints of what is missing.
+ * The same in parts, for a group that is read by several tables: whether keys has the setting s, which is
+ * then read; a complaint that s is in none, with the names that there are; and complaints of what is missing.
  */
 bool settings_read_one(struct settings *ss, const config_setting_t *s, const struct setting_key *keys,
 		       void *to);

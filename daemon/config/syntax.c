@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* libconfig names the line where it gave up, which is seldom the one with the mistake: what is said about it
+ * here leads there. */
 #include "daemon/config/syntax.h"
 
 #include "common/cleanup.h"

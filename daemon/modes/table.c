@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The table itself: a new mode is a row here. */
 #include "daemon/modes/table.h"
 
 #include <string.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The readers of endpoints and CURVE keys, and the table that all modes of ZeroMQ share. */
 #include "daemon/net/zmq_settings.h"
 
 #include "daemon/config/config.h"
