@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * The service that checks passwords. What is asked waits in a queue of its address, and the addresses take
+ * turns; the thread takes one request at a time, for which no lock is held.
+ */
 #include "daemon/engine/logins.h"
 
 #include "common/accounts.h"
@@ -46,10 +50,12 @@ struct asker {
 };
 
 struct logins {
+	struct service service; /* first */
 	pthread_mutex_t lock;
 	pthread_cond_t news;
 	pthread_t thread;
-	bool started, quit;
+	bool started, paused, quit;
+	bool busy; /* the thread is doing something that takes long */
 	unsigned waiting;
 	int64_t expired;
 	struct hash_key bucket_key;
@@ -68,7 +74,7 @@ static void login_answer(struct worker *w, struct job *job)
 	free(a);
 }
 
-static void forget(struct login_request *a)
+static void login_forget(struct login_request *a)
 {
 	sodium_memzero(a->password, sizeof(a->password));
 	free(a);
@@ -76,7 +82,7 @@ static void forget(struct login_request *a)
 
 /* --- addresses --- */
 
-static struct asker **find_asker(struct logins *l, const uint8_t key[static ADDRESS_KEY_LEN])
+static struct asker **logins_find_asker(struct logins *l, const uint8_t key[static ADDRESS_KEY_LEN])
 {
 	struct asker **p = &l->buckets[hash_bytes(&l->bucket_key, key, ADDRESS_KEY_LEN) % BUCKETS];
 
@@ -86,7 +92,7 @@ static struct asker **find_asker(struct logins *l, const uint8_t key[static ADDR
 }
 
 /* Forgets addresses whose failures are long ago. */
-static void expire(struct logins *l, int64_t now)
+static void logins_expire(struct logins *l, int64_t now)
 {
 	if (now - l->expired < SECOND_US)
 		return;
@@ -102,7 +108,7 @@ static void expire(struct logins *l, int64_t now)
 		}
 }
 
-static void dequeue(struct logins *l, struct login_request *a)
+static void logins_dequeue(struct logins *l, struct login_request *a)
 {
 	struct asker *o = a->asker;
 
@@ -118,14 +124,14 @@ static void dequeue(struct logins *l, struct login_request *a)
 	l->waiting--;
 }
 
-static void take_turn(struct logins *l, struct asker *o)
+static void logins_take_turn(struct logins *l, struct asker *o)
 {
 	o->turn = NULL;
 	*l->last_turn = o;
 	l->last_turn = &o->turn;
 }
 
-static void lose_turn(struct logins *l, struct asker *o)
+static void logins_lose_turn(struct logins *l, struct asker *o)
 {
 	struct asker **p = &l->turns;
 
@@ -137,8 +143,8 @@ static void lose_turn(struct logins *l, struct asker *o)
 }
 
 /* The next one that may be asked for, of the address whose turn it is; else NULL, and when to look again. */
-static struct login_request *next_request(struct logins *l, int64_t now, int64_t *ret_due,
-					  struct asker **ret_asker)
+static struct login_request *logins_next(struct logins *l, int64_t now, int64_t *ret_due,
+					 struct asker **ret_asker)
 {
 	struct asker *o;
 
@@ -154,9 +160,9 @@ static struct login_request *next_request(struct logins *l, int64_t now, int64_t
 			l->last_turn = p;
 		struct login_request *a = o->first;
 		bool more = a->next;
-		dequeue(l, a);
+		logins_dequeue(l, a);
 		if (more)
-			take_turn(l, o);
+			logins_take_turn(l, o);
 		*ret_asker = o;
 		return a;
 	}
@@ -165,7 +171,7 @@ static struct login_request *next_request(struct logins *l, int64_t now, int64_t
 
 /* --- the thread --- */
 
-static void check(struct logins *l, struct login_request *a)
+static void logins_check(struct logins *l, struct login_request *a)
 {
 	bool known = a->hash[0] != '\0';
 	bool same = crypto_pwhash_str_verify(known ? a->hash : l->nobody, a->password, a->len) == 0;
@@ -175,7 +181,7 @@ static void check(struct logins *l, struct login_request *a)
 }
 
 /* As limits_allow(): a minute's worth may come at once. */
-static void note_failure(struct asker *o, unsigned per_minute)
+static void logins_note_failure(struct asker *o, unsigned per_minute)
 {
 	if (per_minute == 0)
 		return;
@@ -183,44 +189,142 @@ static void note_failure(struct asker *o, unsigned per_minute)
 	o->failures_due = (o->failures_due > start ? o->failures_due : start) + step;
 }
 
-static void *run(void *arg)
+/* Waits until there is something to do. NULL: look again. */
+static struct login_request *logins_wait(struct logins *l, struct asker **ret_asker)
+{
+	int64_t now = clock_us(CLOCK_MONOTONIC), due = INT64_MAX;
+	struct login_request *a = l->paused ? NULL : logins_next(l, now, &due, ret_asker);
+
+	if (a)
+		return a;
+	if (due == INT64_MAX) {
+		pthread_cond_wait(&l->news, &l->lock);
+	} else {
+		struct timespec ts = {due / SECOND_US, due % SECOND_US * 1000};
+		pthread_cond_clockwait(&l->news, &l->lock, CLOCK_MONOTONIC, &ts);
+	}
+	return NULL;
+}
+
+/* It takes as long as a check does, for which no worker may wait. */
+static void logins_hash_nobody(struct logins *l)
+{
+	if (!l->nobody[0] && crypto_pwhash_str(l->nobody, "", 0, crypto_pwhash_OPSLIMIT_INTERACTIVE,
+					       crypto_pwhash_MEMLIMIT_INTERACTIVE) != 0)
+		log_warning("logins: a name without an account can be told by the time that its check takes");
+}
+
+static void *logins_run(void *arg)
 {
 	struct logins *l = arg;
 
-	pthread_setname_np(pthread_self(), "chatd/login");
+	pthread_setname_np(pthread_self(), l->service.name);
 	setpriority(PRIO_PROCESS, (id_t)gettid(), NICENESS);
-	/* It takes as long as a check does, for which no worker may wait. */
-	if (crypto_pwhash_str(l->nobody, "", 0, crypto_pwhash_OPSLIMIT_INTERACTIVE,
-			      crypto_pwhash_MEMLIMIT_INTERACTIVE) != 0)
-		log_warning("logins: a name without an account can be told by the time that its check takes");
+	logins_hash_nobody(l);
 	pthread_mutex_lock(&l->lock);
+	l->busy = false;
 	while (!l->quit) {
-		int64_t now = clock_us(CLOCK_MONOTONIC), due;
 		struct asker *o;
-		struct login_request *a = next_request(l, now, &due, &o);
-		if (!a && due == INT64_MAX) {
-			pthread_cond_wait(&l->news, &l->lock);
+		struct login_request *a = logins_wait(l, &o);
+		if (!a)
 			continue;
-		}
-		if (!a) {
-			struct timespec ts = {due / SECOND_US, due % SECOND_US * 1000};
-			pthread_cond_clockwait(&l->news, &l->lock, CLOCK_MONOTONIC, &ts);
-			continue;
-		}
 		unsigned rate = a->failures_per_minute;
-		o->busy = true;
+		l->busy = o->busy = true;
 		pthread_mutex_unlock(&l->lock);
-		check(l, a);
+		logins_check(l, a);
 		bool good = a->answer.good;
 		worker_post(a->w, &a->job);
 		pthread_mutex_lock(&l->lock);
-		o->busy = false;
+		l->busy = o->busy = false;
 		if (!good)
-			note_failure(o, rate);
+			logins_note_failure(o, rate);
 	}
 	pthread_mutex_unlock(&l->lock);
 	return NULL;
 }
+
+/* With the lock. With the first question, since most servers have none. */
+static int logins_start_thread(struct logins *l)
+{
+	if (l->started)
+		return 0;
+	l->busy = true;
+	int r = pthread_create(&l->thread, NULL, logins_run, l);
+	l->started = r == 0;
+	l->busy = l->started;
+	return -r;
+}
+
+/* --- as a service --- */
+
+static int logins_start(struct service *s, bool held)
+{
+	struct logins *l = (struct logins *)s;
+	int r = 0;
+
+	(void)held;
+	pthread_mutex_lock(&l->lock);
+	l->paused = l->quit = false;
+	if (l->waiting > 0)
+		r = logins_start_thread(l);
+	pthread_cond_signal(&l->news);
+	pthread_mutex_unlock(&l->lock);
+	if (r < 0)
+		log_error("logins: %s", strerror(-r));
+	return r;
+}
+
+static void logins_drain(struct service *s)
+{
+	struct logins *l = (struct logins *)s;
+
+	pthread_mutex_lock(&l->lock);
+	l->paused = true;
+	pthread_mutex_unlock(&l->lock);
+}
+
+static bool logins_is_drained(const struct service *s)
+{
+	struct logins *l = (struct logins *)s;
+
+	pthread_mutex_lock(&l->lock);
+	bool busy = l->busy;
+	pthread_mutex_unlock(&l->lock);
+	return !busy;
+}
+
+static void logins_quit(struct service *s, int64_t linger_us)
+{
+	struct logins *l = (struct logins *)s;
+
+	(void)linger_us;
+	pthread_mutex_lock(&l->lock);
+	l->quit = true;
+	pthread_cond_signal(&l->news);
+	pthread_mutex_unlock(&l->lock);
+}
+
+static bool logins_join(struct service *s, int64_t timeout_us)
+{
+	struct logins *l = (struct logins *)s;
+
+	return service_join_thread(l->thread, &l->started, timeout_us);
+}
+
+static void logins_close(struct service *s)
+{
+	logins_free((struct logins *)s);
+}
+
+/* It is neither watched, as a check takes long, nor shown, as nobody is connected to it. */
+static const struct service_ops logins_ops = {
+    .start = logins_start,
+    .drain = logins_drain,
+    .is_drained = logins_is_drained,
+    .quit = logins_quit,
+    .join = logins_join,
+    .free = logins_close,
+};
 
 int logins_new(struct logins **ret)
 {
@@ -230,6 +334,7 @@ int logins_new(struct logins **ret)
 		return -ENOMEM;
 	pthread_mutex_init(&l->lock, NULL);
 	pthread_cond_init(&l->news, NULL);
+	l->service = (struct service){.ops = &logins_ops, .name = "chatd/login"};
 	l->last_turn = &l->turns;
 	randombytes_buf(l->key, sizeof(l->key));
 	l->bucket_key = hash_key_new();
@@ -237,14 +342,20 @@ int logins_new(struct logins **ret)
 	return 0;
 }
 
+int logins_open(struct shared *shared)
+{
+	int r = logins_new(&shared->logins);
+
+	if (r == 0)
+		services_add(&shared->services, &shared->logins->service);
+	return r;
+}
+
 void logins_free(struct logins *l)
 {
 	if (!l)
 		return;
-	pthread_mutex_lock(&l->lock);
-	l->quit = true;
-	pthread_cond_signal(&l->news);
-	pthread_mutex_unlock(&l->lock);
+	logins_quit(&l->service, 0);
 	if (l->started)
 		pthread_join(l->thread, NULL);
 	for (unsigned i = 0; i < BUCKETS; i++)
@@ -252,22 +363,13 @@ void logins_free(struct logins *l)
 			next = o->next;
 			for (struct login_request *a = o->first, *after; a; a = after) {
 				after = a->next;
-				forget(a);
+				login_forget(a);
 			}
 			free(o);
 		}
 	pthread_cond_destroy(&l->news);
 	pthread_mutex_destroy(&l->lock);
 	free(l);
-}
-
-/* With the first login, since most servers have none. */
-static bool start(struct logins *l)
-{
-	if (l->started)
-		return true;
-	l->started = pthread_create(&l->thread, NULL, run, l) == 0;
-	return l->started;
 }
 
 void logins_subject(const struct logins *l, const struct login_question *q,
@@ -284,14 +386,15 @@ void logins_subject(const struct logins *l, const struct login_question *q,
 	crypto_generichash_final(&s, ret, LOGIN_SUBJECT_LEN);
 }
 
-static bool enqueue(struct logins *l, struct login_request *a, const uint8_t key[static ADDRESS_KEY_LEN])
+static bool logins_enqueue(struct logins *l, struct login_request *a,
+			   const uint8_t key[static ADDRESS_KEY_LEN])
 {
-	if (l->waiting >= WAITING_MAX || !start(l))
+	if (l->quit || l->waiting >= WAITING_MAX || logins_start_thread(l) < 0)
 		return false;
-	struct asker **p = find_asker(l, key);
+	struct asker **p = logins_find_asker(l, key);
 	if (!*p) {
-		expire(l, clock_us(CLOCK_MONOTONIC));
-		p = find_asker(l, key);
+		logins_expire(l, clock_us(CLOCK_MONOTONIC));
+		p = logins_find_asker(l, key);
 		*p = calloc(1, sizeof(**p));
 		if (!*p)
 			return false;
@@ -299,7 +402,7 @@ static bool enqueue(struct logins *l, struct login_request *a, const uint8_t key
 	}
 	struct asker *o = *p;
 	if (!o->first)
-		take_turn(l, o);
+		logins_take_turn(l, o);
 	a->asker = o;
 	a->prev = o->last;
 	if (o->last)
@@ -333,12 +436,12 @@ bool logins_ask(struct logins *l, const struct login_caller *caller, const struc
 	a->len = q->len;
 	address_site(caller->address, key);
 	pthread_mutex_lock(&l->lock);
-	bool taken = enqueue(l, a, key);
+	bool taken = logins_enqueue(l, a, key);
 	pthread_mutex_unlock(&l->lock);
 	if (taken)
 		*ret = a;
 	else
-		forget(a);
+		login_forget(a);
 	return taken;
 }
 
@@ -347,10 +450,10 @@ void logins_cancel(struct logins *l, struct login_request *a)
 	pthread_mutex_lock(&l->lock);
 	struct asker *o = a->asker;
 	if (o)
-		dequeue(l, a);
+		logins_dequeue(l, a);
 	if (o && !o->first)
-		lose_turn(l, o);
+		logins_lose_turn(l, o);
 	pthread_mutex_unlock(&l->lock);
 	if (o)
-		forget(a); /* else the answer is on its way, and finds nobody */
+		login_forget(a); /* else the answer is on its way, and finds nobody */
 }

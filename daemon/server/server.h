@@ -68,6 +68,9 @@ unsigned threads_count(const struct server *s);
 /* False if one has made no progress for so long that the service manager shall restart the service. */
 bool threads_are_alive(const struct server *s);
 
+/* services.c: makes the services of which there is one. Returns 0 or -errno. */
+int services_open(struct shared *shared);
+
 /* events.c: adds all that the event loop waits for, except for the control socket and the metrics. */
 int events_add(struct server *s);
 

@@ -9,7 +9,6 @@
 #include "daemon/base/logger.h"
 #include "daemon/engine/bans.h"
 #include "daemon/engine/limits.h"
-#include "daemon/engine/logins.h"
 #include "daemon/io/memfd.h"
 #include "daemon/state/keeper.h"
 
@@ -125,7 +124,7 @@ int shared_open(struct server *s)
 	if (r == 0)
 		r = limits_new(&s->shared.limits);
 	if (r == 0)
-		r = logins_new(&s->shared.logins);
+		r = services_open(&s->shared);
 	if (r == 0)
 		r = shared_open_bans(s);
 	if (r == 0)

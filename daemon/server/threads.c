@@ -5,7 +5,6 @@
 #include "daemon/base/clock.h"
 #include "daemon/base/logger.h"
 #include "daemon/engine/connections.h"
-#include "daemon/engine/logins.h"
 #include "daemon/engine/worker.h"
 
 #include <stdlib.h>
@@ -92,7 +91,7 @@ bool threads_are_alive(const struct server *s)
 
 void threads_free(struct server *s)
 {
-	logins_free(s->shared.logins); /* gives jobs to the workers */
+	services_free(&s->shared.services); /* they give jobs to the workers */
 	for (unsigned i = 0; i < s->shared.n_workers; i++)
 		worker_free(s->shared.workers[i]);
 	free(s->shared.workers);
