@@ -35,9 +35,8 @@ enum slow_policy { SLOW_SKIP, SLOW_DISCONNECT };
 
 /* "tcp://ADDRESS:PORT" or "ipc://PATH", as libzmq has it. */
 struct endpoint_config {
-	char text[CONFIG_ENDPOINT_MAX];	 /* "": there is none of that number */
-	union address address;		 /* family 0: it is none of TCP */
-	char bound[CONFIG_ENDPOINT_MAX]; /* what it is in truth; "": as long as that is not known */
+	char text[CONFIG_ENDPOINT_MAX]; /* "": there is none of that number */
+	union address address;		/* family 0: it is none of TCP */
 };
 
 struct listener_config {

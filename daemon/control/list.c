@@ -71,20 +71,19 @@ static void list_peers(const struct listeners *listeners, json_t *array)
 	const struct listener_entry *e;
 
 	for (size_t i = 0; (e = listeners_at(listeners, i)); i++) {
-		char place[LISTENER_PLACE_MAX];
+		char place[PLACES_TEXT_MAX];
 		if (!e->service)
 			continue;
 		json_array_append_new(
-		    array,
-		    json_pack("{s:i,s:s,s:s,s:s,s:s,s:s,s:f,s:f,s:I,s:I,s:I,s:I,s:i,s:I,s:b,s:b,s:i}", "id",
-			      0, "nick", "", "room", e->config.room, "listener", e->config.name, "mode",
-			      e->config.handler->mode, "address", listener_place(&e->config, place), "age",
-			      0.0, "idle", 0.0, "received", list_counter(e->service, COUNT_BYTES_IN), "sent",
-			      list_counter(e->service, COUNT_BYTES_OUT), "messages_in",
-			      list_counter(e->service, COUNT_ZMQ_IN), "messages_out",
-			      list_counter(e->service, COUNT_ZMQ_OUT), "behind", 0, "dropped",
-			      list_counter(e->service, COUNT_ZMQ_DROPPED), "covered", 0, "tls", 0, "peers",
-			      (int)e->service->ops->peers(e->service)));
+		    array, json_pack("{s:i,s:s,s:s,s:s,s:s,s:s,s:f,s:f,s:I,s:I,s:I,s:I,s:i,s:I,s:b,s:b,s:i}",
+				     "id", 0, "nick", "", "room", e->room, "listener", e->name, "mode",
+				     e->handler->mode, "address", places_text(&e->places, place), "age", 0.0,
+				     "idle", 0.0, "received", list_counter(e->service, COUNT_BYTES_IN),
+				     "sent", list_counter(e->service, COUNT_BYTES_OUT), "messages_in",
+				     list_counter(e->service, COUNT_ZMQ_IN), "messages_out",
+				     list_counter(e->service, COUNT_ZMQ_OUT), "behind", 0, "dropped",
+				     list_counter(e->service, COUNT_ZMQ_DROPPED), "covered", 0, "tls", 0,
+				     "peers", (int)e->service->ops->peers(e->service)));
 	}
 }
 
@@ -191,17 +190,17 @@ static void list_listeners(struct control_client *c)
 	json_t *array = json_array();
 
 	for (size_t i = 0; (l = listeners_at(h->listeners, i)); i++) {
-		char place[LISTENER_PLACE_MAX];
+		char place[PLACES_TEXT_MAX];
 		struct listener_stats stats;
 		listeners_stats(h->listeners, l, &stats);
 		json_array_append_new(
 		    array,
-		    json_pack("{s:s,s:s,s:s,s:s,s:s,s:I,s:I,s:I,s:I,s:s}", "name", l->config.name, "type",
-			      l->config.handler->type, "mode", l->config.handler->mode, "address",
-			      listener_place(&l->config, place), "room", l->config.room, "accepted",
+		    json_pack("{s:s,s:s,s:s,s:s,s:s,s:I,s:I,s:I,s:I,s:s}", "name", l->name, "type",
+			      l->handler->type, "mode", l->handler->mode, "address",
+			      places_text(&l->places, place), "room", l->room, "accepted",
 			      (json_int_t)stats.accepted, "received", (json_int_t)stats.received, "dropped",
 			      (json_int_t)stats.dropped, "ignored", (json_int_t)stats.ignored, "socket",
-			      l->passed[0] ? "systemd" : "own"));
+			      l->places.at[0].passed ? "systemd" : "own"));
 	}
 	control_reply(c, json_pack("{s:o}", "listeners", array), false);
 }

@@ -8,19 +8,24 @@
 
 #include "daemon/engine/listener.h"
 #include "daemon/engine/service.h"
+#include "daemon/net/places.h"
 #include "daemon/net/zmq.h"
 #include "daemon/state/sockets.h"
 
 struct listeners;
 
+/* One of them, with what stays the same as long as its sockets are open; it is never copied. */
 struct listener_entry {
-	struct listener_config config;
-	struct listener *listener; /* NULL: it is one of ZeroMQ */
-	struct zmq_listener *zmq;
-	struct service *service; /* of ZeroMQ's; NULL: it lives on a worker */
-	/* Which of its sockets came from the service manager; only ZeroMQ's have a second one. */
-	bool passed[HANDLER_ENDPOINTS];
+	char name[CONFIG_NAME_MAX + 1];
+	char room[TEXT_ROOM_MAX + 1];
+	const struct handler *handler;
 	unsigned origin;
+	struct places places;
+	struct listener *listener; /* on a worker; or NULL, and it is one of ZeroMQ: */
+	struct zmq_listener *zmq;
+	struct service *service;
+	/* During a reload: it is new; it is in the new configuration as well; it starts when another has ended. */
+	bool fresh, stays, waits;
 };
 
 /* shared and sockets stay the caller's and live longer. */
@@ -32,20 +37,14 @@ size_t listeners_count(const struct listeners *ls);
 const struct listener_entry *listeners_at(const struct listeners *ls, size_t i);
 /* Whether clients of that origin, who have no connection, have a listener here. */
 bool listeners_has_origin(const struct listeners *ls, unsigned origin);
+/* What has come through that listener, for `chatctl list listeners`. */
+void listeners_stats(const struct listeners *ls, const struct listener_entry *e, struct listener_stats *ret);
 
 /*
  * Opens all that config has, before the workers are started. taken_over: a process before had clients.
  * Returns 0, or -errno, which is logged.
  */
 int listeners_open(struct listeners *ls, struct config *config, bool taken_over);
-
-/* What has come through that listener, for `chatctl list listeners`. */
-void listeners_stats(const struct listeners *ls, const struct listener_entry *e, struct listener_stats *ret);
-
-/* Where a listener listens (what is bound, if it is), for people: "[::]:5050", "pull tcp://... pub
- * tcp://...". */
-#define LISTENER_PLACE_MAX 320
-char *listener_place(const struct listener_config *config, char dst[static LISTENER_PLACE_MAX]);
 
 /*
  * A reload in two steps: listeners_prepare() opens what is new, all of it or nothing (-errno, with the reason

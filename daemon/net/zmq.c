@@ -235,11 +235,6 @@ bool zmq_listener_is_same(const struct zmq_listener *z, const struct listener_co
 	return zmq_own_same(&s->own, c->own);
 }
 
-int zmq_listener_fd(const struct zmq_listener *z, unsigned number)
-{
-	return z->at[number].fd;
-}
-
 /* --- for the behaviours --- */
 
 void *zmq_listener_socket(struct zmq_listener *z, unsigned number)

@@ -38,7 +38,6 @@ struct service *zmq_listener_service(struct zmq_listener *z);
 
 /* Whether a listener with that configuration has the same sockets, so that this one can go on. */
 bool zmq_listener_is_same(const struct zmq_listener *z, const struct listener_config *config);
-int zmq_listener_fd(const struct zmq_listener *z, unsigned number);
 
 /* --- for the behaviours --- */
 
