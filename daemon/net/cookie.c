@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Cookies, made of an address and a key that changes; how long one is good for is in the header. */
 #include "daemon/net/cookie.h"
 
 #include "common/cleanup.h"
@@ -33,7 +34,7 @@ void cookies_free(struct cookies *c)
 	free(c);
 }
 
-static void rotate(struct cookies *c, int64_t now)
+static void cookies_rotate(struct cookies *c, int64_t now)
 {
 	if (now - c->since < COOKIE_PERIOD_US)
 		return;
@@ -45,7 +46,7 @@ static void rotate(struct cookies *c, int64_t now)
 	c->since = now;
 }
 
-static void make(const unsigned char *key, const union address *a, char ret[static COOKIE_LEN])
+static void cookie_write(const unsigned char *key, const union address *a, char ret[static COOKIE_LEN])
 {
 	unsigned char in[18], out[crypto_shorthash_BYTES];
 	char text[COOKIE_LEN + 1];
@@ -60,8 +61,8 @@ static void make(const unsigned char *key, const union address *a, char ret[stat
 
 void cookies_make(struct cookies *c, const union address *a, int64_t now, char ret[static COOKIE_LEN])
 {
-	rotate(c, now);
-	make(c->keys[0], a, ret);
+	cookies_rotate(c, now);
+	cookie_write(c->keys[0], a, ret);
 }
 
 bool cookies_check(struct cookies *c, const union address *a, int64_t now, const char *text, size_t len)
@@ -70,9 +71,9 @@ bool cookies_check(struct cookies *c, const union address *a, int64_t now, const
 
 	if (len != COOKIE_LEN)
 		return false;
-	rotate(c, now);
+	cookies_rotate(c, now);
 	for (unsigned i = 0; i < 2; i++) {
-		make(c->keys[i], a, good);
+		cookie_write(c->keys[i], a, good);
 		if (sodium_memcmp(good, text, COOKIE_LEN) == 0)
 			return true;
 	}

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * The connections of one ZeroMQ socket by their file descriptors, and the suspects among them: those that have
+ * sent more than a message may be long. How that is told from many short messages is in the header.
+ */
 #include "daemon/net/zmq_peers.h"
 
 #include "common/cleanup.h"
@@ -33,7 +37,7 @@ struct peer {
 struct zmq_peers {
 	int epoll;
 	struct peer *at; /* by file descriptor */
-	size_t space, n;
+	size_t capacity, n;
 	int suspects[SUSPECTS];
 	unsigned n_suspects;
 	uint64_t taken; /* messages since the suspects were looked at */
@@ -63,7 +67,7 @@ void zmq_peers_free(struct zmq_peers *p)
 	free(p);
 }
 
-static uint64_t cookie_of(int fd)
+static uint64_t zmq_peers_cookie(int fd)
 {
 	uint64_t cookie = 0;
 	socklen_t len = sizeof(cookie);
@@ -75,19 +79,19 @@ void zmq_peers_came(struct zmq_peers *p, int fd)
 {
 	struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.fd = fd};
 
-	if ((size_t)fd >= p->space) {
-		size_t space = p->space ? p->space : 64;
-		while (space <= (size_t)fd)
-			space *= 2;
-		struct peer *at = reallocarray(p->at, space, sizeof(*at));
+	if ((size_t)fd >= p->capacity) {
+		size_t capacity = p->capacity ? p->capacity : 64;
+		while (capacity <= (size_t)fd)
+			capacity *= 2;
+		struct peer *at = reallocarray(p->at, capacity, sizeof(*at));
 		if (!at)
 			return;
-		memset(at + p->space, 0, (space - p->space) * sizeof(*at));
+		memset(at + p->capacity, 0, (capacity - p->capacity) * sizeof(*at));
 		p->at = at;
-		p->space = space;
+		p->capacity = capacity;
 	}
 	zmq_peers_went(p, fd);
-	p->at[fd].cookie = cookie_of(fd);
+	p->at[fd].cookie = zmq_peers_cookie(fd);
 	if (p->at[fd].cookie == 0)
 		return; /* gone already */
 	p->at[fd].marked_at = clock_us(CLOCK_MONOTONIC);
@@ -96,7 +100,7 @@ void zmq_peers_came(struct zmq_peers *p, int fd)
 	epoll_ctl(p->epoll, EPOLL_CTL_ADD, fd, &event);
 }
 
-static void acquit(struct zmq_peers *p, unsigned i)
+static void zmq_peers_acquit(struct zmq_peers *p, unsigned i)
 {
 	p->at[p->suspects[i]].suspect = false;
 	p->suspects[i] = p->suspects[--p->n_suspects];
@@ -104,11 +108,11 @@ static void acquit(struct zmq_peers *p, unsigned i)
 
 void zmq_peers_went(struct zmq_peers *p, int fd)
 {
-	if (fd < 0 || (size_t)fd >= p->space || p->at[fd].cookie == 0)
+	if (fd < 0 || (size_t)fd >= p->capacity || p->at[fd].cookie == 0)
 		return;
 	for (unsigned i = 0; i < p->n_suspects; i++)
 		if (p->suspects[i] == fd) {
-			acquit(p, i);
+			zmq_peers_acquit(p, i);
 			break;
 		}
 	p->at[fd] = (struct peer){0};
@@ -122,7 +126,7 @@ size_t zmq_peers_count(const struct zmq_peers *p)
 
 void zmq_peers_each(const struct zmq_peers *p, void (*fn)(int fd, void *arg), void *arg)
 {
-	for (size_t fd = 0; fd < p->space; fd++)
+	for (size_t fd = 0; fd < p->capacity; fd++)
 		if (p->at[fd].cookie)
 			fn((int)fd, arg);
 }
@@ -132,7 +136,7 @@ void zmq_peers_took(struct zmq_peers *p, zmq_msg_t *m)
 	if (p->n_suspects == 0)
 		return;
 	int fd = zmq_msg_get(m, ZMQ_SRCFD);
-	if (fd >= 0 && (size_t)fd < p->space)
+	if (fd >= 0 && (size_t)fd < p->capacity)
 		p->at[fd].took = true;
 	p->taken++;
 }
@@ -153,7 +157,7 @@ bool zmq_peers_suspects(const struct zmq_peers *p)
 }
 
 /* How many bytes the peer has sent, and how many of them libzmq has read. False for others than TCP. */
-static bool progress(int fd, uint64_t *ret_sent, uint64_t *ret_read)
+static bool zmq_peers_progress(int fd, uint64_t *ret_sent, uint64_t *ret_read)
 {
 	struct tcp_info info = {0};
 	socklen_t len = sizeof(info);
@@ -167,7 +171,7 @@ static bool progress(int fd, uint64_t *ret_sent, uint64_t *ret_read)
 	return true;
 }
 
-static bool exceeds(const struct peer *k, uint64_t bytes, uint64_t limit, int64_t now)
+static bool zmq_peers_exceed(const struct peer *k, uint64_t bytes, uint64_t limit, int64_t now)
 {
 	uint64_t heartbeats = (uint64_t)((now - k->marked_at) / SECOND_US) * HEARTBEAT_RATE;
 
@@ -175,17 +179,17 @@ static bool exceeds(const struct peer *k, uint64_t bytes, uint64_t limit, int64_
 }
 
 /* libzmq may close the descriptor at any time, and somebody else's connection get its number. */
-static void call_with_copy(int fd, uint64_t cookie, void (*fn)(int fd, void *arg), void *arg)
+static void zmq_peers_call(int fd, uint64_t cookie, void (*fn)(int fd, void *arg), void *arg)
 {
 	_cleanup_close_ int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
 
-	if (copy >= 0 && cookie_of(copy) == cookie)
+	if (copy >= 0 && zmq_peers_cookie(copy) == cookie)
 		fn(copy, arg);
 }
 
 /* What has become of those who were suspects when it was looked the last time. */
-static void judge(struct zmq_peers *p, uint64_t limit, uint64_t waiting, int64_t now,
-		  void (*fn)(int fd, void *arg), void *arg)
+static void zmq_peers_judge(struct zmq_peers *p, uint64_t limit, uint64_t waiting, int64_t now,
+			    void (*fn)(int fd, void *arg), void *arg)
 {
 	/* Somebody who has sent a whole message had its turn meanwhile. */
 	bool all = p->took_all || p->taken > 2 * p->n + TURN_MAX;
@@ -193,14 +197,14 @@ static void judge(struct zmq_peers *p, uint64_t limit, uint64_t waiting, int64_t
 	for (unsigned i = 0; i < p->n_suspects;) {
 		int fd = p->suspects[i];
 		struct peer *k = &p->at[fd];
-		if (k->took || cookie_of(fd) != k->cookie) {
+		if (k->took || zmq_peers_cookie(fd) != k->cookie) {
 			k->mark = k->seen;
 			k->marked_at = now;
-			acquit(p, i);
-		} else if (exceeds(k, k->seen, all ? limit : limit * waiting, now)) {
-			acquit(p, i);
+			zmq_peers_acquit(p, i);
+		} else if (zmq_peers_exceed(k, k->seen, all ? limit : limit * waiting, now)) {
+			zmq_peers_acquit(p, i);
 			k->mark = UINT64_MAX; /* once is enough; it ends as soon as libzmq notices */
-			call_with_copy(fd, k->cookie, fn, arg);
+			zmq_peers_call(fd, k->cookie, fn, arg);
 		} else {
 			i++;
 		}
@@ -214,14 +218,14 @@ void zmq_peers_look(struct zmq_peers *p, uint64_t limit, uint64_t waiting, void 
 	int64_t now = clock_us(CLOCK_MONOTONIC);
 	uint64_t sent;
 
-	judge(p, limit, waiting, now, fn, arg);
+	zmq_peers_judge(p, limit, waiting, now, fn, arg);
 	if (p->n_suspects < SUSPECTS) {
 		int n = epoll_wait(p->epoll, events, (int)(SUSPECTS - p->n_suspects), 0);
 		for (int i = 0; i < n; i++) {
 			int fd = events[i].data.fd;
-			struct peer *k = (size_t)fd < p->space ? &p->at[fd] : NULL;
-			if (!k || k->cookie == 0 || k->suspect || !progress(fd, &sent, &k->seen) ||
-			    !exceeds(k, sent, limit, now))
+			struct peer *k = (size_t)fd < p->capacity ? &p->at[fd] : NULL;
+			if (!k || k->cookie == 0 || k->suspect || !zmq_peers_progress(fd, &sent, &k->seen) ||
+			    !zmq_peers_exceed(k, sent, limit, now))
 				continue;
 			k->suspect = true;
 			p->suspects[p->n_suspects++] = fd;
@@ -230,7 +234,7 @@ void zmq_peers_look(struct zmq_peers *p, uint64_t limit, uint64_t waiting, void 
 	/* From here on messages count that are taken. */
 	for (unsigned i = 0; i < p->n_suspects; i++) {
 		struct peer *k = &p->at[p->suspects[i]];
-		progress(p->suspects[i], &sent, &k->seen);
+		zmq_peers_progress(p->suspects[i], &sent, &k->seen);
 		k->took = false;
 	}
 	p->taken = 0;
