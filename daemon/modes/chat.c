@@ -7,10 +7,10 @@
 #include "daemon/modes/chat.h"
 
 #include "common/nick.h"
-#include "daemon/config/mode_settings.h"
-#include "daemon/modes/table.h"
 #include "daemon/base/fault.h"
+#include "daemon/config/mode_settings.h"
 #include "daemon/io/foreign.h"
+#include "daemon/modes/table.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -33,7 +33,7 @@ bool chat_lost_account(struct connection *c)
 	return true;
 }
 
-/* The account is proved: the client gets its name, and enters the listener's room if it had to wait for that. */
+/* The account is proved: the client gets its name, and enters the listener's room if it waited for that. */
 static enum verdict login_done(struct connection *c, const struct account *a, size_t consumed)
 {
 	struct room *room = connection_room(c);

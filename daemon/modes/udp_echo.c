@@ -1,22 +1,23 @@
 /* SPDX-License-Identifier: MIT */
-/* UDP mode "echo" (RFC 862): each datagram comes back. Not to other services that would answer it for ever.
- */
+/* UDP mode "echo" (RFC 862): each datagram comes back, but not to services that would answer it for ever. */
 #include "common/cleanup.h"
+#include "daemon/config/config.h"
 #include "daemon/config/mode_settings.h"
 #include "daemon/modes/table.h"
-#include "daemon/config/config.h"
 #include "daemon/net/udp.h"
 
-struct echo {
+struct udp_echo_data {
 	uint16_t own_port; /* systemd may pass a socket that has another one than the configuration */
 };
 
-/* Services that answer whatever they get: echo, systat, daytime, qotd, chargen, time, dns, tftp, ntp, snmp
- * ... are well-known ones (RFC 4732, 2.1.2); a person's program has a port above. Our own listeners' ports
- * are left out at every address, as another chatd may have the same ones. */
-static bool would_loop(struct udp_listener *u, uint16_t port)
+/*
+ * Services that answer whatever they get (echo, systat, daytime, qotd, chargen, time, dns, tftp, ntp, snmp ...:
+ * RFC 4732, 2.1.2) have well-known ports; a person's program has a port above. Nothing is sent to our own
+ * listeners' ports at any address either, as another chatd may have the same ones.
+ */
+static bool udp_echo_would_loop(struct udp_listener *u, uint16_t port)
 {
-	const struct echo *e = udp_data(u);
+	const struct udp_echo_data *e = udp_data(u);
 	const struct config *config = udp_base(u)->ctx->config;
 
 	for (size_t i = 0; i < config->n_listeners; i++)
@@ -26,9 +27,9 @@ static bool would_loop(struct udp_listener *u, uint16_t port)
 	return port < 1024 || port == e->own_port;
 }
 
-static int echo_opened(struct udp_listener *u, const struct listener_config *config, void **ret_data)
+static int udp_echo_opened(struct udp_listener *u, const struct listener_config *config, void **ret_data)
 {
-	struct echo *e = calloc(1, sizeof(*e));
+	struct udp_echo_data *e = calloc(1, sizeof(*e));
 
 	(void)u;
 	(void)config;
@@ -36,9 +37,9 @@ static int echo_opened(struct udp_listener *u, const struct listener_config *con
 	return e ? 0 : -ENOMEM;
 }
 
-static void echo_started(struct udp_listener *u)
+static void udp_echo_started(struct udp_listener *u)
 {
-	struct echo *e = udp_data(u);
+	struct udp_echo_data *e = udp_data(u);
 	union address a = {0};
 	socklen_t len = sizeof(a);
 
@@ -46,7 +47,7 @@ static void echo_started(struct udp_listener *u)
 		e->own_port = address_port(&a);
 }
 
-static size_t echo_received(struct udp_listener *u, struct datagram *d, size_t n)
+static size_t udp_echo_received(struct udp_listener *u, struct datagram *d, size_t n)
 {
 	struct udp_out out[UDP_BATCH];
 	size_t k = 0;
@@ -54,7 +55,7 @@ static size_t echo_received(struct udp_listener *u, struct datagram *d, size_t n
 	if (n > UDP_BATCH)
 		n = UDP_BATCH;
 	for (size_t i = 0; i < n; i++) {
-		if (would_loop(u, address_port(&d[i].from))) {
+		if (udp_echo_would_loop(u, address_port(&d[i].from))) {
 			udp_count_ignored(u);
 			continue;
 		}
@@ -68,16 +69,16 @@ static size_t echo_received(struct udp_listener *u, struct datagram *d, size_t n
 	return n;
 }
 
-static void echo_closed(void *data)
+static void udp_echo_closed(void *data)
 {
 	free(data);
 }
 
 const struct udp_behaviour udp_echo = {
-    .opened = echo_opened,
-    .started = echo_started,
-    .received = echo_received,
-    .closed = echo_closed,
+    .opened = udp_echo_opened,
+    .started = udp_echo_started,
+    .received = udp_echo_received,
+    .closed = udp_echo_closed,
 };
 
 const struct handler handler_udp_echo = {

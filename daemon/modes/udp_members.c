@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* A hash by address, an array by place, and a list by age; all of it private to one worker. */
 #include "daemon/modes/udp_members.h"
 
 #include "common/hash.h"
@@ -10,7 +11,7 @@
 #define BUCKETS_MIN 256
 
 struct members {
-	struct hash_key key; /* or strangers could choose addresses that meet */
+	struct hash_key key; /* so that strangers can't choose addresses that meet */
 	struct member **buckets;
 	size_t n_buckets, n;
 	struct member *oldest, *newest;
@@ -57,7 +58,7 @@ struct member *members_oldest(const struct members *ms)
 	return ms->oldest;
 }
 
-static struct member **bucket(const struct members *ms, const union address *a)
+static struct member **members_bucket(const struct members *ms, const union address *a)
 {
 	unsigned char in[18];
 	uint16_t port = address_port(a);
@@ -69,7 +70,7 @@ static struct member **bucket(const struct members *ms, const union address *a)
 
 struct member *members_find(const struct members *ms, const union address *a)
 {
-	struct member *m = *bucket(ms, a);
+	struct member *m = *members_bucket(ms, a);
 
 	while (m && !address_equal(&m->address, a))
 		m = m->next_in_bucket;
@@ -81,16 +82,16 @@ struct member *members_at(const struct members *ms, uint32_t index)
 	return index < CLIENTS_CAPACITY ? ms->by_index[index] : NULL;
 }
 
-static void link_bucket(struct members *ms, struct member *m)
+static void members_link(struct members *ms, struct member *m)
 {
-	struct member **b = bucket(ms, &m->address);
+	struct member **b = members_bucket(ms, &m->address);
 
 	m->next_in_bucket = *b;
 	*b = m;
 }
 
 /* Keeps chains short; without memory they just get longer. */
-static void grow(struct members *ms)
+static void members_grow(struct members *ms)
 {
 	size_t old_n = ms->n_buckets;
 	struct member **old = ms->buckets, **larger = calloc(old_n * 2, sizeof(*larger));
@@ -102,12 +103,12 @@ static void grow(struct members *ms)
 	for (size_t i = 0; i < old_n; i++)
 		for (struct member *m = old[i], *next; m; m = next) {
 			next = m->next_in_bucket;
-			link_bucket(ms, m);
+			members_link(ms, m);
 		}
 	free(old);
 }
 
-static void link_newest(struct members *ms, struct member *m)
+static void members_make_newest(struct members *ms, struct member *m)
 {
 	m->newer = NULL;
 	m->older = ms->newest;
@@ -118,7 +119,7 @@ static void link_newest(struct members *ms, struct member *m)
 	ms->newest = m;
 }
 
-static void unlink_age(struct members *ms, struct member *m)
+static void members_unlink(struct members *ms, struct member *m)
 {
 	if (m->older)
 		m->older->newer = m->newer;
@@ -143,9 +144,9 @@ struct member *members_add(struct members *ms, struct client *c, uint32_t index,
 	int64_t age = clock_us(CLOCK_REALTIME) - (int64_t)c->connected_us;
 	m->began = clock_us(CLOCK_MONOTONIC) - (age > 0 ? age : 0);
 	if (ms->n >= ms->n_buckets)
-		grow(ms);
-	link_bucket(ms, m);
-	link_newest(ms, m);
+		members_grow(ms);
+	members_link(ms, m);
+	members_make_newest(ms, m);
 	ms->by_index[index] = m;
 	ms->n++;
 	return m;
@@ -153,18 +154,18 @@ struct member *members_add(struct members *ms, struct client *c, uint32_t index,
 
 void members_touch(struct members *ms, struct member *m)
 {
-	unlink_age(ms, m);
-	link_newest(ms, m);
+	members_unlink(ms, m);
+	members_make_newest(ms, m);
 }
 
 void members_remove(struct members *ms, struct member *m)
 {
-	struct member **b = bucket(ms, &m->address);
+	struct member **b = members_bucket(ms, &m->address);
 
 	while (*b != m)
 		b = &(*b)->next_in_bucket;
 	*b = m->next_in_bucket;
-	unlink_age(ms, m);
+	members_unlink(ms, m);
 	ms->by_index[m->index] = NULL;
 	ms->n--;
 	free(m);

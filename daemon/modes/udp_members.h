@@ -20,8 +20,9 @@ struct member {
 	struct roster_entry *roster;
 	uint64_t seq; /* the next message to be sent */
 	uint64_t received, sent, dropped;
-	int64_t began;		      /* CLOCK_MONOTONIC of the registration, as far as the wall clock told */
-	int64_t lines_due, nicks_due; /* when the next one is due, were they evenly spread (GCRA) */
+	int64_t
+	    began; /* CLOCK_MONOTONIC in us of the registration; an estimate, if it was in a process before */
+	int64_t lines_due, nicks_due; /* for limits_allow() */
 };
 
 struct members;

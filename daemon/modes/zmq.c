@@ -1,21 +1,21 @@
 /* SPDX-License-Identifier: MIT */
 /* The ZeroMQ modes "reply", "relay" and "pipeline": how messages get from one socket to another. */
-#include "daemon/net/zmq_settings.h"
-#include "daemon/modes/table.h"
 #include "daemon/config/config.h"
+#include "daemon/modes/table.h"
 #include "daemon/net/zmq.h"
+#include "daemon/net/zmq_settings.h"
 
 #include <string.h>
 
 /* Reads the rest of a message that nobody wants. */
-static void skip_rest(void *socket, zmq_msg_t *m)
+static void zmq_skip_rest(void *socket, zmq_msg_t *m)
 {
 	while (zmq_msg_more(m) && zmq_msg_recv(m, socket, ZMQ_DONTWAIT) >= 0)
 		;
 }
 
 /* Passes one message on, whose first frame is m; true if it was taken, else m is as it was. */
-static bool pass_on(void *from, void *to, zmq_msg_t *m, uint64_t *bytes)
+static bool zmq_pass_on(void *from, void *to, zmq_msg_t *m, uint64_t *bytes)
 {
 	bool more = zmq_msg_more(m);
 	size_t size = zmq_msg_size(m);
@@ -28,15 +28,14 @@ static bool pass_on(void *from, void *to, zmq_msg_t *m, uint64_t *bytes)
 		more = zmq_msg_more(m);
 		*bytes += zmq_msg_size(m);
 		if (zmq_msg_send(m, to, ZMQ_DONTWAIT | (more ? ZMQ_SNDMORE : 0)) < 0) {
-			skip_rest(from, m);
+			zmq_skip_rest(from, m);
 			break;
 		}
 	}
 	return true;
 }
 
-/* --- reply: a request goes back as it came, with the frames that say whose it is (REQ and DEALER clients)
- * --- */
+/* --- reply: a request goes back as it came, with the frames that say whose it is (REQ, DEALER) --- */
 
 static void reply_forward(struct zmq_listener *z, unsigned most)
 {
@@ -46,12 +45,12 @@ static void reply_forward(struct zmq_listener *z, unsigned most)
 
 	zmq_msg_init(&m);
 	for (; in < most && zmq_listener_take(z, &m); in++) {
-		if (pass_on(s, s, &m, &bytes)) {
+		if (zmq_pass_on(s, s, &m, &bytes)) {
 			out++;
 			continue;
 		}
 		/* It has gone, or doesn't read its answers. */
-		skip_rest(s, &m);
+		zmq_skip_rest(s, &m);
 		zmq_listener_count_dropped(z, 1);
 	}
 	zmq_msg_close(&m);
@@ -85,9 +84,9 @@ const struct handler handler_zmq_reply = {
 
 /* --- relay: what is pushed is published; with a room, a text is a message there, too --- */
 
-/* A text is one frame, or two of which the first is a nick, if it is one that a stranger may have. Returns
- * the frame behind first, if that was read. */
-static zmq_msg_t *bridge(struct zmq_listener *z, void *from, zmq_msg_t *first, zmq_msg_t *second)
+/* A text is one frame, or two of which the first is a nick, if a stranger may have that one. Returns the frame
+ * behind first, if that was read. */
+static zmq_msg_t *relay_bridge(struct zmq_listener *z, void *from, zmq_msg_t *first, zmq_msg_t *second)
 {
 	char nick[TEXT_NICK_MAX + 1];
 
@@ -104,8 +103,8 @@ static zmq_msg_t *bridge(struct zmq_listener *z, void *from, zmq_msg_t *first, z
 	return second;
 }
 
-/* Several frames that begin with the room's name are what was said there, for whoever subscribes to it. */
-static bool poses_as_room(const struct zmq_listener *z, zmq_msg_t *first)
+/* Several frames that begin with the room's name would look like what was said there, to its subscribers. */
+static bool relay_poses_as_room(const struct zmq_listener *z, zmq_msg_t *first)
 {
 	const char *room = zmq_listener_room(z);
 
@@ -122,18 +121,18 @@ static void relay_forward(struct zmq_listener *z, unsigned most)
 	zmq_msg_init(&m);
 	zmq_msg_init(&second);
 	for (; n < most && zmq_listener_room_takes(z) && zmq_listener_take(z, &m); n++) {
-		if (poses_as_room(z, &m)) {
-			skip_rest(from, &m);
+		if (relay_poses_as_room(z, &m)) {
+			zmq_skip_rest(from, &m);
 			zmq_listener_count_dropped(z, 1);
 			continue;
 		}
-		zmq_msg_t *rest = zmq_listener_room(z) ? bridge(z, from, &m, &second) : NULL;
+		zmq_msg_t *rest = zmq_listener_room(z) ? relay_bridge(z, from, &m, &second) : NULL;
 		if (rest) {
 			bytes += zmq_msg_size(&m);
 			zmq_msg_send(&m, to, ZMQ_SNDMORE);
 		}
 		/* A PUB socket takes everything; subscribers who don't read lose it. */
-		pass_on(from, to, rest ? rest : &m, &bytes);
+		zmq_pass_on(from, to, rest ? rest : &m, &bytes);
 	}
 	zmq_msg_close(&m);
 	zmq_msg_close(&second);
@@ -172,8 +171,7 @@ const struct handler handler_zmq_relay = {
     .zmq = &zmq_relay,
 };
 
-/* --- pipeline: what is pushed goes to one of the workers; without any it waits, and its senders with it ---
- */
+/* --- pipeline: what is pushed goes to one of the workers; without any it waits, as do its senders --- */
 
 static void pipeline_forward(struct zmq_listener *z, unsigned most)
 {
@@ -188,7 +186,7 @@ static void pipeline_forward(struct zmq_listener *z, unsigned most)
 			held->any = true;
 			in++;
 		}
-		if (!pass_on(from, to, held->message, &bytes))
+		if (!zmq_pass_on(from, to, held->message, &bytes))
 			break;
 		held->any = false;
 		out++;

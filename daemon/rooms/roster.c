@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The roster: a hash of all nicks by their keys, and a list for each room, under one lock. */
 #include "daemon/rooms/roster.h"
 
 #include "common/cleanup.h"
@@ -12,7 +13,7 @@
 
 #define BUCKETS 65536
 
-/* An entry's place in the bucket of one of its keys; of equal keys the second has none. */
+/* An entry's place in the bucket of one of its keys. Where the keys are equal, only the first has a place. */
 struct place {
 	struct place *next;
 	struct roster_entry *entry;
@@ -63,7 +64,7 @@ void roster_free(struct roster *ro)
 	free(ro);
 }
 
-static int compare_keys(const void *a, const void *b)
+static int roster_compare(const void *a, const void *b)
 {
 	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
 
@@ -73,7 +74,7 @@ static int compare_keys(const void *a, const void *b)
 void roster_reserve(struct roster *ro, uint64_t *keys, size_t n)
 {
 	if (n > 0)
-		qsort(keys, n, sizeof(*keys), compare_keys);
+		qsort(keys, n, sizeof(*keys), roster_compare);
 	pthread_mutex_lock(&ro->lock);
 	free(ro->reserved);
 	ro->reserved = keys;
@@ -82,35 +83,38 @@ void roster_reserve(struct roster *ro, uint64_t *keys, size_t n)
 }
 
 /* The lock is held. */
-static bool is_reserved(const struct roster *ro, const char *nick, size_t len, const struct nick_keys *keys)
+static bool roster_reserves(const struct roster *ro, const char *nick, size_t len,
+			    const struct nick_keys *keys)
 {
-	/* Whom a guest's name belongs to is known, whatever an account is called. */
+	/* A guest's name belongs to one client, whatever an account is called. */
 	if (ro->n_reserved == 0 || nick_is_guest(nick, len))
 		return false;
 	for (unsigned i = 0; i < NICK_KEYS; i++)
-		if (bsearch(&keys->at[i], ro->reserved, ro->n_reserved, sizeof(*ro->reserved), compare_keys))
+		if (bsearch(&keys->at[i], ro->reserved, ro->n_reserved, sizeof(*ro->reserved),
+			    roster_compare))
 			return true;
 	return false;
 }
 
-static struct place **bucket(struct roster *ro, uint64_t key)
+static struct place **roster_bucket(struct roster *ro, uint64_t key)
 {
 	return &ro->buckets[key % BUCKETS];
 }
 
 /* Somebody else of the same nick, or NULL. The lock is held. */
-static const struct roster_entry *find(struct roster *ro, const struct nick_keys *keys, uint64_t except)
+static const struct roster_entry *roster_find_keys(struct roster *ro, const struct nick_keys *keys,
+						   uint64_t except)
 {
 	for (unsigned i = 0; i < NICK_KEYS; i++)
-		for (const struct place *p = *bucket(ro, keys->at[i]); p; p = p->next)
+		for (const struct place *p = *roster_bucket(ro, keys->at[i]); p; p = p->next)
 			if (p->key == keys->at[i] && p->entry->id != except)
 				return p->entry;
 	return NULL;
 }
 
 /* "guest7" belongs to client 7 alone, so that a new guest always finds its nick free. */
-static bool is_chatds(const struct roster *ro, const char *nick, size_t len, const struct nick_keys *keys,
-		      uint64_t id)
+static bool roster_is_chatds(const struct roster *ro, const char *nick, size_t len,
+			     const struct nick_keys *keys, uint64_t id)
 {
 	char own[TEXT_NICK_MAX + 1];
 
@@ -120,7 +124,7 @@ static bool is_chatds(const struct roster *ro, const char *nick, size_t len, con
 	return nick_is_guest(nick, len) && !nick_same(nick, len, own, (size_t)n);
 }
 
-static void link_room(struct roster *ro, struct roster_entry *e, uint32_t room)
+static void roster_link(struct roster *ro, struct roster_entry *e, uint32_t room)
 {
 	e->room = room;
 	e->room_prev = e->room_next = NULL;
@@ -133,7 +137,7 @@ static void link_room(struct roster *ro, struct roster_entry *e, uint32_t room)
 	ro->sizes[room]++;
 }
 
-static void unlink_room(struct roster *ro, struct roster_entry *e)
+static void roster_unlink(struct roster *ro, struct roster_entry *e)
 {
 	if (e->room >= ROOMS_CAPACITY)
 		return;
@@ -151,7 +155,7 @@ int roster_claim(struct roster *ro, const char *nick, size_t len, uint64_t id, u
 {
 	struct nick_keys keys = nick_keys(nick, len);
 
-	if (len > TEXT_NICK_MAX || is_chatds(ro, nick, len, &keys, id))
+	if (len > TEXT_NICK_MAX || roster_is_chatds(ro, nick, len, &keys, id))
 		return -EPERM;
 	struct roster_entry *e = malloc(sizeof(*e) + len);
 	if (!e)
@@ -163,19 +167,21 @@ int roster_claim(struct roster *ro, const char *nick, size_t len, uint64_t id, u
 
 	pthread_mutex_lock(&ro->lock);
 	/* The same client may hold both while it changes the case of its nick. */
-	int r = !entitled && is_reserved(ro, nick, len, &keys) ? -EPERM : find(ro, &keys, id) ? -EEXIST : 0;
+	int r = !entitled && roster_reserves(ro, nick, len, &keys) ? -EPERM
+		: roster_find_keys(ro, &keys, id)		   ? -EEXIST
+								   : 0;
 	if (r < 0) {
 		pthread_mutex_unlock(&ro->lock);
 		free(e);
 		return r;
 	}
 	for (unsigned i = 0; i < NICK_KEYS; i++) {
-		struct place **b = bucket(ro, keys.at[i]);
+		struct place **b = roster_bucket(ro, keys.at[i]);
 		e->places[i] = (struct place){*b, e, keys.at[i]};
 		if (i == 0 || keys.at[i] != keys.at[0])
 			*b = &e->places[i];
 	}
-	link_room(ro, e, room);
+	roster_link(ro, e, room);
 	pthread_mutex_unlock(&ro->lock);
 	*ret = e;
 	return 0;
@@ -187,10 +193,10 @@ int roster_check(struct roster *ro, const char *nick, size_t len)
 
 	if (!nick_valid(nick, len))
 		return -EINVAL;
-	if (is_chatds(ro, nick, len, &keys, 0))
+	if (roster_is_chatds(ro, nick, len, &keys, 0))
 		return -EPERM;
 	pthread_mutex_lock(&ro->lock);
-	int r = is_reserved(ro, nick, len, &keys) ? -EPERM : find(ro, &keys, 0) ? -EEXIST : 0;
+	int r = roster_reserves(ro, nick, len, &keys) ? -EPERM : roster_find_keys(ro, &keys, 0) ? -EEXIST : 0;
 	pthread_mutex_unlock(&ro->lock);
 	return r;
 }
@@ -200,7 +206,7 @@ bool roster_is_reserved(struct roster *ro, const struct roster_entry *e)
 	struct nick_keys keys = {{e->places[0].key, e->places[1].key}};
 
 	pthread_mutex_lock(&ro->lock);
-	bool r = is_reserved(ro, e->nick, e->len, &keys);
+	bool r = roster_reserves(ro, e->nick, e->len, &keys);
 	pthread_mutex_unlock(&ro->lock);
 	return r;
 }
@@ -213,12 +219,12 @@ void roster_release(struct roster *ro, struct roster_entry *e)
 	for (unsigned i = 0; i < NICK_KEYS; i++) {
 		if (i > 0 && e->places[i].key == e->places[0].key)
 			continue;
-		struct place **p = bucket(ro, e->places[i].key);
+		struct place **p = roster_bucket(ro, e->places[i].key);
 		while (*p != &e->places[i])
 			p = &(*p)->next;
 		*p = e->places[i].next;
 	}
-	unlink_room(ro, e);
+	roster_unlink(ro, e);
 	pthread_mutex_unlock(&ro->lock);
 	free(e);
 }
@@ -228,8 +234,8 @@ void roster_move(struct roster *ro, struct roster_entry *e, uint32_t room)
 	if (!e)
 		return;
 	pthread_mutex_lock(&ro->lock);
-	unlink_room(ro, e);
-	link_room(ro, e, room);
+	roster_unlink(ro, e);
+	roster_link(ro, e, room);
 	pthread_mutex_unlock(&ro->lock);
 }
 
@@ -238,7 +244,7 @@ bool roster_find(struct roster *ro, const char *nick, size_t len, uint64_t *ret_
 	struct nick_keys keys = nick_keys(nick, len);
 
 	pthread_mutex_lock(&ro->lock);
-	const struct roster_entry *e = find(ro, &keys, 0);
+	const struct roster_entry *e = roster_find_keys(ro, &keys, 0);
 	if (e) {
 		*ret_id = e->id;
 		*ret_index = e->index;

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* How events become records and lines. The words of the wire format are here and nowhere else. */
 #include "daemon/rooms/speech.h"
 
 #include "common/cleanup.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* A wake-up: a bit for each room, a bit for each word of those, and an eventfd. */
 #include "daemon/rooms/wakeup.h"
 
 #include "common/cleanup.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* A room's log: what is put is read again, after a crash as well, and what doesn't add up is refused. */
 #include "tests/unit/unit.h"
 
 #include "daemon/io/memfd.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The rooms: how they are made, configured, emptied and taken back, and who is woken by their news. */
 #include "tests/unit/unit.h"
 
 #include "daemon/config/config.h"

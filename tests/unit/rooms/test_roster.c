@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Nicks: which are taken, reserved, or chatd's own, and which are in a room. */
 #include "tests/unit/unit.h"
 
 #include "common/nick.h"
