@@ -201,7 +201,7 @@ int harness_connect(struct harness *h, const char *type, const char *mode, const
 	atomic_store(&c->datagram.sent_seq, cookie);
 	client_seal(c, &c->st[0]);
 	atomic_store(&c->cookie, cookie);
-	const struct connection_start start = {fd, a, c, handler_find(type, mode), true, NULL};
+	const struct connection_start start = {stream_plain(fd), a, c, handler_find(type, mode), true};
 	if (keeper_add(h->shared.keeper, fd) < 0 || connection_open(h->workers[0], &start) < 0)
 		abort();
 	return ours;

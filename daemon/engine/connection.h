@@ -16,6 +16,7 @@
 #include "common/address.h"
 #include "daemon/config/handler.h"
 #include "daemon/engine/listener.h"
+#include "daemon/io/stream.h"
 #include "daemon/rooms/room.h"
 #include "daemon/rooms/roster.h"
 #include "daemon/state/clients.h"
@@ -93,15 +94,12 @@ unsigned connection_login_failed(struct connection *c);
 
 /* --- for the worker and the listeners --- */
 
-struct tls;
-
 struct connection_start {
-	int fd;
+	struct stream stream;
 	union address address;
 	struct client *client;
 	const struct handler *handler;
-	bool covered;	 /* the keeper has the socket, too */
-	struct tls *tls; /* or NULL */
+	bool covered; /* the keeper has the socket, too */
 };
 
 /*

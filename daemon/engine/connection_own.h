@@ -12,39 +12,62 @@
 
 #include <stdatomic.h>
 
-/* Why input is not read at the moment. */
+/* Where a connection is in its life. A phase only goes forward: see closing.c. */
+enum phase {
+	PHASE_OPEN,	 /* it talks, or may do so after a pause */
+	PHASE_CLOSING,	 /* nothing is read any more; what is outstanding is sent */
+	PHASE_LINGERING, /* all was given to the kernel, our goodbye included */
+	PHASE_ARRIVED,	 /* all has arrived; only the peer's goodbye is missing */
+	PHASE_DOOMED,	 /* to be closed in this turn, once no pin is held */
+	PHASE_DEAD,	 /* closed; the worker frees it at the end of the turn */
+};
+
+/* Why an open connection is not read from at the moment; any number of reasons. */
 enum pause {
 	PAUSE_BLOCKED = 1 << 0, /* the output has to drain */
 	PAUSE_CROWDED = 1 << 1, /* the room has to be delivered, or others have their turn */
-	PAUSE_LIMITED = 1 << 2, /* lines_per_second */
-	PAUSE_CLOSING = 1 << 3,
-	PAUSE_FROZEN = 1 << 4, /* the server ends */
-	PAUSE_LOGIN = 1 << 5,  /* a password is being checked */
+	PAUSE_LIMITED = 1 << 2, /* it was too fast: until its deadline */
+	PAUSE_FROZEN = 1 << 3,	/* the server ends */
+	PAUSE_LOGIN = 1 << 4,	/* a password is being checked */
+};
+
+/* How fast it has been (pace.c): when the next of each kind is due if they come evenly spread (GCRA). */
+struct pace {
+	int64_t lines_due, bytes_due, commands_due, nicks_due, rooms_due;
+	bool paid_line, paid_command; /* what the line at hand costs */
+	const char *too_many;	      /* of what, when it is slowed down */
+	int64_t noticed;	      /* when it was last told that it is slowed down */
 };
 
 struct connection {
 	struct source source;
 	struct task task; /* to be looked at again, or buried */
-	int fd;
-	uint8_t pause;
+	struct stream stream;
+	uint8_t phase; /* enum phase */
+	uint8_t pause; /* enum pause */
+	/* What is known of the peer. */
+	bool eof;     /* it says nothing more, and all it said has been received */
+	bool unheard; /* it has gone: what is sent goes nowhere, but what it said before counts */
+	bool spoke;   /* it has said something */
+	/* What is known of its output. */
 	bool blocked; /* the kernel took less than it was given: wait for EPOLLOUT */
-	bool skipped; /* there may be news in the room that it was not sent */
-	bool doomed;  /* to be closed when no pin is held */
-	bool dead, eof, retired, lingering, ending, covered, spoke;
-	bool unheard;	/* the peer has gone: what is sent goes nowhere, but what it sent before counts */
-	bool unwatched; /* epoll would tell of its end without end */
-	bool kicked;	/* so its deadline is one, whatever it reads */
-	bool arrived;	/* all of it has, and the peer's goodbye is waited for */
+	bool behind;  /* there may be news in the room that it was not sent */
+	/* What was done. */
+	bool covered;		      /* the keeper has the socket, too */
+	bool unwatched;		      /* epoll would tell of its end without end */
+	bool retired;		      /* it has left its room and given its nick back */
+	bool ending;		      /* because the server ends */
+	bool kicked;		      /* so its deadline is one, whatever it reads */
 	bool out_touched, in_touched; /* pages to give back when idle */
-	bool paid_line, paid_command; /* what the line at hand costs */
 	uint8_t login;		      /* enum login */
+	uint8_t failures;	      /* wrong passwords */
 	uint8_t login_subject[LOGIN_SUBJECT_LEN];
 	struct login_request *asked; /* until its answer is there */
-	uint8_t failures;	     /* wrong passwords */
-	uint32_t events;
-	uint64_t pos;  /* in the room's log, once the outbox is empty */
-	uint64_t seq;  /* the number of the message at pos */
-	uint64_t sent; /* output bytes the kernel took */
+	uint32_t events;	     /* that epoll watches for */
+	uint32_t leftover;	     /* input bytes received, not consumed, in the inbox */
+	uint64_t pos;		     /* in the room's log, once the outbox is empty */
+	uint64_t seq;		     /* the number of the message at pos */
+	uint64_t sent;		     /* output bytes the kernel took */
 	struct connection *room_next, *room_prev;
 	struct room *room;
 	struct client *client;
@@ -55,20 +78,23 @@ struct connection {
 	struct roster_entry *roster;
 	struct client_state *draft; /* within a transaction */
 	const char *end_text;
-	int error;	   /* errno that ended it, for the log */
-	uint32_t leftover; /* input bytes received, not consumed, in the inbox */
-	int64_t active;	   /* CLOCK_MONOTONIC in us of the last input */
-	int64_t began;	   /* and of the beginning, also if that was in another process */
-	/* When the next one is due, were they evenly spread (GCRA): lines, bytes, new nicks, new rooms. */
-	int64_t lines_due, bytes_due, commands_due, nicks_due, rooms_due;
-	const char *too_many;  /* of what, when it is slowed down */
-	int64_t noticed;       /* when it was last told that it is slowed down */
+	int error;	/* errno that ended it, for the log */
+	int64_t active; /* CLOCK_MONOTONIC in us of the last input */
+	int64_t began;	/* and of the beginning, also if that was in another process */
+	struct pace pace;
 	int64_t deadline;      /* of closing, or of being limited */
 	int64_t unheard_until; /* so long what it sent may take */
 	uint64_t acked;	       /* bytes that the peer's TCP had at the last look, when closing */
-	struct tls *tls;       /* or NULL: the socket's bytes are the stream's */
 	union address address;
 };
+
+/* What the log says of a connection beside the message. */
+#define CONNECTION_FIELDS(c, event, ...)                                                                     \
+	(&(struct log_fields){.message_id = (event),                                                         \
+			      .client = (c)->client->id,                                                     \
+			      .listener = connection_listener(c),                                            \
+			      .address = &(c)->address,                                                      \
+			      ##__VA_ARGS__})
 
 /* A worker's. */
 struct connections {
@@ -88,12 +114,8 @@ void connections_remove(struct connections *cs, struct connection *c);
 
 /* --- connection.c --- */
 
-/* Once a second. *releases is how many buffers' pages may still be given back. */
-void connection_tick(struct connection *c, unsigned *releases);
 /* The worker's configuration is another one. */
 void connection_reloaded(struct connection *c);
-/* Tries again to put the socket into the keeper, if it is not there. */
-void connection_cover(struct connection *c);
 /* The server ends: what is outstanding and text (which must stay) are sent, then it closes. */
 void connection_end(struct connection *c, const char *text);
 /* Cuts the connection without a word, by a reset if something is missing; the worker's thread has ended. */
@@ -105,10 +127,71 @@ void connection_free(struct connection *c);
 /* For `chatctl list clients`. */
 void connection_info(const struct connection *c, struct client_info *ret);
 
+/* Has it looked at again in this turn or the next. Takes no locks. */
+void connection_retry(struct connection *c);
+/* Has epoll watch for what the connection waits for now; for nothing any more. */
+void connection_rewatch(struct connection *c);
+void connection_unwatch(struct connection *c);
+/* A transaction of its own that sets them. */
+void connection_set_flags(struct connection *c, uint16_t flags);
+
+static inline bool connection_may_read(const struct connection *c)
+{
+	return c->phase == PHASE_OPEN && !c->pause;
+}
+
+/* --- upkeep.c --- */
+
+/* Once a second. *releases is how many buffers' pages may still be given back. */
+void connection_tick(struct connection *c, unsigned *releases);
+/* Tries again to put the socket into the keeper, if it is not there. */
+void connection_cover(struct connection *c);
+
+/* --- input.c --- */
+
+void input_ready(struct source *s, uint32_t events);
+/* What had to wait for another turn. */
+void input_again(struct connection *c);
+/* Sends what is there, and takes up input that had to wait for that. */
+void input_pump(struct connection *c);
+
+/* --- pace.c --- */
+
+/* Reading rests until c->deadline; a person is told why, now and then. */
+void pace_slow_down(struct connection *c, const char *what);
+
 /* --- output.c --- */
 
+static inline bool output_is_pending(const struct connection *c)
+{
+	return c->sent < connection_state(c)->out_end;
+}
+
+/* Sends all that the kernel takes, and goes on with the end if that is next. */
+void output_run(struct connection *c);
 /* Sends the room's news to this worker's members. */
 void output_deliver(struct connections *cs, uint32_t room);
+
+/* --- closing.c --- */
+
+/* Leaves the room and gives the nick back, as long as that is not done. */
+void closing_retire(struct connection *c);
+/* From now on nothing is read; the state says CLIENT_CLOSING, or will before the output has drained. */
+void closing_begin(struct connection *c);
+/* All was given to the kernel. */
+void closing_finish(struct connection *c);
+/* Input that comes while it lingers. */
+void closing_discard(struct connection *c);
+/* Once a second, as long as it is closing. */
+void closing_watch(struct connection *c);
+/* The peer has gone. Takes no locks, since a pin may be held. */
+void closing_lose_peer(struct connection *c, int error);
+/* Has it closed in this turn. Takes no locks. */
+void closing_doom(struct connection *c, int error);
+/* Closes it. Takes locks. */
+void closing_close(struct connection *c);
+/* An end in order would say that nothing is missing: the peer gets a reset if something is. */
+bool closing_lacks_something(const struct connection *c);
 
 /* --- private.c --- */
 

@@ -26,7 +26,7 @@ void connections_add(struct connections *cs, struct connection *c)
 	cs->first = c;
 	cs->by_index[connection_index(c)] = c;
 	atomic_fetch_add(&cs->all, 1);
-	if (c->tls)
+	if (!c->stream.ops->survives)
 		atomic_fetch_add(&cs->mortal, 1);
 	if (!c->covered)
 		atomic_fetch_add(&cs->uncovered, 1);
@@ -42,7 +42,7 @@ void connections_remove(struct connections *cs, struct connection *c)
 		c->next->prev = c->prev;
 	cs->by_index[connection_index(c)] = NULL;
 	atomic_fetch_sub(&cs->all, 1);
-	if (c->tls)
+	if (!c->stream.ops->survives)
 		atomic_fetch_sub(&cs->mortal, 1);
 	if (!c->covered)
 		atomic_fetch_sub(&cs->uncovered, 1);
@@ -225,13 +225,13 @@ void connections_cover(struct worker *w)
 void connections_dismiss_mortals(struct worker *w)
 {
 	CONNECTIONS(connections_of(w), c)
-	if (c->tls)
+	if (!c->stream.ops->survives)
 		connection_kick(c, "* chatd restarts; please connect again.\n");
 }
 
 void connections_hang_up(struct worker *w, bool mortals_only)
 {
 	CONNECTIONS(connections_of(w), c)
-	if (!mortals_only || c->tls)
+	if (!mortals_only || !c->stream.ops->survives)
 		connection_hang_up(c);
 }

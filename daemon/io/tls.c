@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* TLS by OpenSSL: contexts from the files of a listener, the handshake, and the stream after it. */
 #include "daemon/io/tls.h"
 
 #include "common/cleanup.h"
@@ -212,7 +213,7 @@ bool tls_is_waiting(const struct tls *t)
 	return BIO_ctrl_pending(t->out) > 0;
 }
 
-int tls_flush(struct tls *t)
+static int tls_flush(struct tls *t)
 {
 	char *data;
 	long n = BIO_get_mem_data(t->out, &data);
@@ -255,8 +256,11 @@ int tls_handshake(struct tls *t, char *why, size_t size)
 	return -EPROTO;
 }
 
-ssize_t tls_recv(struct tls *t, void *buf, size_t len)
+/* --- as a stream --- */
+
+static ssize_t tls_receive(struct stream *s, void *buf, size_t len)
 {
+	struct tls *t = s->own;
 	size_t n;
 
 	ERR_clear_error();
@@ -283,8 +287,9 @@ ssize_t tls_recv(struct tls *t, void *buf, size_t len)
 	}
 }
 
-ssize_t tls_send(struct tls *t, const void *data, size_t len)
+static ssize_t tls_send(struct stream *s, const void *data, size_t len)
 {
+	struct tls *t = s->own;
 	const char *p = data;
 	size_t done = 0, n;
 	int r = tls_flush(t);
@@ -299,13 +304,27 @@ ssize_t tls_send(struct tls *t, const void *data, size_t len)
 	return done > 0 ? (ssize_t)done : r;
 }
 
-bool tls_has_input(const struct tls *t)
+static bool tls_has_input(const struct stream *s)
 {
+	const struct tls *t = s->own;
+
 	return SSL_pending(t->ssl) > 0;
 }
 
-int tls_bye(struct tls *t)
+static bool tls_waits(const struct stream *s)
 {
+	return tls_is_waiting(s->own);
+}
+
+static int tls_flush_stream(struct stream *s)
+{
+	return tls_flush(s->own);
+}
+
+static int tls_bye(struct stream *s)
+{
+	struct tls *t = s->own;
+
 	if (!t->said_bye) {
 		ERR_clear_error();
 		SSL_shutdown(t->ssl);
@@ -313,4 +332,25 @@ int tls_bye(struct tls *t)
 		t->said_bye = true;
 	}
 	return tls_flush(t);
+}
+
+static void tls_stream_free(struct stream *s)
+{
+	tls_free(s->own);
+}
+
+static const struct stream_ops tls_ops = {
+    .secret = true,
+    .receive = tls_receive,
+    .send = tls_send,
+    .has_input = tls_has_input,
+    .is_waiting = tls_waits,
+    .flush = tls_flush_stream,
+    .bye = tls_bye,
+    .free = tls_stream_free,
+};
+
+struct stream tls_stream(struct tls *t, int fd)
+{
+	return (struct stream){.ops = &tls_ops, .own = t, .fd = fd};
 }

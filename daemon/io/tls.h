@@ -8,6 +8,8 @@
 #ifndef DAEMON_TLS_H
 #define DAEMON_TLS_H
 
+#include "daemon/io/stream.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
@@ -33,18 +35,10 @@ void tls_free(struct tls *t);
 /* Returns 0 when it is done, -EAGAIN, or -EPROTO with the reason in why. */
 int tls_handshake(struct tls *t, char *why, size_t size);
 
-/* As recv() and send() do, but with -errno instead of errno; -EPROTO for whatever TLS doesn't allow, and
- * -EDQUOT for a peer that wants new keys all the time. -EAGAIN may also mean that something else than data
- * came: poll() says whether there is more. */
-ssize_t tls_recv(struct tls *t, void *buf, size_t len);
-ssize_t tls_send(struct tls *t, const void *data, size_t len);
-/* Whether there is plain text that tls_recv() would return without looking at the socket. */
-bool tls_has_input(const struct tls *t);
-
-/* Whether cipher text waits for the socket; tls_flush() tries again. Returns 0, -EAGAIN or -errno. */
+/* Whether cipher text waits for the socket. */
 bool tls_is_waiting(const struct tls *t);
-int tls_flush(struct tls *t);
-/* Tells the peer that nothing follows. As tls_flush(). */
-int tls_bye(struct tls *t);
+
+/* After the handshake: all of it as a stream, which takes it over. */
+struct stream tls_stream(struct tls *t, int fd);
 
 #endif

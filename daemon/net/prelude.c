@@ -17,6 +17,7 @@
 struct prelude {
 	struct source source;
 	struct prelude_result result;
+	struct tls *tls;       /* within its handshake */
 	union address counted; /* as what it counts in the limits meanwhile */
 	bool proxy;
 	bool over; /* freed at the next tick, since events may point at it until then */
@@ -40,7 +41,7 @@ static void unlink_it(struct prelude *p)
 static void end(struct prelude *p)
 {
 	p->over = true;
-	worker_unwatch(p->l->w, p->result.fd);
+	worker_unwatch(p->l->w, p->result.stream.fd);
 }
 
 static void fail(struct prelude *p, enum log_topic topic, const char *why)
@@ -57,10 +58,9 @@ static void fail(struct prelude *p, enum log_topic topic, const char *why)
 		    "listener %s: %s %s: %s", l->name, topic == LOG_TOPIC_PROXY ? "proxy" : "refused",
 		    address_peer(&p->result.address, from), why);
 	end(p);
-	tls_free(p->result.tls);
-	p->result.tls = NULL;
-	close(p->result.fd);
-	p->result.fd = -1;
+	tls_free(p->tls);
+	p->tls = NULL;
+	close(p->result.stream.fd);
 	limits_give(l->ctx->shared->limits, &p->counted, l->origin);
 }
 
@@ -68,16 +68,17 @@ static void succeed(struct prelude *p)
 {
 	end(p);
 	limits_give(p->l->ctx->shared->limits, &p->counted, p->l->origin);
+	if (p->tls)
+		p->result.stream = tls_stream(p->tls, p->result.stream.fd);
+	p->tls = NULL;
 	p->done(p->l, &p->result);
-	p->result.fd = -1;
-	p->result.tls = NULL;
 }
 
 /* True when the header is read. */
 static bool read_header(struct prelude *p)
 {
 	char data[PROXY_HEADER_MAX];
-	int fd = p->result.fd;
+	int fd = p->result.stream.fd;
 	union address real;
 	ssize_t n = recv(fd, data, sizeof(data), MSG_PEEK | MSG_DONTWAIT);
 
@@ -110,8 +111,8 @@ static bool read_header(struct prelude *p)
 static void shake_hands(struct prelude *p)
 {
 	char why[256];
-	int r = tls_handshake(p->result.tls, why, sizeof(why));
-	bool writes = tls_is_waiting(p->result.tls);
+	int r = tls_handshake(p->tls, why, sizeof(why));
+	bool writes = tls_is_waiting(p->tls);
 
 	if (r == 0) {
 		succeed(p);
@@ -119,7 +120,8 @@ static void shake_hands(struct prelude *p)
 		fail(p, LOG_TOPIC_TLS, r == -EPROTO ? why : strerror(-r));
 	} else if (writes != p->writes) {
 		p->writes = writes;
-		worker_rewatch(p->l->w, p->result.fd, writes ? EPOLLIN | EPOLLOUT : EPOLLIN, &p->source);
+		worker_rewatch(p->l->w, p->result.stream.fd, writes ? EPOLLIN | EPOLLOUT : EPOLLIN,
+			       &p->source);
 	}
 }
 
@@ -129,13 +131,13 @@ static void go_on(struct prelude *p)
 
 	if (p->proxy && !read_header(p))
 		return;
-	if (!config->tls && !p->result.tls) {
+	if (!config->tls && !p->tls) {
 		succeed(p);
 		return;
 	}
-	if (!p->result.tls)
-		p->result.tls = tls_new(config->tls, p->result.fd);
-	if (p->result.tls)
+	if (!p->tls)
+		p->tls = tls_new(config->tls, p->result.stream.fd);
+	if (p->tls)
 		shake_hands(p);
 	else
 		fail(p, LOG_TOPIC_TLS, "out of memory");
@@ -163,7 +165,7 @@ void prelude_start(struct prelude **list, struct listener *l, int fd, const unio
 
 	if (p) {
 		p->source.ready = ready;
-		p->result = (struct prelude_result){.fd = fd, .address = *peer};
+		p->result = (struct prelude_result){.stream = stream_plain(fd), .address = *peer};
 		p->counted = *peer;
 		p->proxy = proxy;
 		p->l = l;
@@ -202,8 +204,8 @@ void prelude_end(struct prelude **list, bool running)
 	for (struct prelude *p = *list, *next; p; p = next) {
 		next = p->next;
 		if (!p->over) {
-			tls_free(p->result.tls);
-			close(p->result.fd);
+			tls_free(p->tls);
+			close(p->result.stream.fd);
 		}
 		if (!p->over && running)
 			limits_give(p->l->ctx->shared->limits, &p->counted, p->l->origin);

@@ -9,19 +9,18 @@
 
 #include "common/address.h"
 #include "daemon/engine/listener.h"
+#include "daemon/io/stream.h"
 
 #include <stdbool.h>
 
 struct prelude;
-struct tls;
 
 /* A connection that may begin; all of it is handed over. */
 struct prelude_result {
-	int fd;
+	struct stream stream;
 	union address address;
 	bool proxied;	   /* the address is what a proxy said, not the socket's */
-	uint64_t consumed; /* bytes of the stream that came before it */
-	struct tls *tls;   /* or NULL */
+	uint64_t consumed; /* bytes that came before the stream */
 };
 
 /*

@@ -11,7 +11,6 @@
 #include "daemon/engine/connections.h"
 #include "daemon/engine/limits.h"
 #include "daemon/engine/listener.h"
-#include "daemon/io/tls.h"
 #include "daemon/net/prelude.h"
 #include "daemon/state/keeper.h"
 #include "daemon/state/sockets.h"
@@ -65,8 +64,8 @@ static void adopt(struct worker *w, struct job *job)
 	if (w) {
 		connection_open(w, &a->start);
 	} else {
-		close(a->start.fd); /* the worker ends; a successor finds the entry */
-		tls_free(a->start.tls);
+		stream_free(&a->start.stream);
+		close(a->start.stream.fd); /* the worker ends; a successor finds the entry */
 	}
 	free(a);
 }
@@ -74,17 +73,16 @@ static void adopt(struct worker *w, struct job *job)
 /* A word for a person, where the handler speaks to people; it is too early to wait for anything. */
 static void turn_away(struct listener *l, const struct prelude_result *p, const char *why)
 {
+	struct stream stream = p->stream;
 	char text[128];
 
 	if (l->handler->ending) {
 		int n = snprintf(text, sizeof(text), "* Sorry: %s.\n", why);
-		if (p->tls)
-			(void)(tls_send(p->tls, text, (size_t)n) < 0 || tls_bye(p->tls) < 0);
-		else if (send(p->fd, text, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+		if (stream.ops->send(&stream, text, (size_t)n) < 0 || stream_bye(&stream) < 0)
 			(void)0; /* a courtesy */
 	}
-	tls_free(p->tls);
-	close(p->fd);
+	stream_free(&stream);
+	close(stream.fd);
 }
 
 static struct worker *least_loaded(struct shared *shared)
@@ -110,7 +108,7 @@ static void fill_entry(const struct listener *l, struct client *client, const st
 		memcpy(client->datagram.address, &p->address, sizeof(p->address));
 	client->st[0].room = ROOM_NONE;
 	client->st[0].in_parsed = p->consumed;
-	client->st[0].flags = p->tls ? CLIENT_TLS : 0;
+	client->st[0].flags = p->stream.ops->secret ? CLIENT_TLS : 0;
 	client->st[0].rights = CLIENT_NEW | (l->config->password ? 0 : CLIENT_OPEN);
 	client->st[0].private_seq = logring_count(rooms_private(l->ctx->shared->rooms)->log);
 	client_seal(client, &client->st[0]);
@@ -125,7 +123,7 @@ static void begin(struct listener *l, const struct prelude_result *p)
 	struct adoption *job = malloc(sizeof(*job));
 	struct client *client = job ? clients_allocate(shared->clients) : NULL;
 
-	if (!client || getsockopt(p->fd, SOL_SOCKET, SO_COOKIE, &cookie, &len) < 0 || cookie == 0) {
+	if (!client || getsockopt(p->stream.fd, SOL_SOCKET, SO_COOKIE, &cookie, &len) < 0 || cookie == 0) {
 		if (client)
 			clients_release(shared->clients, client);
 		free(job);
@@ -139,11 +137,11 @@ static void begin(struct listener *l, const struct prelude_result *p)
 	/* The entry comes before the socket's copy, so that a socket without an entry is nobody's. */
 	atomic_store_explicit(&client->cookie, cookie, memory_order_release);
 	FAULT("accept-cookie");
-	bool covered = !p->tls && keeper_add(shared->keeper, p->fd) == 0;
+	bool covered = p->stream.ops->survives && keeper_add(shared->keeper, p->stream.fd) == 0;
 	FAULT("accept-keeper");
 
 	struct worker *to = least_loaded(shared);
-	*job = (struct adoption){{NULL, adopt}, {p->fd, p->address, client, l->handler, covered, p->tls}};
+	*job = (struct adoption){{NULL, adopt}, {p->stream, p->address, client, l->handler, covered}};
 	atomic_fetch_add(&l->tally->accepted, 1);
 	if (to == l->w)
 		adopt(to, &job->job);
@@ -182,7 +180,7 @@ static void watch_over(const struct config *config, int fd)
 
 static void take(struct listener *l, int fd, const union address *a)
 {
-	const struct prelude_result direct = {.fd = fd, .address = *a};
+	const struct prelude_result direct = {.stream = stream_plain(fd), .address = *a};
 	const struct listener_config *config = l->config;
 	bool proxy = prefixes_contain(&config->proxies, a);
 	const struct limits_caps caps = {l->ctx->config->max_clients, 0, config->max_clients};

@@ -392,7 +392,7 @@ static void take_socket(int fd, void *arg)
 	}
 	const struct client_origin *o = clients_origin(shared->clients, c->origin);
 	struct worker *w = shared->workers[x->next_worker++ % shared->n_workers];
-	const struct connection_start start = {fd, a, c, handler_find(o->type, o->mode), true, NULL};
+	const struct connection_start start = {stream_plain(fd), a, c, handler_find(o->type, o->mode), true};
 	if (connection_restore(w, &start, &p) == 0)
 		x->result->taken++;
 	else

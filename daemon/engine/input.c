@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a connection says: bytes are received into the worker's scratch, the handler works on them, and what it
+ * leaves is kept in the client's inbox. Its verdict says whether reading pauses.
+ */
+#include "daemon/engine/connection_own.h"
+
+#include "common/cleanup.h"
+#include "daemon/base/fault.h"
+#include "daemon/base/logger.h"
+#include "daemon/engine/limits.h"
+
+#include <inttypes.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+static void input_load(struct connection *c, char *to, uint64_t base)
+{
+	const char *inbox = clients_inbox(c->ctx->shared->clients, c->client);
+	size_t at = base % CLIENT_IN_SIZE, first = CLIENT_IN_SIZE - at;
+
+	if (first > c->leftover)
+		first = c->leftover;
+	memcpy(to, inbox + at, first);
+	memcpy(to + first, inbox, c->leftover - first);
+}
+
+/* Puts len bytes of input, the first of which is at that offset, where a successor finds them. */
+static void input_store(struct connection *c, const char *from, uint64_t offset, size_t len)
+{
+	char *inbox = clients_inbox(c->ctx->shared->clients, c->client);
+	size_t at = offset % CLIENT_IN_SIZE, first = CLIENT_IN_SIZE - at;
+
+	if (first > len)
+		first = len;
+	memcpy(inbox + at, from, first);
+	memcpy(inbox, from + first, len - first);
+	c->in_touched = true;
+}
+
+static void input_tell_of_renewals(struct connection *c)
+{
+	char from[ADDRESS_TEXT_MAX];
+
+	count(c->ctx->counters, COUNT_TLS_RENEWALS, 1);
+	log_limited(LOG_TOPIC_TLS, LOG_NOTICE, CONNECTION_FIELDS(c, EVENT_CLIENT_CLOSED),
+		    "client %" PRIu64 " from %s is closed: it wants new TLS keys all the time", c->client->id,
+		    address_peer(&c->address, from));
+}
+
+static ssize_t input_receive(struct connection *c, void *buf, size_t len)
+{
+	ssize_t n = c->stream.ops->receive(&c->stream, buf, len);
+
+	if (n == -EDQUOT)
+		input_tell_of_renewals(c);
+	return n;
+}
+
+/*
+ * Receives behind the have bytes of input that are in the scratch. Returns how many came; *ret_rest is how long
+ * (us) nothing should be read, for having received so much.
+ */
+static size_t input_take(struct connection *c, char *data, size_t have, int64_t *ret_rest)
+{
+	size_t most = CLIENT_IN_SIZE - have;
+	unsigned rate = c->ctx->config->bytes_per_second;
+
+	if (rate > 0 && most > rate)
+		most = rate;
+	ssize_t n = input_receive(c, data + have, most);
+	FAULT("receive");
+	/* All has been read. Who had ended in order before it was reset had an end. */
+	if (n == -EPIPE || (n == -EAGAIN && c->unheard && c->stream.ops->direct))
+		n = 0;
+	if (n < 0 && !stream_is_temporary(n)) {
+		closing_doom(c, (int)-n);
+	} else if (n == 0 && c->unheard && c->error != EPIPE) {
+		closing_doom(c, c->error); /* a line that it was within is none */
+	} else if (n == 0) {
+		c->eof = true;
+	} else if (n > 0) {
+		c->active = c->ctx->now;
+		count(c->ctx->counters, COUNT_BYTES_IN, (uint64_t)n);
+		*ret_rest = limits_charge(&c->pace.bytes_due, rate, (uint64_t)n, c->active);
+		return (size_t)n;
+	}
+	return 0;
+}
+
+/* Of have bytes from base on, what the handler did not consume is put where a successor finds it. */
+static void input_settle(struct connection *c, uint64_t base, size_t have)
+{
+	const struct scratch *s = c->ctx->scratch;
+	size_t consumed = connection_state(c)->in_parsed - base;
+
+	c->spoke |= consumed > 0;
+	/* What was left over before is still there. */
+	size_t settled = consumed > c->leftover ? consumed : c->leftover;
+	c->leftover = (uint32_t)(have - consumed);
+	if (settled < have)
+		input_store(c, s->data + settled, base + settled, have - settled);
+	FAULT("receive-settled");
+}
+
+static void input_follow(struct connection *c, enum verdict verdict)
+{
+	switch (verdict) {
+	case HANDLER_MORE:
+		break;
+	case HANDLER_BLOCKED:
+		c->pause |= PAUSE_BLOCKED;
+		c->behind = true;
+		break;
+	case HANDLER_YIELD:
+		c->pause |= PAUSE_CROWDED;
+		worker_hurry(c->w);
+		break;
+	case HANDLER_CROWDED:
+		c->pause |= PAUSE_CROWDED;
+		count(c->ctx->counters, COUNT_CROWDED, 1);
+		break;
+	case HANDLER_LIMITED:
+		pace_slow_down(c, c->pace.too_many);
+		break;
+	case HANDLER_WAITING:
+		c->pause |= PAUSE_LOGIN;
+		break;
+	case HANDLER_CLOSE:
+		closing_retire(c);
+		connection_set_flags(c, CLIENT_CLOSING);
+		closing_begin(c);
+		break;
+	}
+}
+
+/* Receives straight into the worker's scratch, where a successor finds it, and lets the handler work on it. */
+static void input_run(struct connection *c, bool receive)
+{
+	struct scratch *s = c->ctx->scratch;
+	uint64_t base = connection_state(c)->in_parsed;
+	size_t have = c->leftover;
+	int64_t rest = 0;
+
+	if (have > 0)
+		input_load(c, s->data, base);
+	s->base = base;
+	atomic_store_explicit(&s->owner, scratch_owner(s, c->client->id), memory_order_release);
+	FAULT("receive-owner");
+	if (receive && !c->eof && have < CLIENT_IN_SIZE)
+		have += input_take(c, s->data, have, &rest);
+
+	enum verdict verdict = HANDLER_MORE;
+	if (c->phase < PHASE_DOOMED && (have > c->leftover || c->eof || !receive))
+		verdict = c->handler->received(c, s->data, have, c->eof);
+	if (verdict == HANDLER_MORE && c->eof)
+		verdict = HANDLER_CLOSE;
+	input_settle(c, base, have);
+	atomic_store_explicit(&s->owner, 0, memory_order_release);
+
+	input_follow(c, verdict);
+	if (rest > 0 && c->phase == PHASE_OPEN && !(c->pause & PAUSE_LIMITED)) {
+		c->deadline = c->ctx->now + rest;
+		pace_slow_down(c, "bytes");
+	}
+	if (c->pause & PAUSE_CROWDED)
+		connection_retry(c);
+	else if (c->pause & PAUSE_LIMITED)
+		worker_retry_later(c->w, &c->task);
+}
+
+/* Input of which no event will tell: what the stream has already, or what was sent by who has gone. */
+static bool input_has_more(const struct connection *c)
+{
+	return connection_may_read(c) && !c->eof && (c->unheard || stream_has_input(&c->stream));
+}
+
+void input_pump(struct connection *c)
+{
+	output_run(c);
+	while (c->phase == PHASE_OPEN && c->pause == PAUSE_BLOCKED && !c->blocked && !output_is_pending(c)) {
+		c->pause = 0;
+		input_run(c, false);
+		output_run(c);
+	}
+	connection_rewatch(c);
+	if (input_has_more(c))
+		connection_retry(c);
+}
+
+static int input_socket_error(int fd)
+{
+	int error = 0;
+	socklen_t len = sizeof(error);
+
+	return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0 || error == 0 ? EPIPE : error;
+}
+
+void input_ready(struct source *s, uint32_t events)
+{
+	struct connection *c = (struct connection *)s;
+
+	if (c->phase >= PHASE_DOOMED || c->unwatched)
+		return;
+	if (c->phase >= PHASE_LINGERING) {
+		closing_discard(c);
+		return;
+	}
+	if (events & EPOLLOUT)
+		c->blocked = stream_flush(&c->stream) == -EAGAIN;
+	if (connection_may_read(c) && !c->eof && (events & (EPOLLIN | EPOLLHUP | EPOLLERR)))
+		input_run(c, true);
+	else if (events & (EPOLLHUP | EPOLLERR))
+		closing_lose_peer(c, input_socket_error(c->stream.fd));
+	input_pump(c);
+}
+
+void input_again(struct connection *c)
+{
+	if (c->phase == PHASE_OPEN) {
+		if (c->pause & PAUSE_LIMITED && c->ctx->now < c->deadline) {
+			worker_retry_later(c->w, &c->task);
+			return;
+		}
+		if (c->pause & (PAUSE_CROWDED | PAUSE_LIMITED)) {
+			c->pause &= (uint8_t) ~(PAUSE_CROWDED | PAUSE_LIMITED);
+			if (!c->pause)
+				input_run(c, false);
+		} else if (input_has_more(c)) {
+			input_run(c, true);
+		}
+	}
+	input_pump(c);
+}
+
+/* --- logging in --- */
+
+/* The answer to connection_ask_login(). */
+static void login_answered(struct context *ctx, const struct login_answer *answer)
+{
+	struct connection *c = connections_find(ctx, answer->index, answer->id);
+
+	if (!c)
+		return;
+	c->asked = NULL;
+	if (!(c->pause & PAUSE_LOGIN) || c->phase != PHASE_OPEN ||
+	    memcmp(answer->subject, c->login_subject, sizeof(c->login_subject)) != 0)
+		return;
+	c->login = answer->good ? LOGIN_GOOD : LOGIN_BAD;
+	c->pause &= (uint8_t)~PAUSE_LOGIN;
+	c->pause |= PAUSE_CROWDED; /* so that the line is worked on again in this turn */
+	connection_retry(c);
+}
+
+bool connection_ask_login(struct connection *c, const struct login_question *q)
+{
+	struct shared *shared = c->ctx->shared;
+	const struct login_caller caller = {c->w,
+					    login_answered,
+					    connection_index(c),
+					    connection_id(c),
+					    &c->address,
+					    c->ctx->config->failed_logins_per_minute};
+
+	logins_subject(shared->logins, q, c->login_subject);
+	c->login = LOGIN_NONE;
+	return logins_ask(shared->logins, &caller, q, &c->asked);
+}
+
+enum login connection_login(struct connection *c, const struct login_question *q)
+{
+	enum login answer = (enum login)c->login;
+	uint8_t subject[LOGIN_SUBJECT_LEN];
+
+	if (answer == LOGIN_NONE)
+		return LOGIN_NONE;
+	c->login = LOGIN_NONE;
+	logins_subject(c->ctx->shared->logins, q, subject);
+	return memcmp(subject, c->login_subject, sizeof(subject)) == 0 ? answer : LOGIN_NONE;
+}
+
+unsigned connection_login_failed(struct connection *c)
+{
+	if (c->failures < UINT8_MAX)
+		c->failures++;
+	return c->failures;
+}

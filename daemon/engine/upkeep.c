@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What is seen to once a second for each connection: time-outs, pages of memory that it has no use for, and a
+ * socket that the keeper has not got yet.
+ */
+#include "daemon/engine/connection_own.h"
+
+#include "common/cleanup.h"
+#include "daemon/base/clock.h"
+#include "daemon/base/logger.h"
+#include "daemon/io/memfd.h"
+#include "daemon/state/keeper.h"
+
+#include <inttypes.h>
+
+void connection_cover(struct connection *c)
+{
+	if (c->covered || c->phase == PHASE_DEAD || !c->stream.ops->survives ||
+	    keeper_add(c->ctx->shared->keeper, c->stream.fd) < 0)
+		return;
+	c->covered = true;
+	atomic_fetch_sub(&c->ctx->connections->uncovered, 1);
+}
+
+/* Who has to say something, or who they are, before long. */
+static void upkeep_check_beginning(struct connection *c)
+{
+	const struct config *config = c->ctx->config;
+	const struct client_state *st = connection_state(c);
+	bool nameless = c->handler->has_nicks && st->nick_len == 0;
+	int64_t first = config->first_line_timeout_us, login = nameless ? config->login_timeout_us : 0;
+
+	if ((first == 0 || c->spoke) && login == 0)
+		return;
+	int64_t age = c->ctx->now - c->began;
+	const char *text = NULL;
+	char from[ADDRESS_TEXT_MAX];
+	if (login > 0 && age > login)
+		text = "* You have not logged in in time.\n";
+	else if (first > 0 && !c->spoke && age > first)
+		text = "* You have said nothing yet; goodbye.\n";
+	if (!text)
+		return;
+	count(c->ctx->counters, COUNT_CLIENTS_MUTE, 1);
+	log_limited(LOG_TOPIC_TIMEOUT, LOG_INFO, CONNECTION_FIELDS(c, EVENT_CLIENT_CLOSED),
+		    "client %" PRIu64 " from %s said nothing in time", c->client->id,
+		    address_peer(&c->address, from));
+	connection_kick(c, text);
+}
+
+/* The pages of buffers that are empty; each costs two system calls, so there is a limit a tick for all. */
+static void upkeep_release_pages(struct connection *c, unsigned *releases)
+{
+	struct clients *clients = c->ctx->shared->clients;
+
+	/* Who is talking will need them again. */
+	if (*releases == 0 || c->ctx->now - c->active < SECOND_US)
+		return;
+	if (c->out_touched && !output_is_pending(c)) {
+		memfd_release(clients_outbox(clients, c->client), CLIENT_OUT_SIZE);
+		c->out_touched = false;
+		--*releases;
+	}
+	if (*releases > 0 && c->in_touched && c->leftover == 0) {
+		memfd_release(clients_inbox(clients, c->client), CLIENT_IN_SIZE);
+		c->in_touched = false;
+		--*releases;
+	}
+}
+
+/* Who was silent for too long, though it might have talked. */
+static bool upkeep_is_idle(const struct connection *c)
+{
+	int64_t idle = c->ctx->config->idle_timeout_us;
+
+	return idle > 0 && !c->pause && c->ctx->now - c->active > idle;
+}
+
+void connection_tick(struct connection *c, unsigned *releases)
+{
+	char from[ADDRESS_TEXT_MAX];
+
+	if (c->phase >= PHASE_DOOMED)
+		return;
+	if (c->phase != PHASE_OPEN) {
+		closing_watch(c);
+		return;
+	}
+	if (c->unheard && c->ctx->now >= c->unheard_until) {
+		closing_doom(c, ETIMEDOUT); /* or what it left would keep its nick for hours */
+		return;
+	}
+	connection_cover(c);
+	upkeep_release_pages(c, releases);
+	if (upkeep_is_idle(c)) {
+		count(c->ctx->counters, COUNT_CLIENTS_IDLE, 1);
+		log_limited(LOG_TOPIC_TIMEOUT, LOG_INFO, CONNECTION_FIELDS(c, EVENT_CLIENT_CLOSED),
+			    "client %" PRIu64 " from %s was silent for too long", c->client->id,
+			    address_peer(&c->address, from));
+		connection_kick(c, "* You have been silent for too long.\n");
+		return;
+	}
+	upkeep_check_beginning(c);
+}

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What turns the bytes of a connection's socket into those that its handler sees, and back: nothing (plain), or
+ * TLS. A new kind is one file with such operations, and whoever makes the connection chooses it. One thread at a
+ * time uses a stream.
+ *
+ * Results are as recv() and send() have them, but -errno instead of errno.
+ */
+#ifndef DAEMON_STREAM_H
+#define DAEMON_STREAM_H
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+struct stream;
+
+struct stream_ops {
+	/* The socket's bytes are the handler's: what is sent may be given to the kernel by others (sender.h). */
+	bool direct;
+	/* The connection can go on in another process. */
+	bool survives;
+	/* Nobody between the peers can read it. */
+	bool secret;
+
+	/*
+	 * Both take or give what they can without waiting. -EPROTO: the peer does what isn't allowed; -EDQUOT: it
+	 * wants new keys all the time. Without direct, -EAGAIN may also mean that something else than data came.
+	 */
+	ssize_t (*receive)(struct stream *s, void *buf, size_t len);
+	ssize_t (*send)(struct stream *s, const void *data, size_t len);
+	/* The rest is NULL where direct is true. */
+	/* Whether there is input that receive() would return without looking at the socket. */
+	bool (*has_input)(const struct stream *s);
+	/* Whether output was taken that waits for the socket; flush() tries again. Returns 0, -EAGAIN or -errno. */
+	bool (*is_waiting)(const struct stream *s);
+	int (*flush)(struct stream *s);
+	/* Tells the peer that nothing follows. As flush(). */
+	int (*bye)(struct stream *s);
+	/* Releases own. */
+	void (*free)(struct stream *s);
+};
+
+struct stream {
+	const struct stream_ops *ops;
+	void *own; /* what the operations keep */
+	int fd;	   /* non-blocking; closed by whoever has the stream */
+};
+
+struct stream stream_plain(int fd);
+
+/* Has its operations ended; the socket stays. */
+void stream_free(struct stream *s);
+
+static inline bool stream_has_input(const struct stream *s)
+{
+	return s->ops->has_input && s->ops->has_input(s);
+}
+
+static inline bool stream_is_waiting(const struct stream *s)
+{
+	return s->ops->is_waiting && s->ops->is_waiting(s);
+}
+
+static inline int stream_flush(struct stream *s)
+{
+	return s->ops->flush ? s->ops->flush(s) : 0;
+}
+
+static inline int stream_bye(struct stream *s)
+{
+	return s->ops->bye ? s->ops->bye(s) : 0;
+}
+
+/* Whether the same may well succeed later. */
+static inline bool stream_is_temporary(ssize_t error)
+{
+	return error == -EAGAIN || error == -EINTR || error == -ENOBUFS;
+}
+
+#endif
