@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* chatctl ban, unban, passwd: who may come in. */
 #include "cli/command.h"
+#include "cli/subcommands.h"
 #include "common/accounts.h"
 #include "common/address.h"
 #include "common/cleanup.h"

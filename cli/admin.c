@@ -2,6 +2,7 @@
 /* chatctl kick, reload, restart, check: what changes something. */
 #include "cli/client.h"
 #include "cli/command.h"
+#include "cli/subcommands.h"
 #include "common/cleanup.h"
 
 #include <getopt.h>

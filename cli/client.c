@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* One connection to the control socket: a call is sent, and replies are received. */
 #include "cli/client.h"
 
 #include "common/cleanup.h"

@@ -16,32 +16,6 @@ struct options {
 	bool json;
 };
 
-struct command {
-	const char *name;
-	const char *usage; /* arguments */
-	const char *help;  /* one line */
-	/* argv[0] is the subcommand. Returns the exit status. */
-	int (*run)(const struct options *o, int argc, char **argv);
-	const char *options; /* what --help says of them, or NULL */
-};
-
-int command_status(const struct options *o, int argc, char **argv);
-int command_list(const struct options *o, int argc, char **argv);
-int command_send(const struct options *o, int argc, char **argv);
-int command_tail(const struct options *o, int argc, char **argv);
-int command_kick(const struct options *o, int argc, char **argv);
-int command_reload(const struct options *o, int argc, char **argv);
-int command_restart(const struct options *o, int argc, char **argv);
-int command_check(const struct options *o, int argc, char **argv);
-int command_keys(const struct options *o, int argc, char **argv);
-int command_ban(const struct options *o, int argc, char **argv);
-int command_unban(const struct options *o, int argc, char **argv);
-int command_passwd(const struct options *o, int argc, char **argv);
-int command_join(const struct options *o, int argc, char **argv);
-int command_top(const struct options *o, int argc, char **argv);
-int command_watch(const struct options *o, int argc, char **argv);
-int command_metrics(const struct options *o, int argc, char **argv);
-
 /* One line on stderr; returns the status. */
 int fail(int status, const char *format, ...) __attribute__((format(printf, 2, 3)));
 int usage(const char *command);
@@ -49,6 +23,9 @@ int usage(const char *command);
 int wrong_option(char **argv);
 /* "s" where there is not exactly one. */
 #define PLURAL(n) ((n) == 1 ? "" : "s")
+
+/* A configuration's text setting, free()d by the caller. A configuration that can't be read has none. */
+char *configured(const char *path, const char *setting);
 
 /* Connects; says on stderr why it can't. EXIT_DONE or EXIT_UNREACHABLE. */
 int reach(const struct options *o, struct client **ret);
@@ -58,8 +35,7 @@ int unreachable(const struct options *o, int r);
 /* After client_send() or client_receive() failed: says so and returns the status. */
 int explain(int r, const char *error);
 
-/* One call with one reply (owned by the caller), with all that can go wrong said on stderr. Returns the exit
- * status. */
+/* One call with one reply, which is the caller's. Says on stderr what went wrong. Returns the exit status. */
 int call(const struct options *o, const char *method, json_t *parameters, json_t **ret);
 
 /* Writes JSON on a line of its own. */

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Compares what the server says of the name and the room with what was asked for. */
 #include "cli/identity.h"
 
 #include "common/nick.h"

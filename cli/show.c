@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* chatctl status, list, metrics: what is there. */
 #include "cli/command.h"
+#include "cli/subcommands.h"
 #include "cli/table.h"
 
 #include <inttypes.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Tables, numbers, times and colours for people. */
 #include "cli/table.h"
 
 #include <libsmartcols/libsmartcols.h>

@@ -2,6 +2,7 @@
 /* chatctl send, tail: messages. */
 #include "cli/client.h"
 #include "cli/command.h"
+#include "cli/subcommands.h"
 #include "common/cleanup.h"
 #include "common/text.h"
 

@@ -2,6 +2,7 @@
 /* chatctl top: a live view for an admin in trouble: rates, rooms, clients, slow readers. */
 #include "cli/client.h"
 #include "cli/command.h"
+#include "cli/subcommands.h"
 #include "cli/table.h"
 #include "common/cleanup.h"
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Varlink messages: out of bytes, and into bytes. */
 #include "common/varlink.h"
 
 #include <errno.h>

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: MIT */
+/* The table of subcommands, and what is said about them: help, usage, and what somebody may have meant. */
+#include "cli/subcommands.h"
+
+#include "cli/command.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+
+const struct subcommand subcommands[] = {
+    {"status", "", "show how chatd is: clients, workers, the last takeover", command_status, NULL},
+    {"list", "[clients|rooms|listeners|bans]", "list who and what is there", command_list, NULL},
+    {"send", "[--as NICK] ROOM TEXT...|-", "say something in a room (-: each line of stdin)", command_send,
+     "  --as NICK        the name to speak under, which nobody has (admin)\n"},
+    {"tail", "[-n N] [-f] [-t] ROOM", "show what was said in a room (-f: and goes on)", command_tail,
+     "  -n N             so many messages (10)\n"
+     "  -f               go on with what comes\n"
+     "  -t               each with its time (the default on a terminal)\n"},
+    {"join", "[--room R] [--nick N] [URL]",
+     "talk from a terminal (tcp://, tls://, udp://, zmq://HOST:PULL,PUB)", command_join,
+     "  -r, --room R     the room to talk in\n"
+     "  -n, --nick N     the name to talk under\n"
+     "      --ca FILE    certificates to trust for TLS instead of the system's\n"},
+    {"kick", "ID [REASON]", "disconnect a client", command_kick, NULL},
+    {"ban", "ADDRESS[/BITS] [TIME]", "keep an address out (TIME: 90s, 10m, 2h, 7d; else for ever)",
+     command_ban, NULL},
+    {"unban", "ADDRESS[/BITS]", "let a banned address in again", command_unban, NULL},
+    {"passwd", "[-d] FILE NAME", "set an account's password (-d: delete it)", command_passwd,
+     "  -d               delete the account\n"},
+    {"reload", "[-q]", "apply the configuration (-q: mistakes and warnings are in the log only)",
+     command_reload, "  -q               mistakes and warnings are in the log only\n"},
+    {"restart", "", "run the program on disk, keeping everybody connected", command_restart, NULL},
+    {"check", "[FILE]", "check a configuration file", command_check, NULL},
+    {"keys", "", "make a pair of CURVE keys for ZeroMQ", command_keys, NULL},
+    {"watch", "", "show events as they happen: who comes, goes, is kicked or too slow", command_watch, NULL},
+    {"top", "", "show clients and rooms live", command_top, NULL},
+    {"metrics", "", "print the counters for Prometheus", command_metrics, NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+const struct subcommand *subcommand_find(const char *name)
+{
+	for (size_t i = 0; subcommands[i].name; i++)
+		if (strcmp(subcommands[i].name, name) == 0)
+			return &subcommands[i];
+	return NULL;
+}
+
+int usage(const char *command)
+{
+	const struct subcommand *c = subcommand_find(command);
+
+	return fail(EXIT_USAGE, "usage: chatctl %s%s%s", command, c && c->usage[0] ? " " : "",
+		    c ? c->usage : "");
+}
+
+int wrong_option(char **argv)
+{
+	const struct subcommand *c = subcommand_find(argv[0]);
+	char letter[3] = {'-', (char)optopt, '\0'};
+	/* Of a word of letters it may be any; of "--name" optopt is 0, or it lacks its value. */
+	const char *option = optopt && strncmp(argv[optind - 1], "--", 2) != 0 ? letter : argv[optind - 1];
+
+	return fail(EXIT_USAGE, "%s can't be used with %s; usage: chatctl %s%s%s", option, argv[0], argv[0],
+		    c && c->usage[0] ? " " : "", c ? c->usage : "");
+}
+
+static unsigned subcommand_smaller(unsigned a, unsigned b)
+{
+	return a < b ? a : b;
+}
+
+/* How many letters have to be changed, added, taken away or swapped (Damerau), for words of up to 31 bytes.
+ */
+static unsigned subcommand_distance(const char *a, const char *b)
+{
+	unsigned rows[3][32]; /* of the letter before the last, of the last one, and of this one */
+	unsigned *before = rows[0], *last = rows[1], *row = rows[2];
+	size_t n = strlen(b);
+
+	if (strlen(a) > 31 || n > 31)
+		return 99;
+	for (size_t k = 0; k <= n; k++)
+		last[k] = before[k] = (unsigned)k;
+	for (size_t i = 0; a[i]; i++) {
+		row[0] = (unsigned)i + 1;
+		for (size_t k = 0; k < n; k++) {
+			row[k + 1] = subcommand_smaller(last[k] + (a[i] != b[k]),
+							subcommand_smaller(last[k + 1], row[k]) + 1);
+			if (i > 0 && k > 0 && a[i] == b[k - 1] && a[i - 1] == b[k])
+				row[k + 1] = subcommand_smaller(row[k + 1], before[k - 1] + 1);
+		}
+		unsigned *free = before;
+		before = last;
+		last = row;
+		row = free;
+	}
+	return last[n];
+}
+
+int subcommand_unknown(const char *name)
+{
+	const char *near = NULL;
+	/* One slip, in a longer word two: "say" is nothing like "ban". */
+	unsigned least = strlen(name) > 5 ? 3 : 2;
+
+	for (size_t i = 0; subcommands[i].name; i++) {
+		unsigned d = subcommand_distance(name, subcommands[i].name);
+		if (d < least ||
+		    (strlen(name) > 1 && strncmp(name, subcommands[i].name, strlen(name)) == 0)) {
+			least = d < least ? d : least;
+			near = subcommands[i].name;
+		}
+	}
+	if (near)
+		return fail(EXIT_USAGE, "there is no command \"%s\"; do you mean %s?", name, near);
+	return fail(EXIT_USAGE, "there is no command \"%s\"; chatctl --help lists them", name);
+}
+
+int subcommand_help(const char *name)
+{
+	const struct subcommand *c = subcommand_find(name);
+
+	if (!c)
+		return subcommand_unknown(name);
+	printf("Usage: chatctl [OPTION...] %s%s%s\n\n%c%s. chatctl(1) says more.\n", c->name,
+	       c->usage[0] ? " " : "", c->usage, c->help[0] - 'a' + 'A', c->help + 1);
+	printf("%s%s", c->options ? "\nOptions:\n" : "", c->options ? c->options : "");
+	return EXIT_DONE;
+}
