@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Sockets of loopback stand in for clients, memfds for what systemd keeps; a turn is taken whenever a test asks for one. */
 #include "tests/harness.h"
 
 #include "common/cleanup.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Addresses and prefixes: what is read and refused, and how they are written. */
 #include "tests/unit/unit.h"
 
 #include "common/address.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Which nicks there may be, and which are the same. */
 #include "tests/unit/unit.h"
 
 #include "common/nick.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Lines are made safe for terminals; names of rooms, escapes and sizes. */
 #include "tests/unit/unit.h"
 
 #include "common/text.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Messages of the control protocol, in whatever pieces they come. */
 #include "tests/unit/unit.h"
 
 #include "common/varlink.h"

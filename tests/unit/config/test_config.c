@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* A configuration is read as it is meant, and each mistake is told with its line. */
 #include "tests/unit/unit.h"
 
 #include "daemon/config/config.h"

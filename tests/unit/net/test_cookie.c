@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The proof that a UDP address is real. */
 #include "tests/unit/unit.h"
 
 #include "daemon/net/cookie.h"
