@@ -1,18 +1,16 @@
 /* SPDX-License-Identifier: MIT */
+/* Password files as chatd reads them: lines become accounts, which are found by the keys of their names. */
 #include "common/accounts.h"
 
 #include "common/cleanup.h"
 
 #include <fcntl.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
-#include <time.h>
 
 #define FILE_MAX (64 << 20)
-#define LOCK_TRIES 200 /* 20 ms apart */
 
-static int by_key(const void *a, const void *b)
+static int account_by_key(const void *a, const void *b)
 {
 	const struct account_key *x = a, *y = b;
 
@@ -20,7 +18,7 @@ static int by_key(const void *a, const void *b)
 }
 
 /* "$argon2id$..." without anything that crypto_pwhash_str() would not write. */
-static bool is_hash(const char *s)
+static bool account_is_hash(const char *s)
 {
 	size_t n = strlen(s);
 
@@ -29,7 +27,7 @@ static bool is_hash(const char *s)
 }
 
 /* Returns what is wrong with the line, or NULL; *ret_odd: why the account has to be left out, or NULL. */
-static const char *parse_line(char *line, struct account *ret, const char **ret_odd)
+static const char *account_parse_line(char *line, struct account *ret, const char **ret_odd)
 {
 	char *colon = strchr(line, ':');
 
@@ -40,7 +38,7 @@ static const char *parse_line(char *line, struct account *ret, const char **ret_
 	size_t len = (size_t)(colon - line);
 	if (!nick_well_formed(line, len))
 		return "this is not a valid name";
-	if (!is_hash(colon + 1))
+	if (!account_is_hash(colon + 1))
 		return "this is no hash of argon2id, as `chatctl passwd` writes it";
 	/* An older chatd took more names. */
 	if (nick_normalise(line, len, ret->nick) < 0) {
@@ -55,7 +53,7 @@ static const char *parse_line(char *line, struct account *ret, const char **ret_
 }
 
 /* The first with that key, or NULL; they end with keys + n * NICK_KEYS. */
-static struct account_key *first_key(const struct accounts *a, uint64_t key)
+static struct account_key *account_first_key(const struct accounts *a, uint64_t key)
 {
 	size_t from = 0, to = a->n * NICK_KEYS;
 
@@ -72,12 +70,13 @@ static struct account_key *first_key(const struct accounts *a, uint64_t key)
 /* Who looks like it: anybody, the one of the very name, or anybody but that one. */
 enum likeness { ANY, EXACTLY, ALIKE };
 
-static const struct account *find(const struct accounts *a, const char *nick, size_t len, enum likeness how)
+static const struct account *account_find(const struct accounts *a, const char *nick, size_t len,
+					  enum likeness how)
 {
 	struct nick_keys keys = nick_keys(nick, len);
 
 	for (unsigned i = 0; i < NICK_KEYS && a->n > 0; i++) {
-		const struct account_key *k = first_key(a, keys.at[i]);
+		const struct account_key *k = account_first_key(a, keys.at[i]);
 		for (; k && k < a->keys + a->n * NICK_KEYS && k->key == keys.at[i]; k++) {
 			const struct account *x = &a->at[k->number];
 			if (!x->left_out && (how == ANY || nick_equal(x->nick, strlen(x->nick), nick, len) ==
@@ -90,21 +89,21 @@ static const struct account *find(const struct accounts *a, const char *nick, si
 
 const struct account *accounts_find(const struct accounts *a, const char *nick, size_t len)
 {
-	return find(a, nick, len, ANY);
+	return account_find(a, nick, len, ANY);
 }
 
 const struct account *accounts_find_exactly(const struct accounts *a, const char *nick, size_t len)
 {
-	return find(a, nick, len, EXACTLY);
+	return account_find(a, nick, len, EXACTLY);
 }
 
 const struct account *accounts_find_alike(const struct accounts *a, const char *nick, size_t len)
 {
-	return find(a, nick, len, ALIKE);
+	return account_find(a, nick, len, ALIKE);
 }
 
-static void leave_out(struct account *x, const char *name, const struct account *first,
-		      const char *first_name, FILE *warnings)
+static void account_leave_out(struct account *x, const char *name, const struct account *first,
+			      const char *first_name, FILE *warnings)
 {
 	bool equal = nick_equal(x->nick, strlen(x->nick), first->nick, strlen(first->nick));
 
@@ -120,7 +119,7 @@ static void leave_out(struct account *x, const char *name, const struct account 
 }
 
 /* Makes them known by their keys; of those that share one, all but the first are left out. */
-static int index_keys(struct accounts *a, const char *name, FILE *warnings)
+static int account_index_keys(struct accounts *a, const char *name, FILE *warnings)
 {
 	size_t n = a->n * NICK_KEYS;
 	/* By the place of a key's first entry: the account that has it, and one. */
@@ -135,17 +134,17 @@ static int index_keys(struct accounts *a, const char *name, FILE *warnings)
 		a->keys[i] = (struct account_key){keys.at[i % NICK_KEYS], i / NICK_KEYS};
 	}
 	if (n > 0)
-		qsort(a->keys, n, sizeof(*a->keys), by_key);
+		qsort(a->keys, n, sizeof(*a->keys), account_by_key);
 	for (size_t i = 0; i < a->n; i++) {
 		struct account *x = &a->at[i];
 		struct nick_keys keys = nick_keys(x->nick, strlen(x->nick));
 		for (unsigned k = 0; k < NICK_KEYS && !x->left_out; k++) {
-			size_t owner = owners[first_key(a, keys.at[k]) - a->keys];
+			size_t owner = owners[account_first_key(a, keys.at[k]) - a->keys];
 			if (owner > 0)
-				leave_out(x, name, &a->at[owner - 1], name, warnings);
+				account_leave_out(x, name, &a->at[owner - 1], name, warnings);
 		}
 		for (unsigned k = 0; k < NICK_KEYS && !x->left_out; k++)
-			owners[first_key(a, keys.at[k]) - a->keys] = i + 1;
+			owners[account_first_key(a, keys.at[k]) - a->keys] = i + 1;
 	}
 	return 0;
 }
@@ -158,14 +157,14 @@ void accounts_leave_out(struct accounts *a, const char *name, const struct accou
 		const struct account *first =
 		    x->left_out ? NULL : accounts_find_alike(before, x->nick, strlen(x->nick));
 		if (first)
-			leave_out(x, name, first, before_name, warnings);
+			account_leave_out(x, name, first, before_name, warnings);
 	}
 }
 
 int accounts_parse(char *text, const char *name, FILE *errors, FILE *warnings, struct accounts *ret)
 {
 	struct accounts a = {0};
-	size_t room = 0;
+	size_t capacity = 0;
 	int r = 0;
 
 	for (unsigned number = 1; *text; number++) {
@@ -174,16 +173,16 @@ int accounts_parse(char *text, const char *name, FILE *errors, FILE *warnings, s
 		if (end > text && end[-1] == '\r')
 			end[-1] = '\0';
 		if (*text && *text != '#') {
-			if (a.n == room) {
-				room = room ? room * 2 : 16;
-				struct account *at = reallocarray(a.at, room, sizeof(*at));
+			if (a.n == capacity) {
+				capacity = capacity ? capacity * 2 : 16;
+				struct account *at = reallocarray(a.at, capacity, sizeof(*at));
 				if (!at) {
 					accounts_free(&a);
 					return -ENOMEM;
 				}
 				a.at = at;
 			}
-			const char *odd, *why = parse_line(text, &a.at[a.n], &odd);
+			const char *odd, *why = account_parse_line(text, &a.at[a.n], &odd);
 			if (!why && odd && warnings)
 				fprintf(warnings, "%s:%u: %s, so it is left out\n", name, number, odd);
 			if (why) {
@@ -195,7 +194,7 @@ int accounts_parse(char *text, const char *name, FILE *errors, FILE *warnings, s
 		}
 		text = next;
 	}
-	int k = index_keys(&a, name, warnings);
+	int k = account_index_keys(&a, name, warnings);
 	if (k < 0)
 		r = k;
 	if (r < 0)
@@ -204,8 +203,7 @@ int accounts_parse(char *text, const char *name, FILE *errors, FILE *warnings, s
 	return r;
 }
 
-/* The whole file, NUL-terminated. */
-static int read_text(const char *path, char **ret)
+int accounts_read_text(const char *path, char **ret)
 {
 	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	_cleanup_free_ char *text = NULL;
@@ -239,7 +237,7 @@ static int read_text(const char *path, char **ret)
 int accounts_load(const char *path, FILE *errors, FILE *warnings, struct accounts *ret)
 {
 	_cleanup_free_ char *text = NULL;
-	int r = read_text(path, &text);
+	int r = accounts_read_text(path, &text);
 
 	*ret = (struct accounts){0};
 	if (r < 0) {
@@ -258,154 +256,4 @@ void accounts_free(struct accounts *a)
 	free(a->at);
 	free(a->keys);
 	*a = (struct accounts){0};
-}
-
-/* Which account this line is, by its name; 0: none. */
-static size_t name_of(const char *line, size_t n)
-{
-	const char *colon = line[0] == '#' ? NULL : memchr(line, ':', n);
-
-	return colon ? (size_t)(colon - line) : 0;
-}
-
-/* How near a line's name comes to nick: it looks like it, is the same, or is written like it. */
-enum nearness { FAR, SIMILAR, SAME, IDENTICAL };
-
-static enum nearness nearness(const char *line, size_t n, const char *nick, const struct nick_keys *keys)
-{
-	size_t len = name_of(line, n), nick_len = strlen(nick);
-
-	if (len == 0)
-		return FAR;
-	if (len == nick_len && memcmp(line, nick, len) == 0)
-		return IDENTICAL;
-	if (nick_equal(line, len, nick, nick_len))
-		return SAME;
-	struct nick_keys its = nick_keys(line, len);
-	return nick_keys_meet(&its, keys) ? SIMILAR : FAR;
-}
-
-/* The nearest one's nearness, and name. */
-static enum nearness find_nearest(const char *text, const char *nick, const struct nick_keys *keys,
-				  char ret_name[TEXT_NICK_MAX + 1])
-{
-	enum nearness best = FAR;
-
-	for (const char *line = text; *line && best < IDENTICAL;) {
-		size_t n = strcspn(line, "\n");
-		enum nearness it = nearness(line, n, nick, keys);
-		if (it > best) {
-			best = it;
-			snprintf(ret_name, TEXT_NICK_MAX + 1, "%.*s", (int)name_of(line, n), line);
-		}
-		line += n + (line[n] == '\n');
-	}
-	return best;
-}
-
-static int write_changed(FILE *f, const char *text, const char *nick, const char *hash,
-			 char ret_alike[TEXT_NICK_MAX + 1])
-{
-	struct nick_keys keys = nick_keys(nick, strlen(nick));
-	enum nearness best = find_nearest(text, nick, &keys, ret_alike);
-	bool found = false;
-
-	if (best == SIMILAR)
-		return -ENOTUNIQ;
-	while (*text) {
-		size_t n = strcspn(text, "\n");
-		bool mine = best != FAR && nearness(text, n, nick, &keys) == best;
-		if (!mine)
-			fprintf(f, "%.*s\n", (int)n, text);
-		else if (hash && !found)
-			fprintf(f, "%s:%s\n", nick, hash);
-		found |= mine;
-		text += n + (text[n] == '\n');
-	}
-	if (!found && hash)
-		fprintf(f, "%s:%s\n", nick, hash);
-	return found || hash ? 0 : -ENOENT;
-}
-
-/* Two that change the file at once would lose one another's work: the directory is the lock, so that none
- * lies about. Whoever may read it can lock it, too, so nobody waits for ever. */
-static int lock_directory(const char *path)
-{
-	const char *slash = strrchr(path, '/');
-	_cleanup_free_ char *directory = slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
-
-	if (!directory)
-		return -ENOMEM;
-	int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	for (unsigned tries = 0; flock(fd, LOCK_EX | LOCK_NB) < 0; tries++)
-		if (tries == LOCK_TRIES || (errno != EWOULDBLOCK && errno != EINTR)) {
-			int r = -errno;
-			close(fd);
-			return r;
-		} else {
-			nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
-		}
-	return fd;
-}
-
-/* All of the new file, ready to be renamed. Takes fd over. */
-static int write_file(int fd, const struct stat *st, const char *text, const char *nick, const char *hash,
-		      char ret_alike[TEXT_NICK_MAX + 1])
-{
-	FILE *f = fdopen(fd, "w");
-
-	if (!f) {
-		int r = -errno;
-		close(fd);
-		return r;
-	}
-	int r = write_changed(f, text, nick, hash, ret_alike);
-	/* Who may read the file is the admin's affair; it is no error where it can't be kept. */
-	if (fchown(fd, st->st_uid, st->st_gid) < 0 && errno != EPERM && r == 0)
-		r = -errno;
-	if ((fchmod(fd, st->st_mode & 07777) < 0 || fflush(f) != 0 || fsync(fd) < 0) && r == 0)
-		r = -errno;
-	if (ferror(f) && r == 0)
-		r = -EIO;
-	if (fclose(f) != 0 && r == 0)
-		r = -errno;
-	return r;
-}
-
-int accounts_change(const char *path, const char *nick, const char *hash, int group,
-		    char ret_alike[TEXT_NICK_MAX + 1])
-{
-	/* Of a link it is the file behind it that is replaced. */
-	_cleanup_free_ char *text = NULL, *temporary = NULL, *real = realpath(path, NULL);
-	struct stat st = {.st_mode = 0640, .st_uid = (uid_t)-1, .st_gid = (gid_t)group};
-
-	if (!real && errno != ENOENT)
-		return -errno;
-	if (!real && lstat(path, &st) == 0 && S_ISLNK(st.st_mode))
-		return -ENOLINK;
-	path = real ? real : path;
-	_cleanup_close_ int directory = lock_directory(path);
-	if (directory < 0)
-		return directory;
-	int r = read_text(path, &text);
-	if (r == 0 && stat(path, &st) < 0)
-		return -errno;
-	if (r < 0 && (r != -ENOENT || !hash))
-		return r;
-	/* A name of its own: what an earlier one left when it was interrupted is in nobody's way. */
-	if (asprintf(&temporary, "%s.XXXXXX", path) < 0)
-		return -ENOMEM;
-	int fd = mkostemp(temporary, O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	r = write_file(fd, &st, text ? text : "", nick, hash, ret_alike);
-	if (r == 0 && rename(temporary, path) < 0)
-		r = -errno;
-	if (r == 0 && fsync(directory) < 0)
-		r = -errno;
-	if (r < 0)
-		unlink(temporary);
-	return r;
 }

@@ -17,8 +17,8 @@ struct account {
 	char nick[TEXT_NICK_MAX + 1];
 	char hash[ACCOUNTS_HASH_MAX];
 	unsigned line;
-	/* Nobody can log in as it, but its name belongs to it all the same: it is none that there may be, or
-	 * one like it came before. */
+	/* Nobody can log in as it, but nobody else gets its name either. That name can't be anybody's any
+	 * more, or an account with a name like it came before. */
 	bool left_out;
 };
 
@@ -41,13 +41,17 @@ int accounts_load(const char *path, FILE *errors, FILE *warnings, struct account
 /* The same from text, for a name in errors. */
 int accounts_parse(char *text, const char *name, FILE *errors, FILE *warnings, struct accounts *ret);
 void accounts_free(struct accounts *a);
+/* The whole file, NUL-terminated, which the caller free()s. Returns 0 or -errno: -EINVAL if it is no
+ * regular file, -EFBIG if it is far too large, -EBADMSG if it has a NUL. */
+int accounts_read_text(const char *path, char **ret);
 
 /* NULL if there is none of that name (not NUL-terminated), or none that looks like it. */
 const struct account *accounts_find(const struct accounts *a, const char *nick, size_t len);
 /* The one of the very name (nick_equal()), and one that only looks like it. */
 const struct account *accounts_find_exactly(const struct accounts *a, const char *nick, size_t len);
 const struct account *accounts_find_alike(const struct accounts *a, const char *nick, size_t len);
-/* Leaves out whom accounts of another file, which came before, look like without being called the same. */
+/* Leaves out each account that looks like one of another file, which came before, and has not the very same
+ * name. */
 void accounts_leave_out(struct accounts *a, const char *name, const struct accounts *before,
 			const char *before_name, FILE *warnings);
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Both families become the same 16 bytes where addresses are compared or counted. */
 #include "common/address.h"
 
 #include <arpa/inet.h>
@@ -7,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int parse_number(const char *s, unsigned long max, unsigned long *ret)
+static int address_parse_number(const char *s, unsigned long max, unsigned long *ret)
 {
 	unsigned long v = 0;
 
@@ -45,7 +46,7 @@ int address_parse(const char *s, union address *ret)
 		s = end + 1;
 	}
 	size_t n = (size_t)(end - begin);
-	if (n >= sizeof(host) || parse_number(s, 65535, &port) < 0 || port == 0)
+	if (n >= sizeof(host) || address_parse_number(s, 65535, &port) < 0 || port == 0)
 		return -EINVAL;
 	memcpy(host, begin, n);
 	host[n] = '\0';
@@ -147,7 +148,7 @@ void address_site(const union address *a, uint8_t ret[static ADDRESS_KEY_LEN])
 }
 
 /* Whether one is all addresses, of IPv4 or of both, and the other is of them. */
-static bool covers(const uint8_t all[static 16], const uint8_t key[static 16])
+static bool address_covers(const uint8_t all[static 16], const uint8_t key[static 16])
 {
 	static const uint8_t zero[16];
 
@@ -164,7 +165,7 @@ bool address_overlaps(const union address *a, const union address *b)
 		return false;
 	address_key(a, ka);
 	address_key(b, kb);
-	return memcmp(ka, kb, 16) == 0 || covers(ka, kb) || covers(kb, ka);
+	return memcmp(ka, kb, 16) == 0 || address_covers(ka, kb) || address_covers(kb, ka);
 }
 
 int prefix_parse(const char *s, struct prefix *ret)
@@ -190,7 +191,7 @@ int prefix_parse(const char *s, struct prefix *ret)
 		return -EINVAL;
 	}
 	bits = width;
-	if (slash && parse_number(slash + 1, width, &bits) < 0)
+	if (slash && address_parse_number(slash + 1, width, &bits) < 0)
 		return -EINVAL;
 	p.bits = (unsigned)bits + (128 - width);
 	for (unsigned i = p.bits; i < 128; i++)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Ownership by scope: a variable marked _cleanup_(f) is released by f when it goes out of scope (as in
- * systemd). */
+/* Ownership by scope, as systemd has it: a variable marked _cleanup_(f) is released by f when it goes out
+ * of scope. */
 #ifndef COMMON_CLEANUP_H
 #define COMMON_CLEANUP_H
 
@@ -26,7 +26,7 @@ static inline void cleanup_close(int *fd)
 	}
 }
 
-/* Hands a file descriptor's ownership on: the variable no longer closes it. */
+/* Hands over a file descriptor: the variable no longer closes it. */
 static inline int take_fd(int *fd)
 {
 	int r = *fd;

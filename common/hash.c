@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* SipHash-2-4 of libsodium, and FNV-1a where there is no key. */
 #include "common/hash.h"
 
 #include <sodium.h>

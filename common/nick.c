@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* First which nicks there may be, then which ones are taken for each other. Most are ASCII, for which
+ * tables do; for the others ICU is asked. */
 #include "common/nick.h"
 
 #include "common/hash.h"
@@ -25,33 +27,33 @@ static pthread_once_t key_once = PTHREAD_ONCE_INIT, checker_once = PTHREAD_ONCE_
 static struct hash_key looks_key; /* or strangers could choose nicks that meet */
 static USpoofChecker *checker;	  /* opened with the first nick that needs it */
 
-static void make_key(void)
+static void nick_make_key(void)
 {
 	looks_key = hash_key_new();
 }
 
-static void open_checker(void)
+static void nick_open_checker(void)
 {
 	UErrorCode e = U_ZERO_ERROR;
 
 	checker = uspoof_open(&e);
 }
 
-static bool is_ready(void)
+static bool nick_is_ready(void)
 {
-	pthread_once(&checker_once, open_checker);
+	pthread_once(&checker_once, nick_open_checker);
 	return checker;
 }
 
 /* --- which ones there may be --- */
 
 /* What nobody would tell from the text around: "alice: ", commands, what the server says. */
-static bool is_misleading(const char *s, size_t len)
+static bool nick_is_misleading(const char *s, size_t len)
 {
 	return memchr(s, ':', len) || memchr(s, '*', len) || s[0] == '/' || s[0] == '#' || s[0] == '[';
 }
 
-static bool is_ascii(const char *s, size_t len)
+static bool nick_is_ascii(const char *s, size_t len)
 {
 	for (size_t i = 0; i < len; i++)
 		if (s[i] < 0x21 || s[i] > 0x7e)
@@ -60,7 +62,7 @@ static bool is_ascii(const char *s, size_t len)
 }
 
 /* RFC 8264, 9.6 (Exceptions), but for digits; and letters and marks that are blank or look like : or *. */
-static bool is_exception(UChar32 c, bool *ret_valid)
+static bool nick_is_exception(UChar32 c, bool *ret_valid)
 {
 	static const UChar32 valid[] = {0xdf, 0x3c2, 0x6fd, 0x6fe, 0xf0b, 0x3007};
 	static const UChar32 invalid[] = {/* by context, which is not looked at */
@@ -84,7 +86,7 @@ static bool is_exception(UChar32 c, bool *ret_valid)
 	return false;
 }
 
-static bool has_compat(UChar32 c)
+static bool nick_has_compat(UChar32 c)
 {
 	UErrorCode e = U_ZERO_ERROR;
 	UChar from[U16_MAX_LENGTH], to[64];
@@ -96,11 +98,11 @@ static bool has_compat(UChar32 c)
 }
 
 /* RFC 8264, 8: the IdentifierClass. */
-static bool is_in_class(UChar32 c)
+static bool nick_is_in_class(UChar32 c)
 {
 	bool valid;
 
-	if (is_exception(c, &valid))
+	if (nick_is_exception(c, &valid))
 		return valid;
 	if (c > 0x20 && c < 0x7f)
 		return true;
@@ -110,11 +112,11 @@ static bool is_in_class(UChar32 c)
 	return !u_hasBinaryProperty(c, UCHAR_DEFAULT_IGNORABLE_CODE_POINT) &&
 	       U_GET_GC_MASK(c) & (U_GC_LU_MASK | U_GC_LL_MASK | U_GC_LO_MASK | U_GC_LM_MASK | U_GC_ND_MASK |
 				   U_GC_MN_MASK | U_GC_MC_MASK) &&
-	       !has_compat(c);
+	       !nick_has_compat(c);
 }
 
 /* RFC 8264, A.8 and A.9: digits of both kinds look alike in part. */
-static bool mixes_arabic_digits(const UChar *s, int32_t n)
+static bool nick_mixes_arabic_digits(const UChar *s, int32_t n)
 {
 	bool arabic = false, extended = false;
 
@@ -126,7 +128,7 @@ static bool mixes_arabic_digits(const UChar *s, int32_t n)
 }
 
 /* RFC 5893, 2: what is written from right to left isn't torn apart. */
-static bool obeys_bidi_rule(const UChar *s, int32_t n)
+static bool nick_obeys_bidi_rule(const UChar *s, int32_t n)
 {
 	const uint32_t right = U_MASK(U_RIGHT_TO_LEFT) | U_MASK(U_RIGHT_TO_LEFT_ARABIC),
 		       arabic = U_MASK(U_ARABIC_NUMBER), european = U_MASK(U_EUROPEAN_NUMBER),
@@ -151,7 +153,7 @@ static bool obeys_bidi_rule(const UChar *s, int32_t n)
 }
 
 /* A mark belongs to a letter of its script: elsewhere many are invisible, or not taken for marks. */
-static bool marks_fit(const UChar *s, int32_t n)
+static bool nick_marks_fit(const UChar *s, int32_t n)
 {
 	UScriptCode script = USCRIPT_INVALID_CODE;
 	UErrorCode e = U_ZERO_ERROR;
@@ -171,7 +173,7 @@ static bool marks_fit(const UChar *s, int32_t n)
 }
 
 /* Full-width and half-width forms are mapped to what they are forms of. Returns the length, or -1. */
-static int32_t map_width(const UChar *s, int32_t n, UChar *ret, int32_t size)
+static int32_t nick_map_width(const UChar *s, int32_t n, UChar *ret, int32_t size)
 {
 	UErrorCode e = U_ZERO_ERROR;
 	const UNormalizer2 *nfkc = unorm2_getNFKCInstance(&e);
@@ -193,14 +195,14 @@ static int32_t map_width(const UChar *s, int32_t n, UChar *ret, int32_t size)
 	return U_SUCCESS(e) ? o : -1;
 }
 
-static int normalise(const char *s, size_t len, char ret[TEXT_NICK_MAX + 1])
+static int nick_normalise_any(const char *s, size_t len, char ret[TEXT_NICK_MAX + 1])
 {
 	UErrorCode e = U_ZERO_ERROR;
 	UChar typed[TYPED_MAX], mapped[TYPED_MAX], nick[TYPED_MAX];
 	int32_t n = 0, bytes = 0;
 
 	u_strFromUTF8(typed, TYPED_MAX, &n, s, (int32_t)len, &e);
-	if (!is_ready() || U_FAILURE(e) || (n = map_width(typed, n, mapped, TYPED_MAX)) < 0)
+	if (!nick_is_ready() || U_FAILURE(e) || (n = nick_map_width(typed, n, mapped, TYPED_MAX)) < 0)
 		return -EINVAL;
 	n = unorm2_normalize(unorm2_getNFCInstance(&e), mapped, n, nick, TYPED_MAX, &e);
 	if (U_FAILURE(e))
@@ -208,13 +210,13 @@ static int normalise(const char *s, size_t len, char ret[TEXT_NICK_MAX + 1])
 	for (int32_t i = 0; i < n;) {
 		UChar32 c;
 		U16_NEXT(nick, i, n, c);
-		if (!is_in_class(c))
+		if (!nick_is_in_class(c))
 			return -EINVAL;
 	}
-	if (mixes_arabic_digits(nick, n) || !obeys_bidi_rule(nick, n) || !marks_fit(nick, n))
+	if (nick_mixes_arabic_digits(nick, n) || !nick_obeys_bidi_rule(nick, n) || !nick_marks_fit(nick, n))
 		return -EINVAL;
 	u_strToUTF8(ret, TEXT_NICK_MAX + 1, &bytes, nick, n, &e);
-	if (U_FAILURE(e) || e == U_STRING_NOT_TERMINATED_WARNING || is_misleading(ret, (size_t)bytes))
+	if (U_FAILURE(e) || e == U_STRING_NOT_TERMINATED_WARNING || nick_is_misleading(ret, (size_t)bytes))
 		return -EINVAL;
 	return bytes;
 }
@@ -223,9 +225,9 @@ int nick_normalise(const char *s, size_t len, char ret[TEXT_NICK_MAX + 1])
 {
 	if (len < 1 || len > TYPED_MAX)
 		return -EINVAL;
-	if (!is_ascii(s, len))
-		return normalise(s, len, ret);
-	if (len > TEXT_NICK_MAX || is_misleading(s, len))
+	if (!nick_is_ascii(s, len))
+		return nick_normalise_any(s, len, ret);
+	if (len > TEXT_NICK_MAX || nick_is_misleading(s, len))
 		return -EINVAL;
 	memcpy(ret, s, len);
 	ret[len] = '\0';
@@ -247,9 +249,9 @@ bool nick_well_formed(const char *s, size_t len)
 
 /* --- which ones are the same --- */
 
-static uint64_t hash(const char *s, size_t len)
+static uint64_t nick_hash(const char *s, size_t len)
 {
-	pthread_once(&key_once, make_key);
+	pthread_once(&key_once, nick_make_key);
 	return hash_bytes(&looks_key, s, len);
 }
 
@@ -258,7 +260,7 @@ static uint64_t hash(const char *s, size_t len)
  * 0 looks like, and o what O is. One more pair has to be joined, i and l, since both look like I at times.
  * In ASCII that is the same character by character; tests compare this table with ICU's.
  */
-static size_t ascii_look(const char *s, size_t len, char *ret)
+static size_t nick_ascii_look(const char *s, size_t len, char *ret)
 {
 	size_t o = 0;
 
@@ -280,7 +282,7 @@ static size_t ascii_look(const char *s, size_t len, char *ret)
 }
 
 /* The same of anything. Returns the length, or 0 when it can't be had. */
-static size_t look_of(const UChar *s, int32_t n, char ret[LOOK_BYTES])
+static size_t nick_look_of(const UChar *s, int32_t n, char ret[LOOK_BYTES])
 {
 	UErrorCode e = U_ZERO_ERROR;
 	UChar a[LOOK_MAX], b[LOOK_MAX];
@@ -306,14 +308,14 @@ struct looks {
 	unsigned n;
 };
 
-static void look_at(struct looks *l, const char *s, size_t len)
+static void nick_look_at(struct looks *l, const char *s, size_t len)
 {
 	UErrorCode e = U_ZERO_ERROR;
 	UChar nick[TEXT_NICK_MAX], lower[LOOK_MAX];
 	int32_t n = 0;
 
 	char normal[TEXT_NICK_MAX + 1];
-	int normal_len = is_ascii(s, len) ? -1 : nick_normalise(s, len, normal);
+	int normal_len = nick_is_ascii(s, len) ? -1 : nick_normalise(s, len, normal);
 	if (normal_len > 0) {
 		s = normal;
 		len = (size_t)normal_len;
@@ -321,15 +323,15 @@ static void look_at(struct looks *l, const char *s, size_t len)
 	if (len > TEXT_NICK_MAX)
 		len = TEXT_NICK_MAX;
 	l->n = 1;
-	if (is_ascii(s, len)) {
-		l->len[0] = ascii_look(s, len, l->at[0]);
+	if (nick_is_ascii(s, len)) {
+		l->len[0] = nick_ascii_look(s, len, l->at[0]);
 		return;
 	}
 	u_strFromUTF8WithSub(nick, TEXT_NICK_MAX, &n, s, (int32_t)len, 0xfffd, NULL, &e);
 	int32_t m = u_strToLower(lower, LOOK_MAX, nick, n, "", &e);
-	if (U_SUCCESS(e) && is_ready()) {
-		l->len[0] = look_of(lower, m, l->at[0]);
-		l->len[1] = look_of(nick, n, l->at[1]);
+	if (U_SUCCESS(e) && nick_is_ready()) {
+		l->len[0] = nick_look_of(lower, m, l->at[0]);
+		l->len[1] = nick_look_of(nick, n, l->at[1]);
 		l->n = 2;
 		if (l->len[0] > 0 && l->len[1] > 0)
 			return;
@@ -345,9 +347,9 @@ struct nick_keys nick_keys(const char *s, size_t len)
 	struct looks l;
 	struct nick_keys keys;
 
-	look_at(&l, s, len);
-	keys.at[0] = hash(l.at[0], l.len[0]);
-	keys.at[1] = l.n > 1 ? hash(l.at[1], l.len[1]) : keys.at[0];
+	nick_look_at(&l, s, len);
+	keys.at[0] = nick_hash(l.at[0], l.len[0]);
+	keys.at[1] = l.n > 1 ? nick_hash(l.at[1], l.len[1]) : keys.at[0];
 	return keys;
 }
 
@@ -363,13 +365,13 @@ bool nick_same(const char *a, size_t a_len, const char *b, size_t b_len)
 	return nick_keys_meet(&x, &y);
 }
 
-static char ascii_lower(char c)
+static char nick_ascii_lower(char c)
 {
 	return c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c;
 }
 
 /* The lower case of a valid nick, composed. Returns the length, or -1. */
-static int32_t fold(const char *s, size_t len, UChar ret[LOOK_MAX])
+static int32_t nick_fold(const char *s, size_t len, UChar ret[LOOK_MAX])
 {
 	UErrorCode e = U_ZERO_ERROR;
 	char normal[TEXT_NICK_MAX + 1];
@@ -391,10 +393,10 @@ bool nick_equal(const char *a, size_t a_len, const char *b, size_t b_len)
 	bool same = a_len == b_len;
 
 	for (size_t i = 0; same && i < a_len; i++)
-		same = ascii_lower(a[i]) == ascii_lower(b[i]);
-	if (same || (is_ascii(a, a_len) && is_ascii(b, b_len)))
+		same = nick_ascii_lower(a[i]) == nick_ascii_lower(b[i]);
+	if (same || (nick_is_ascii(a, a_len) && nick_is_ascii(b, b_len)))
 		return same;
-	int32_t n = fold(a, a_len, x), m = fold(b, b_len, y);
+	int32_t n = nick_fold(a, a_len, x), m = nick_fold(b, b_len, y);
 	return n >= 0 && n == m && memcmp(x, y, (size_t)n * sizeof(*x)) == 0;
 }
 
@@ -407,7 +409,7 @@ bool nick_is_guest(const char *s, size_t len)
 {
 	struct looks l;
 
-	look_at(&l, s, len);
+	nick_look_at(&l, s, len);
 	for (unsigned i = 0; i < l.n; i++) {
 		size_t n = l.len[i];
 		const char *digits = l.at[i] + 5;

@@ -18,12 +18,12 @@
 int nick_normalise(const char *s, size_t len, char ret[TEXT_NICK_MAX + 1]);
 bool nick_valid(const char *s, size_t len);
 
-/* Whether it could be shown safely: what a state of an older chatd must keep to at least. */
+/* Whether it can be shown safely. Older builds allowed more nicks, and all of theirs are at least this. */
 bool nick_well_formed(const char *s, size_t len);
 
 /*
- * What a nick is found by: two nicks are the same if any key of one is any of the other. The keys mean
- * nothing outside of this process. What is looked for need not be normalised.
+ * What a nick is found by: two nicks are the same if any key of the one is any key of the other. The keys
+ * mean nothing outside of this process. A nick that is looked for need not be normalised.
  */
 #define NICK_KEYS 2
 
@@ -38,7 +38,8 @@ bool nick_same(const char *a, size_t a_len, const char *b, size_t b_len);
 /* Whether it is the very same name, in whatever case and form: looking alike is not enough. */
 bool nick_equal(const char *a, size_t a_len, const char *b, size_t b_len);
 
-/* Whether it is, or looks like, "guest" and a number, as those are called who have not said a name. */
+/* Whether it is, or looks like, "guest" and a number, which is what people are called who have not said a
+ * name. */
 bool nick_is_guest(const char *s, size_t len);
 /* Whether it is, or looks like, one of chatd's own: "admin", "chatd" or a guest's. Nobody can be called that.
  */

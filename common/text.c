@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* Text is decoded character by character; runs of printable ASCII, which most of it is, are skipped at
+ * once. */
 #include "common/text.h"
 
 #include <errno.h>
@@ -13,21 +15,21 @@ struct step {
 	bool control;
 };
 
-static bool is_continuation(unsigned char c)
+static bool text_is_continuation(unsigned char c)
 {
 	return (c & 0xc0) == 0x80;
 }
 
 /* What breaks a line or turns the writing direction would let a line look like another: U+2028-202E,
  * U+2066-2069. */
-static bool misleads(const unsigned char *s)
+static bool text_misleads(const unsigned char *s)
 {
 	return s[0] == 0xe2 && ((s[1] == 0x80 && s[2] >= 0xa8 && s[2] <= 0xae) ||
 				(s[1] == 0x81 && s[2] >= 0xa6 && s[2] <= 0xa9));
 }
 
 /* Decodes the character at s (len > 0); an ill-formed one spans its maximal subpart. */
-static struct step decode(const unsigned char *s, size_t len)
+static struct step text_decode(const unsigned char *s, size_t len)
 {
 	unsigned char c = s[0], low = 0x80, high = 0xbf;
 	unsigned need;
@@ -56,13 +58,13 @@ static struct step decode(const unsigned char *s, size_t len)
 	if (len < 2 || s[1] < low || s[1] > high)
 		return (struct step){1, false, false};
 	for (unsigned i = 2; i <= need; i++)
-		if (i >= len || !is_continuation(s[i]))
+		if (i >= len || !text_is_continuation(s[i]))
 			return (struct step){i, false, false};
-	return (struct step){need + 1, true, (c == 0xc2 && s[1] < 0xa0) || (need == 2 && misleads(s))};
+	return (struct step){need + 1, true, (c == 0xc2 && s[1] < 0xa0) || (need == 2 && text_misleads(s))};
 }
 
 /* Skips printable ASCII eight bytes at a time: the common case by far. */
-static size_t ascii_run(const char *s, size_t len)
+static size_t text_ascii_run(const char *s, size_t len)
 {
 	const uint64_t ones = 0x0101010101010101ULL, highs = 0x8080808080808080ULL;
 	size_t i = 0;
@@ -83,14 +85,14 @@ static size_t ascii_run(const char *s, size_t len)
 
 bool text_is_clean(const char *s, size_t len)
 {
-	size_t i = ascii_run(s, len);
+	size_t i = text_ascii_run(s, len);
 
 	while (i < len) {
-		struct step st = decode((const unsigned char *)s + i, len - i);
+		struct step st = text_decode((const unsigned char *)s + i, len - i);
 		if (!st.well_formed || st.control)
 			return false;
 		i += st.len;
-		i += ascii_run(s + i, len - i);
+		i += text_ascii_run(s + i, len - i);
 	}
 	return true;
 }
@@ -100,13 +102,13 @@ size_t text_sanitise(char *dst, const char *src, size_t len)
 	char *d = dst;
 
 	for (size_t i = 0; i < len;) {
-		size_t run = ascii_run(src + i, len - i);
+		size_t run = text_ascii_run(src + i, len - i);
 		memcpy(d, src + i, run);
 		d += run;
 		i += run;
 		if (i == len)
 			break;
-		struct step st = decode((const unsigned char *)src + i, len - i);
+		struct step st = text_decode((const unsigned char *)src + i, len - i);
 		if (st.well_formed && !st.control) {
 			memcpy(d, src + i, st.len);
 			d += st.len;
@@ -135,7 +137,7 @@ char *text_escape(char *dst, size_t size, const char *src, size_t len)
 	size_t o = 0;
 
 	for (size_t i = 0; i < len;) {
-		struct step st = decode((const unsigned char *)src + i, len - i);
+		struct step st = text_decode((const unsigned char *)src + i, len - i);
 		bool plain = st.well_formed && !st.control && src[i] != '\\' && src[i] != '\t';
 		size_t need = plain ? st.len : 4 * (size_t)st.len;
 		if (o + need + 1 > size)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Checks on text that comes from outside: names, UTF-8 (RFC 3629), terminal safety. No allocation except
- * where said. */
+/* Checks on text that comes from outside: names of rooms, UTF-8 (RFC 3629), what a terminal would act on.
+ * Only text_clean() allocates memory. */
 #ifndef COMMON_TEXT_H
 #define COMMON_TEXT_H
 

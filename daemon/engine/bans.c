@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The list is short and searched from end to end; without bans, not even its lock is taken. */
 #include "daemon/engine/bans.h"
 
 #include "common/cleanup.h"
@@ -20,7 +21,7 @@ struct bans {
 	char *path;
 };
 
-static void read_line(struct bans *b, char *line, unsigned number)
+static void bans_read_line(struct bans *b, char *line, unsigned number)
 {
 	char *space = strchr(line, ' '), *end;
 	struct ban ban;
@@ -41,7 +42,7 @@ static void read_line(struct bans *b, char *line, unsigned number)
 	bans_add(b, &ban, SIZE_MAX);
 }
 
-static void read_file(struct bans *b)
+static void bans_read_file(struct bans *b)
 {
 	FILE *f = fopen(b->path, "re");
 	char line[256];
@@ -52,7 +53,7 @@ static void read_file(struct bans *b)
 		return;
 	}
 	for (unsigned number = 1; fgets(line, sizeof(line), f); number++)
-		read_line(b, line, number);
+		bans_read_line(b, line, number);
 	fclose(f);
 	bans_expire(b);
 }
@@ -70,7 +71,7 @@ int bans_new(const char *path, struct bans **ret)
 			bans_free(b);
 			return -ENOMEM;
 		}
-		read_file(b);
+		bans_read_file(b);
 	}
 	*ret = b;
 	return 0;
@@ -86,7 +87,7 @@ void bans_free(struct bans *b)
 	free(b);
 }
 
-static bool is_over(const struct ban *ban, int64_t now)
+static bool bans_is_over(const struct ban *ban, int64_t now)
 {
 	return ban->until_us != 0 && ban->until_us <= now;
 }
@@ -100,12 +101,12 @@ bool bans_match(struct bans *b, const union address *a)
 	int64_t now = clock_us(CLOCK_REALTIME);
 	pthread_rwlock_rdlock(&b->lock);
 	for (size_t i = 0; i < b->n && !found; i++)
-		found = !is_over(&b->at[i], now) && prefix_contains(&b->at[i].prefix, a);
+		found = !bans_is_over(&b->at[i], now) && prefix_contains(&b->at[i].prefix, a);
 	pthread_rwlock_unlock(&b->lock);
 	return found;
 }
 
-static struct ban *find(struct bans *b, const struct prefix *p)
+static struct ban *bans_find(struct bans *b, const struct prefix *p)
 {
 	for (size_t i = 0; i < b->n; i++)
 		if (prefix_equal(&b->at[i].prefix, p))
@@ -118,7 +119,7 @@ int bans_add(struct bans *b, const struct ban *ban, size_t max)
 	int r = 0;
 
 	pthread_rwlock_wrlock(&b->lock);
-	struct ban *known = find(b, &ban->prefix);
+	struct ban *known = bans_find(b, &ban->prefix);
 	if (known) {
 		*known = *ban;
 	} else if (b->n >= max) {
@@ -140,7 +141,7 @@ int bans_add(struct bans *b, const struct ban *ban, size_t max)
 int bans_remove(struct bans *b, const struct prefix *p)
 {
 	pthread_rwlock_wrlock(&b->lock);
-	struct ban *known = find(b, p);
+	struct ban *known = bans_find(b, p);
 	if (known) {
 		*known = b->at[b->n - 1];
 		b->n--;
@@ -158,14 +159,14 @@ void bans_expire(struct bans *b)
 		return;
 	pthread_rwlock_wrlock(&b->lock);
 	for (size_t i = 0; i < b->n; i++)
-		if (!is_over(&b->at[i], now))
+		if (!bans_is_over(&b->at[i], now))
 			b->at[kept++] = b->at[i];
 	b->n = kept;
 	pthread_rwlock_unlock(&b->lock);
 }
 
 /* Only the main thread changes them, so it may read without the lock. */
-static int write_all(const struct bans *b, int fd)
+static int bans_write_all(const struct bans *b, int fd)
 {
 	FILE *f = fdopen(fd, "w");
 
@@ -193,13 +194,13 @@ int bans_save(struct bans *b)
 
 	if (!b->path)
 		return -ENOTSUP;
-	/* A name of its own: what lies about is in nobody's way. */
+	/* A name of its own, so that a file which an earlier process left there is not in the way. */
 	if (asprintf(&temporary, "%s.XXXXXX", b->path) < 0)
 		return -ENOMEM;
 	int fd = mkostemp(temporary, O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
-	int r = write_all(b, fd);
+	int r = bans_write_all(b, fd);
 	if (r == 0 && rename(temporary, b->path) < 0)
 		r = -errno;
 	if (r < 0)

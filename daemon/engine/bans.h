@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Addresses that may not come, for a time or for ever. Asked by any thread, changed by the main thread. */
+/* Addresses that may not come, for a time or for ever. Any thread may ask; only the main thread changes
+ * them. */
 #ifndef DAEMON_BANS_H
 #define DAEMON_BANS_H
 
@@ -15,8 +16,8 @@ struct ban {
 };
 
 /*
- * path: where they are kept ("PREFIX UNTIL" lines, UNTIL in seconds), or NULL. What is there is read; lines
- * that can't be, are logged and left out. Returns 0 or -ENOMEM.
+ * path: where they are kept ("PREFIX UNTIL" lines, UNTIL in seconds), or NULL. What is there is read; a
+ * line that is no ban is logged and left out. Returns 0 or -ENOMEM.
  */
 int bans_new(const char *path, struct bans **ret);
 void bans_free(struct bans *b);

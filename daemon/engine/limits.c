@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Clients are counted under one lock; the rates need none. */
 #include "daemon/engine/limits.h"
 
 #include "common/cleanup.h"
@@ -50,7 +51,7 @@ void limits_free(struct limits *l)
 	free(l);
 }
 
-static struct source_count **find(struct limits *l, const union address *a, uint8_t key[static 16])
+static struct source_count **limits_find(struct limits *l, const union address *a, uint8_t key[static 16])
 {
 	address_site(a, key);
 	struct source_count **p = &l->buckets[hash_bytes(&l->key, key, 16) % BUCKETS];
@@ -66,7 +67,7 @@ int limits_take(struct limits *l, const union address *a, unsigned origin, const
 	int r = 0;
 
 	pthread_mutex_lock(&l->lock);
-	struct source_count **p = find(l, a, key);
+	struct source_count **p = limits_find(l, a, key);
 	if (caps && l->total >= caps->clients)
 		r = -EUSERS;
 	else if (caps && caps->per_listener && *at_listener >= caps->per_listener)
@@ -94,7 +95,7 @@ void limits_give(struct limits *l, const union address *a, unsigned origin)
 	uint8_t key[16];
 
 	pthread_mutex_lock(&l->lock);
-	struct source_count **p = find(l, a, key), *s = *p;
+	struct source_count **p = limits_find(l, a, key), *s = *p;
 	if (s && --s->n == 0) {
 		*p = s->next;
 		free(s);
@@ -116,7 +117,7 @@ int64_t limits_wait(int64_t *due, unsigned rate, unsigned cost, int64_t per_us, 
 {
 	if (rate == 0 || cost == 0)
 		return 0;
-	/* What costs more than comes at once may come when nothing came for as long as it takes. */
+	/* What costs more than may come at once is allowed after a pause as long as its price. */
 	int64_t price = per_us / rate * cost, window = price > per_us ? price : per_us;
 	if (*due < now - window)
 		*due = now - window;

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* How many clients there are, in all, from each address and at each listener. Any thread. */
+/*
+ * How many clients there are: in all, from each address, and at each listener; any thread may ask. And how
+ * fast one client may do something, which is a number that its owner keeps.
+ */
 #ifndef DAEMON_LIMITS_H
 #define DAEMON_LIMITS_H
 
@@ -27,16 +30,16 @@ void limits_give(struct limits *l, const union address *a, unsigned origin);
 unsigned limits_total(struct limits *l);
 
 /*
- * Whether one more is allowed, at a rate in per_us (0: no limit), of which that time's worth may come at once
- * (GCRA). Takes it from *due, which is when the next one would be, were they evenly spread; now:
- * CLOCK_MONOTONIC in us.
+ * Whether one more is allowed now, at a rate of so many in per_us, which may all come at once (GCRA); a rate
+ * of 0 is no limit. *due begins with 0: it is when the next one would come if they came evenly, and moves on
+ * with each that is allowed. now is CLOCK_MONOTONIC in us.
  */
 bool limits_allow(int64_t *due, unsigned rate, int64_t per_us, int64_t now);
 
-/* The same for what costs as much as several. Returns 0, or how long in us it is until it may be. */
+/* The same for what costs as much as several. Returns 0 if it is allowed, else in how many us it will be. */
 int64_t limits_wait(int64_t *due, unsigned rate, unsigned cost, int64_t per_us, int64_t now);
 
-/* n of them came, at a rate a second. Returns how long in us the next should take to come. */
+/* n have come, where a rate a second is allowed. Returns for how many us no more should be taken. */
 int64_t limits_charge(int64_t *due, unsigned rate, uint64_t n, int64_t now);
 
 #endif
