@@ -72,8 +72,8 @@ const char *chat_why_not_entered(int error);
  */
 void chat_enter(struct connection *c, struct client_state *next, struct room *room);
 /*
- * Leaves the room, with what was said there before in the outbox. False if that doesn't fit yet and must not be
- * lost. A client that is gone leaves in any case, and gives its nick back.
+ * Leaves the room, with what was said there before in the outbox. False if that doesn't fit yet and must not
+ * be lost. A client that is gone leaves in any case, and gives its nick back.
  */
 enum chat_leaving { CHAT_MOVES, CHAT_QUITS, CHAT_IS_GONE };
 bool chat_leave(struct connection *c, enum chat_leaving how);

@@ -47,7 +47,8 @@ const char *chat_why_not_entered(int error)
 				  : "can't be entered now";
 }
 
-/* The last messages of a room, as many of the wanted as fit; announcements are left out. The log is locked. */
+/* The last messages of a room, as many of the wanted as fit; announcements are left out. The log is
+ * locked. */
 static void chat_write_history(struct connection *c, struct room *room)
 {
 	unsigned wanted = room->history, n = 0;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* TCP mode "echo" (RFC 862): bytes come back as they came. A client that sends without reading is not read from
- * any more. */
+/* TCP mode "echo" (RFC 862): bytes come back as they came. A client that sends without reading is not read
+ * from any more. */
 #include "daemon/config/mode_settings.h"
 #include "daemon/engine/connection.h"
 #include "daemon/modes/table.h"

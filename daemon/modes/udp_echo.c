@@ -11,9 +11,9 @@ struct udp_echo_data {
 };
 
 /*
- * Services that answer whatever they get (echo, systat, daytime, qotd, chargen, time, dns, tftp, ntp, snmp ...:
- * RFC 4732, 2.1.2) have well-known ports; a person's program has a port above. Nothing is sent to our own
- * listeners' ports at any address either, as another chatd may have the same ones.
+ * Services that answer whatever they get (echo, systat, daytime, qotd, chargen, time, dns, tftp, ntp, snmp
+ * ...: RFC 4732, 2.1.2) have well-known ports; a person's program has a port above. Nothing is sent to our
+ * own listeners' ports at any address either, as another chatd may have the same ones.
  */
 static bool udp_echo_would_loop(struct udp_listener *u, uint16_t port)
 {

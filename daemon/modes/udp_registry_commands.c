@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a UDP registry's datagrams say: commands, which begin with '#', and messages to the room. Answers begin
- * with '#', too. Whoever has not proved that its address is real gets no more bytes than it sent.
+ * What a UDP registry's datagrams say: commands, which begin with '#', and messages to the room. Answers
+ * begin with '#', too. Whoever has not proved that its address is real gets no more bytes than it sent.
  */
 #include "common/nick.h"
 #include "daemon/base/clock.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * How a UDP registry comes up again: whoever was registered in the process before, or before a crash, is found
- * in the table of clients. What doesn't add up there is refused, with a line in the log.
+ * How a UDP registry comes up again: whoever was registered in the process before, or before a crash, is
+ * found in the table of clients. What doesn't add up there is refused, with a line in the log.
  */
 #include "common/cleanup.h"
 #include "common/nick.h"

@@ -84,8 +84,8 @@ const struct handler handler_zmq_reply = {
 
 /* --- relay: what is pushed is published; with a room, a text is a message there, too --- */
 
-/* A text is one frame, or two of which the first is a nick, if a stranger may have that one. Returns the frame
- * behind first, if that was read. */
+/* A text is one frame, or two of which the first is a nick, if a stranger may have that one. Returns the
+ * frame behind first, if that was read. */
 static zmq_msg_t *relay_bridge(struct zmq_listener *z, void *from, zmq_msg_t *first, zmq_msg_t *second)
 {
 	char nick[TEXT_NICK_MAX + 1];

@@ -155,8 +155,8 @@ bool speech_rename(struct speech *s, struct room *room, const struct speaker *wh
 /* --- lines --- */
 
 /*
- * In a raw room a line stands as it was said, with one more star before one that begins with a star: so nothing
- * that a person says looks like the server's own lines, which begin with "* ".
+ * In a raw room a line stands as it was said, with one more star before one that begins with a star: so
+ * nothing that a person says looks like the server's own lines, which begin with "* ".
  */
 static bool speech_put_raw(struct speech *s, const struct speaker *who, const char *text, size_t len)
 {

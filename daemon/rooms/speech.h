@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What happens in rooms: somebody enters, leaves, changes the nick, or says something, over whatever transport.
- * Each is an event in the room's record; the line in its log, in the wire format of chat, is one rendering of
- * it. Nothing else puts anything into a room's log.
+ * What happens in rooms, over whatever transport: somebody enters, leaves, changes the nick, or says
+ * something. Each is an event in the room's record; the line in its log, in the wire format of chat, is one
+ * rendering of it. Nothing else puts anything into a room's log.
  *
  *	struct speech s = {0};
  *	speech_say(&s, room, &who, text, len);
@@ -58,8 +58,8 @@ bool speech_leave(struct speech *s, struct room *room, const struct speaker *who
 /* who has the old nick. */
 bool speech_rename(struct speech *s, struct room *room, const struct speaker *who, const char *nick,
 		   size_t len);
-/* As speech_leave(), of a client that could not be taken over, and so is not among the room's members any more.
- * Commits; the members aren't there yet either. */
+/* As speech_leave(), of a client that could not be taken over, and so is not among the room's members any
+ * more. Commits; the members aren't there yet either. */
 void speech_leave_lost(struct room *room, const struct speaker *who);
 
 /*
@@ -86,8 +86,8 @@ void speech_bounce(struct speech *s, struct room *private, const struct record *
 
 /*
  * Whether a message of the log may be shown to who did not receive it when it was said. What was said while
- * the room was raw may look like anybody's words; line is looked at only if it is from a build that let it look
- * like the server's.
+ * the room was raw may look like anybody's words; line is looked at only if it is from a build that let it
+ * look like the server's.
  */
 bool speech_shows(const struct room *room, const struct record *record, const char *line);
 /* Where the text begins in the line, as it has always been told to those who read logs: a notice's is all of
