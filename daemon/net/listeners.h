@@ -6,26 +6,18 @@
 #ifndef DAEMON_LISTENERS_H
 #define DAEMON_LISTENERS_H
 
-#include "daemon/engine/listener.h"
-#include "daemon/engine/service.h"
-#include "daemon/net/places.h"
-#include "daemon/net/zmq.h"
-#include "daemon/state/sockets.h"
+#include "daemon/net/listener_entry.h"
 
-struct listeners;
-
-/* One of them, with what stays the same as long as its sockets are open; it is never copied. */
-struct listener_entry {
-	char name[CONFIG_NAME_MAX + 1];
-	char room[TEXT_ROOM_MAX + 1];
-	const struct handler *handler;
-	unsigned origin;
-	struct places places;
-	struct listener *listener; /* on a worker; or NULL, and it is one of ZeroMQ: */
-	struct zmq_listener *zmq;
-	struct service *service;
-	/* During a reload: it is new; it is in the new configuration as well; it starts when another has ended. */
-	bool fresh, stays, waits;
+/* Private to listeners.c and listeners_reload.c. */
+struct listeners {
+	struct shared *shared;
+	struct sockets *sockets;
+	struct listener_entry **at; /* in the order of the configuration */
+	size_t n;
+	struct places_list places; /* theirs */
+	/* What a reload has prepared: some of the above, and new ones. */
+	struct listener_entry **next;
+	size_t n_next;
 };
 
 /* shared and sockets stay the caller's and live longer. */
@@ -47,7 +39,7 @@ void listeners_stats(const struct listeners *ls, const struct listener_entry *e,
 int listeners_open(struct listeners *ls, struct config *config, bool taken_over);
 
 /*
- * A reload in two steps: listeners_prepare() opens what is new, all of it or nothing (-errno, with the reason
+ * listeners_reload.c: a reload in two steps: listeners_prepare() opens what is new, all of it or nothing (-errno, with the reason
  * written to errors); then listeners_apply() has the workers use the new configuration and exchange the
  * listeners, or listeners_cancel() forgets about it. listeners_apply() takes old over and frees it when no
  * worker uses it.

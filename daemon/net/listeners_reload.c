@@ -7,7 +7,7 @@
 #include "common/cleanup.h"
 #include "daemon/base/clock.h"
 #include "daemon/base/logger.h"
-#include "daemon/net/listeners_private.h"
+#include "daemon/net/listeners.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -50,7 +50,7 @@ void listeners_cancel(struct listeners *ls)
 			continue;
 		if (e->service)
 			service_end(e->service, 0);
-		listeners_free_entry(e);
+		listener_entry_free(e);
 	}
 	listeners_forget_next(ls);
 }
@@ -66,10 +66,11 @@ static int listeners_prepare_one(struct listeners *ls, struct config *new, size_
 		c->bound = e->places.at[0].bound;
 		return 0;
 	}
-	int r = listeners_open_entry(ls, new, i, &ls->next[i]);
+	int r = listener_entry_open(ls->shared, ls->sockets, &ls->places, new, i, &ls->next[i]);
 	e = ls->next[i];
-	if (e)
-		e->fresh = true;
+	if (!e)
+		return r;
+	e->fresh = true;
 	if (r < 0)
 		return r;
 	/* An endpoint that an old one has is free when that has ended. */
@@ -121,7 +122,7 @@ static void change_free(void *arg)
 	struct change *c = arg;
 
 	for (size_t i = 0; i < c->n_stop; i++)
-		listeners_free_entry(c->stop[i]);
+		listener_entry_free(c->stop[i]);
 	config_free(c->old);
 	free(c->stop);
 	free(c->start);
@@ -182,14 +183,14 @@ static void listeners_end_old(struct listeners *ls, struct change *c)
 		struct listener_entry *e = ls->at[i];
 		if (e->stays)
 			continue;
-		listeners_unstore_entry(e);
+		listener_entry_unstore(e);
 		places_give_back(&e->places, ls->sockets, &ls->places);
 		if (e->service)
 			service_end(e->service, LISTENERS_DRAIN_US);
 		log_event(LOG_INFO, &(struct log_fields){.message_id = EVENT_LISTENER, .listener = e->name},
 			  "listener %s ends", e->name);
 		if (e->service)
-			listeners_free_entry(e);
+			listener_entry_free(e);
 		else
 			c->stop[c->n_stop++] = e;
 	}
@@ -211,8 +212,8 @@ static void listeners_begin_new(struct listeners *ls, struct change *c, const st
 		}
 		if (!e->fresh)
 			continue;
-		listeners_store_entry(e);
-		listeners_announce(e);
+		listener_entry_store(e);
+		listener_entry_announce(e);
 		e->fresh = e->waits = false;
 	}
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the files of a UDP listener share, and nobody else includes: udp.c is the listener on its worker,
+ * What the files of a UDP listener share, and nobody else includes: udp_listener.c is the listener on its worker,
  * udp_send.c sends and udp_receive.c receives batches of datagrams, udp_errors.c asks what the network reported.
  */
 #ifndef DAEMON_UDP_PRIVATE_H

@@ -2,7 +2,7 @@
 /*
  * What the files of a ZeroMQ listener share, and nobody else includes. Each of them has one subject:
  *
- *	zmq.c              the listener as the main thread and the behaviours see it
+ *	zmq_listener.c     the listener as the main thread and the behaviours see it
  *	zmq_thread.c       its thread: the loop, and the draining
  *	zmq_sockets.c      libzmq's sockets, opened and closed
  *	zmq_curve.c        who may connect: CURVE, and libzmq's questions about it (ZAP)

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: MIT */
+/* One listener of the set: it is opened, announced in the log, and kept for a successor. */
+#include "daemon/net/listener_entry.h"
+
+#include "common/cleanup.h"
+#include "daemon/base/logger.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static int entry_intern(struct clients *clients, const struct listener_config *config)
+{
+	struct client_origin origin = {.listener = ""};
+
+	snprintf(origin.listener, sizeof(origin.listener), "%s", config->name);
+	snprintf(origin.type, sizeof(origin.type), "%s", config->handler->type);
+	snprintf(origin.mode, sizeof(origin.mode), "%s", config->handler->mode);
+	snprintf(origin.room, sizeof(origin.room), "%s", config->room);
+	return clients_intern(clients, &origin);
+}
+
+/* Its sockets are open, and are its own from here on. */
+static int entry_make_zmq(struct shared *shared, const struct config *config, const struct listener_config *c,
+			  struct listener_entry *e)
+{
+	int fds[HANDLER_ENDPOINTS];
+
+	for (unsigned i = 0; i < HANDLER_ENDPOINTS; i++)
+		fds[i] = e->places.at[i].fd;
+	int r = zmq_listener_new(shared, config, c, fds, e->origin, &e->zmq);
+	if (r == 0)
+		e->service = zmq_listener_service(e->zmq);
+	return r;
+}
+
+static int entry_make(struct shared *shared, struct listener_config *c, unsigned home,
+		      struct listener_entry *e)
+{
+	c->bound = e->places.at[0].bound;
+	int r = listener_new(shared->clients, e->places.at[0].fd, c, e->origin, home, &e->listener);
+	if (r == 0 && e->listener->ops->configure) /* a borrowed socket has the backlog of before */
+		e->listener->ops->configure(e->listener);
+	return r;
+}
+
+int listener_entry_open(struct shared *shared, struct sockets *sockets, const struct places_list *there,
+			struct config *config, size_t number, struct listener_entry **ret)
+{
+	struct listener_config *c = &config->listeners[number];
+	struct listener_entry *e = calloc(1, sizeof(*e));
+
+	*ret = e;
+	if (!e)
+		return -ENOMEM;
+	memcpy(e->name, c->name, sizeof(e->name));
+	memcpy(e->room, c->room, sizeof(e->room));
+	e->handler = c->handler;
+	places_init(&e->places, c);
+	int r = entry_intern(shared->clients, c);
+	if (r < 0)
+		return r;
+	e->origin = (unsigned)r;
+	r = places_open(&e->places, sockets, there);
+	if (r < 0)
+		return r;
+	r = c->handler->transport == TRANSPORT_ZMQ
+		? entry_make_zmq(shared, config, c, e)
+		: entry_make(shared, c, (unsigned)(number % shared->n_workers), e);
+	if (r < 0)
+		places_close(&e->places);
+	return r;
+}
+
+void listener_entry_free(struct listener_entry *e)
+{
+	if (!e)
+		return;
+	listener_free(e->listener);
+	zmq_listener_free(e->zmq);
+	free(e);
+}
+
+void listener_entry_announce(const struct listener_entry *e)
+{
+	char text[PLACES_TEXT_MAX];
+
+	places_warn_of_units(&e->places, e->name);
+	log_event(LOG_INFO, &(struct log_fields){.message_id = EVENT_LISTENER, .listener = e->name},
+		  "listener %s: %s %s on %s%s%s%s", e->name, e->handler->type, e->handler->mode,
+		  places_text(&e->places, text), e->room[0] ? ", room " : "", e->room,
+		  e->places.at[0].passed ? " (socket from systemd)" : "");
+}
+
+static void entry_store_socket(const char *name, int fd, void *arg)
+{
+	(void)arg;
+	sockets_store(fd, name);
+}
+
+static void entry_unstore_socket(const char *name, int fd, void *arg)
+{
+	(void)fd;
+	(void)arg;
+	sockets_unstore(name);
+}
+
+void listener_entry_store(const struct listener_entry *e)
+{
+	places_each(&e->places, false, entry_store_socket, NULL);
+}
+
+void listener_entry_unstore(const struct listener_entry *e)
+{
+	places_each(&e->places, false, entry_unstore_socket, NULL);
+}
