@@ -20,10 +20,11 @@ static const char *listener_same_path(const struct listener_config *a, const str
 /* One of the addresses that a listener binds, or NULL. */
 static const union address *listener_address(const struct listener_config *l, unsigned number)
 {
-	const union address *a =
-	    number == 0 && l->listen.sa.sa_family ? &l->listen : &l->endpoints[number].address;
+	const union address *a = l->handler->endpoints[0] ? &l->endpoints[number].address
+				 : number == 0		  ? &l->listen
+							  : NULL;
 
-	return a->sa.sa_family ? a : NULL;
+	return a && a->sa.sa_family ? a : NULL;
 }
 
 /* The first address of l that only one of both can have, and which of the other's it is. Datagrams and

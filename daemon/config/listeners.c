@@ -125,15 +125,15 @@ static bool listener_set_mode(struct listener_config *l, const struct handler *h
 	return true;
 }
 
-static void listener_read_value(struct settings *ss, const config_setting_t *s, struct listener_config *l)
+/* own: a struct of the mode m. */
+static void listener_read_value(struct settings *ss, const config_setting_t *s, const struct mode_settings *m,
+				struct listener_config *l, void *own)
 {
-	const struct mode_settings *m = l->handler->settings;
-
 	for (unsigned i = 0; i < MODE_TABLES && m->common[i]; i++)
 		if (settings_read_one(ss, s, m->common[i], l))
 			return;
-	if (m->own)
-		settings_read_one(ss, s, m->own, l->own);
+	if (m->own && own)
+		settings_read_one(ss, s, m->own, own);
 }
 
 /* A mode that has the setting s, of that type if there is one. */
@@ -155,19 +155,20 @@ static bool listener_add_names(const struct setting_key *table, void *arg)
 	return false;
 }
 
-/* A setting that the listener's mode does not have. Its value is judged as another mode would, so that all
+/* A setting that the listener's mode does not have. It is read as another mode has it, so that all
  * mistakes are told at once. */
-static void listener_read_foreign(struct settings *ss, const config_setting_t *e, const config_setting_t *s)
+static void listener_read_foreign(struct settings *ss, const config_setting_t *e, const config_setting_t *s,
+				  struct listener_config *l)
 {
 	const char *type = NULL;
 	char allowed[SETTINGS_NAMES_MAX] = "";
-	struct listener_config nowhere = {.name = ""};
 
 	config_setting_lookup_string(e, "type", &type);
 	const struct handler *owner = listener_find_owner(ss, s, type);
 	if (owner) {
+		struct listener_config nowhere = {.name = ""};
 		if (listener_set_mode(&nowhere, owner))
-			listener_read_value(ss, s, &nowhere);
+			listener_read_value(ss, s, owner->settings, l, nowhere.own);
 		config_free_listener(&nowhere);
 		return;
 	}
@@ -200,9 +201,9 @@ static void listener_read(struct settings *ss, const config_setting_t *e, const 
 		if (settings_read_one(ss, s, listener_keys, l))
 			continue;
 		if (h && listener_has_setting(h, s))
-			listener_read_value(ss, s, l);
+			listener_read_value(ss, s, h->settings, l, l->own);
 		else
-			listener_read_foreign(ss, e, s);
+			listener_read_foreign(ss, e, s, l);
 	}
 	if (!h)
 		listener_complain_of_mode(ss, e);
