@@ -10,15 +10,15 @@ int varlink_feed(struct varlink_input *in, const char *data, size_t len)
 {
 	if (len == 0)
 		return 0;
-	if (in->len + len > in->room) {
-		size_t room = in->room ? in->room : 4096;
-		while (room < in->len + len)
-			room *= 2;
-		char *p = realloc(in->data, room);
+	if (in->len + len > in->capacity) {
+		size_t capacity = in->capacity ? in->capacity : 4096;
+		while (capacity < in->len + len)
+			capacity *= 2;
+		char *p = realloc(in->data, capacity);
 		if (!p)
 			return -ENOMEM;
 		in->data = p;
-		in->room = room;
+		in->capacity = capacity;
 	}
 	memcpy(in->data + in->len, data, len);
 	in->len += len;
@@ -49,7 +49,7 @@ void varlink_input_clear(struct varlink_input *in)
 {
 	free(in->data);
 	in->data = NULL;
-	in->len = in->room = 0;
+	in->len = in->capacity = 0;
 }
 
 char *varlink_frame(const json_t *message, size_t *ret_len)

@@ -11,11 +11,11 @@
 /* Bytes received that may not be whole messages yet. Zero-initialise, with max set. */
 struct varlink_input {
 	char *data;
-	size_t len, room;
+	size_t len, capacity;
 	size_t max; /* the longest message allowed */
 };
 
-/* Adds bytes. Returns 0, -EMSGSIZE or -ENOMEM. */
+/* Adds bytes. Returns 0 or -ENOMEM. */
 int varlink_feed(struct varlink_input *in, const char *data, size_t len);
 
 /*
@@ -25,8 +25,7 @@ int varlink_feed(struct varlink_input *in, const char *data, size_t len);
 int varlink_next(struct varlink_input *in, json_t **ret);
 void varlink_input_clear(struct varlink_input *in);
 
-/* The message with its NUL as bytes, free()d by the caller; the length includes the NUL. NULL without memory.
- */
+/* The message as bytes, free()d by the caller; the length includes its NUL. NULL without memory. */
 char *varlink_frame(const json_t *message, size_t *ret_len);
 
 #endif

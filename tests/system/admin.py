@@ -640,6 +640,48 @@ def varlink():
 
 
 @test
+def replies_are_as_the_interface_says():
+    """Each member that it names is there, and is of its type: a float is no integer."""
+    d = Daemon(start=False)
+    d.write_config(listeners=LISTENER % ("chat", "chat", d.port) + ''', { name = "z"; type = "zmq"; mode = "relay"; room = "lobby";
+        pull = "tcp://127.0.0.1:%d"; pub = "tcp://127.0.0.1:%d"; }''' % (free_port(), free_port()))
+    d.start()
+    a = d.join(nick="alice")
+    equal(d.ctl("ban", "192.0.2.1", "1h")[0], 0)
+    text = talk(d.socket, b'{"method":"org.varlink.service.GetInterfaceDescription",'
+                b'"parameters":{"interface":"io.chatd.Control"}}\0')[0]["parameters"]["description"]
+    text = re.sub(r"#.*", "", text)
+    types = dict(re.findall(r"type (\w+) \(([^)]*)\)", text))
+    types.update(("reply of " + m, r) for m, r in re.findall(r"method (\w+)\([^)]*\) -> \(([^)]*)\)", text))
+    plain = {"int": int, "float": float, "string": str, "bool": bool}
+
+    def compare(value, kind, where):
+        if kind.startswith("?"):
+            return value is None or compare(value, kind[1:], where)
+        if kind.startswith("[]"):
+            check(type(value) is list, where, value)
+            for v in value:
+                compare(v, kind[2:], where)
+        elif kind in plain:
+            check(type(value) is plain[kind], where, "is", repr(value), "instead of", kind)
+        else:
+            members = dict(re.findall(r"(\w+): ([?\[\]\w]+)", types[kind]))
+            check(set(value) <= set(members), where, "has", set(value) - set(members))
+            for m in members:
+                compare(value.get(m), members[m], where + "." + m)
+
+    for method, parameters in [("Status", {}), ("Metrics", {})] + [("List", {"what": w}) for w in ("clients", "rooms", "listeners", "bans")]:
+        request = {"method": "io.chatd.Control." + method, "parameters": parameters}
+        reply = talk(d.socket, json.dumps(request).encode() + b"\0")[0]["parameters"]
+        check(all(reply.values()), reply)
+        compare(reply, "reply of " + method, method)
+    for method, parameters in ("Tail", {"room": "lobby"}), ("Watch", {}):
+        request = {"method": "io.chatd.Control." + method, "parameters": parameters, "more": True}
+        compare(talk(d.socket, json.dumps(request).encode() + b"\0", 1)[0]["parameters"], "reply of " + method, method)
+    a.close()
+
+
+@test
 def calls_in_a_row_are_all_answered():
     """However much there is to answer, and whether the caller reads meanwhile or not; and in their order."""
     d = Daemon()
