@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * The ring itself. The newest message's number is in the file; where it ends, in its record. Whatever a
+ * process before left is checked in full before anybody reads it.
+ */
 #include "daemon/rooms/logring.h"
 
 #include "common/cleanup.h"
@@ -26,7 +30,7 @@ struct logring_header {
 };
 
 /* What one reader tells the writers; a cache line of its own. */
-struct reader {
+struct logring_reader {
 	_Alignas(64) _Atomic uint64_t pin; /* UINT64_MAX: none */
 	_Atomic uint64_t flushed_pos, flushed_seq;
 };
@@ -42,7 +46,7 @@ struct logring {
 	pthread_mutex_t lock;
 	uint64_t head, pending_head, pending_count; /* under the lock; head belongs to the committed count */
 	_Atomic uint64_t now_head, now_count;	    /* the same for a glance without the lock */
-	struct reader readers[LOGRING_READERS];
+	struct logring_reader readers[LOGRING_READERS];
 };
 
 _Static_assert(sizeof(struct record) == 48, "part of the state's layout");
@@ -56,37 +60,37 @@ uint64_t logring_round(uint64_t log_size)
 	return s;
 }
 
-static uint64_t records_of(uint64_t size)
+static uint64_t logring_records(uint64_t size)
 {
 	return size / BYTES_PER_RECORD;
 }
 
-static uint64_t records_bytes(uint64_t size)
+static uint64_t logring_records_bytes(uint64_t size)
 {
-	return memfd_align(records_of(size) * sizeof(struct record));
+	return memfd_align(logring_records(size) * sizeof(struct record));
 }
 
 uint64_t logring_extent(uint64_t log_size)
 {
 	uint64_t size = logring_round(log_size);
 
-	return MEMFD_ALIGN + records_bytes(size) + size;
+	return MEMFD_ALIGN + logring_records_bytes(size) + size;
 }
 
-static uint64_t record_end(const struct logring *r, uint64_t seq)
+static uint64_t logring_end(const struct logring *r, uint64_t seq)
 {
 	return r->records[seq & r->record_mask].end;
 }
 
-/* Where message seq begins; the oldest record's predecessor is gone, so nobody asks for the start of that. */
-static uint64_t start_of(const struct logring *r, uint64_t seq)
+/* Where message seq begins. The record before the oldest one is gone, so nobody asks where that begins. */
+static uint64_t logring_start_of(const struct logring *r, uint64_t seq)
 {
-	return seq == 0 ? 0 : record_end(r, seq - 1);
+	return seq == 0 ? 0 : logring_end(r, seq - 1);
 }
 
-/* The oldest message that is still whole: its predecessor's record is there and it begins at the tail or
- * above. */
-static uint64_t oldest(const struct logring *r, uint64_t count, uint64_t tail)
+/* The oldest message that is still whole: it begins at the tail or above, and the record before its own is
+ * still there. */
+static uint64_t logring_oldest(const struct logring *r, uint64_t count, uint64_t tail)
 {
 	/* An eighth of the records may be overwritten by a batch that is not committed yet, or never was. */
 	uint64_t usable = (r->record_mask + 1) / 8 * 7;
@@ -94,7 +98,7 @@ static uint64_t oldest(const struct logring *r, uint64_t count, uint64_t tail)
 
 	while (low < high) {
 		uint64_t mid = low + (high - low) / 2;
-		if (start_of(r, mid) >= tail)
+		if (logring_start_of(r, mid) >= tail)
 			high = mid;
 		else
 			low = mid + 1;
@@ -103,7 +107,7 @@ static uint64_t oldest(const struct logring *r, uint64_t count, uint64_t tail)
 }
 
 /* Everything that readers will rely on: ends that grow, stay within the ring, and stand behind newlines. */
-static int check(const struct logring *r)
+static int logring_check(const struct logring *r)
 {
 	const struct logring_header *h = r->header;
 	uint64_t count = atomic_load(&h->count), tail = atomic_load(&h->tail), capacity = r->record_mask + 1;
@@ -115,12 +119,12 @@ static int check(const struct logring *r)
 	if (count == 0)
 		return tail == 0 ? 0 : -EBADMSG;
 
-	uint64_t head = record_end(r, count - 1);
+	uint64_t head = logring_end(r, count - 1);
 	if (head == 0 || head > UINT64_MAX / 2 || tail > head || head - tail > r->size)
 		return -EBADMSG;
 	uint64_t usable = capacity / 8 * 7, first = count >= usable ? count - usable : 0, above = head;
 	for (uint64_t seq = count; seq-- > first;) {
-		uint64_t end = record_end(r, seq);
+		uint64_t end = logring_end(r, seq);
 		const struct record *at = &r->records[seq & r->record_mask];
 		if (end > above || (seq + 1 < count && end == above) || at->kind >= RECORD_KINDS ||
 		    (at->nick_len > 0 && record_nick_at(at) + at->nick_len > at->text))
@@ -128,7 +132,7 @@ static int check(const struct logring *r)
 		/* Below the tail only the records are left. */
 		if (end > tail && r->log[(end - 1) & r->mask] != '\n')
 			return -EBADMSG;
-		if (seq > first && record_end(r, seq - 1) < end && end - record_end(r, seq - 1) <= at->text)
+		if (seq > first && logring_end(r, seq - 1) < end && end - logring_end(r, seq - 1) <= at->text)
 			return -EBADMSG;
 		above = end;
 	}
@@ -136,16 +140,16 @@ static int check(const struct logring *r)
 }
 
 /*
- * A batch that a crash cut has overwritten records of the oldest messages, which make_room() would ask for
- * their ends. Nobody else looks at them: see oldest().
+ * A batch that a crash cut has overwritten records of the oldest messages, which logring_make_space() would
+ * ask for their ends. Nobody else looks at them: see logring_oldest().
  */
-static void forget_cut_batch(struct logring *r)
+static void logring_forget_cut_batch(struct logring *r)
 {
 	uint64_t capacity = r->record_mask + 1, count = atomic_load(&r->header->count);
-	uint64_t head = count ? record_end(r, count - 1) : 0;
+	uint64_t head = count ? logring_end(r, count - 1) : 0;
 
 	for (uint64_t seq = count; seq < count + capacity / 8; seq++)
-		if (record_end(r, seq) > head)
+		if (logring_end(r, seq) > head)
 			r->records[seq & r->record_mask].end = 0;
 }
 
@@ -159,14 +163,14 @@ int logring_open(int fd, uint64_t off, uint64_t log_size, bool fresh, struct log
 	memset(r, 0, sizeof(*r));
 	r->size = logring_round(log_size);
 	r->mask = r->size - 1;
-	r->record_mask = records_of(r->size) - 1;
+	r->record_mask = logring_records(r->size) - 1;
 	r->map_size = logring_extent(r->size);
 	e = memfd_map_ring(fd, off, r->map_size, r->size, &r->map);
 	if (e < 0)
 		return e;
 	r->header = r->map;
 	r->records = (void *)((char *)r->map + MEMFD_ALIGN);
-	r->log = (char *)r->map + MEMFD_ALIGN + records_bytes(r->size);
+	r->log = (char *)r->map + MEMFD_ALIGN + logring_records_bytes(r->size);
 
 	if (fresh) {
 		memset(r->header, 0, sizeof(*r->header));
@@ -174,15 +178,15 @@ int logring_open(int fd, uint64_t off, uint64_t log_size, bool fresh, struct log
 		r->header->log_size = r->size;
 		r->header->records = r->record_mask + 1;
 	} else {
-		e = check(r);
+		e = logring_check(r);
 		if (e < 0) {
 			munmap(r->map, r->map_size + r->size);
 			return e;
 		}
-		forget_cut_batch(r);
+		logring_forget_cut_batch(r);
 	}
 	r->pending_count = atomic_load(&r->header->count);
-	r->head = r->pending_head = r->pending_count ? record_end(r, r->pending_count - 1) : 0;
+	r->head = r->pending_head = r->pending_count ? logring_end(r, r->pending_count - 1) : 0;
 	atomic_store(&r->now_head, r->head);
 	atomic_store(&r->now_count, r->pending_count);
 	for (unsigned i = 0; i < LOGRING_READERS; i++) {
@@ -225,7 +229,7 @@ void logring_unlock(struct logring *r)
 }
 
 /* Readers hold pins only while a batch of non-blocking sends runs, so the wait is short. */
-static void wait_for_pins(struct logring *r, uint64_t tail)
+static void logring_wait_for_pins(struct logring *r, uint64_t tail)
 {
 	for (unsigned i = 0; i < LOGRING_READERS; i++)
 		for (unsigned spins = 0; atomic_load(&r->readers[i].pin) < tail; spins++) {
@@ -237,7 +241,7 @@ static void wait_for_pins(struct logring *r, uint64_t tail)
 }
 
 /* What must have moved out of the way before a message that ends at end can be written as number seq. */
-static void make_room(struct logring *r, uint64_t end, uint64_t seq)
+static void logring_make_space(struct logring *r, uint64_t end, uint64_t seq)
 {
 	uint64_t capacity = r->record_mask + 1,
 		 tail = atomic_load_explicit(&r->header->tail, memory_order_relaxed);
@@ -245,7 +249,7 @@ static void make_room(struct logring *r, uint64_t end, uint64_t seq)
 
 	/* Writing record seq takes away the record that says where message seq - capacity + 1 begins. */
 	if (seq >= capacity) {
-		uint64_t next = record_end(r, seq - capacity + 1);
+		uint64_t next = logring_end(r, seq - capacity + 1);
 		if (next > need)
 			need = next;
 	}
@@ -255,7 +259,7 @@ static void make_room(struct logring *r, uint64_t end, uint64_t seq)
 	uint64_t step = need + r->size / 64;
 	if (step < r->head && end - step > r->size / 2)
 		need = step;
-	wait_for_pins(r, need);
+	logring_wait_for_pins(r, need);
 	atomic_store(&r->header->tail, need);
 	FAULT("log-tail");
 }
@@ -269,7 +273,7 @@ bool logring_put(struct logring *r, struct record *record, const char *a, size_t
 
 	if (batch > 0 && (end - r->head > r->size / 8 || batch >= capacity / 8))
 		return false;
-	make_room(r, end, r->pending_count);
+	logring_make_space(r, end, r->pending_count);
 	char *p = r->log + (r->pending_head & r->mask);
 	memcpy(p, a, a_len);
 	memcpy(p + a_len, b, b_len);
@@ -311,7 +315,7 @@ void logring_abandon(struct logring *r)
 	r->pending_count = atomic_load_explicit(&r->header->count, memory_order_relaxed);
 }
 
-static void fill_view(struct logring *r, struct logring_view *v)
+static void logring_fill_view(struct logring *r, struct logring_view *v)
 {
 	v->log = r->log;
 	v->mask = r->mask;
@@ -321,18 +325,19 @@ static void fill_view(struct logring *r, struct logring_view *v)
 
 void logring_peek(struct logring *r, struct logring_view *ret)
 {
-	fill_view(r, ret);
-	ret->first = oldest(r, ret->count, atomic_load_explicit(&r->header->tail, memory_order_relaxed));
-	ret->floor = start_of(r, ret->first);
+	logring_fill_view(r, ret);
+	ret->first =
+	    logring_oldest(r, ret->count, atomic_load_explicit(&r->header->tail, memory_order_relaxed));
+	ret->floor = logring_start_of(r, ret->first);
 }
 
 /* The oldest message that is no more than bytes and records old. */
-static uint64_t recent(const struct logring *r, const struct logring_view *v, uint64_t bytes,
-		       uint64_t records)
+static uint64_t logring_recent(const struct logring *r, const struct logring_view *v, uint64_t bytes,
+			       uint64_t records)
 {
 	uint64_t tail = atomic_load_explicit(&r->header->tail, memory_order_relaxed);
 	uint64_t pos = v->head > bytes ? v->head - bytes : 0;
-	uint64_t first = oldest(r, v->count, pos > tail ? pos : tail);
+	uint64_t first = logring_oldest(r, v->count, pos > tail ? pos : tail);
 
 	return v->count > records && first < v->count - records ? v->count - records : first;
 }
@@ -340,10 +345,10 @@ static uint64_t recent(const struct logring *r, const struct logring_view *v, ui
 void logring_pin(struct logring *r, unsigned reader, struct logring_view *ret)
 {
 	logring_lock(r);
-	fill_view(r, ret);
+	logring_fill_view(r, ret);
 	/* The oldest eighth is left to the writers, so that they seldom meet a pin. */
-	ret->first = recent(r, ret, r->size / 8 * 7, (r->record_mask + 1) / 8 * 7);
-	ret->floor = start_of(r, ret->first);
+	ret->first = logring_recent(r, ret, r->size / 8 * 7, (r->record_mask + 1) / 8 * 7);
+	ret->floor = logring_start_of(r, ret->first);
 	atomic_store(&r->readers[reader].pin, ret->floor);
 	logring_unlock(r);
 }
@@ -359,7 +364,7 @@ uint64_t logring_seek(const struct logring *r, const struct logring_view *v, uin
 
 	while (low < high) {
 		uint64_t mid = low + (high - low) / 2;
-		if (record_end(r, mid) > pos)
+		if (logring_end(r, mid) > pos)
 			high = mid;
 		else
 			low = mid + 1;
@@ -369,7 +374,7 @@ uint64_t logring_seek(const struct logring *r, const struct logring_view *v, uin
 
 uint64_t logring_start(const struct logring *r, const struct logring_view *v, uint64_t seq)
 {
-	return seq == v->first ? v->floor : start_of(r, seq);
+	return seq == v->first ? v->floor : logring_start_of(r, seq);
 }
 
 uint64_t logring_resume(const struct logring *r, const struct logring_view *v, uint64_t *ret_seq)

@@ -5,10 +5,10 @@
  *	extent: [ header page | records | log ]    and behind it, in memory only, the log once more
  *
  * Positions are counted in bytes from the log's beginning and never wrap; a message is the bytes between the
- *end of the record before it and its own. Every message ends in '\n' and holds no other. A message is visible
- *from the store of the header's count on; bytes below the header's tail may be overwritten. Writers and the
- *slow readers (history, tail) take the lock; the fast path, sending from the log, holds a pin instead, which
- *no writer overtakes.
+ * end of the record before it and its own. Every message ends in '\n' and holds no other. A message is visible
+ * as soon as the header's count is stored; bytes below the header's tail may be overwritten. Writers and the
+ * slow readers (history, tail) take the lock. The fast path, sending from the log, holds a pin instead, which
+ * no writer overtakes.
  */
 #ifndef DAEMON_LOGRING_H
 #define DAEMON_LOGRING_H
@@ -86,7 +86,7 @@ uint64_t logring_round(uint64_t log_size);
 int logring_open(int fd, uint64_t off, uint64_t log_size, bool fresh, struct logring **ret);
 void logring_close(struct logring *r);
 
-/* The bytes of the log that take part in memory accounting. */
+/* The bytes of text that the log has space for. */
 uint64_t logring_size(const struct logring *r);
 uint64_t logring_count(struct logring *r);
 
@@ -108,15 +108,15 @@ uint64_t logring_pending_head(const struct logring *r);
 /* Forgets what was put since the last commit. */
 void logring_abandon(struct logring *r);
 
-/* Takes reader's pin; what lies below ret->floor is lost to it. No lock may be taken before logring_unpin().
- */
+/* Takes reader's pin; what lies below ret->floor is lost to it. No lock may be taken before
+ * logring_unpin(). */
 void logring_pin(struct logring *r, unsigned reader, struct logring_view *ret);
 /* The number of the message that begins at pos or that contains it; pos in [floor, head]. Needs the pin or
  * the lock. */
 uint64_t logring_seek(const struct logring *r, const struct logring_view *v, uint64_t pos);
 /* Where message number seq begins (first <= seq <= count). Needs the pin or the lock. */
 uint64_t logring_start(const struct logring *r, const struct logring_view *v, uint64_t seq);
-/* Where a reader who was overtaken goes on: the first message of the newer three quarters. Needs the pin. */
+/* Where a reader that was overtaken goes on: the first message of the newer three quarters. Needs the pin. */
 uint64_t logring_resume(const struct logring *r, const struct logring_view *v, uint64_t *ret_seq);
 void logring_unpin(struct logring *r, unsigned reader);
 
