@@ -28,8 +28,8 @@ int logins_new(struct logins **ret);
 void logins_free(struct logins *l);
 
 struct login_question {
-	const char
-	    *hash; /* the account's; NULL: there is no such account, which takes as long all the same */
+	/* The account's; NULL: there is no such account, and finding that out takes as long. */
+	const char *hash;
 	const char *nick, *password;
 	size_t nick_len, len;
 };
@@ -55,10 +55,8 @@ struct login_caller {
 	unsigned failures_per_minute; /* from one address, before it has to wait; 0: any number */
 };
 
-/*
- * Has a password checked. False if so many are waiting, or the password is so long, that it isn't taken.
- */
 struct login_request;
+/* Has a password checked. False if so many are waiting, or the password is so long, that it isn't taken. */
 bool logins_ask(struct logins *l, const struct login_caller *caller, const struct login_question *q,
 		struct login_request **ret);
 /* Takes a question back that has not been answered: nobody waits for it any more. On the caller's worker. */
