@@ -240,7 +240,7 @@ int accounts_load(const char *path, FILE *errors, FILE *warnings, struct account
 	int r = accounts_read_text(path, &text);
 
 	*ret = (struct accounts){0};
-	if (r < 0) {
+	if (r < 0 || !text) {
 		fprintf(errors, "%s: can't be read: %s\n", path, strerror(-r));
 		return r;
 	}

@@ -80,7 +80,7 @@ static int accounts_write_changed(FILE *f, const char *text, const char *nick, c
 }
 
 /* Two that change the file at once would lose one another's work: the directory is the lock, so that none
- * lies about. Whoever may read it can lock it, too, so nobody waits for ever. */
+ * is left behind. Whoever may read it can lock it, too, so nobody waits for ever. */
 static int accounts_lock_directory(const char *path)
 {
 	const char *slash = strrchr(path, '/');

@@ -19,7 +19,7 @@ void config_free_listener(struct listener_config *l)
 {
 	const struct mode_settings *m = l->handler ? l->handler->settings : NULL;
 
-	if (l->own && m->release)
+	if (m && m->release && l->own)
 		m->release(l->own);
 	free(l->own);
 	free(l->where);
