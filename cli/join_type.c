@@ -177,6 +177,9 @@ void type_start(void)
 	using_history();
 	stifle_history(1000);
 	rl_redisplay_function = type_redisplay;
+	/* Between two lines the terminal stays as it is: else a Ctrl-D that comes right behind Enter is taken
+	 * by the terminal itself, and lost. */
+	rl_deprep_term_function = NULL;
 	rl_callback_handler_install("> ", type_line);
 	me.typing = true;
 }
@@ -188,6 +191,7 @@ void type_stop(void)
 	me.typing = false;
 	rl_clear_visible_line();
 	rl_callback_handler_remove();
+	rl_deprep_terminal();
 	printf("\r");
 	fflush(stdout);
 }
