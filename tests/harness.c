@@ -147,7 +147,7 @@ static void pass(const char *name, int fd, void *arg)
 }
 
 int harness_crash(struct harness *h, void (*meddle)(int rooms_fd, int clients_fd, void *arg), void *arg,
-		  struct recovery *ret)
+		  struct takeover *ret)
 {
 	struct sockets *passed;
 
@@ -159,7 +159,7 @@ int harness_crash(struct harness *h, void (*meddle)(int rooms_fd, int clients_fd
 		meddle(h->rooms_fd, h->clients_fd, arg);
 	int r = begin(h, false, passed);
 	if (r == 0)
-		recovery_run(&h->shared, ret);
+		takeover_run(&h->shared, ret);
 	if (r == 0)
 		rooms_settle(h->shared.rooms, NULL, NULL);
 	sockets_close(passed);
@@ -196,10 +196,9 @@ int harness_connect(struct harness *h, const char *type, const char *mode, const
 		abort();
 	struct client *c = clients_allocate(h->shared.clients);
 	c->origin = (uint16_t)clients_intern(h->shared.clients, &origin);
-	c->st[0].room = ROOM_NONE;
 	c->st[0].rights = CLIENT_OPEN;
 	c->st[0].private_seq = logring_count(rooms_private(h->shared.rooms)->log);
-	atomic_store(&c->datagram.sent_seq, cookie);
+	atomic_store(&c->sealed_cookie, cookie);
 	client_seal(c, &c->st[0]);
 	atomic_store(&c->cookie, cookie);
 	const struct connection_start start = {stream_plain(fd), a, c, handler_find(type, mode), true};

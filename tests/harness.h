@@ -4,7 +4,7 @@
 #define TESTS_HARNESS_H
 
 #include "daemon/engine/worker.h"
-#include "daemon/server/recovery.h"
+#include "daemon/server/takeover.h"
 
 #include <stddef.h>
 
@@ -27,7 +27,7 @@ uint16_t harness_listen(struct harness *h, size_t number);
  * follow.
  */
 int harness_crash(struct harness *h, void (*meddle)(int rooms_fd, int clients_fd, void *arg), void *arg,
-		  struct recovery *ret);
+		  struct takeover *ret);
 
 /* Turns the worker until nothing happens any more. */
 void harness_settle(struct harness *h);

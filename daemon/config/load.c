@@ -121,9 +121,8 @@ static void load_state_directory(struct settings *ss, const config_setting_t *s,
 #define AT(field) offsetof(struct config, field)
 
 static const struct setting_key limit_keys[] = {
-    SETTING("max_clients", setting_unsigned, AT(max_clients), .min = 1, .max = CLIENTS_CAPACITY),
-    SETTING("max_clients_per_address", setting_unsigned, AT(max_clients_per_address),
-	    .max = CLIENTS_CAPACITY),
+    SETTING("max_clients", setting_unsigned, AT(max_clients), .min = 1, .max = CLIENTS_LIMIT),
+    SETTING("max_clients_per_address", setting_unsigned, AT(max_clients_per_address), .max = CLIENTS_LIMIT),
     SETTING("max_rooms", setting_unsigned, AT(room_limits.rooms), .min = 1, .max = ROOMS_CAPACITY / 2),
     SETTING("lines_per_second", setting_unsigned, AT(lines_per_second), .max = 1000000),
     SETTING("bytes_per_second", load_bytes_per_second, AT(bytes_per_second), .max = 1000000000),

@@ -37,7 +37,7 @@ static void mode_auth(struct settings *ss, const config_setting_t *s, const stru
 
 const struct setting_key mode_socket_keys[] = {
     SETTING("listen", mode_listen, AT(listen), .missing = "a listener needs an address to listen on"),
-    SETTING("max_clients", setting_unsigned, AT(max_clients), .max = CLIENTS_CAPACITY),
+    SETTING("max_clients", setting_unsigned, AT(max_clients), .max = CLIENTS_LIMIT),
     SETTING("allow", mode_allow, AT(allow)),
     SETTING("deny", setting_prefixes, AT(deny)),
     SETTINGS_END,

@@ -45,7 +45,7 @@ static void room_setting_members(struct settings *ss, const config_setting_t *s,
 	    SETTING("log_size", setting_size, (at) + offsetof(struct room_settings, log_size),               \
 		    .min = LOGRING_SIZE_MIN, .max = LOGRING_SIZE_MAX),                                       \
 	    SETTING("announce_max", setting_unsigned, (at) + offsetof(struct room_settings, announce_max),   \
-		    .max = CLIENTS_CAPACITY)
+		    .max = CLIENTS_LIMIT)
 
 #define AT(field) offsetof(struct room_config, field)
 

@@ -108,16 +108,29 @@ void connection_set_room(struct connection *c, struct room *room)
 
 struct client_state *connection_begin(struct connection *c)
 {
-	struct client_state *next = transaction_begin(c->client);
+	struct client_state *next = transaction_begin(c->ctx->shared->clients, c->client);
 
+	c->draft = next;
 	if (c->sent >= next->out_end) {
 		/* The outbox is empty, so the stream's next byte is the log's at pos. */
 		next->out_end = c->sent;
-		next->cursor = c->pos;
-		next->cursor_seq = c->seq;
+		connection_go_on_at(c, (struct position){c->pos, c->seq});
 	}
-	c->draft = next;
 	return next;
+}
+
+void connection_go_on_at(struct connection *c, struct position p)
+{
+	struct membership *m = membership_direct(c->ctx->shared->clients, c->draft);
+
+	if (m)
+		membership_move(c->client, c->draft, m, p);
+}
+
+void connection_place(struct connection *c, const struct room *room, struct position p)
+{
+	membership_set_direct(c->ctx->shared->clients, c->client, c->draft, room ? room->index : ROOM_NONE,
+			      p);
 }
 
 struct client_state *connection_draft(struct connection *c)
@@ -140,8 +153,9 @@ void connection_consume(struct connection *c, size_t n)
 void connection_commit(struct connection *c, struct room *locked)
 {
 	transaction_commit(c->ctx, c->client, locked);
-	c->pos = c->draft->cursor;
-	c->seq = c->draft->cursor_seq;
+	const struct position p = membership_place(c->ctx->shared->clients, c->draft);
+	c->pos = p.cursor;
+	c->seq = p.seq;
 	c->draft = NULL;
 }
 
@@ -225,7 +239,7 @@ static struct connection *connection_new(struct worker *w, const struct connecti
 		    .ctx = worker_context(w),
 		    .covered = start->covered,
 		    .active = worker_context(w)->now,
-		    .began = atomic_load(&start->client->datagram.active_us),
+		    .began = atomic_load(&start->client->active_us),
 		    .address = start->address,
 		};
 		/* An entry of an older build doesn't say, and a damaged one is not believed. */
@@ -278,12 +292,12 @@ static void connection_restore_cursor(struct connection *c, uint64_t straight)
 	logring_peek(log, &v);
 	if (c->pos >= v.floor && c->pos <= v.head) {
 		uint64_t seq = logring_seek(log, &v, c->pos);
-		struct client_state *next = connection_begin(c);
-		next->cursor_seq = seq;
+		c->seq = seq;
+		connection_begin(c);
 		if (logring_start(log, &v, seq) != c->pos) {
-			next->cursor = logring_record(log, seq)->end;
-			next->cursor_seq = seq + 1;
-			connection_write(c, logring_at(&v, c->pos), next->cursor - c->pos);
+			uint64_t end = logring_record(log, seq)->end;
+			connection_go_on_at(c, (struct position){end, seq + 1});
+			connection_write(c, logring_at(&v, c->pos), end - c->pos);
 		}
 		connection_commit(c, NULL);
 	}
@@ -301,8 +315,9 @@ int connection_restore(struct worker *w, const struct connection_start *start,
 	if (!c)
 		return -ENOMEM;
 	c->sent = progress->sent;
-	c->pos = st->cursor;
-	c->seq = st->cursor_seq;
+	const struct position p = membership_place(c->ctx->shared->clients, st);
+	c->pos = p.cursor;
+	c->seq = p.seq;
 	if (handler->mirrors && !(st->flags & CLIENT_CLOSING) && c->sent > st->out_end) {
 		uint64_t straight = c->sent - st->out_end;
 		connection_begin(c);

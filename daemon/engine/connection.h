@@ -20,6 +20,7 @@
 #include "daemon/rooms/room.h"
 #include "daemon/rooms/roster.h"
 #include "daemon/state/clients.h"
+#include "daemon/state/memberships.h"
 
 #include <stdarg.h>
 
@@ -61,6 +62,10 @@ void connection_commit(struct connection *c, struct room *locked);
  * bytes left; then nothing is changed.
  */
 bool connection_settle(struct connection *c, size_t reserve);
+
+/* Within a transaction: the room that it is in from the commit on (or NULL), and where in that room's log its
+ * stream goes on behind the outbox. */
+void connection_place(struct connection *c, const struct room *room, struct position p);
 
 /* Makes room (entered; or NULL) the one whose log is sent on; the one before is left. After the commit. */
 void connection_set_room(struct connection *c, struct room *room);

@@ -127,6 +127,8 @@ void connection_free(struct connection *c);
 /* For `chatctl list clients`. */
 void connection_info(const struct connection *c, struct client_info *ret);
 
+/* Within a transaction: where in its room's log the stream goes on behind the outbox. */
+void connection_go_on_at(struct connection *c, struct position p);
 /* Has it looked at again in this turn or the next. Takes no locks. */
 void connection_retry(struct connection *c);
 /* Has epoll watch for what the connection waits for now; for nothing any more. */

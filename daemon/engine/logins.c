@@ -21,7 +21,7 @@
 #include <unistd.h>
 
 /* Every connection can wait for one answer, so this bounds memory and not people. */
-#define WAITING_MAX CLIENTS_CAPACITY
+#define WAITING_MAX CLIENTS_LIMIT
 #define BUCKETS 1024
 /* Others want the processor for what takes less long. */
 #define NICENESS 10

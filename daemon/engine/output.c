@@ -79,20 +79,19 @@ bool connection_settle(struct connection *c, size_t reserve)
 	if (!c->room)
 		return true;
 	logring_peek(c->room->log, &v);
-	uint64_t from = c->draft->cursor, seq = c->draft->cursor_seq;
-	if (from < v.floor) {
+	const struct position p = membership_place(c->ctx->shared->clients, c->draft);
+	if (p.cursor < v.floor) {
 		if (connection_space(c) < 64 + reserve)
 			return false;
-		connection_printf(c, "* %" PRIu64 " message%s skipped\n", v.count - seq,
-				  v.count - seq == 1 ? "" : "s");
-		count(c->ctx->counters, COUNT_MESSAGES_SKIPPED, v.count - seq);
+		connection_printf(c, "* %" PRIu64 " message%s skipped\n", v.count - p.seq,
+				  v.count - p.seq == 1 ? "" : "s");
+		count(c->ctx->counters, COUNT_MESSAGES_SKIPPED, v.count - p.seq);
 	} else {
-		if (connection_space(c) < v.head - from + reserve)
+		if (connection_space(c) < v.head - p.cursor + reserve)
 			return false;
-		connection_write(c, logring_at(&v, from), v.head - from);
+		connection_write(c, logring_at(&v, p.cursor), v.head - p.cursor);
 	}
-	c->draft->cursor = v.head;
-	c->draft->cursor_seq = v.count;
+	connection_go_on_at(c, (struct position){v.head, v.count});
 	return true;
 }
 
@@ -115,9 +114,8 @@ static void output_lapped(struct connection *c, const struct logring_view *v)
 		return;
 	}
 	pos = logring_resume(c->room->log, v, &seq);
-	struct client_state *next = connection_begin(c);
-	next->cursor = pos;
-	next->cursor_seq = seq;
+	connection_begin(c);
+	connection_go_on_at(c, (struct position){pos, seq});
 	uint64_t skipped = seq > c->seq ? seq - c->seq : 0;
 	connection_printf(c, "* %" PRIu64 " message%s skipped\n", skipped, skipped == 1 ? "" : "s");
 	count(c->ctx->counters, COUNT_MESSAGES_SKIPPED, skipped);
@@ -154,9 +152,8 @@ static void output_sent(struct connection *c, const struct logring_view *v, ssiz
 	uint64_t seq = logring_seek(c->room->log, v, c->pos);
 	if (logring_start(c->room->log, v, seq) != c->pos) {
 		uint64_t end = logring_record(c->room->log, seq)->end;
-		struct client_state *next = connection_begin(c);
-		next->cursor = end;
-		next->cursor_seq = seq + 1;
+		connection_begin(c);
+		connection_go_on_at(c, (struct position){end, seq + 1});
 		connection_write(c, logring_at(v, c->pos), end - c->pos);
 		connection_commit(c, NULL);
 	} else {

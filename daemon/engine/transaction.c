@@ -1,18 +1,23 @@
 /* SPDX-License-Identifier: MIT */
+/* Changes of a client's lasting state, each in one step: transaction.h. */
 #include "daemon/engine/transaction.h"
 
 #include "daemon/base/fault.h"
+#include "daemon/state/memberships.h"
 
 static uint32_t other_half(const struct client *c)
 {
 	return !(atomic_load_explicit(&c->live, memory_order_relaxed) & 1);
 }
 
-struct client_state *transaction_begin(struct client *c)
+struct client_state *transaction_begin(struct clients *cs, struct client *c)
 {
 	uint32_t next = other_half(c);
 
+	if (c->st[next].generation > c->st[!next].generation)
+		memberships_forget_draft(cs, c);
 	c->st[next] = c->st[!next];
+	c->st[next].generation++;
 	return &c->st[next];
 }
 
@@ -44,4 +49,6 @@ void transaction_commit(struct context *ctx, struct client *c, struct room *lock
 	FAULT("commit-live");
 	if (locked)
 		atomic_store_explicit(&s->intent, 0, memory_order_release);
+	if (c->has_left)
+		memberships_sweep(shared->clients, c);
 }

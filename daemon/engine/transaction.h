@@ -11,8 +11,11 @@
 #include "daemon/rooms/room.h"
 #include "daemon/state/clients.h"
 
-/* The draft: a copy of the live state, to be changed and committed; one that isn't committed is forgotten. */
-struct client_state *transaction_begin(struct client *c);
+/*
+ * The draft: a copy of the live state, to be changed and committed, together with the positions in rooms that
+ * are changed for it (state/memberships.h). One that isn't committed is forgotten.
+ */
+struct client_state *transaction_begin(struct clients *cs, struct client *c);
 
 /* locked (or NULL): the room whose log is locked and holds what was put; it is unlocked. */
 void transaction_commit(struct context *ctx, struct client *c, struct room *locked);

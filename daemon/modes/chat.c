@@ -314,17 +314,18 @@ static void chat_restored(struct connection *c)
 {
 	struct shared *shared = chat_shared(c);
 	const struct client_state *st = connection_state(c);
+	uint32_t room = membership_room(shared->clients, st);
 
 	if (!(st->flags & CLIENT_GREETED) || st->nick_len == 0 ||
-	    (st->flags & CLIENT_CLOSING && st->room == ROOM_NONE))
+	    (st->flags & CLIENT_CLOSING && room == ROOM_NONE))
 		return;
 	/* If it isn't its nick any more, chat_reloaded() sees to that. */
 	if (nick_valid(st->nick, st->nick_len))
 		(void)!roster_claim(shared->roster, st->nick, st->nick_len, connection_id(c),
-				    connection_index(c), st->room, st->flags & CLIENT_ACCOUNT,
+				    connection_index(c), room, st->flags & CLIENT_ACCOUNT,
 				    connection_roster(c));
-	if (st->room != ROOM_NONE)
-		connection_set_room(c, rooms_enter_index(shared->rooms, st->room, chat_slot(c)));
+	if (room != ROOM_NONE)
+		connection_set_room(c, rooms_enter_index(shared->rooms, room, chat_slot(c)));
 }
 
 static void chat_reloaded(struct connection *c)

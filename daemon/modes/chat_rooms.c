@@ -83,9 +83,8 @@ void chat_enter(struct connection *c, struct client_state *next, struct room *ro
 	speech_begin(&s, room);
 	chat_write_history(c, room);
 	speech_enter(&s, room, &who);
-	next->room = room->index;
-	next->cursor = logring_pending_head(room->log);
-	next->cursor_seq = logring_pending(room->log);
+	connection_place(c, room,
+			 (struct position){logring_pending_head(room->log), logring_pending(room->log)});
 	FAULT("join");
 	connection_commit(c, speech_room(&s));
 	connection_set_room(c, room);
@@ -121,7 +120,7 @@ bool chat_leave(struct connection *c, enum chat_leaving how)
 	struct speech s = speech_within(room);
 	if (!connection_is_ending(c))
 		speech_leave(&s, room, &who, how != CHAT_MOVES);
-	next->room = ROOM_NONE;
+	connection_place(c, NULL, (struct position){0, 0});
 	if (how == CHAT_IS_GONE)
 		chat_erase_nick(next);
 	char name[TEXT_ROOM_MAX + 1];

@@ -17,6 +17,7 @@
 #include "daemon/modes/udp_members.h"
 #include "daemon/net/udp.h"
 #include "daemon/rooms/speech.h"
+#include "daemon/state/memberships.h"
 
 /* The settings that no other mode has. */
 struct registry_own {
@@ -61,7 +62,7 @@ static inline struct speaker registry_speaker(const struct member *m)
 
 static inline int64_t registry_active_us(const struct member *m)
 {
-	return atomic_load_explicit(&m->client->datagram.active_us, memory_order_relaxed);
+	return atomic_load_explicit(&m->client->active_us, memory_order_relaxed);
 }
 
 /* For what the log says of this member; room may be NULL. */

@@ -75,7 +75,7 @@ static bool registry_send_batch(struct udp_listener *u, struct registry_batch *b
 			m->sent += b->out[i].len;
 		else
 			m->dropped += b->count[i];
-		atomic_store_explicit(&m->client->datagram.sent_seq, m->seq, memory_order_relaxed);
+		atomic_store_explicit(&m->client->sent_seq, m->seq, memory_order_relaxed);
 	}
 	b->n = 0;
 	return all;
@@ -143,7 +143,7 @@ static void registry_deliver_private(struct udp_listener *u)
 		udp_send(u, &o, 1);
 		if (o.error == -EAGAIN)
 			break;
-		transaction_begin(m->client)->private_seq = i + 1;
+		transaction_begin(registry_shared(u)->clients, m->client)->private_seq = i + 1;
 		transaction_commit(registry_context(u), m->client, NULL);
 	}
 	logring_unlock(log);

@@ -31,13 +31,13 @@ void registry_note_local(struct udp_listener *u, struct member *m, const struct 
 	    (m->local.known && memcmp(&m->local.address, &local->address, sizeof(local->address)) == 0))
 		return;
 	m->local = *local;
-	registry_put_local(transaction_begin(m->client), local);
+	registry_put_local(transaction_begin(registry_shared(u)->clients, m->client), local);
 	transaction_commit(registry_context(u), m->client, NULL);
 }
 
 void registry_touch(struct registry *g, struct member *m, int64_t now)
 {
-	atomic_store_explicit(&m->client->datagram.active_us, now, memory_order_relaxed);
+	atomic_store_explicit(&m->client->active_us, now, memory_order_relaxed);
 	members_touch(g->members, m);
 }
 
@@ -72,8 +72,8 @@ void registry_remove(struct udp_listener *u, struct member *m, bool announce)
 	const struct client_state *st = registry_state(m);
 	char from[ADDRESS_TEXT_MAX];
 
-	struct client_state *next = transaction_begin(c);
-	next->room = ROOM_NONE;
+	struct client_state *next = transaction_begin(shared->clients, c);
+	membership_set_direct(shared->clients, c, next, ROOM_NONE, (struct position){0, 0});
 	next->flags |= CLIENT_CLOSING;
 	const struct speaker who = registry_speaker(m);
 	struct speech s = {0};
@@ -109,7 +109,7 @@ static void registry_take_nick(struct udp_listener *u, struct member *m, struct 
 {
 	const struct registry *g = udp_data(u);
 	const struct client_state *st = registry_state(m);
-	struct client_state *next = transaction_begin(m->client);
+	struct client_state *next = transaction_begin(registry_shared(u)->clients, m->client);
 	const struct speaker who = registry_speaker(m);
 	struct speech s = {0};
 
@@ -185,9 +185,8 @@ static struct client *registry_make_entry(struct udp_listener *u, const union ad
 	c->connected_us = (uint64_t)clock_us(CLOCK_REALTIME);
 	c->origin = (uint16_t)udp_base(u)->origin;
 	c->kind = CLIENT_DATAGRAM;
-	memcpy(c->datagram.address, a, address_len(a));
-	atomic_store_explicit(&c->datagram.active_us, registry_context(u)->now, memory_order_relaxed);
-	c->st[0].room = ROOM_NONE;
+	memcpy(c->address, a, address_len(a));
+	atomic_store_explicit(&c->active_us, registry_context(u)->now, memory_order_relaxed);
 	c->st[0].private_seq = logring_count(rooms_private(shared->rooms)->log);
 	client_seal(c, &c->st[0]);
 	return c;
@@ -219,19 +218,19 @@ static bool registry_enter(struct udp_listener *u, struct member *m, const char 
 	/* From here on a successor finds it; without a nick it was not confirmed, and is forgotten. */
 	atomic_store_explicit(&m->client->cookie, m->client->id, memory_order_release);
 	FAULT("udp-entry");
-	struct client_state *next = transaction_begin(m->client);
+	struct client_state *next = transaction_begin(registry_shared(u)->clients, m->client);
 	next->flags |= CLIENT_GREETED;
 	next->nick_len = (uint8_t)len;
 	memcpy(next->nick, nick, len);
-	next->room = room->index;
 	registry_put_local(next, &m->local);
 	const struct speaker who = {m->client->id, m->index, nick, len};
 	struct speech s = {0};
 	speech_begin(&s, room);
 	speech_enter(&s, room, &who);
-	next->cursor = logring_pending_head(room->log);
-	next->cursor_seq = m->seq = logring_pending(room->log);
-	atomic_store_explicit(&m->client->datagram.sent_seq, m->seq, memory_order_relaxed);
+	m->seq = logring_pending(room->log);
+	membership_set_direct(shared->clients, m->client, next, room->index,
+			      (struct position){logring_pending_head(room->log), m->seq});
+	atomic_store_explicit(&m->client->sent_seq, m->seq, memory_order_relaxed);
 	FAULT("udp-register");
 	transaction_commit(registry_context(u), m->client, speech_room(&s));
 	return true;

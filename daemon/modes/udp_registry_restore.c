@@ -18,17 +18,22 @@ static const char *registry_check_entry(struct udp_listener *u, const struct cli
 {
 	const struct registry *g = udp_data(u);
 	const struct client_state *st = client_live(c);
-	const struct room *room = st->room < ROOM_NONE ? rooms_at(registry_shared(u)->rooms, st->room) : NULL;
+	struct clients *clients = registry_shared(u)->clients;
+	const struct membership *m = membership_direct(clients, st);
+	const struct room *room = m ? rooms_at(registry_shared(u)->rooms, m->room) : NULL;
+	struct position p;
 
 	if (atomic_load(&c->live) > 1 || st->seal != client_seal_of(c, st) ||
 	    !nick_well_formed(st->nick, st->nick_len))
 		return "its entry is damaged";
-	_Static_assert(sizeof(*ret) <= sizeof(c->datagram.address), "an address fits");
-	memcpy(ret, c->datagram.address, sizeof(*ret));
+	_Static_assert(sizeof(*ret) <= sizeof(c->address), "an address fits");
+	memcpy(ret, c->address, sizeof(*ret));
 	if ((ret->sa.sa_family != AF_INET && ret->sa.sa_family != AF_INET6) || address_port(ret) == 0)
 		return "its address is damaged";
 	if (!room || strcmp(room->name, g->room_name) != 0)
 		return "its room is gone";
+	if (!membership_is_of(clients, c, m) || !membership_get(c, st, m, &p))
+		return "its place in the room is damaged";
 	return NULL;
 }
 
@@ -57,20 +62,22 @@ static bool registry_restore(struct udp_listener *u, struct client *c)
 	struct member *m = why ? NULL : registry_add(u, c, &a);
 	if (m) {
 		const struct client_state *st = client_live(c);
-		uint64_t sent = atomic_load(&c->datagram.sent_seq);
-		g->room = rooms_enter_index(shared->rooms, st->room, registry_context(u)->slot);
+		uint64_t sent = atomic_load(&c->sent_seq);
+		uint64_t seq = membership_place(shared->clients, st).seq;
+		uint32_t room = membership_room(shared->clients, st);
+		g->room = rooms_enter_index(shared->rooms, room, registry_context(u)->slot);
 		uint64_t count = logring_count(g->room->log);
 		memcpy(&m->local.address, st->local, sizeof(st->local));
 		m->local.known = !IN6_IS_ADDR_UNSPECIFIED(&m->local.address);
-		m->seq = sent < st->cursor_seq ? st->cursor_seq : sent;
+		m->seq = sent < seq ? seq : sent;
 		if (m->seq > count)
 			m->seq = count;
 		if (registry_active_us(m) > registry_context(u)->now)
-			atomic_store(&c->datagram.active_us, registry_context(u)->now);
+			atomic_store(&c->active_us, registry_context(u)->now);
 		if (st->private_seq < g->private_seq)
 			g->private_seq = st->private_seq;
 		if (!nick_valid(st->nick, st->nick_len) ||
-		    roster_claim(shared->roster, st->nick, st->nick_len, c->id, m->index, st->room, false,
+		    roster_claim(shared->roster, st->nick, st->nick_len, c->id, m->index, room, false,
 				 &m->roster) < 0)
 			registry_make_guest(u, m);
 		return true;
@@ -84,8 +91,8 @@ static bool registry_restore(struct udp_listener *u, struct client *c)
 
 static int registry_by_activity(const void *a, const void *b)
 {
-	int64_t x = atomic_load(&(*(struct client *const *)a)->datagram.active_us);
-	int64_t y = atomic_load(&(*(struct client *const *)b)->datagram.active_us);
+	int64_t x = atomic_load(&(*(struct client *const *)a)->active_us);
+	int64_t y = atomic_load(&(*(struct client *const *)b)->active_us);
 
 	return x < y ? -1 : x > y;
 }

@@ -102,11 +102,10 @@ static void fill_entry(const struct listener *l, struct client *client, const st
 	client->connected_us = (uint64_t)clock_us(CLOCK_REALTIME);
 	client->origin = (uint16_t)l->origin;
 	client->kind = CLIENT_CONNECTION;
-	atomic_store(&client->datagram.active_us, l->ctx->now);
-	atomic_store_explicit(&client->datagram.sent_seq, cookie, memory_order_relaxed);
+	atomic_store(&client->active_us, l->ctx->now);
+	atomic_store_explicit(&client->sealed_cookie, cookie, memory_order_relaxed);
 	if (p->proxied)
-		memcpy(client->datagram.address, &p->address, sizeof(p->address));
-	client->st[0].room = ROOM_NONE;
+		memcpy(client->address, &p->address, sizeof(p->address));
 	client->st[0].in_parsed = p->consumed;
 	client->st[0].flags = p->stream.ops->secret ? CLIENT_TLS : 0;
 	client->st[0].rights = CLIENT_NEW | (l->config->password ? 0 : CLIENT_OPEN);

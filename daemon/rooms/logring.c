@@ -8,6 +8,7 @@
 #include "common/cleanup.h"
 #include "daemon/base/fault.h"
 #include "daemon/io/memfd.h"
+#include "daemon/rooms/file.h"
 
 #include <pthread.h>
 #include <sched.h>
@@ -15,19 +16,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
-
-#define LOGRING_MAGIC 0x676f6c6474616863ULL /* "chatdlog" */
-
-/* One record for every so many bytes of the log. */
-#define BYTES_PER_RECORD 64
-
-struct logring_header {
-	uint64_t magic;
-	uint64_t log_size;
-	uint64_t records;
-	_Atomic uint64_t count; /* messages ever committed */
-	_Atomic uint64_t tail;	/* bytes below may be overwritten */
-};
 
 /* What one reader tells the writers; a cache line of its own. */
 struct logring_reader {
@@ -49,7 +37,7 @@ struct logring {
 	struct logring_reader readers[LOGRING_READERS];
 };
 
-_Static_assert(sizeof(struct record) == 48, "part of the state's layout");
+_Static_assert(sizeof(struct record) == 64, "part of the state's layout");
 
 uint64_t logring_round(uint64_t log_size)
 {
@@ -62,7 +50,7 @@ uint64_t logring_round(uint64_t log_size)
 
 static uint64_t logring_records(uint64_t size)
 {
-	return size / BYTES_PER_RECORD;
+	return size / LOGRING_BYTES_PER_RECORD;
 }
 
 static uint64_t logring_records_bytes(uint64_t size)
@@ -127,7 +115,7 @@ static int logring_check(const struct logring *r)
 		uint64_t end = logring_end(r, seq);
 		const struct record *at = &r->records[seq & r->record_mask];
 		if (end > above || (seq + 1 < count && end == above) || at->kind >= RECORD_KINDS ||
-		    (at->nick_len > 0 && record_nick_at(at) + at->nick_len > at->text))
+		    (at->nick_len > 0 && at->nick_at + at->nick_len > at->text))
 			return -EBADMSG;
 		/* Below the tail only the records are left. */
 		if (end > tail && r->log[(end - 1) & r->mask] != '\n')

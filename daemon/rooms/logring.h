@@ -36,6 +36,7 @@ enum record_kind {
 	RECORD_KINDS,
 };
 
+/* A cache line. */
 struct record {
 	uint64_t end;	  /* position after the message's newline */
 	uint64_t time_us; /* CLOCK_REALTIME */
@@ -47,17 +48,13 @@ struct record {
 	uint32_t target_index; /* and its place in the table */
 	uint32_t notices;      /* so many right before it are notices; 0 may also mean that it isn't known */
 	uint32_t sender_index; /* private messages: the place of the sender, plus 1; 0: not known */
+	uint8_t nick_at;       /* where the nick begins */
+	uint8_t reserved[15];
 };
 
 static inline bool record_is_notice(const struct record *r)
 {
 	return r->kind >= RECORD_NOTICE;
-}
-
-/* Where the nick stands in the line, if it does. */
-static inline unsigned record_nick_at(const struct record *r)
-{
-	return r->kind > RECORD_NOTICE ? 2 : r->target != 0 ? 3 : 0;
 }
 
 struct logring;

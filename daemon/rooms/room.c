@@ -7,15 +7,15 @@
 #include "daemon/base/fault.h"
 #include "daemon/base/logger.h"
 #include "daemon/io/memfd.h"
+#include "daemon/rooms/file.h"
 
 #include <pthread.h>
 #include <sched.h>
+#include <sodium.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
 
-#define ROOMS_MAGIC 0x6d6f6f7264746863ULL
-#define ROOMS_LAYOUT 1
 #define ROOMS_REVISION 1
 #define PRIVATE_LOG_SIZE (4ULL << 20)
 /* So many rooms are looked at before whoever waits for the lock gets it. */
@@ -23,32 +23,9 @@
 /* Rooms that are over are removed for so long; the others' turn is a second later. */
 #define EXPIRE_US 10000
 
-/* The directory's entry in the file. A free one keeps its extent for the next room of that size. */
-struct slot {
-	char name[TEXT_ROOM_MAX + 1];
-	uint8_t raw;
-	uint8_t members_only, read_only;
-	uint8_t reserved[4];
-	uint64_t off, log_size;
-	_Atomic uint64_t used; /* stored last */
-	uint8_t opener[ADDRESS_KEY_LEN];
-	uint8_t reserved2[16];
-};
-
-struct directory {
-	uint64_t magic;
-	uint32_t layout, capacity;
-	uint64_t file_size;
-	uint32_t revision; /* 0: of a build that did not keep members_only */
-	uint8_t reserved[100];
-	struct slot slots[ROOMS_CAPACITY];
-};
-
-_Static_assert(sizeof(struct slot) == 128, "part of the state's layout");
-
 struct rooms {
 	int fd;
-	struct directory *dir;
+	struct rooms_directory *dir;
 	pthread_mutex_t lock;
 	struct room *at[ROOMS_CAPACITY];
 	struct hash_key key;		      /* of by_name */
@@ -66,6 +43,14 @@ static const uint8_t nobody[ADDRESS_KEY_LEN];
 uint64_t rooms_file_size(void)
 {
 	return 1ULL << 43; /* a sparse file; pages exist only where something was written */
+}
+
+uint64_t room_epoch_new(void)
+{
+	uint64_t epoch;
+
+	randombytes_buf(&epoch, sizeof(epoch));
+	return epoch | 1;
 }
 
 static uint32_t bucket_of(const struct rooms *rs, const char *name)
@@ -103,7 +88,7 @@ static void rebuild_index(struct rooms *rs)
 /* The process's side of the room in slot index. */
 static int attach(struct rooms *rs, uint32_t index, bool fresh)
 {
-	const struct slot *s = &rs->dir->slots[index];
+	const struct room_slot *s = &rs->dir->slots[index];
 	_cleanup_free_ struct room *r = calloc(1, sizeof(*r));
 	int e;
 
@@ -120,6 +105,8 @@ static int attach(struct rooms *rs, uint32_t index, bool fresh)
 	r->members_only = s->members_only;
 	r->read_only = s->read_only;
 	memcpy(r->opener, s->opener, sizeof(r->opener));
+	r->epoch = s->epoch;
+	r->number_base = s->number_base;
 	r->history = rs->defaults.history;
 	r->announce_max = rs->defaults.announce_max;
 	r->empty_since = clock_us(CLOCK_MONOTONIC);
@@ -146,7 +133,7 @@ static void detach(struct rooms *rs, struct room *r)
 /* Empties the room's slot; its extent waits for the next room of that size. */
 static void remove_room(struct rooms *rs, struct room *r)
 {
-	struct slot *s = &rs->dir->slots[r->index];
+	struct room_slot *s = &rs->dir->slots[r->index];
 	uint64_t off = s->off, extent = logring_extent(s->log_size);
 	void *p;
 
@@ -163,11 +150,11 @@ static void remove_room(struct rooms *rs, struct room *r)
 static int create(struct rooms *rs, const char *name, const struct room_settings *set,
 		  const uint8_t opener[static ADDRESS_KEY_LEN], struct room **ret)
 {
-	uint64_t size = logring_round(set->log_size), off = memfd_align(sizeof(struct directory));
+	uint64_t size = logring_round(set->log_size), off = memfd_align(sizeof(struct rooms_directory));
 	uint32_t index = ROOM_NONE, virgin = ROOM_NONE;
 
 	for (uint32_t i = 0; i < ROOMS_CAPACITY; i++) {
-		const struct slot *s = &rs->dir->slots[i];
+		const struct room_slot *s = &rs->dir->slots[i];
 		if (s->off == 0) {
 			virgin = i;
 			break; /* slots are taken in order */
@@ -182,7 +169,7 @@ static int create(struct rooms *rs, const char *name, const struct room_settings
 	if (index == ROOM_NONE || (index == virgin && off + logring_extent(size) > rs->dir->file_size))
 		return -ENOSPC;
 
-	struct slot *s = &rs->dir->slots[index];
+	struct room_slot *s = &rs->dir->slots[index];
 	if (index == virgin) {
 		s->log_size = size;
 		s->off = off;
@@ -193,6 +180,8 @@ static int create(struct rooms *rs, const char *name, const struct room_settings
 	s->members_only = set->members_only;
 	s->read_only = set->read_only;
 	memcpy(s->opener, opener, sizeof(s->opener));
+	s->epoch = room_epoch_new();
+	s->number_base = 0;
 	int e = attach(rs, index, true);
 	if (e < 0)
 		return e;
@@ -207,7 +196,7 @@ static int create(struct rooms *rs, const char *name, const struct room_settings
 static int take_back(struct rooms *rs)
 {
 	for (uint32_t i = 0; i < ROOMS_CAPACITY && rs->dir->slots[i].off; i++) {
-		struct slot *s = &rs->dir->slots[i];
+		struct room_slot *s = &rs->dir->slots[i];
 		uint64_t extent;
 		size_t n = strnlen(s->name, sizeof(s->name));
 		int e = -EBADMSG;
@@ -216,7 +205,7 @@ static int take_back(struct rooms *rs)
 		    s->log_size & (s->log_size - 1))
 			return -EBADMSG;
 		extent = logring_extent(s->log_size);
-		if (s->off % MEMFD_ALIGN || s->off < sizeof(struct directory) ||
+		if (s->off % MEMFD_ALIGN || s->off < sizeof(struct rooms_directory) ||
 		    s->off > rs->dir->file_size || extent > rs->dir->file_size - s->off)
 			return -EBADMSG;
 		/* Extents are handed out upwards, so one that begins inside another is damage. */
@@ -253,8 +242,9 @@ int rooms_open(int fd, bool fresh, const struct slots *slots, struct rooms **ret
 	rs->slots = slots;
 	rs->limits.rooms = ROOMS_CAPACITY - 1;
 	rs->settled = fresh;
-	size = memfd_check(fd, sizeof(struct directory));
-	e = size < 0 ? (int)size : memfd_map(fd, 0, memfd_align(sizeof(struct directory)), (void **)&rs->dir);
+	size = memfd_check(fd, sizeof(struct rooms_directory));
+	e = size < 0 ? (int)size
+		     : memfd_map(fd, 0, memfd_align(sizeof(struct rooms_directory)), (void **)&rs->dir);
 	if (e < 0)
 		goto fail;
 	if (fresh) {
@@ -296,7 +286,7 @@ void rooms_close(struct rooms *rs)
 		if (rs->at[i])
 			detach(rs, rs->at[i]);
 	if (rs->dir)
-		munmap(rs->dir, memfd_align(sizeof(struct directory)));
+		munmap(rs->dir, memfd_align(sizeof(struct rooms_directory)));
 	pthread_mutex_destroy(&rs->lock);
 	free(rs);
 }
@@ -345,7 +335,7 @@ static struct room *find_of_size(struct rooms *rs, const struct room_config *c)
 /* What a room was for stays, also when it is no longer in the configuration. */
 static void configure(struct rooms *rs, struct room *r, const struct room_settings *set)
 {
-	struct slot *s = &rs->dir->slots[r->index];
+	struct room_slot *s = &rs->dir->slots[r->index];
 
 	r->configured = true;
 	r->history = set->history;

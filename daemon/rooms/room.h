@@ -44,6 +44,7 @@ struct room {
 	_Atomic uint32_t readers[LOGRING_READERS]; /* per slot */
 	unsigned n_workers;			   /* whose readers are the members */
 	int64_t empty_since;			   /* CLOCK_MONOTONIC in us, under the lock of the rooms */
+	uint64_t epoch, number_base;		   /* of its messages: see file.h */
 	bool born;			 /* in this process: nobody of the one before can be in it */
 	uint8_t opener[ADDRESS_KEY_LEN]; /* address_site() of who opened it; 0: nobody from outside */
 };

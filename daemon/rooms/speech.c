@@ -82,6 +82,7 @@ static void speech_add(struct speech_head *h, const char *text, size_t len)
 static bool speech_put(struct speech *s, struct record *record, struct speech_head *h,
 		       const struct speaker *who, const char *words, const char *text, size_t len)
 {
+	record->nick_at = (uint8_t)h->len;
 	record->nick_len = (uint8_t)who->nick_len;
 	speech_add(h, who->nick, who->nick_len);
 	speech_add(h, words, strlen(words));

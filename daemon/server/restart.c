@@ -10,6 +10,7 @@
 #include "daemon/engine/connections.h"
 #include "daemon/state/handover.h"
 #include "daemon/state/keeper.h"
+#include "daemon/state/layouts.h"
 
 #include <string.h>
 #include <time.h>
@@ -63,8 +64,8 @@ static void restart_exec(struct server *s)
 	if (threads_join(s)) /* one that is stuck ends with the exec */
 		restart_hang_up_mortals(s);
 	services_end(&s->shared.services);
-	handover_add(ROOMS_FD_NAME, s->rooms_fd, h);
-	handover_add(CLIENTS_FD_NAME, s->clients_fd, h);
+	handover_add(LAYOUTS_ROOMS_NAME, s->rooms_fd, h);
+	handover_add(LAYOUTS_CLIENTS_NAME, s->clients_fd, h);
 	keeper_pairs(s->shared.keeper, handover_add, h);
 	sockets_each(s->sockets, handover_add, h);
 	listeners_each_socket(s->listeners, handover_add, h);

@@ -13,9 +13,6 @@
 
 #include <systemd/sd-event.h>
 
-/* The state files as the service manager's store knows them. */
-#define ROOMS_FD_NAME "chatd-rooms"
-#define CLIENTS_FD_NAME "chatd-clients"
 /* How long another process may take to try a configuration. */
 #define PROBE_TIMEOUT_MS 5000
 

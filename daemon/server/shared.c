@@ -11,6 +11,7 @@
 #include "daemon/engine/limits.h"
 #include "daemon/io/memfd.h"
 #include "daemon/state/keeper.h"
+#include "daemon/state/layouts.h"
 
 #include <sched.h>
 #include <stdio.h>
@@ -110,14 +111,16 @@ static int shared_open_bans(struct server *s)
 
 int shared_open(struct server *s)
 {
-	bool rooms_refused = false, clients_refused = false;
+	bool rooms_refused = false, clients_refused = false, old_refused = false;
 	int r = shared_make_slots(s);
 
 	if (r == 0)
-		r = shared_open_state(s, ROOMS_FD_NAME, rooms_file_size(), shared_open_rooms, &s->rooms_fd,
-				      &rooms_refused);
+		r = layouts_adopt(s->sockets, &old_refused);
 	if (r == 0)
-		r = shared_open_state(s, CLIENTS_FD_NAME, clients_file_size(), shared_open_clients,
+		r = shared_open_state(s, LAYOUTS_ROOMS_NAME, rooms_file_size(), shared_open_rooms,
+				      &s->rooms_fd, &rooms_refused);
+	if (r == 0)
+		r = shared_open_state(s, LAYOUTS_CLIENTS_NAME, clients_file_size(), shared_open_clients,
 				      &s->clients_fd, &clients_refused);
 	if (r == 0)
 		r = roster_new(&s->shared.roster);
@@ -131,7 +134,7 @@ int shared_open(struct server *s)
 		reserved_apply(s->shared.roster, s->config);
 	if (r == 0)
 		r = keeper_new(s->sockets, &s->shared.keeper);
-	if (r == 0 && clients_refused) {
+	if (r == 0 && (clients_refused || old_refused)) {
 		unsigned n = 0;
 		keeper_each(s->shared.keeper, shared_end_client, &n);
 		r = keeper_forget(s->shared.keeper);

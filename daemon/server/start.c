@@ -10,7 +10,7 @@
 #include "daemon/base/logger.h"
 #include "daemon/engine/worker.h"
 #include "daemon/modes/table.h"
-#include "daemon/server/recovery.h"
+#include "daemon/server/takeover.h"
 #include "daemon/state/sockets.h"
 
 #include <pthread.h>
@@ -105,9 +105,11 @@ static bool start_has_stranger(uint32_t room, void *arg)
 	const struct client *c;
 
 	for (uint32_t i = 0; (c = clients_at(clients, i)); i++) {
-		const struct client_state *st = client_live(c);
-		if (atomic_load(&c->cookie) && st->room == room && !(st->flags & CLIENT_ACCOUNT))
-			return true;
+		if (!atomic_load(&c->cookie) || client_live(c)->flags & CLIENT_ACCOUNT)
+			continue;
+		for (const struct membership *m = NULL; (m = membership_next(clients, c, m));)
+			if (m->room == room)
+				return true;
 	}
 	return false;
 }
@@ -121,9 +123,9 @@ static bool start_has_home(unsigned origin, void *arg)
 static bool start_take_over(struct server *s)
 {
 	uint64_t until = gap_served_until(s->shared.clients);
-	struct recovery result;
+	struct takeover result;
 
-	recovery_run(&s->shared, &result);
+	takeover_run(&s->shared, &result);
 	if (until == 0)
 		return false;
 	struct client_history *h = clients_history(s->shared.clients);
@@ -168,7 +170,7 @@ static int start_server(struct server *s)
 	if (r == 0)
 		r = listeners_open(s->listeners, s->config, taken_over);
 	if (r == 0)
-		recovery_orphans(&s->shared, start_has_home, s->listeners);
+		takeover_orphans(&s->shared, start_has_home, s->listeners);
 	if (r == 0)
 		rooms_settle(s->shared.rooms, start_has_stranger, s->shared.clients);
 	if (r == 0)

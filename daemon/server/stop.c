@@ -9,6 +9,7 @@
 #include "daemon/base/logger.h"
 #include "daemon/engine/connections.h"
 #include "daemon/state/keeper.h"
+#include "daemon/state/layouts.h"
 
 #include <stdlib.h>
 #include <systemd/sd-daemon.h>
@@ -67,8 +68,8 @@ static void stop_forget_state(struct server *s)
 		connections_hang_up(s->shared.workers[i], false);
 	listeners_unstore(s->listeners);
 	keeper_pairs(s->shared.keeper, stop_unstore, NULL);
-	sockets_unstore(CLIENTS_FD_NAME);
-	sockets_unstore(ROOMS_FD_NAME);
+	sockets_unstore(LAYOUTS_CLIENTS_NAME);
+	sockets_unstore(LAYOUTS_ROOMS_NAME);
 }
 
 int stop_server(struct server *s)

@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The table of clients in a memory file: everything about a connection that has to outlive the process.
+ * state/file.h says where in the file things are; state/memberships.h has who is in which room.
  *
- * A client's entry holds its state twice; a change is prepared in the other half and becomes true by the
- * single store of `live`. Where a change and a message in a room belong together, an intent in the worker's
- * scratch joins them.
+ * A client's entry holds its state twice, each with a generation; a change is prepared in the other half and
+ * becomes true by the single store of `live`. Where a change and a message in a room belong together, an
+ * intent in the worker's scratch joins them.
  *
  * Output is one stream of bytes, counted from 0 as the kernel counts them: bytes below out_end lie in the
- * client's outbox (at stream offset % CLIENT_OUT_SIZE), the rest is the room's log from cursor on. Input is
- * counted likewise; bytes from in_parsed on that were received are in a worker's scratch, or in the client's
- * inbox at offset % CLIENT_IN_SIZE. How much was really sent and received the kernel knows, so nothing is
- * stored per send().
+ * client's outbox (at stream offset % CLIENT_OUT_SIZE), the rest is the log of the client's direct room, from
+ * its position there on. Input is counted likewise; bytes from in_parsed on that were received are in a
+ * worker's scratch, or in the client's inbox at offset % CLIENT_IN_SIZE. How much was really sent and received
+ * the kernel knows, so nothing is stored per send().
  */
 #ifndef DAEMON_CLIENTS_H
 #define DAEMON_CLIENTS_H
@@ -23,12 +24,17 @@
 #include <stdint.h>
 #include <string.h>
 
-#define CLIENTS_CAPACITY 131072
+/* As many as max_clients may say. */
+#define CLIENTS_LIMIT 2000000
+/* The table's places: the same, rounded up so that every part of the file ends on a page of any size. */
+#define CLIENTS_CAPACITY 2000896
 #define CLIENT_IN_SIZE 65536
 #define CLIENT_OUT_SIZE 262144
+/* What a stream keeps of its own in the file: the state of TLS, of a WebSocket. */
+#define CLIENT_STREAM_SIZE 64
 #define CLIENTS_SCRATCHES 64
 #define CLIENTS_ORIGINS 1024
-/* Room for counters, in sets: one for each scratch, and more for other threads. */
+/* Space for counters, in sets: one for each scratch, and more for other threads. */
 #define CLIENTS_COUNTERS 160
 #define CLIENTS_MORE_COUNTERS 17
 #define CLIENTS_COUNTER_SETS (CLIENTS_SCRATCHES + CLIENTS_MORE_COUNTERS)
@@ -65,31 +71,21 @@ struct client_state {
 			uint64_t in_parsed;
 			uint64_t out_end;
 		};
-		uint8_t
-		    local[16]; /* a datagram client's: our address that it talks to (IPv6); 0: not known */
+		/* a datagram client's: our address that it talks to (IPv6); 0: not known */
+		uint8_t local[16];
 	};
-	uint64_t cursor;      /* a message boundary in the room's log */
-	uint64_t cursor_seq;  /* its number */
+	/* Grows with each commit. Positions in rooms count from the generation on that they were changed in. */
+	uint64_t generation;
 	uint64_t private_seq; /* first private message not yet in the outbox */
-	uint32_t room;	      /* index or ROOM_NONE */
+	uint32_t direct;      /* the membership whose room's log goes out, plus 1; 0: none */
 	uint16_t flags;
 	uint8_t nick_len; /* 0: none */
+	uint8_t rights;	  /* enum client_rights */
 	char nick[TEXT_NICK_MAX];
-	uint8_t rights; /* enum client_rights */
-	uint64_t seal;	/* of the above and of whose it is: see client_seal() */
+	uint64_t seal; /* of the above and of whose it is: see client_seal() */
 };
 
-_Static_assert(sizeof(struct client_state) == 88, "without holes, for the seal");
-
-struct client_datagram {
-	/* union address: a datagram client's; a connection's real one, if a proxy told it, else 0 */
-	uint8_t address[32];
-	/* The next message to be sent to it, stored after the sending; a connection's cookie once more, under
-	 * the seal. */
-	_Atomic uint64_t sent_seq;
-	/* CLOCK_MONOTONIC of its last datagram; of a connection's beginning, 0: not known */
-	_Atomic int64_t active_us;
-};
+_Static_assert(sizeof(struct client_state) == 80, "without holes, for the seal");
 
 struct client {
 	_Atomic uint64_t cookie; /* SO_COOKIE, or the id of a client with an address; 0: free. Stored last. */
@@ -99,7 +95,20 @@ struct client {
 	uint16_t origin;
 	uint16_t kind; /* enum client_kind */
 	struct client_state st[2];
-	struct client_datagram datagram;
+	/* union address: a datagram client's; of a connection the one that a proxy told, else 0 */
+	uint8_t address[32];
+	union {
+		/* A connection's cookie once more, under the seal. */
+		_Atomic uint64_t sealed_cookie;
+		/* A datagram client's next message, stored after the sending. */
+		_Atomic uint64_t sent_seq;
+	};
+	/* CLOCK_MONOTONIC of a datagram client's last datagram, and of a connection's beginning; 0: not known */
+	_Atomic int64_t active_us;
+	/* Made anew by every process: the first of its memberships, plus 1, and whether some of them are over. */
+	uint32_t memberships;
+	uint32_t has_left;
+	uint8_t reserved[8];
 };
 
 _Static_assert(sizeof(struct client) == 256, "part of the state's layout");
@@ -132,13 +141,15 @@ struct scratch {
 struct client_history {
 	uint64_t takeovers;    /* by successors of this state */
 	uint64_t last_us;      /* CLOCK_REALTIME of the last one */
-	uint64_t last_clients; /* how many came across */
+	uint64_t last_clients; /* how many were taken over */
 	uint64_t last_closed;  /* how many could not */
-	uint64_t last_gap_us;  /* how long nobody was served: see served_until() in server.c */
+	uint64_t last_gap_us;  /* how long nobody was served */
 };
 
 struct clients;
 
+/* The size to create the memory file with. It is the same whatever max_clients says: pages exist only where
+ * something was written, so a restart may allow more clients, or fewer. */
 uint64_t clients_file_size(void);
 /* Returns 0, -EBADMSG for a file of another layout, or -errno. Entries are checked by whoever takes them
  * back. */
@@ -154,10 +165,13 @@ void clients_release(struct clients *cs, struct client *c);
 void clients_rebuild(struct clients *cs);
 
 uint64_t clients_next_id(const struct clients *cs);
+/* The places below have been used; all of them are below. */
+uint32_t clients_high(const struct clients *cs);
 uint32_t clients_index(const struct clients *cs, const struct client *c);
 struct client *clients_at(struct clients *cs, uint32_t index);
 char *clients_inbox(struct clients *cs, const struct client *c);
 char *clients_outbox(struct clients *cs, const struct client *c);
+void *clients_stream(struct clients *cs, const struct client *c);
 struct scratch *clients_scratch(struct clients *cs, unsigned worker);
 
 /* The number for such an origin, made if need be; main thread only. -ENOSPC when all are in use, by clients
@@ -190,8 +204,8 @@ _Atomic uint32_t *clients_peers(struct clients *cs, unsigned origin);
 unsigned clients_layout(void);
 
 /*
- * Within a layout, what newer builds write where older ones had nothing. 0: connections that were accepted
- * but not greeted have no rights yet.
+ * What builds of the same layout, or of those that it was converted from, write since when. 0: connections that
+ * were accepted but not greeted have no rights yet.
  */
 #define CLIENTS_REVISION 1
 unsigned clients_revision(const struct clients *cs);
@@ -211,13 +225,13 @@ static inline uint64_t client_seal_of(const struct client *c, const struct clien
 		h = (h ^ word) * 0xff51afd7ed558ccdULL;
 		h ^= h >> 32;
 	}
-	for (size_t i = 0; i < sizeof(c->datagram.address); i += sizeof(word)) {
-		memcpy(&word, c->datagram.address + i, sizeof(word));
+	for (size_t i = 0; i < sizeof(c->address); i += sizeof(word)) {
+		memcpy(&word, c->address + i, sizeof(word));
 		h = (h ^ word) * 0xc4ceb9fe1a85ec53ULL;
 	}
 	/* Or another one's socket could be taken for this client's. */
 	if (c->kind == CLIENT_CONNECTION)
-		h = (h ^ atomic_load_explicit(&c->datagram.sent_seq, memory_order_relaxed)) *
+		h = (h ^ atomic_load_explicit(&c->sealed_cookie, memory_order_relaxed)) *
 		    0xff51afd7ed558ccdULL;
 	return h;
 }

@@ -69,8 +69,14 @@ static bool has_prefix(const char *name, const char *prefix)
 /* Rather than something an admin named: "chatd-extra.socket" is a fine name for a unit. */
 static bool is_kept_by_us(const char *name)
 {
-	return has_prefix(name, OWN_PREFIX) || has_prefix(name, "chatd-keeper-") ||
-	       strcmp(name, "chatd-rooms") == 0 || strcmp(name, "chatd-clients") == 0;
+	static const char *const states[] = {"chatd-rooms", "chatd-clients"};
+
+	/* Whatever the layout is: 4 has these names, and from 5 on there is a number. */
+	for (size_t i = 0; i < 2; i++)
+		if (has_prefix(name, states[i]) &&
+		    strspn(name + strlen(states[i]), "-0123456789") == strlen(name + strlen(states[i])))
+			return true;
+	return has_prefix(name, OWN_PREFIX) || has_prefix(name, "chatd-keeper-");
 }
 
 static int add(struct sockets *s, int fd, char *name)

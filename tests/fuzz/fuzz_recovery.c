@@ -19,7 +19,7 @@
 #define CLIENTS 3
 #define LINES 40
 /* Behind the header, in the layout that clients.c has. */
-#define SCRATCHES_AT (4 * 65536)
+#define SCRATCHES_AT (8 * 65536)
 
 static const char config[] =
     "workers = 1; rooms = ( { name = \"lobby\"; history = 0; announce_max = 0; log_size = "
@@ -59,7 +59,7 @@ static void meddle(int rooms_fd, int clients_fd, void *arg)
 			break;
 		case 3: /* the directory of rooms */
 			fd = rooms_fd;
-			at %= 1024;
+			at %= 4096;
 			break;
 		default: /* a log's header and records */
 			fd = rooms_fd;
@@ -118,7 +118,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	static struct damage where;
 	struct harness *h = harness_new(config);
 	const struct linger at_once = {1, 0};
-	struct recovery result;
+	struct takeover result;
 	long last[CLIENTS] = {0};
 	char line[32];
 	int fds[CLIENTS];

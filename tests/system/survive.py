@@ -268,7 +268,7 @@ def without_its_rooms_nobody_is_taken_over_into_others():
     d.start()
     guest = d.join()
     d.kill()
-    for fd in d.stored.pop("chatd-rooms"):
+    for fd in d.stored.pop("chatd-rooms-5"):
         os.close(fd)
     d.write_config(rooms='{ name = "board"; members = ( "alice" ); announce_max = 0; }, { name = "hall"; }',
                    listeners=listeners)
@@ -369,7 +369,7 @@ def state_that_can_not_be_trusted_is_refused():
         a = d.join(nick="alice")
         d.kill()
         d.drain_notify()
-        clients, rooms = d.stored["chatd-clients"][0], d.stored["chatd-rooms"][0]
+        clients, rooms = d.stored["chatd-clients-5"][0], d.stored["chatd-rooms-5"][0]
         if damage == "clients-magic":
             os.pwrite(clients, b"garbage!", 0)
         elif damage == "clients-other":
@@ -478,10 +478,10 @@ def an_idle_servers_gap_is_the_real_one():
     """It served up to its end, not up to when its worker last had something to do."""
     d = Daemon(store=True, rooms=ROOMS, workers=1)
     c = d.join()
-    table = os.dup(d.stored["chatd-clients"][0])
+    table = os.dup(d.stored["chatd-clients-5"][0])
 
     def beat():
-        return os.pread(table, 8, 262144 + 48)  # struct scratch
+        return os.pread(table, 8, 524288 + 48)  # struct scratch
 
     for _ in range(2):
         last = beat()

@@ -86,7 +86,7 @@ static void assert_event(struct room *room, enum record_kind kind, const char *e
 	assert_string_equal(line, expected);
 	assert_int_equal(r.kind, kind);
 	assert_int_equal(r.nick_len, strlen(nick));
-	assert_memory_equal(line + record_nick_at(&r), nick, strlen(nick));
+	assert_memory_equal(line + r.nick_at, nick, strlen(nick));
 	assert_string_equal(line + r.text, text);
 	assert_true(r.time_us > 0);
 }

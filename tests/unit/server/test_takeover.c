@@ -37,7 +37,7 @@ static int join(struct harness *h)
 static void everything_comes_back(void **state)
 {
 	int a = join(*state), b = join(*state);
-	struct recovery r;
+	struct takeover r;
 
 	harness_say(*state, a, "/nick alice\n/join den\nhalf a ");
 	assert_string_equal(harness_say(*state, b, "/join den\n"), "* You are in den.\n");
@@ -56,7 +56,7 @@ static void everything_comes_back(void **state)
 static void the_time_between(void **state)
 {
 	int a = join(*state), b = join(*state);
-	struct recovery r;
+	struct takeover r;
 
 	assert_int_equal(send(a, "one\ntwo\n", 8, 0), 8);
 	close(b);
@@ -70,7 +70,7 @@ static void the_time_between(void **state)
 static void many_deaths_in_a_row(void **state)
 {
 	int a = join(*state);
-	struct recovery r;
+	struct takeover r;
 
 	for (unsigned i = 0; i < 20; i++) {
 		assert_int_equal(send(a, "x\n", 2, 0), 2);
@@ -98,7 +98,7 @@ static void spoil_nick(int rooms_fd, int clients_fd, void *arg)
 static void a_damaged_entry_is_refused(void **state)
 {
 	int a = join(*state), b = join(*state);
-	struct recovery r;
+	struct takeover r;
 
 	assert_int_equal(harness_crash(*state, spoil_nick, NULL, &r), 0);
 	assert_int_equal(r.taken, 1);
@@ -127,7 +127,7 @@ static void call(struct harness *h, uint32_t index, const char *nick)
 static void nicks_of_an_older_chatd(void **state)
 {
 	int a = join(*state), b = join(*state), c = join(*state), d = join(*state);
-	struct recovery r;
+	struct takeover r;
 
 	call(*state, 0, "ivan");
 	call(*state, 1, "lvan");
@@ -172,7 +172,7 @@ static void spoil_layout(int rooms_fd, int clients_fd, void *arg)
 static void another_layout_is_refused(void **state)
 {
 	int a = join(*state);
-	struct recovery r;
+	struct takeover r;
 
 	assert_int_equal(harness_crash(*state, spoil_layout, NULL, &r), -EBADMSG);
 	close(a);

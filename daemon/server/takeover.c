@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-#include "daemon/modes/table.h"
-#include "daemon/server/recovery.h"
+/* Takes over what a process before left: see takeover.h. */
+#include "daemon/server/takeover.h"
 
 #include "common/cleanup.h"
 #include "common/nick.h"
@@ -8,8 +8,10 @@
 #include "daemon/base/logger.h"
 #include "daemon/engine/limits.h"
 #include "daemon/engine/transaction.h"
+#include "daemon/modes/table.h"
 #include "daemon/rooms/speech.h"
 #include "daemon/state/keeper.h"
+#include "daemon/state/memberships.h"
 #include "daemon/state/sockets.h"
 
 #include <inttypes.h>
@@ -85,7 +87,7 @@ static void progress_of_closed(int fd, const struct client *c, struct connection
 	ret->gone = error;
 }
 
-int recovery_progress(int fd, struct connection_progress *ret)
+int takeover_progress(int fd, struct connection_progress *ret)
 {
 	struct connection_progress a = {0}, b = {0};
 	unsigned state_a = 0, state_b = 0;
@@ -105,26 +107,61 @@ int recovery_progress(int fd, struct connection_progress *ret)
 	return -EBUSY;
 }
 
-const char *recovery_check(struct clients *clients, struct rooms *rooms, const struct client *c,
-			   const struct connection_progress *p)
+/* Why its place in a room can't be trusted, or NULL; sent: so much of that room's log went out. */
+static const char *takeover_check_place(struct room *room, struct position at, uint64_t sent)
+{
+	struct logring_view v;
+
+	logring_lock(room->log);
+	logring_peek(room->log, &v);
+	logring_unlock(room->log);
+	if (at.cursor > v.head || sent > v.head - at.cursor || at.seq > v.count)
+		return "its place in the room doesn't add up";
+	/* A cursor on a message that is still there must stand where a message begins. */
+	if (at.cursor >= v.floor &&
+	    logring_start(room->log, &v, logring_seek(room->log, &v, at.cursor)) != at.cursor)
+		return "its cursor is within a message";
+	return NULL;
+}
+
+/* What becomes of an entry's memberships: each is in a room that is there. *ret: the room whose log it gets. */
+static const char *takeover_check_rooms(struct clients *clients, struct rooms *rooms, const struct client *c,
+					struct room **ret)
 {
 	const struct client_state *st = client_live(c);
-	const struct client_origin *origin = clients_origin(clients, c->origin);
-	const struct room *room = NULL;
+	const struct membership *direct = membership_direct(clients, st);
 
-	if (!origin || !handler_find(origin->type, origin->mode))
-		return "it came from an unknown listener";
-	if (atomic_load(&c->live) > 1 || st->seal != client_seal_of(c, st) || c->kind != CLIENT_CONNECTION ||
-	    atomic_load(&c->cookie) != atomic_load(&c->datagram.sent_seq) || st->flags & ~CLIENT_FLAGS ||
-	    st->nick_len > TEXT_NICK_MAX || (st->nick_len > 0 && !nick_well_formed(st->nick, st->nick_len)))
+	*ret = NULL;
+	if (st->direct != 0 && (!direct || !membership_is_of(clients, c, direct)))
 		return "its entry is damaged";
-	if (st->room != ROOM_NONE) {
-		room = st->room == ROOM_PRIVATE ? NULL : rooms_at(rooms, st->room);
+	for (const struct membership *m = NULL; (m = membership_next(clients, c, m));) {
+		struct room *room = m->room == ROOM_PRIVATE ? NULL : rooms_at(rooms, m->room);
 		if (!room || room->born)
 			return "its room is gone";
 		if (st->nick_len == 0)
 			return "it is in a room without a nick";
+		if (m == direct)
+			*ret = room;
 	}
+	return NULL;
+}
+
+const char *takeover_check(struct clients *clients, struct rooms *rooms, const struct client *c,
+			   const struct connection_progress *p)
+{
+	const struct client_state *st = client_live(c);
+	const struct client_origin *origin = clients_origin(clients, c->origin);
+	struct room *room;
+
+	if (!origin || !handler_find(origin->type, origin->mode))
+		return "it came from an unknown listener";
+	if (atomic_load(&c->live) > 1 || st->seal != client_seal_of(c, st) || c->kind != CLIENT_CONNECTION ||
+	    atomic_load(&c->cookie) != atomic_load(&c->sealed_cookie) || st->flags & ~CLIENT_FLAGS ||
+	    st->nick_len > TEXT_NICK_MAX || (st->nick_len > 0 && !nick_well_formed(st->nick, st->nick_len)))
+		return "its entry is damaged";
+	const char *why = takeover_check_rooms(clients, rooms, c, &room);
+	if (why)
+		return why;
 	if (p->received < st->in_parsed || p->received - st->in_parsed > CLIENT_IN_SIZE)
 		return "its input doesn't add up";
 	if (st->flags & CLIENT_CLOSING)
@@ -139,21 +176,10 @@ const char *recovery_check(struct clients *clients, struct rooms *rooms, const s
 		return straight <= (mirrors ? p->received - st->in_parsed : 0) ? NULL
 									       : "its output doesn't add up";
 	}
-
-	struct logring_view v;
-	logring_lock(room->log);
-	logring_peek(room->log, &v);
-	logring_unlock(room->log);
-	if (st->cursor > v.head || p->sent - st->out_end > v.head - st->cursor || st->cursor_seq > v.count)
-		return "its place in the room doesn't add up";
-	/* A cursor on a message that is still there must stand where a message begins. */
-	if (st->cursor >= v.floor &&
-	    logring_start(room->log, &v, logring_seek(room->log, &v, st->cursor)) != st->cursor)
-		return "its cursor is within a message";
-	return NULL;
+	return takeover_check_place(room, membership_place(clients, st), p->sent - st->out_end);
 }
 
-bool recovery_input(struct clients *clients, const struct client *c, const struct connection_progress *p)
+bool takeover_input(struct clients *clients, const struct client *c, const struct connection_progress *p)
 {
 	uint64_t from = client_live(c)->in_parsed;
 	char *inbox = clients_inbox(clients, c);
@@ -172,7 +198,7 @@ bool recovery_input(struct clients *clients, const struct client *c, const struc
 	return true;
 }
 
-void recovery_intents(struct clients *clients, struct rooms *rooms)
+void takeover_intents(struct clients *clients, struct rooms *rooms)
 {
 	for (unsigned i = 0; i < CLIENTS_SCRATCHES; i++) {
 		struct scratch *s = clients_scratch(clients, i);
@@ -209,7 +235,7 @@ static void grant_rights(struct shared *shared)
 		if (!atomic_load(&c->cookie) || c->kind != CLIENT_CONNECTION || st->flags & CLIENT_GREETED ||
 		    !l || l->password || st->seal != client_seal_of(c, st))
 			continue;
-		transaction_begin(c)->rights |= CLIENT_OPEN;
+		transaction_begin(clients, c)->rights |= CLIENT_OPEN;
 		transaction_commit(worker_context(w), c, NULL);
 	}
 	clients_set_revision(clients, CLIENTS_REVISION);
@@ -223,12 +249,12 @@ struct known {
 	bool taken;
 };
 
-struct takeover {
+struct taking {
 	struct shared *shared;
 	struct known *known;
 	size_t n;
 	unsigned next_worker;
-	struct recovery *result;
+	struct takeover *result;
 };
 
 static int by_cookie(const void *a, const void *b)
@@ -248,7 +274,7 @@ static int by_id(const void *a, const void *b)
 /* An id that two entries claim belongs to neither. */
 static bool ids_are_unique(struct clients *clients)
 {
-	_cleanup_free_ uint64_t *ids = calloc(CLIENTS_CAPACITY, sizeof(*ids));
+	_cleanup_free_ uint64_t *ids = calloc(clients_high(clients) + 1, sizeof(*ids));
 	struct client *c;
 	size_t n = 0;
 
@@ -274,11 +300,11 @@ static void end_socket(int fd)
 /* Whence it came: what a proxy said, else the socket's. */
 static bool find_address(int fd, const struct client *c, union address *ret)
 {
-	static const uint8_t none[sizeof(c->datagram.address)];
+	static const uint8_t none[sizeof(c->address)];
 	socklen_t len = sizeof(*ret);
 
-	if (memcmp(c->datagram.address, none, sizeof(none)) != 0) {
-		memcpy(ret, c->datagram.address, sizeof(*ret));
+	if (memcmp(c->address, none, sizeof(none)) != 0) {
+		memcpy(ret, c->address, sizeof(*ret));
 		return ret->sa.sa_family == AF_INET || ret->sa.sa_family == AF_INET6;
 	}
 	memset(ret, 0, sizeof(*ret));
@@ -288,7 +314,7 @@ static bool find_address(int fd, const struct client *c, union address *ret)
 	return true;
 }
 
-static void refuse(struct takeover *x, struct client *c, int fd, const char *why)
+static void refuse(struct taking *x, struct client *c, int fd, const char *why)
 {
 	static const char sorry[] = "* chatd can't go on with this connection; please connect again.\n";
 	const struct client_origin *o = clients_origin(x->shared->clients, c->origin);
@@ -311,19 +337,22 @@ static void refuse(struct takeover *x, struct client *c, int fd, const char *why
 	x->result->closed++;
 }
 
-/* Its room hears that it has left, as when a connection ends. */
-static void tell_room(struct shared *shared, const struct client *c)
+/* Its rooms hear that it has left, as when a connection ends. */
+static void tell_rooms(struct shared *shared, const struct client *c)
 {
 	const struct client_state *st = client_live(c);
-	struct room *room = st->room < ROOM_NONE ? rooms_at(shared->rooms, st->room) : NULL;
-
 	const struct speaker who = {.id = c->id, .nick = st->nick, .nick_len = st->nick_len};
 
-	if (room && st->room != ROOM_PRIVATE && st->flags & CLIENT_GREETED)
-		speech_leave_lost(room, &who);
+	if (!(st->flags & CLIENT_GREETED))
+		return;
+	for (const struct membership *m = NULL; (m = membership_next(shared->clients, c, m));) {
+		struct room *room = m->room == ROOM_PRIVATE ? NULL : rooms_at(shared->rooms, m->room);
+		if (room)
+			speech_leave_lost(room, &who);
+	}
 }
 
-void recovery_orphans(struct shared *shared, bool (*has_home)(unsigned origin, void *arg), void *arg)
+void takeover_orphans(struct shared *shared, bool (*has_home)(unsigned origin, void *arg), void *arg)
 {
 	struct client *c;
 
@@ -332,13 +361,13 @@ void recovery_orphans(struct shared *shared, bool (*has_home)(unsigned origin, v
 			continue;
 		const struct client_state *st = client_live(c);
 		if (st->seal == client_seal_of(c, st) && nick_well_formed(st->nick, st->nick_len))
-			tell_room(shared, c);
+			tell_rooms(shared, c);
 		log_info("client %" PRIu64 " was registered at a listener that is no more", c->id);
 		clients_release(shared->clients, c);
 	}
 }
 
-static struct known *find_cookie(const struct takeover *x, uint64_t cookie)
+static struct known *find_cookie(const struct taking *x, uint64_t cookie)
 {
 	struct known key = {.cookie = cookie};
 
@@ -347,7 +376,7 @@ static struct known *find_cookie(const struct takeover *x, uint64_t cookie)
 
 static void take_socket(int fd, void *arg)
 {
-	struct takeover *x = arg;
+	struct taking *x = arg;
 	struct shared *shared = x->shared;
 	struct connection_progress p;
 	uint64_t cookie = 0;
@@ -368,7 +397,7 @@ static void take_socket(int fd, void *arg)
 	known->taken = true;
 
 	struct client *c = clients_at(shared->clients, known->index);
-	int r = recovery_progress(fd, &p);
+	int r = takeover_progress(fd, &p);
 	if (r == -ENOTCONN) {
 		progress_of_closed(fd, c, &p);
 	} else if (r < 0) {
@@ -376,8 +405,8 @@ static void take_socket(int fd, void *arg)
 		clients_release(shared->clients, c);
 		return;
 	}
-	const char *why = recovery_check(shared->clients, shared->rooms, c, &p);
-	if (!why && !recovery_input(shared->clients, c, &p))
+	const char *why = takeover_check(shared->clients, shared->rooms, c, &p);
+	if (!why && !takeover_input(shared->clients, c, &p))
 		why = "its input is missing";
 	if (!why && client_live(c)->flags & CLIENT_TLS)
 		why = "it used TLS";
@@ -399,17 +428,18 @@ static void take_socket(int fd, void *arg)
 		x->result->closed++;
 }
 
-void recovery_run(struct shared *shared, struct recovery *ret)
+void takeover_run(struct shared *shared, struct takeover *ret)
 {
-	struct takeover x = {.shared = shared, .result = ret};
+	struct taking x = {.shared = shared, .result = ret};
 	struct clients *clients = shared->clients;
-	_cleanup_free_ struct known *known = calloc(CLIENTS_CAPACITY, sizeof(*known));
+	_cleanup_free_ struct known *known = calloc(clients_high(clients) + 1, sizeof(*known));
 	struct client *c;
 
-	*ret = (struct recovery){0};
+	*ret = (struct takeover){0};
 	if (!known)
 		return;
-	recovery_intents(clients, shared->rooms);
+	takeover_intents(clients, shared->rooms);
+	memberships_rebuild(clients);
 	grant_rights(shared);
 	for (uint32_t i = 0; (c = clients_at(clients, i)); i++)
 		/* Those with an address instead of a connection wait for their listener. */
@@ -427,6 +457,7 @@ void recovery_run(struct shared *shared, struct recovery *ret)
 		log_event(LOG_ERR, &(struct log_fields){.message_id = EVENT_STATE_REFUSED},
 			  "the table of clients can't be trusted: %u clients are closed", ret->closed);
 		x.n = 0;
+		memberships_rebuild(clients);
 	}
 	clients_rebuild(clients);
 	keeper_each(shared->keeper, take_socket, &x);
@@ -438,8 +469,8 @@ void recovery_run(struct shared *shared, struct recovery *ret)
 		c = clients_at(clients, known[i].index);
 		const struct connection_progress none = {client_live(c)->out_end, client_live(c)->in_parsed,
 							 0};
-		if (!recovery_check(clients, shared->rooms, c, &none))
-			tell_room(shared, c);
+		if (!takeover_check(clients, shared->rooms, c, &none))
+			tell_rooms(shared, c);
 		clients_release(clients, c);
 		ret->closed++;
 	}

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The file of clients, layout 5, for those who read and write it: clients.c, memberships.c and layouts. What is
+ * where, all of it sparse (a page exists once something was written to it):
+ *
+ *	header		magic, layout, sizes; origins, counters, and space to grow
+ *	scratches	one for each worker
+ *	entries		struct client, by the client's index
+ *	memberships	struct membership, in no order
+ *	streams		CLIENT_STREAM_SIZE bytes, by the client's index
+ *	later		as much again and more, for what clients will need, by the client's index
+ *	areas		the inbox and the outbox, by the client's index
+ *
+ * Another layout is another set of structs: state/layouts.h says how one becomes the next.
+ */
+#ifndef DAEMON_STATE_FILE_H
+#define DAEMON_STATE_FILE_H
+
+#include "daemon/io/memfd.h"
+#include "daemon/state/clients.h"
+#include "daemon/state/memberships.h"
+
+#include <pthread.h>
+
+#define CLIENTS_MAGIC 0x736e6c6364746863ULL
+#define CLIENTS_LAYOUT 5
+#define CLIENTS_HEADER_SIZE 524288
+#define CLIENT_LATER_SIZE 192
+
+/* What must be the same in the build that wrote the file. */
+struct file_shape {
+	uint32_t capacity, memberships;
+	uint32_t scratches, origins, counters, counter_sets;
+	uint32_t entry_size, membership_size, stream_size, area_size;
+	uint64_t entries_at, memberships_at, streams_at, areas_at;
+};
+
+struct file_header {
+	uint64_t magic;
+	uint32_t layout;
+	uint32_t revision;
+	struct file_shape shape;
+	uint64_t made_from; /* the inode of the file that it was converted from; 0: none */
+	_Atomic uint64_t next_id;
+	_Atomic uint32_t high;		   /* entries from here on were never used */
+	_Atomic uint32_t memberships_high; /* nor memberships */
+	_Atomic uint32_t n_origins;	   /* stored behind the origin */
+	uint32_t reserved;
+	struct client_history history;
+	uint8_t reserved2[3936];
+
+	struct client_origin origin[CLIENTS_ORIGINS];
+	_Atomic uint32_t peers[CLIENTS_ORIGINS];
+	struct client_tally tallies[CLIENTS_ORIGINS];
+	_Atomic uint64_t n_names;	  /* of counters; 0: they mean nothing */
+	uint64_t names[CLIENTS_COUNTERS]; /* their hashes: which counter is which */
+	_Atomic uint64_t counters[CLIENTS_MORE_COUNTERS][CLIENTS_COUNTERS];
+};
+
+struct file {
+	union {
+		struct file_header header;
+		char header_space[CLIENTS_HEADER_SIZE];
+	};
+	struct scratch scratches[CLIENTS_SCRATCHES];
+	struct client entries[CLIENTS_CAPACITY];
+	struct membership memberships[MEMBERSHIPS_CAPACITY];
+	char streams[CLIENTS_CAPACITY][CLIENT_STREAM_SIZE];
+	char later[CLIENTS_CAPACITY][CLIENT_LATER_SIZE];
+	char areas[CLIENTS_CAPACITY][CLIENT_IN_SIZE + CLIENT_OUT_SIZE];
+};
+
+_Static_assert(offsetof(struct file_header, origin) == 4096, "the first page has space to grow");
+_Static_assert(sizeof(struct file_header) < CLIENTS_HEADER_SIZE, "the header has space to grow");
+_Static_assert(offsetof(struct file, scratches) == CLIENTS_HEADER_SIZE, "part of the state's layout");
+_Static_assert(offsetof(struct scratch, data) == 4096, "part of the state's layout");
+_Static_assert(CLIENTS_LIMIT <= CLIENTS_CAPACITY, "everybody has a place");
+/* Pages are given back by the area, whatever their size. */
+_Static_assert(offsetof(struct file, entries) % MEMFD_ALIGN == 0, "part of the state's layout");
+_Static_assert(offsetof(struct file, memberships) % MEMFD_ALIGN == 0, "part of the state's layout");
+_Static_assert(offsetof(struct file, streams) % MEMFD_ALIGN == 0, "part of the state's layout");
+_Static_assert(offsetof(struct file, areas) % MEMFD_ALIGN == 0, "part of the state's layout");
+
+#define FILE_SHAPE                                                                                           \
+	((struct file_shape){CLIENTS_CAPACITY, MEMBERSHIPS_CAPACITY, CLIENTS_SCRATCHES, CLIENTS_ORIGINS,     \
+			     CLIENTS_COUNTERS, CLIENTS_COUNTER_SETS, sizeof(struct client),                  \
+			     sizeof(struct membership), CLIENT_STREAM_SIZE,                                  \
+			     CLIENT_IN_SIZE + CLIENT_OUT_SIZE, offsetof(struct file, entries),               \
+			     offsetof(struct file, memberships), offsetof(struct file, streams),             \
+			     offsetof(struct file, areas)})
+
+/* A stack of places that are free again, so that used ones stay close together. */
+struct free_places {
+	uint32_t *at;
+	uint32_t n, capacity;
+};
+
+/* False without memory: the place is found again at the next start. */
+bool free_places_push(struct free_places *f, uint32_t index);
+
+/* The process's side of the file. */
+struct clients {
+	struct file *file;
+	size_t mapped;
+	uint32_t capacity; /* entries whose areas are mapped */
+	pthread_mutex_t lock;
+	struct free_places free, free_memberships;
+	atomic_uint holds[CLIENTS_ORIGINS];
+};
+
+#endif
