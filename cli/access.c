@@ -16,7 +16,7 @@
 
 /* --- ban, unban --- */
 
-/* "90s", "10m", "2h", "7d", or seconds. Returns 0 for what is none. */
+/* "90s", "10m", "2h", "7d", or seconds. Returns 0 for anything else. */
 static double parse_time(const char *s)
 {
 	static const struct {
@@ -45,18 +45,19 @@ static bool is_address(const char *s)
 
 static int no_address(const char *s)
 {
-	return fail(EXIT_USAGE,
-		    "ADDRESS is one such as 192.0.2.7 or 2001:db8::7, or a network such as 192.0.2.0/24, "
-		    "not \"%s\"",
-		    s);
+	return fail(
+	    EXIT_USAGE,
+	    "ADDRESS is an address such as 192.0.2.7 or 2001:db8::7, or a network such as 192.0.2.0/24, "
+	    "not \"%s\"",
+	    s);
 }
 
-/* The ban holds, but not for longer than the daemon. */
+/* The ban holds, but only as long as the daemon runs. */
 static int warn_unsaved(const json_t *reply)
 {
 	if (json_is_true(json_object_get(reply, "saved")))
 		return EXIT_DONE;
-	return fail(EXIT_REFUSED, "done, but it could not be saved, so a stop of chatd undoes it: %s",
+	return fail(EXIT_REFUSED, "done, but it could not be saved, so it ends when chatd stops: %s",
 		    json_string_value(json_object_get(reply, "reason")));
 }
 
@@ -80,7 +81,7 @@ int command_ban(const struct options *o, int argc, char **argv)
 	int status = call(o, "Ban", parameters, &reply);
 	if (status != EXIT_DONE)
 		return status;
-	/* Of 10.0.0.1/8 it is 10.0.0.0/8. */
+	/* 10.0.0.1/8 comes back as 10.0.0.0/8. */
 	const char *banned = json_string_value(json_object_get(reply, "address"));
 	if (o->json)
 		print_json(reply);
@@ -192,7 +193,7 @@ int command_passwd(const struct options *o, int argc, char **argv)
 		return usage(argv[0]);
 	const char *file = argv[optind], *name = argv[optind + 1];
 	char nick[TEXT_NICK_MAX + 1];
-	/* What an older chatd took can be deleted. */
+	/* Names that only an older chatd allowed can still be deleted. */
 	if (delete &&nick_well_formed(name, strlen(name)))
 		return change(o, file, name, NULL);
 	if (nick_normalise(name, strlen(name), nick) < 0)

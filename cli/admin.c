@@ -16,7 +16,7 @@
 #define RETRIES 300
 #define RETRY_NS 100000000
 
-/* A call whose reply says no more than that it is done. */
+/* A call whose reply has nothing in it. */
 static int simple_call(const struct options *o, const char *method, json_t *parameters)
 {
 	json_t *reply;
@@ -91,7 +91,7 @@ static json_int_t takeovers(const json_t *status)
 	return json_integer_value(json_object_get(json_object_get(status, "takeover"), "count"));
 }
 
-/* Status, without a word when chatd is away for the moment. */
+/* Status; silent while chatd is not there. */
 static json_t *quiet_status(const struct options *o)
 {
 	_cleanup_free_ char *error = NULL;
@@ -133,7 +133,7 @@ int command_restart(const struct options *o, int argc, char **argv)
 		if (done)
 			return EXIT_DONE;
 	}
-	return status != EXIT_DONE ? status : fail(EXIT_UNREACHABLE, "chatd does not come back");
+	return status != EXIT_DONE ? status : fail(EXIT_UNREACHABLE, "chatd has not come back");
 }
 
 int command_keys(const struct options *o, int argc, char **argv)

@@ -55,10 +55,11 @@ int unreachable(const struct options *o, int r)
 	if (r != -EACCES)
 		return fail(EXIT_UNREACHABLE, "chatd can't be reached at %s: %s", o->socket, strerror(-r));
 	if (!g)
-		return fail(EXIT_UNREACHABLE, "chatd can't be reached at %s: %s; only root may", o->socket,
-			    strerror(-r));
+		return fail(EXIT_UNREACHABLE, "chatd can't be reached at %s: %s; only root may connect",
+			    o->socket, strerror(-r));
 	return fail(EXIT_UNREACHABLE,
-		    "chatd can't be reached at %s: %s; root and the group %s may: sudo usermod -aG %s $USER, "
+		    "chatd can't be reached at %s: %s; root and the members of group %s may: sudo usermod "
+		    "-aG %s $USER, "
 		    "then log in again",
 		    o->socket, strerror(-r), g->gr_name, g->gr_name);
 }

@@ -61,7 +61,7 @@ int client_send(struct client *c, const char *method, json_t *parameters, bool m
 	_cleanup_free_ char *frame = call ? varlink_frame(call, &len) : NULL;
 	json_decref(call);
 	if (!frame)
-		return -EINVAL; /* text that is no UTF-8 is no JSON */
+		return -EINVAL; /* JSON can only hold UTF-8 */
 	while (done < len) {
 		ssize_t n = send(c->fd, frame + done, len - done, MSG_NOSIGNAL);
 		if (n < 0 && errno == EINTR)
@@ -73,17 +73,17 @@ int client_send(struct client *c, const char *method, json_t *parameters, bool m
 	return 0;
 }
 
-/* What an error says to people, for whom its name is none of their business. */
+/* An error in words; people don't know the protocol's names. */
 static char *error_text(const char *error, const json_t *parameters)
 {
 	static const char *const words[][2] = {
 	    {"address", "ADDRESS has to be an address, or a network such as 192.0.2.0/24"},
 	    {"as", "NICK has to be a name"},
 	    {"id", "ID has to be a number that `chatctl list` shows"},
-	    {"lines", "-n takes a number that is not that large"},
+	    {"lines", "-n takes a smaller number"},
 	    {"reason", "REASON has to be text"},
 	    {"room", "ROOM has to be the name of a room"},
-	    {"seconds", "TIME has to be between a moment and a hundred years"},
+	    {"seconds", "TIME has to be above 0 and at most a hundred years"},
 	    {"text", "TEXT has to be text"},
 	};
 	const char *reason = json_string_value(json_object_get(parameters, "reason"));
@@ -97,7 +97,7 @@ static char *error_text(const char *error, const json_t *parameters)
 	for (size_t i = 0; parameter && i < sizeof(words) / sizeof(*words); i++)
 		if (strcmp(words[i][0], parameter) == 0)
 			return strdup(words[i][1]);
-	/* Only a chatd of another version doesn't know what this program asks for. */
+	/* Only a chatd of another version doesn't know a method or parameter of this program. */
 	if (dot && (strncmp(dot, ".Method", 7) == 0 || strncmp(dot, ".Interface", 10) == 0 || parameter))
 		return strdup("this chatd can't do that; is it of the same version as chatctl?");
 	return strdup("chatd refuses that, without saying why");

@@ -21,7 +21,7 @@ int fail(int status, const char *format, ...) __attribute__((format(printf, 2, 3
 int usage(const char *command);
 /* The same for the option at which getopt() stopped; opterr is 0. */
 int wrong_option(char **argv);
-/* "s" where there is not exactly one. */
+/* The ending of a noun: "s" unless there is exactly one. */
 #define PLURAL(n) ((n) == 1 ? "" : "s")
 
 /* A configuration's text setting, free()d by the caller. A configuration that can't be read has none. */
@@ -40,7 +40,7 @@ int call(const struct options *o, const char *method, json_t *parameters, json_t
 
 /* Writes JSON on a line of its own. */
 void print_json(const json_t *j);
-/* How a takeover went, to the end of the line: "2 clients came across, ...". */
+/* How a takeover went, to the end of the line: "2 clients taken over, ...". */
 void print_outcome(const json_t *takeover);
 
 #endif

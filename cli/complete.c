@@ -21,7 +21,7 @@ static void complete_names(const json_t *list, const char *key)
 	}
 }
 
-/* Where a client comes from, without its port and brackets. */
+/* The clients' addresses, without ports and brackets. */
 static void complete_addresses(const json_t *list)
 {
 	const json_t *e;

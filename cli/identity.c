@@ -17,7 +17,7 @@ void identity_init(struct identity *i, const char *nick, const char *room)
 
 void identity_connected(struct identity *i)
 {
-	/* What has not come true stays wanted. A guest is a guest under any number. */
+	/* A wish that was not met stays one. Any guest number will do for a guest. */
 	if (i->phase == IDENTITY_SURE && i->room[0])
 		snprintf(i->wanted_room, sizeof(i->wanted_room), "%s", i->room);
 	if (i->phase == IDENTITY_SURE && i->nick[0])
@@ -27,7 +27,7 @@ void identity_connected(struct identity *i)
 		snprintf(i->wanted_nick, sizeof(i->wanted_nick), "%s", i->lost_nick);
 	i->lost_nick[0] = i->nick[0] = i->room[0] = '\0';
 	i->awaiting = i->wrong_nick = i->wrong_room = false;
-	/* With nothing to be wrong about it need not even be a chat that answers. */
+	/* Where nothing was asked for, nothing can be wrong, even if the server isn't a chat. */
 	i->phase = i->wanted_nick[0] || i->wanted_room[0] ? IDENTITY_GREETING : IDENTITY_SURE;
 }
 
@@ -46,8 +46,7 @@ static void keep(char *dst, size_t size, const char *s, size_t len)
 	snprintf(dst, size, "%.*s", (int)len, s);
 }
 
-/* "* alice is reserved now; you are guest7.": nobody wished for that. The room may be told before or after.
- */
+/* "* alice is reserved now; you are guest7.": the server took the nick back. The room hears of it before or after. */
 static bool learn_loss(struct identity *i, const char *s)
 {
 	const char *at = strstr(s, "; you are "), *space = s[2] != '[' ? strchr(s + 2, ' ') : NULL;
@@ -87,7 +86,7 @@ static unsigned learn(struct identity *i, const char *s)
 		keep(i->room, sizeof(i->room), s + 13, end > 13 ? end - 13 : 0);
 		return NEWS_ROOM;
 	}
-	/* Where names are announced the room is told, and nobody else. */
+	/* Where names are announced, only the announcement tells the new one. */
 	if (n > 0 && begins(s, "* ") && strncmp(s + 2, i->nick, n) == 0 && begins(s + 2 + n, " is now ") &&
 	    !strchr(s + 2 + n + 8, ' ')) {
 		snprintf(i->nick, sizeof(i->nick), "%s", s + 2 + n + 8);
@@ -108,7 +107,7 @@ static bool has_room(const struct identity *i)
 	return !i->wanted_room[0] || strcmp(i->room, i->wanted_room) == 0;
 }
 
-/* Asks for what is not so yet. The answer to the last question comes when those to the others have come. */
+/* Asks for the nick and the room that are wanted. The answers come in the order of the questions. */
 static void restore(struct identity *i, identity_send send)
 {
 	char text[128];
@@ -138,7 +137,7 @@ bool identity_line(struct identity *i, const char *line, size_t len, identity_se
 	char s[512];
 
 	if (len < 2 || line[0] != '*' || line[1] != ' ' || len >= sizeof(s))
-		return true; /* no line of the server's that matters here */
+		return true; /* it says nothing about the nick or the room */
 	keep(s, sizeof(s), line, len);
 	unsigned news = learn(i, s);
 	switch (i->phase) {
@@ -163,7 +162,7 @@ bool identity_line(struct identity *i, const char *line, size_t len, identity_se
 		i->phase = i->wrong_nick || i->wrong_room ? IDENTITY_HELD : IDENTITY_SURE;
 		return false;
 	case IDENTITY_HELD:
-		/* What the person has changed since is what is wanted. */
+		/* If the person has changed something since, that is what is wanted now. */
 		i->wrong_nick &= !(news & NEWS_NICK);
 		i->wrong_room &= !(news & NEWS_ROOM);
 		if (!i->wrong_nick && !i->wrong_room)
@@ -188,7 +187,7 @@ bool identity_may_send(struct identity *i, const char *s, size_t len)
 	size_t n = 0;
 
 	if (i->phase == IDENTITY_LOGIN)
-		i->awaiting = len > 0; /* nothing but a login does anything; each line has an answer */
+		i->awaiting = len > 0; /* each line is an attempt to log in, and gets an answer */
 	if (i->phase != IDENTITY_HELD || len == 0)
 		return true;
 	while (n < len && s[n] != ' ')

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Who one is and where, for `chatctl join`: what is typed for one room, under one name, must not be said in
- * another one or under another name. Follows what the server says, and after a connect makes it so again
- * before a line is sent; where that can't be, nothing is said until the person decides.
+ * The nick and the room of `chatctl join`. What is typed for one room, under one nick, must not be said in another
+ * room or under another nick. So this follows what the server says, asks for the nick and the room again after each
+ * connect, and holds lines back until it has them; if the server refuses, the person decides.
  */
 #ifndef CLI_IDENTITY_H
 #define CLI_IDENTITY_H
@@ -13,16 +13,16 @@
 struct identity {
 	enum {
 		IDENTITY_SURE,	   /* lines may be sent */
-		IDENTITY_GREETING, /* the server has not said who one is */
+		IDENTITY_GREETING, /* the server has not greeted yet */
 		IDENTITY_LOGIN,	   /* it wants a login first */
-		IDENTITY_ASKED,	   /* it was asked for the name and the room */
+		IDENTITY_ASKED,	   /* the server was asked for the nick and the room */
 		IDENTITY_HELD	   /* it refused one of them */
 	} phase;
 	bool awaiting;			       /* LOGIN: the answer to a line */
 	bool wrong_nick, wrong_room;	       /* HELD: what is to be decided */
 	char nick[64], room[72];	       /* now; "": not known */
 	char wanted_nick[64], wanted_room[72]; /* "": any */
-	char lost_nick[64]; /* the server took it back; "": it didn't, or that is settled */
+	char lost_nick[64]; /* the nick that the server took back; "": none, or that is settled */
 };
 
 /* What is to be sent to the server. */
@@ -36,8 +36,7 @@ void identity_connected(struct identity *i);
 bool identity_line(struct identity *i, const char *s, size_t len, identity_send send);
 /* Whether lines may be taken from the person now. */
 bool identity_takes_lines(const struct identity *i);
-/* Whether this line may be sent now: while something is to be decided, only commands that say nothing to
- * others. */
+/* Whether this line may be sent now. While the person has to decide, only commands that tell others nothing are. */
 bool identity_may_send(struct identity *i, const char *s, size_t len);
 /* The person goes on as things are. */
 void identity_stay(struct identity *i);

@@ -23,9 +23,9 @@
 #define DEFAULT_URL "tcp://127.0.0.1:5050"
 /* How often a lost connection is tried again, a second apart. */
 #define RETRIES 30
-/* How long what is still under way may take at the end. */
+/* How long replies may take at the end. */
 #define PATIENCE_MS 3000
-/* How long a server may take to say who one is. */
+/* How long a server may take to greet and to answer. */
 #define GREETING_S 10
 
 struct join me;
@@ -48,8 +48,7 @@ static void join_signal(int number)
 		interrupted = 1;
 }
 
-/* What was sent is worth an answer: receives until the other side ends, or for a moment where that can't be
- * seen. */
+/* Waits for replies to what was sent: until the other side ends, or for a moment where its end can't be seen. */
 static void join_leave(void)
 {
 	int64_t patience = link_has_end(me.link) ? PATIENCE_MS : 0;
@@ -96,7 +95,7 @@ static bool join_reconnect(struct link_options *o)
 	for (unsigned i = 0; i < RETRIES && !interrupted; i++) {
 		nanosleep(&(struct timespec){.tv_sec = 1}, NULL);
 		if (join_connect(o, why, sizeof(why)) == 0) {
-			if (link_is_ready(me.link)) /* else it says so when it is */
+			if (link_is_ready(me.link)) /* else the server's line says so later */
 				show_note("* Connected again.");
 			return true;
 		}
@@ -105,7 +104,7 @@ static bool join_reconnect(struct link_options *o)
 	return false;
 }
 
-/* It could not be made as it was asked for, or was. A person decides; a pipe can't. */
+/* If the nick or the room can't be had, a person decides; a pipe can't, so it ends. */
 static int join_check_identity(bool terminal)
 {
 	struct identity *i = &me.identity;
@@ -122,11 +121,11 @@ static int join_check_identity(bool terminal)
 	if (terminal || me.ended)
 		return EXIT_DONE;
 	if (link_is_refused(me.link))
-		return fail(EXIT_REFUSED, "the name is refused; nothing is said");
+		return fail(EXIT_REFUSED, "the name was refused, so nothing was said");
 	if (i->phase != IDENTITY_HELD)
 		return EXIT_DONE;
 	who_describe(i, what, sizeof(what));
-	return fail(EXIT_REFUSED, "you are %s; nothing is said", what);
+	return fail(EXIT_REFUSED, "you are %s, so nothing was said", what);
 }
 
 /* One turn: waits, shows what came, sends what was typed. Returns 0 or -errno. */
@@ -137,7 +136,7 @@ static int join_turn(bool terminal)
 	long timeout = takes ? link_timeout(me.link) : 500;
 
 	if (!terminal && takes) {
-		type_piped(false); /* what was read before */
+		type_piped(false); /* lines that were read before */
 		if (me.ended)
 			return 0;
 	}
@@ -177,7 +176,7 @@ static int join_talk(struct link_options *o, bool terminal)
 			break;
 		if (!terminal)
 			return fail(EXIT_UNREACHABLE, "the connection is lost");
-		/* The line being typed stays, and what is typed meanwhile is not shown, but not lost. */
+		/* The line being typed stays. What is typed meanwhile isn't shown, but isn't lost either. */
 		if (!join_reconnect(o)) {
 			type_stop();
 			return EXIT_UNREACHABLE;
@@ -235,7 +234,7 @@ int command_join(const struct options *o, int argc, char **argv)
 	if (link.nick && !nick_valid(link.nick, strlen(link.nick)))
 		return fail(EXIT_USAGE, "\"%s\" is not a valid nick", link.nick);
 	if (link.room && !text_room_valid(link.room, strlen(link.room)))
-		return fail(EXIT_USAGE, "\"%s\" is not a valid name of a room", link.room);
+		return fail(EXIT_USAGE, "\"%s\" is not a valid room name", link.room);
 	join_catch_signals();
 	identity_init(&me.identity, link.nick, link.room);
 	int r = join_connect(&link, why, sizeof(why));

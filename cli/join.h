@@ -9,7 +9,7 @@
 #include "cli/identity.h"
 #include "cli/link.h"
 
-/* Lines that come right behind one's entering a room, without a pause of so long (s), may be old ones. */
+/* Lines that come right after entering a room, without a pause of this length (s), may be old ones. */
 #define JOIN_HISTORY_S 1.0
 
 /* readline calls back without an argument, so what its callbacks need is here. */

@@ -85,7 +85,7 @@ static char *names_next(const char *text, int state)
 		const char *name = i >= n_commands				   ? names.at[i - n_commands]
 				   : link_has_commands(me.link) || i == NAMES_QUIT ? names_commands[i]
 										   : NULL;
-		/* Commands are at the begin of a line only. */
+		/* Commands stand only at the beginning of a line. */
 		if (name && strncasecmp(name, text, strlen(text)) == 0 &&
 		    (i >= n_commands || (text[0] == '/' && strncmp(rl_line_buffer, text, strlen(text)) == 0)))
 			return strdup(name);
@@ -100,7 +100,7 @@ char **names_complete(const char *text, int start, int end)
 	if (me.password_of[0])
 		return NULL;
 	char **matches = rl_completion_matches(text, names_next);
-	/* Whom one speaks to is followed by a colon. */
+	/* A nick at the beginning of a line is followed by a colon. */
 	rl_completion_append_character = start == 0 && text[0] != '/' ? ':' : ' ';
 	return matches;
 }

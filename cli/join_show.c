@@ -14,13 +14,13 @@
 #include <unistd.h>
 #include <readline/readline.h>
 
-/* One of the six colours that can be read on dark and light, always the same for a name. */
+/* One of the six colours that can be read on dark and on light; a name always has the same one. */
 static unsigned show_colour(const char *s, size_t len)
 {
 	return 31 + (unsigned)(hash_fixed(s, len) % 6);
 }
 
-/* "12:34:56 "; of what was perhaps said before one came it isn't known. */
+/* "12:34:56 ", or spaces for a line that may be from before one came, whose time isn't known. */
 static void show_time(bool notice, char dst[static 16])
 {
 	time_t t = time(NULL);

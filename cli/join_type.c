@@ -14,8 +14,8 @@
 #include <readline/history.h>
 #include <readline/readline.h>
 
-/* Without commands a line that begins with / is none either, and what was meant as one (a password, say) is
- * nobody's to hear. */
+/* For transports without commands. A line that begins with / was probably meant as one (with a password, say), so it
+ * is not sent. */
 static void type_say_plainly(const char *line, size_t len)
 {
 	bool slash = len > 0 && line[0] == '/';
@@ -26,7 +26,7 @@ static void type_say_plainly(const char *line, size_t len)
 	}
 	if (slash && (len < 2 || line[1] != '/')) {
 		const char *space = memchr(line, ' ', len);
-		show_note("* There is no %.*s over %s; //TEXT says /TEXT.",
+		show_note("* There is no %.*s over %s; to say /TEXT, type //TEXT.",
 			  (int)(space && space - line < 32 ? space - line
 				: len < 32		   ? (long)len
 							   : 32),
@@ -95,7 +95,7 @@ void type_redisplay(void)
 	rl_point = point;
 }
 
-/* How many rows of the terminal the prompt and so much of a line take. */
+/* How many rows of the terminal the prompt and this much of a line take. */
 static int type_rows(const char *line, size_t left)
 {
 	int rows, columns, width = 2;
@@ -133,7 +133,7 @@ static void type_password(const char *password)
 	explicit_bzero(line, sizeof(line));
 }
 
-/* A line that was typed; what comes back shows it, so it is taken away. */
+/* A line that was typed. It is erased, as the server's copy of it will be shown. */
 static void type_line(char *line)
 {
 	size_t name, at;

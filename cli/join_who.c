@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the server says of who one is and where, and what the person is told about it. */
+/* Follows what the server says about the person's nick and room, and tells the person. */
 #include "cli/join.h"
 
 #include <stdio.h>
@@ -26,7 +26,7 @@ void who_say_held(void)
 
 	who_describe(&me.identity, what, sizeof(what));
 	show_note("* You are %s.", what);
-	show_note("* Nothing is said until you /nick, /join, /login, or /stay so.");
+	show_note("* Nothing is said until you use /nick, /join, /login or /stay.");
 }
 
 static bool who_is_announcement(const char *s, size_t len)
@@ -36,14 +36,13 @@ static bool who_is_announcement(const char *s, size_t len)
 		memmem(s, len, " is now ", 8));
 }
 
-/* "* You have been removed: REASON", "* Sorry: your address is banned.": to come back at once is not wanted.
- */
+/* "* You have been removed: REASON", "* Sorry: your address is banned.": then don't connect again. */
 static void who_note_removal(const char *s, size_t len)
 {
 	static const char *const lines[] = {"* You have been removed", "* You have been banned",
 					    "* Sorry: your address is banned"};
 
-	/* Where nobody can be removed it is something that somebody says. */
+	/* Over a transport that removes nobody, somebody just said that. */
 	if (!link_has_end(me.link))
 		return;
 	for (size_t i = 0; i < sizeof(lines) / sizeof(*lines); i++)
@@ -69,7 +68,7 @@ void who_received(const char *s, size_t len, void *arg)
 	bool seen = identity_line(i, s, len, who_send);
 	if (strcmp(room, i->room) != 0)
 		me.history_until = join_now() + JOIN_HISTORY_S;
-	/* Comings and goings are not part of the history, so that it ends before the first one. */
+	/* The history has no comings and goings, so it ends before the first one. */
 	else if (who_is_announcement(s, len))
 		me.history_until = 0;
 	if (len >= 20 && memcmp(s, "* chatd is going dow", 20) == 0)
@@ -79,7 +78,7 @@ void who_received(const char *s, size_t len, void *arg)
 	if (before == IDENTITY_ASKED && i->phase == IDENTITY_SURE && me.again)
 		show_note("* You are %s in %s again.", i->nick, i->room);
 	if (before == IDENTITY_GREETING && i->phase == IDENTITY_LOGIN && me.again)
-		show_note("* You were %s in %s; you are once you have logged in.",
+		show_note("* You were %s in %s, and will be again once you have logged in.",
 			  i->wanted_nick[0] ? i->wanted_nick : "a guest", i->wanted_room);
 	if (before == IDENTITY_ASKED && i->phase == IDENTITY_HELD && me.times)
 		who_say_held();

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* From a URL to a way to chatd, and what all ways have in common. */
+/* Opens a link by its URL, and what all transports have in common. */
 #include "cli/link_own.h"
 
 #include "common/nick.h"
@@ -45,7 +45,7 @@ static bool link_split(const char *s, const char *standard, char host[static 256
 	const char *colon = strrchr(s, ':');
 	size_t n = strlen(s);
 
-	/* A colon within brackets, or one of many, is the address's. */
+	/* A colon within brackets, or one of many, belongs to the address. */
 	if (colon && (s[0] == '[' ? colon[-1] != ']' : strchr(s, ':') != colon))
 		colon = NULL;
 	if (colon)
@@ -65,7 +65,7 @@ static bool link_split(const char *s, const char *standard, char host[static 256
 	return true;
 }
 
-/* What a URL begins with; without any it is tcp://. NULL for what is something else. */
+/* The transport of a URL, tcp:// if it has no scheme; NULL if there is none. */
 static const struct transport *link_find_transport(const char *url, const char **ret_rest)
 {
 	*ret_rest = url;

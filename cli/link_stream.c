@@ -103,7 +103,7 @@ static int stream_open_tls(struct link *l, const struct link_options *o, const c
 	if (!l->ctx || SSL_CTX_set_min_proto_version(l->ctx, TLS1_2_VERSION) != 1 ||
 	    (o->ca ? SSL_CTX_load_verify_file(l->ctx, o->ca) : SSL_CTX_set_default_verify_paths(l->ctx)) !=
 		1) {
-		snprintf(why, size, "%s: no certificates can be read there", o->ca ? o->ca : "the system");
+		snprintf(why, size, "%s: no certificates can be read", o->ca ? o->ca : "the system");
 		return -EINVAL;
 	}
 	SSL_CTX_set_verify(l->ctx, SSL_VERIFY_PEER, NULL);

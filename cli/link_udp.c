@@ -39,7 +39,7 @@ static int udp_open(struct link *l, const struct link_options *o, const char *ho
 		    char *why, size_t size)
 {
 	if (o->room) {
-		snprintf(why, size, "over UDP the room is the listener's");
+		snprintf(why, size, "over UDP the listener decides which room it is");
 		return -EINVAL;
 	}
 	l->fd = link_dial(host, service, SOCK_DGRAM, why, size);

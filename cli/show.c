@@ -39,7 +39,7 @@ static void print_survival(const json_t *status, const json_t *takeover)
 
 	printf("clients    %" JSON_INTEGER_FORMAT, clients);
 	if (!json_is_true(json_object_get(takeover, "store")))
-		puts(" (they survive `chatctl restart`; without systemd's fd store not a crash)");
+		puts(" (they survive `chatctl restart`, but not a crash: systemd's fd store is missing)");
 	else if (uncovered > 0)
 		printf(" (%" JSON_INTEGER_FORMAT
 		       " of them would not survive a crash: see chatd(8), SURVIVAL)\n",
@@ -53,8 +53,8 @@ static void print_survival(const json_t *status, const json_t *takeover)
 
 void print_outcome(const json_t *takeover)
 {
-	printf("%" JSON_INTEGER_FORMAT " client%s came across, %" JSON_INTEGER_FORMAT
-	       " closed, nobody was served for %.3f s\n",
+	printf("%" JSON_INTEGER_FORMAT " client%s taken over, %" JSON_INTEGER_FORMAT
+	       " closed; nobody was served for %.3f s\n",
 	       integer(takeover, "clients"), PLURAL(integer(takeover, "clients")),
 	       integer(takeover, "closed"), number(takeover, "gap"));
 }

@@ -9,21 +9,21 @@
 #include <string.h>
 
 const struct subcommand subcommands[] = {
-    {"status", "", "show how chatd is: clients, workers, the last takeover", command_status, NULL},
-    {"list", "[clients|rooms|listeners|bans]", "list who and what is there", command_list, NULL},
+    {"status", "", "show the state of chatd: clients, workers, the last takeover", command_status, NULL},
+    {"list", "[clients|rooms|listeners|bans]", "list clients, rooms, listeners or bans", command_list, NULL},
     {"send", "[--as NICK] ROOM TEXT...|-", "say something in a room (-: each line of stdin)", command_send,
-     "  --as NICK        the name to speak under, which nobody has (admin)\n"},
-    {"tail", "[-n N] [-f] [-t] ROOM", "show what was said in a room (-f: and goes on)", command_tail,
-     "  -n N             so many messages (10)\n"
-     "  -f               go on with what comes\n"
-     "  -t               each with its time (the default on a terminal)\n"},
+     "  --as NICK        the name to speak under, which must be free (admin)\n"},
+    {"tail", "[-n N] [-f] [-t] ROOM", "show what was said in a room (-f: follow it)", command_tail,
+     "  -n N             how many messages (10)\n"
+     "  -f               go on with new messages as they come\n"
+     "  -t               with the time of each (the default on a terminal)\n"},
     {"join", "[--room R] [--nick N] [URL]",
      "talk from a terminal (tcp://, tls://, udp://, zmq://HOST:PULL,PUB)", command_join,
      "  -r, --room R     the room to talk in\n"
      "  -n, --nick N     the name to talk under\n"
      "      --ca FILE    certificates to trust for TLS instead of the system's\n"},
     {"kick", "ID [REASON]", "disconnect a client", command_kick, NULL},
-    {"ban", "ADDRESS[/BITS] [TIME]", "keep an address out (TIME: 90s, 10m, 2h, 7d; else for ever)",
+    {"ban", "ADDRESS[/BITS] [TIME]", "keep an address out (TIME: 90s, 10m, 2h, 7d; for ever without it)",
      command_ban, NULL},
     {"unban", "ADDRESS[/BITS]", "let a banned address in again", command_unban, NULL},
     {"passwd", "[-d] FILE NAME", "set an account's password (-d: delete it)", command_passwd,

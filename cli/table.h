@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Tables for people (libsmartcols): on a terminal no wider than it is, what has no place there is left out.
- */
+/* Tables for people (libsmartcols). On a terminal they are no wider than it; columns without space are left out. */
 #ifndef CLI_TABLE_H
 #define CLI_TABLE_H
 

@@ -95,7 +95,7 @@ int command_send(const struct options *o, int argc, char **argv)
 		return usage(argv[0]);
 	const char *room = argv[optind];
 	if (!text_room_valid(room, strlen(room)))
-		return fail(EXIT_USAGE, "\"%s\" is not a valid name of a room", room);
+		return fail(EXIT_USAGE, "\"%s\" is not a valid room name", room);
 	int text_at = take_as(argc, argv, optind + 1, &as);
 	if (text_at == argc)
 		return usage(argv[0]);
@@ -205,7 +205,7 @@ int command_tail(const struct options *o, int argc, char **argv)
 		return usage(argv[0]);
 	t.room = argv[optind];
 	if (!text_room_valid(t.room, strlen(t.room)))
-		return fail(EXIT_USAGE, "\"%s\" is not a valid name of a room", t.room);
+		return fail(EXIT_USAGE, "\"%s\" is not a valid room name", t.room);
 	int status = reach(o, &c);
 	if (status != EXIT_DONE)
 		return status;

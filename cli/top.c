@@ -446,7 +446,7 @@ int command_top(const struct options *o, int argc, char **argv)
 			    "top needs a terminal; chatctl --json list clients is for programs");
 	}
 	if (!initscr())
-		return fail(EXIT_REFUSED, "the terminal is of no use");
+		return fail(EXIT_REFUSED, "this terminal is too simple");
 	noecho();
 	cbreak();
 	keypad(stdscr, true);

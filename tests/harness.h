@@ -23,7 +23,7 @@ uint16_t harness_listen(struct harness *h, size_t number);
 
 /*
  * The process dies and another one takes its state over, after meddle (or NULL) had a go at it. Returns 0
- * with what came across, or -errno when the state was refused as a whole; then only harness_free() may
+ * with what was taken over, or -errno when the state was refused as a whole; then only harness_free() may
  * follow.
  */
 int harness_crash(struct harness *h, void (*meddle)(int rooms_fd, int clients_fd, void *arg), void *arg,

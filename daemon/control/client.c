@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One connection of the control socket: input, one call at a time, replies, streams, its end. A client that has
- * ended its side still gets its answers, and one that reads no more is still heard.
+ * One connection of the control socket: it receives, answers one call at a time, and follows streams. A client that
+ * has shut down its side still gets its replies, and the calls of one that no longer reads are still carried out.
  */
 #include "daemon/control/client.h"
 
@@ -21,14 +21,14 @@ struct control_client {
 	struct control_clients *all;
 	struct control_client *next;
 	int fd;
-	sd_event_source *source, *again; /* its socket; more to do although that has nothing new */
+	sd_event_source *source, *again; /* input on its socket; calls that have been received already */
 	struct varlink_input in;
 	char *out;
 	size_t out_len, out_capacity;
 	char peer[CONTROL_PEER_MAX];
 	bool oneway, replied, dead;
-	bool ended; /* it says no more, but may still read */
-	bool deaf;  /* it reads no more, but what it has said counts */
+	bool ended; /* the client has shut down its side, but may still read */
+	bool deaf;  /* the client no longer reads, but the calls it has sent still count */
 	const struct control_stream *stream;
 	void *stream_data;
 };
@@ -40,7 +40,7 @@ static bool client_has_call(const struct control_client *c)
 	return c->in.len > 0 && memchr(c->in.data, '\0', c->in.len);
 }
 
-/* Sends what can be sent, and waits for what comes next. */
+/* Sends as much as possible, and decides which events to wait for. */
 static void client_flush(struct control_client *c)
 {
 	while (c->out_len > 0 && !c->deaf) {
@@ -60,7 +60,7 @@ static void client_flush(struct control_client *c)
 		control_stream_end(c);
 		c->out_len = 0;
 	}
-	/* Who doesn't read its answers isn't asked for more calls, and those it has sent come first. */
+	/* No more calls are read from a client that doesn't read its replies; those already received come first. */
 	bool call = client_has_call(c), full = control_is_full(c);
 	sd_event_source_set_io_events(c->source, (!c->ended && !call && !full ? EPOLLIN : 0) |
 						     (c->out_len > 0 ? EPOLLOUT : 0));
@@ -189,7 +189,7 @@ static void client_call(struct control_client *c, const json_t *message)
 	const char *method = json_string_value(json_object_get(message, "method"));
 	const json_t *parameters = json_object_get(message, "parameters");
 
-	control_stream_end(c); /* a new call ends the one that went on */
+	control_stream_end(c); /* a new call ends the stream of the one before */
 	c->replied = false;
 	c->oneway = json_is_true(json_object_get(message, "oneway"));
 	if (!method || (parameters && !json_is_object(parameters) && !json_is_null(parameters))) {
@@ -221,7 +221,7 @@ static void client_follow(struct control_client *c)
 		c->stream->follow(c, c->stream_data);
 }
 
-/* One call at a time, so that whatever else the main thread has to do comes in between. */
+/* One call at a time, so that the main thread gets to its other work in between. */
 static void client_serve(struct control_client *c)
 {
 	json_t *message;

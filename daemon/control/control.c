@@ -32,7 +32,7 @@ struct control {
 	sd_event_source *source, *pause;
 };
 
-/* Who it is, for the log. */
+/* Names the peer for the log. */
 static void control_name_peer(const struct ucred *cred, char *dst, size_t size)
 {
 	struct passwd entry, *p = NULL;
@@ -107,7 +107,7 @@ static int control_accept(sd_event_source *source, int listen_fd, uint32_t event
 	if (is_short)
 		spares_use(&c->clients.spares);
 	control_accept_client(c, listen_fd);
-	/* Its call will need them. */
+	/* The client's call will need them. */
 	while (is_short && !spares_take(&c->clients.spares) && c->clients.n > 1 &&
 	       control_clients_make_way(&c->clients))
 		;

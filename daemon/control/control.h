@@ -15,7 +15,7 @@ struct host;
 int control_new(struct host *host, sd_event *event, const char *path, const char *group,
 		struct control **ret);
 void control_free(struct control *c);
-/* Something happened in some room, or in the log. */
+/* To be called when there is news in a room or in the log. */
 void control_news(struct control *c);
 
 #endif

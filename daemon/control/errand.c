@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The one count of references for all that workers do for a method. */
+/* Counts the references to an errand, which the main thread and the workers hold. */
 #include "daemon/control/errand.h"
 
 #include <stdlib.h>

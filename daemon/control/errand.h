@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the main thread has all workers do for a method, with a struct in which they leave what they found. The main
- * thread doesn't wait for ever, and a worker may come to it after that: the last one to let go of it frees it.
+ * An errand is something that all workers do for a method, with a struct in which they leave what they found. The
+ * main thread doesn't wait for ever, and a worker may get to it later; so whoever needs it last frees it.
  */
 #ifndef DAEMON_ERRAND_H
 #define DAEMON_ERRAND_H
@@ -20,7 +20,7 @@ struct errand {
 struct errand *errand_new(size_t size, void (*clear)(struct errand *e));
 /* Runs fn on every worker's thread. Returns 0, or -errno if one does not answer in time. */
 int errand_run(struct errand *e, struct shared *shared, void (*fn)(struct worker *w, void *errand));
-/* The main thread needs it no more. */
+/* Ends the main thread's use of it. */
 void errand_unref(struct errand *e);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the server hands in to those who answer for it: the control socket's methods and the metrics. They see
- * the daemon through this and nothing else of the server.
+ * What the server gives to the control socket's methods and to the metrics. They see nothing else of it, so that
+ * control/ does not depend on server/.
  */
 #ifndef DAEMON_HOST_H
 #define DAEMON_HOST_H

@@ -145,7 +145,7 @@ static bool list_add_room(struct room *r, void *arg)
 	struct room_list *l = arg;
 
 	if (l->n == l->space)
-		return false; /* made since they were counted */
+		return false; /* it was made after they were counted */
 	struct room_info *i = &l->at[l->n++];
 	*i = (struct room_info){.raw = r->raw,
 				.configured = r->configured,

@@ -17,7 +17,7 @@ uint64_t metrics_total(struct host *h, enum counter which)
 	struct clients *clients = h->ctx.shared->clients;
 	uint64_t sum = 0;
 
-	/* Of threads that are no more as well, or the sum would go down. */
+	/* Counts threads that have ended as well, or the sum would go down. */
 	for (unsigned i = 0; i < CLIENTS_COUNTER_SETS; i++)
 		sum += atomic_load_explicit(&clients_counters(clients, i)[which], memory_order_relaxed);
 	return sum;
@@ -51,7 +51,7 @@ static bool metrics_add_room(struct room *r, void *arg)
 	if (!r->configured)
 		return true;
 	if (c->n == c->space)
-		return false; /* made since they were counted */
+		return false; /* it was made after they were counted */
 	memcpy(c->at[c->n].name, r->name, sizeof(r->name));
 	c->at[c->n++].members = room_members(r);
 	return true;

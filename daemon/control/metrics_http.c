@@ -16,7 +16,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 
-/* Prometheus needs one connection; more are for people with a browser, and for those who only hold them. */
+/* Prometheus needs one connection. The others are for people with a browser, and for idle ones. */
 #define CONNECTIONS_MAX 64
 #define BACKLOG 512
 #define TIMEOUT_S 10
@@ -59,7 +59,7 @@ static enum MHD_Result http_answer(void *arg, struct MHD_Connection *c, const ch
 	(void)version;
 	(void)upload;
 	(void)state;
-	*upload_size = 0; /* whatever it is */
+	*upload_size = 0; /* a body is ignored */
 	if (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0)
 		return http_respond(c, MHD_HTTP_METHOD_NOT_ALLOWED, "GET only\n", MHD_RESPMEM_PERSISTENT);
 	if (strcmp(url, "/metrics") != 0)
@@ -137,7 +137,7 @@ static unsigned http_count_of_address(const struct metrics_listener *l, const st
 	return n;
 }
 
-/* So that nobody is kept out by others who just sit there: the oldest of the address that has most goes. */
+/* Closes the oldest connection of the address that has the most, so that idle ones keep nobody out. */
 static void http_make_way(struct metrics_listener *l)
 {
 	const struct visitor *victim = NULL;
@@ -172,7 +172,7 @@ static int http_pause_over(sd_event_source *source, uint64_t now, void *arg)
 	return sd_event_source_set_enabled(l->door, SD_EVENT_ON);
 }
 
-/* One at a time, so that the main thread's other work comes in between. */
+/* One at a time, so that the main thread gets to its other work in between. */
 static int http_door(sd_event_source *source, int listen_fd, uint32_t events, void *arg)
 {
 	struct metrics_listener *l = arg;
@@ -182,7 +182,7 @@ static int http_door(sd_event_source *source, int listen_fd, uint32_t events, vo
 
 	(void)source;
 	(void)events;
-	/* What has come meanwhile is answered before anybody has to go. */
+	/* Requests that have arrived are answered before any connection has to go. */
 	MHD_run(l->http);
 	if (l->n_visitors >= most)
 		http_make_way(l);

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <time.h>
 
-/* Gives a room that is full of undelivered text a moment. */
+/* Waits a moment for a room that is full of undelivered text. */
 static bool send_wait(struct host *h, struct room *room)
 {
 	for (unsigned i = 0; i < 500; i++) {
@@ -47,7 +47,7 @@ static int send_check_nick(struct control_client *c, const char *nick, char norm
 		control_refuse(c, "\"%s\" is not a valid nick", nick);
 		return -1;
 	}
-	/* Nobody else can be called admin. */
+	/* "admin" itself is never anybody else's nick. */
 	if (roster_find(control_host(c)->ctx.shared->roster, normal, (size_t)len, &id, &index)) {
 		control_refuse(c, "nick %s is in use", nick);
 		return -1;
@@ -94,7 +94,7 @@ void control_send(struct control_client *c, const json_t *parameters, bool more)
 		control_refuse(c, "there is no room %s", name);
 		return;
 	}
-	/* In a named room nobody can say nothing; in a raw one an empty line is a line. */
+	/* An empty line says nothing in a named room; in a raw one it is a line like any other. */
 	if (len == 0 && !room->raw)
 		control_refuse(c, "the message is empty");
 	else if (!send_wait(h, room))

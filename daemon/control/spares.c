@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Descriptors of nothing, whose only purpose is that they can be closed. */
+/* Descriptors of /dev/null, kept open only to be closed. */
 #include "daemon/control/spares.h"
 
 #include "common/cleanup.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Descriptors in hand for when there are no others: to accept a client of the control socket, and for what its call
- * has to open. So chatctl works even when everything else is used up.
+ * A few descriptors are kept open so that they can be closed when there are no others left: to accept a client of
+ * the control socket, and for the files that its call opens. So chatctl works when descriptors have run out.
  */
 #ifndef DAEMON_SPARES_H
 #define DAEMON_SPARES_H
@@ -15,9 +15,9 @@ struct spares {
 };
 
 void spares_init(struct spares *s);
-/* Opens those that are not in hand. True if all are now. */
+/* Opens those that are missing. True if all are there now. */
 bool spares_take(struct spares *s);
-/* Closes them, for a moment in which the main thread opens what it has to, or for ever. */
+/* Closes them all; spares_take() opens them again. */
 void spares_use(struct spares *s);
 
 #endif

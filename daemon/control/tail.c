@@ -29,7 +29,7 @@ static json_t *tail_string(const char *s, size_t len)
 struct tail {
 	struct room *room;
 	uint64_t seq;
-	uint64_t live; /* announcements before this one are old news */
+	uint64_t live; /* announcements before this number are not shown */
 	bool follow, replied;
 };
 
@@ -129,7 +129,7 @@ static void tail_follow(struct control_client *c, void *data)
 	}
 }
 
-/* To where the last n messages begin. */
+/* Moves back to where the last n messages begin. */
 static void tail_go_back(struct tail *t, json_int_t n)
 {
 	bool more = n > 0;
@@ -147,7 +147,7 @@ static void tail_go_back(struct tail *t, json_int_t n)
 	}
 }
 
-/* From the message that is wanted, or from so many before the end. */
+/* Begins at the message that is wanted, or so many before the end. */
 static void tail_begin(struct tail *t, const json_t *from, json_int_t lines)
 {
 	struct logring_view v;
@@ -157,7 +157,7 @@ static void tail_begin(struct tail *t, const json_t *from, json_int_t lines)
 	logring_unlock(t->room->log);
 	t->seq = t->live = v.count;
 	if (json_is_integer(from))
-		/* A number that isn't there yet is of a log before this one, all of which is news. */
+		/* A number that isn't there yet belongs to an earlier log, so all of this one is news. */
 		t->seq = t->live = (uint64_t)json_integer_value(from) <= v.count
 				       ? (uint64_t)json_integer_value(from)
 				       : v.first;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The main thread's event loop: signals, timers, the watchdog, and the news of rooms and of the log for whoever
- * follows them over the control socket.
+ * The main thread's event loop: signals, timers, the watchdog, and news of rooms and of the log, which clients of
+ * the control socket may follow.
  */
 #include "daemon/base/log_watch.h"
 #include "daemon/server/server.h"
@@ -54,7 +54,7 @@ static int events_restart_signal(sd_event_source *source, const struct signalfd_
 	return 0;
 }
 
-/* The marks need not be looked at one by one: whoever follows a room looks for itself. */
+/* The marks need no look one by one: each stream that follows a room checks it. */
 static void events_ignore_mark(uint32_t room, void *arg)
 {
 	(void)room;
@@ -141,7 +141,7 @@ static int events_add_timer(struct server *s, uint64_t in_us, sd_event_time_hand
 
 	if (r < 0)
 		return r;
-	/* A handler that fails must not stay off without a word. */
+	/* A handler that fails must not be switched off silently. */
 	sd_event_source_set_enabled(source, SD_EVENT_ON);
 	sd_event_source_set_exit_on_failure(source, true);
 	if (ret) {

@@ -52,7 +52,7 @@ uint64_t gap_served_until(struct clients *clients)
 			until = made - until < SECOND_US ? made : until + SECOND_US;
 		if (until > last)
 			last = until;
-		/* Should this process fail, the next one knows as well. */
+		/* If this process fails, the next one still knows. */
 		atomic_store(&scratch->beat_us, until);
 		atomic_store(&scratch->waits, 0);
 	}

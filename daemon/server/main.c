@@ -59,7 +59,7 @@ static void print_version(void)
 	       MHD_get_version());
 }
 
-/* What is root's to read need not be chatd's. Without a user of that name it is root who will run it. */
+/* Root may read files that chatd's user may not. Without such a user, root is who will run it. */
 static int check(const char *path, const char *user)
 {
 	const struct passwd *as = geteuid() == 0 ? getpwnam(user ? user : "chatd") : NULL;

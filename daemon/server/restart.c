@@ -15,7 +15,7 @@
 #include <string.h>
 #include <time.h>
 
-/* How long workers may take over a change of what they do. */
+/* How long workers may take to answer. */
 #define CALL_TIMEOUT_US (5 * SECOND_US)
 
 static void restart_cover(struct worker *w, void *arg)
@@ -30,7 +30,7 @@ static void restart_dismiss_mortals(struct worker *w, void *arg)
 	connections_dismiss_mortals(w);
 }
 
-/* Whoever has not read everything by now. */
+/* They have not read everything by now. */
 void restart_hang_up_mortals(struct server *s)
 {
 	for (unsigned i = 0; i < s->shared.n_workers; i++)
@@ -103,6 +103,6 @@ int restart_server(struct host *h, char **ret_why)
 			  *ret_why ? *ret_why : strerror(-r));
 		return r;
 	}
-	/* In a moment, so that the answer gets out. */
+	/* After a moment, in which the reply is sent. */
 	return sd_event_add_time_relative(s->event, &source, CLOCK_MONOTONIC, 20000, 1000, restart_now, s);
 }

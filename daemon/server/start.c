@@ -72,7 +72,7 @@ static int start_load_config(struct server *s)
 
 	if (!errors)
 		return -ENOMEM;
-	FILE *warnings = open_memstream(&warned, &warned_size); /* without memory there are none */
+	FILE *warnings = open_memstream(&warned, &warned_size); /* without memory nobody is warned */
 	int r = config_load(s->host.config_path, handlers, errors, warnings, &s->config);
 	fclose(errors);
 	if (warnings)
@@ -84,7 +84,7 @@ static int start_load_config(struct server *s)
 	return r;
 }
 
-/* People talk as well without them. */
+/* Without metrics people can still talk, so a mistake here doesn't stop the start. */
 static void start_open_metrics(struct server *s)
 {
 	_cleanup_free_ char *text = NULL;
@@ -119,7 +119,7 @@ static bool start_has_home(unsigned origin, void *arg)
 	return listeners_has_origin(arg, origin);
 }
 
-/* Whether there was a process before. */
+/* True if there was a process before. */
 static bool start_take_over(struct server *s)
 {
 	uint64_t until = gap_served_until(s->shared.clients);
@@ -200,7 +200,7 @@ static void start_undo(struct server *s)
 	free(s);
 }
 
-/* A second, or until SIGTERM. Other work for this thread, such as io_uring's, interrupts the call. */
+/* Waits for a second or until SIGTERM. What the kernel does for this thread, such as io_uring, interrupts the call. */
 static void start_pause(void)
 {
 	int64_t until = clock_us(CLOCK_MONOTONIC) + SECOND_US, left;

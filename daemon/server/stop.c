@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The end: clients are told and get what was said, all threads end, and either nothing is left or everything
- * for a successor.
+ * The end: clients get what was said and are told, all threads end, and the state is either forgotten or left for a
+ * successor.
  */
 #include "daemon/server/server.h"
 
@@ -34,12 +34,12 @@ static void stop_tick(struct worker *w, void *arg)
 	connections_drain(w);
 }
 
-/* What has been said is sent to whoever reads, then the connections end; all that within the time allowed. */
+/* Within the time allowed, everybody gets what has been said; then the connections end. */
 static void stop_drain(struct server *s)
 {
 	int64_t until = clock_us(CLOCK_MONOTONIC) + s->config->drain_timeout_us;
 
-	/* Everybody stops talking before the first is sent away, so that all get all. */
+	/* Everybody stops talking before anybody is sent away, so that all get all. */
 	if (workers_call(&s->shared, NULL, stop_freeze, NULL, NULL, s->config->drain_timeout_us) < 0)
 		return;
 	services_drain(&s->shared.services, until - clock_us(CLOCK_MONOTONIC));
@@ -61,7 +61,7 @@ static void stop_unstore(const char *name, int fd, void *arg)
 	sockets_unstore(name);
 }
 
-/* A real end: whoever is still there is disconnected, and nothing is left for a successor. */
+/* Disconnects whoever is still there, and leaves nothing for a successor. */
 static void stop_forget_state(struct server *s)
 {
 	for (unsigned i = 0; i < s->shared.n_workers; i++)

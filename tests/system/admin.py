@@ -30,7 +30,7 @@ def status_and_lists():
     code, out, err = d.ctl("status")
     equal((code, err), (0, ""))
     check(re.match(r"chatd \S+, pid %d, up \d+ s, configured by %s\n" % (d.pid, d.config), out), out)
-    check("clients    1 (they survive `chatctl restart`; without systemd's fd store not a crash)\n" in out, out)
+    check("clients    1 (they survive `chatctl restart`, but not a crash: systemd's fd store is missing)\n" in out, out)
     check(re.search(r"^WORKER   CLIENTS  SENDS BY\nchatd/0        \d  ", out, re.M), out)
     code, out, err = d.ctl("list")
     check(re.search(r"^ *ID  NICK   ROOM   BEHIND  IDLE  ADDRESS +LISTENER ", out, re.M), out)
@@ -199,14 +199,14 @@ def what_is_refused_is_told_in_words():
     a = d.join(nick="alice")
     for args, status, words in ((("ban", "foo"), 2, '2001:db8::7, or a network such as 192.0.2.0/24, not "foo"'),
                                 (("ban", ""), 2, 'not ""'), (("unban", "10.0.0.0/33"), 2, 'not "10.0.0.0/33"'),
-                                (("ban", "10.0.0.1", "99999999w"), 1, "TIME has to be between"),
+                                (("ban", "10.0.0.1", "99999999w"), 1, "TIME has to be above 0 and at most"),
                                 (("ban", "10.0.0.1", "soon"), 2, 'not "soon"'),
                                 (("kick", "alice"), 2, "ID is a number that `chatctl list` shows"),
                                 (("send", "lobby", ""), 1, "the message is empty"),
-                                (("send", "", "x"), 2, '"" is not a valid name of a room'),
-                                (("send", "a room", "x"), 2, '"a room" is not a valid name of a room'),
+                                (("send", "", "x"), 2, '"" is not a valid room name'),
+                                (("send", "a room", "x"), 2, '"a room" is not a valid room name'),
                                 (("send", "--as", "", "lobby", "x"), 1, '"" is not a valid nick'),
-                                (("tail", "/"), 2, '"/" is not a valid name of a room'),
+                                (("tail", "/"), 2, '"/" is not a valid room name'),
                                 (("tail", "nowhere"), 1, "there is no room nowhere")):
         code, out, err = d.ctl(*args)
         check(code == status and out == "" and words in err and err.count("\n") == 1, args, code, out, err)
@@ -247,9 +247,9 @@ def who_may_not_is_told_the_group():
     group = subprocess.run(["getent", "group", "1"], capture_output=True, text=True).stdout.split(":")[0]
     os.chmod(d.socket, 0o660)
     for args in (("status",), ("tail", "lobby"), ("watch",), ("top",), ("send", "lobby", "-")):
-        equal(stranger(*args), start + "root and the group %s may: sudo usermod -aG %s $USER, then log in again\n" % (group, group))
+        equal(stranger(*args), start + "root and the members of group %s may: sudo usermod -aG %s $USER, then log in again\n" % (group, group))
     os.chmod(d.socket, 0o600)
-    equal(stranger("status"), start + "only root may\n")
+    equal(stranger("status"), start + "only root may connect\n")
 
 
 @test
@@ -292,7 +292,7 @@ def one_is_not_many():
     d.join(nick="alice")
     equal(d.ctl("restart")[0], 0)
     out = d.ctl("status")[1]
-    check("the last" in out and ": 1 client came across" in out, out)
+    check("the last" in out and ": 1 client taken over" in out, out)
     d.stop()
     for words in ("2 listeners with 1 worker ", "1 client taken over", "1 worker ended"):
         check(words in d.log(), d.log())

@@ -367,7 +367,7 @@ def who_can_not_be_as_before_says_nothing_until_the_person_decides():
         stopped_and_back(d, t, lambda: taken.append(d.join(nick="alice", room="ops")))
         alice = taken[0]
         t.wait(r"\* You are guest\d+ in ops, not alice in ops\.$")
-        t.wait(r"\* Nothing is said until you /nick, /join, /login, or /stay so\.$")
+        t.wait(r"\* Nothing is said until you use /nick, /join, /login or /stay\.$")
         for line in ("a secret", "/me has a secret", "/msg alice a secret", "//secret"):
             t.type(line)
             t.key("Enter")
@@ -459,7 +459,7 @@ def piped_lines_are_not_said_elsewhere_or_as_somebody_else():
                        (("--nick", "eve", "--room", "board"), r"eve in lobby, not eve in board")):
         code, out, err = pipe(url, *args, text="a secret\n" * 100)
         equal(code, 1)
-        check(re.fullmatch(r"chatctl: you are %s; nothing is said\n" % what, err), err)
+        check(re.fullmatch(r"chatctl: you are %s, so nothing was said\n" % what, err), err)
         check("secret" not in out, out)
     alice.send("done\n")
     check(b"secret" not in alice.expect("alice: done\n"))
@@ -517,7 +517,7 @@ def passwords_are_neither_shown_nor_kept():
         t.key("C-u")
         # After an end it has to be typed again, and then it is as before.
         stopped_and_back(d, t)
-        t.wait(r"\* You were alice in ops; you are once you have logged in\.$")
+        t.wait(r"\* You were alice in ops, and will be again once you have logged in\.$")
         t.type("too early")
         t.key("Enter")
         t.wait("Please log in first")
@@ -594,7 +594,7 @@ def udp_says_nothing_under_another_name():
     finally:
         t.close()
     code, out, err = pipe("udp://127.0.0.1:%d" % d.udp, "--nick", "porch", text="21.5 degrees\n")
-    equal((code, err), (1, "chatctl: the name is refused; nothing is said\n"))
+    equal((code, err), (1, "chatctl: the name was refused, so nothing was said\n"))
 
 
 @test

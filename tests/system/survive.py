@@ -118,7 +118,7 @@ def restarts_without_a_service_manager():
                 while p.poll() is None:
                     yield 0.005
                 equal(p.returncode, 0)
-                check(b" closed, nobody was served for " in p.stdout.read())
+                check(b" closed; nobody was served for " in p.stdout.read())
                 p.stdout.close()
             else:
                 d.signal(signal.SIGUSR2)
@@ -190,7 +190,7 @@ def everything_comes_back():
     check(0 < status["takeover"]["gap"] < 10)
     out = d.ctl("status")[1]
     check(re.search(r"^clients    8 \(all of them survive a restart or a crash\)$", out, re.M), out)
-    check(re.search(r"^takeovers  1, the last .*: 4 clients came across, 0 closed, nobody was served for", out, re.M), out)
+    check(re.search(r"^takeovers  1, the last .*: 4 clients taken over, 0 closed; nobody was served for", out, re.M), out)
 
 
 @test
