@@ -58,8 +58,8 @@ int rooms_open(int fd, bool fresh, const struct slots *slots, struct rooms **ret
 void rooms_close(struct rooms *rs);
 /*
  * The clients of the process before are in their rooms again. Until then nobody knows which rooms are empty,
- * so none makes way. A build before members_only was kept says nothing of rooms that are no longer
- * configured: has_stranger() tells whether somebody is there who is no account, so that it was open.
+ * so none makes way. The state of a build that did not keep members_only says nothing of rooms that are no
+ * longer configured; if has_stranger() finds somebody there who has no account, the room was open to all.
  */
 void rooms_settle(struct rooms *rs, bool (*has_stranger)(uint32_t room, void *arg), void *arg);
 /* The size to create the memory file with. */
@@ -92,7 +92,7 @@ struct room_guest {
 /*
  * Enters a room as one reader on slot, which is a member if the slot is a worker's; opens it if it isn't
  * there. Returns 0, -EACCES if it is for its members only, -EDQUOT if that address has opened as many as it
- * may, -ENOSPC if there are max_rooms already, or -errno. room_leave() must follow.
+ * may, -ENOSPC if there are max_rooms already, or -errno. rooms_leave() must follow.
  */
 int rooms_enter(struct rooms *rs, const char *name, unsigned slot, const struct room_guest *guest,
 		struct room **ret);
@@ -105,14 +105,14 @@ struct room *rooms_private(struct rooms *rs);
 /* The room of an index that the caller is a member of. */
 struct room *rooms_at(struct rooms *rs, uint32_t index);
 
-/* Who is there, over TCP or UDP; bridges and `chatctl tail` read, but are nobody. */
+/* How many are there, over TCP or UDP. Bridges and `chatctl tail` read, but aren't counted. */
 uint32_t room_members(const struct room *r);
 
 /* Closes rooms that have been empty for long; now in us of CLOCK_MONOTONIC. */
 void rooms_expire(struct rooms *rs, int64_t now);
 
-/* Calls fn for every room but the private one, in order of their names' making; under the lock, which workers
- * wait for: so it only copies what it needs. */
+/* Calls fn for every room but the private one, in the order of their indices, until it returns false. The lock
+ * is held, and workers wait for it, so fn only copies what it needs. */
 void rooms_each(struct rooms *rs, bool (*fn)(struct room *r, void *arg), void *arg);
 
 /* How many there are, without the private one. */
@@ -132,7 +132,7 @@ void rooms_kick(struct rooms *rs, struct slot_set *kick, unsigned self);
 bool room_announces(const struct room *r);
 
 /* Whether a thread that reads for others is so far behind in this room that more text would overrun it. The
- * main thread, which has other work, is overrun: it knows how much it missed. */
+ * main thread has other work and is overrun: it finds out how much it missed. */
 bool room_crowded(const struct rooms *rs, const struct room *r);
 
 #endif
