@@ -61,6 +61,7 @@ struct chat_input {
 	unsigned work; /* of CHAT_TURN_WORK */
 	/* As many plain lines as come are put into the log under one lock and committed as one step. */
 	struct speech run;
+	struct speaker who;
 	size_t run_consumed;
 };
 
@@ -131,10 +132,9 @@ static enum verdict chat_unfinished(struct chat_input *in, const struct chat_lin
 }
 
 /* A message to the room. It joins the run, or begins one. */
-static enum verdict chat_say(struct chat_input *in, const struct chat_line *l)
+static enum verdict chat_say(struct chat_input *in, const struct chat_line *l, struct room *room)
 {
 	struct connection *c = in->c;
-	struct room *room = connection_room(c);
 	bool slashes = l->len > 1 && l->text[0] == '/'; /* "//x" says "/x" */
 	int r = -EAGAIN;
 
@@ -144,9 +144,9 @@ static enum verdict chat_say(struct chat_input *in, const struct chat_line *l)
 				return HANDLER_CROWDED;
 			connection_begin(c);
 			in->run_consumed = 0;
+			in->who = chat_speaker(c);
 		}
-		const struct speaker who = chat_speaker(c);
-		r = speech_say(&in->run, room, &who, l->text + slashes, l->len - slashes);
+		r = speech_say(&in->run, room, &in->who, l->text + slashes, l->len - slashes);
 		if (r == -EAGAIN)
 			chat_end_run(in);
 	}
@@ -192,7 +192,7 @@ static enum verdict chat_take_line(struct chat_input *in, const struct chat_line
 		return HANDLER_LIMITED;
 	if (replies && room && room_crowded(chat_shared(c)->rooms, room))
 		return HANDLER_CROWDED;
-	enum verdict verdict = replies ? chat_answer(in, l, is_command, command) : chat_say(in, l);
+	enum verdict verdict = replies ? chat_answer(in, l, is_command, command) : chat_say(in, l, room);
 	if (verdict != HANDLER_MORE)
 		return verdict;
 	connection_line_done(c);

@@ -34,6 +34,7 @@ struct logring {
 	pthread_mutex_t lock;
 	uint64_t head, pending_head, pending_count; /* under the lock; head belongs to the committed count */
 	_Atomic uint64_t now_head, now_count;	    /* the same for a glance without the lock */
+	unsigned n_readers; /* under the lock: those from here on have never held a pin */
 	struct logring_reader readers[LOGRING_READERS];
 };
 
@@ -219,7 +220,7 @@ void logring_unlock(struct logring *r)
 /* Readers hold pins only while a batch of non-blocking sends runs, so the wait is short. */
 static void logring_wait_for_pins(struct logring *r, uint64_t tail)
 {
-	for (unsigned i = 0; i < LOGRING_READERS; i++)
+	for (unsigned i = 0; i < r->n_readers; i++)
 		for (unsigned spins = 0; atomic_load(&r->readers[i].pin) < tail; spins++) {
 			if (spins < 64)
 				sched_yield();
@@ -337,6 +338,8 @@ void logring_pin(struct logring *r, unsigned reader, struct logring_view *ret)
 	/* The oldest eighth is left to the writers, so that they seldom meet a pin. */
 	ret->first = logring_recent(r, ret, r->size / 8 * 7, (r->record_mask + 1) / 8 * 7);
 	ret->floor = logring_start_of(r, ret->first);
+	if (reader >= r->n_readers)
+		r->n_readers = reader + 1;
 	atomic_store(&r->readers[reader].pin, ret->floor);
 	logring_unlock(r);
 }

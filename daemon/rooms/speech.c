@@ -72,25 +72,33 @@ uint64_t speech_commit(struct speech *s, struct rooms *rooms, struct slot_set *k
 
 /* --- rendering --- */
 
-static void speech_add(struct speech_head *h, const char *text, size_t len)
+/* Always inline, since there it is known how long the words are: everybody's lines come through here. */
+#define SPEECH_INLINE static inline __attribute__((always_inline))
+
+SPEECH_INLINE void speech_add(struct speech_head *h, const char *text, size_t len)
 {
 	memcpy(h->at + h->len, text, len);
 	h->len += len;
 }
 
-/* Puts head and text, of which the head is begun: "* " or nothing, whatever stands before the nick. */
-static bool speech_put(struct speech *s, struct record *record, struct speech_head *h,
-		       const struct speaker *who, const char *words, const char *text, size_t len)
+/* Puts a line whose head is BEFORE NICK WORDS. */
+SPEECH_INLINE bool speech_put(struct speech *s, struct record *record, const struct speaker *who,
+			      const char *before, const char *words, const char *text, size_t len)
 {
-	record->nick_at = (uint8_t)h->len;
+	struct speech_head h;
+
+	h.len = 0;
+	speech_add(&h, before, strlen(before));
+	speech_add(&h, who->nick, who->nick_len);
+	speech_add(&h, words, strlen(words));
+	record->nick_at = (uint8_t)strlen(before);
 	record->nick_len = (uint8_t)who->nick_len;
-	speech_add(h, who->nick, who->nick_len);
-	speech_add(h, words, strlen(words));
-	record->text = (uint16_t)h->len;
-	return logring_put(s->room->log, record, h->at, h->len, text, len);
+	record->text = (uint16_t)h.len;
+	return logring_put(s->room->log, record, h.at, h.len, text, len);
 }
 
-static struct record speech_record(const struct speech *s, enum record_kind kind, const struct speaker *who)
+SPEECH_INLINE struct record speech_record(const struct speech *s, enum record_kind kind,
+					  const struct speaker *who)
 {
 	return (struct record){.time_us = s->time_us, .sender = who->id, .kind = (uint8_t)kind};
 }
@@ -102,9 +110,8 @@ static void speech_announce(struct speech *s, enum record_kind kind, const struc
 			    const char *words, const char *text, size_t len)
 {
 	struct record record = speech_record(s, kind, who);
-	struct speech_head h = {.at = "* ", .len = 2};
 
-	speech_put(s, &record, &h, who, words, text, len);
+	speech_put(s, &record, who, "* ", words, text, len);
 }
 
 bool speech_enter(struct speech *s, struct room *room, const struct speaker *who)
@@ -170,7 +177,6 @@ static bool speech_put_raw(struct speech *s, const struct speaker *who, const ch
 int speech_say(struct speech *s, struct room *room, const struct speaker *who, const char *text, size_t len)
 {
 	_cleanup_free_ char *buf = NULL;
-	struct speech_head h = {.len = 0};
 
 	speech_begin(s, room);
 	if (s->raw)
@@ -181,20 +187,19 @@ int speech_say(struct speech *s, struct room *room, const struct speaker *who, c
 	if (!text)
 		return -ENOMEM;
 	struct record record = speech_record(s, RECORD_MESSAGE, who);
-	return speech_put(s, &record, &h, who, ": ", text, len) ? 0 : -EAGAIN;
+	return speech_put(s, &record, who, "", ": ", text, len) ? 0 : -EAGAIN;
 }
 
 int speech_act(struct speech *s, struct room *room, const struct speaker *who, const char *text, size_t len)
 {
 	_cleanup_free_ char *buf = NULL;
-	struct speech_head h = {.len = 0};
 
 	speech_begin(s, room);
 	text = text_clean(text, &len, &buf);
 	if (!text)
 		return -ENOMEM;
 	struct record record = speech_record(s, RECORD_ACTION, who);
-	return speech_put(s, &record, &h, who, " * ", text, len) ? 0 : -EAGAIN;
+	return speech_put(s, &record, who, "", " * ", text, len) ? 0 : -EAGAIN;
 }
 
 /* --- private messages --- */
@@ -202,14 +207,12 @@ int speech_act(struct speech *s, struct room *room, const struct speaker *who, c
 void speech_tell(struct speech *s, struct room *private, const struct speaker *who,
 		 const struct speech_peer *to, const char *text, size_t len)
 {
-	struct speech_head h = {.at = "* [", .len = 3};
-
 	speech_begin(s, private);
 	struct record record = speech_record(s, RECORD_MESSAGE, who);
 	record.target = to->id;
 	record.target_index = to->index;
 	record.sender_index = who->index + 1;
-	speech_put(s, &record, &h, who, " -> you] ", text, len);
+	speech_put(s, &record, who, "* [", " -> you] ", text, len);
 }
 
 void speech_bounce(struct speech *s, struct room *private, const struct record *message,
