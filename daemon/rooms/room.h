@@ -111,8 +111,8 @@ uint32_t room_members(const struct room *r);
 /* Closes rooms that have been empty for long; now in us of CLOCK_MONOTONIC. */
 void rooms_expire(struct rooms *rs, int64_t now);
 
-/* Calls fn for every room but the private one, in the order of their indices, until it returns false. The lock
- * is held, and workers wait for it, so fn only copies what it needs. */
+/* Calls fn for every room but the private one, in the order of their indices, until it returns false. The
+ * lock is held, and workers wait for it, so fn only copies what it needs. */
 void rooms_each(struct rooms *rs, bool (*fn)(struct room *r, void *arg), void *arg);
 
 /* How many there are, without the private one. */
