@@ -6,6 +6,7 @@
  */
 #include "common/cleanup.h"
 #include "daemon/base/clock.h"
+#include "daemon/base/fault.h"
 #include "daemon/base/logger.h"
 #include "daemon/net/listeners.h"
 
@@ -229,8 +230,11 @@ void listeners_apply(struct listeners *ls, const struct config *new, struct conf
 	ls->places = (struct places_list){0};
 	for (size_t i = 0; i < ls->n_next; i++)
 		places_add(&ls->places, &ls->next[i]->places);
+	FAULT("reload-opened");
 	listeners_end_old(ls, c);
+	FAULT("reload-ended");
 	listeners_begin_new(ls, c, new);
+	FAULT("reload-stored");
 	services_reloaded(&ls->shared->services, new);
 	free(ls->at);
 	ls->at = ls->next;

@@ -66,10 +66,14 @@ static int places_borrow(const struct places_list *there, struct place_socket *s
 	return -ENOENT;
 }
 
-/* Whether those who are there let others have their addresses, [::] and 127.0.0.1 of one port. */
-static bool places_share(const struct places_list *there, const struct place *place, bool share)
+/*
+ * Whether those who are there, and those of a process before, let others have their addresses, [::] and 127.0.0.1
+ * of one port.
+ */
+static bool places_share(const struct sockets *sockets, const struct places_list *there,
+			 const struct place *place, bool share)
 {
-	bool any = false;
+	bool any = sockets_share_unclaimed(sockets, place, share);
 
 	for (const struct places *p = there->first; p; p = p->next)
 		for (unsigned i = 0; i < p->n; i++) {
@@ -89,11 +93,11 @@ static int places_listen(struct place_socket *s, struct sockets *sockets, const 
 
 	if (fd == -ENOENT)
 		fd = sockets_listen(sockets, &s->wanted, false, &s->passed);
-	/* It may be a listener of ours that a reload moves from an address to all of them, or back: both have
-	 * it until the old one ends. */
-	if (fd == -EADDRINUSE && places_share(there, &s->wanted, true)) {
+	/* It may be a listener of ours that moves from an address to all of them, or back, by a reload or since
+	 * the process before: both have it until the old one ends. */
+	if (fd == -EADDRINUSE && places_share(sockets, there, &s->wanted, true)) {
 		fd = sockets_listen(sockets, &s->wanted, true, &s->passed);
-		places_share(there, &s->wanted, false);
+		places_share(sockets, there, &s->wanted, false);
 	}
 	return fd;
 }

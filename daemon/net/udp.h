@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A UDP socket on one worker: receives and sends datagrams in batches, and learns from the network which
- * addresses are unreachable. What is done with the datagrams is a behaviour's (struct udp_behaviour of a
- * handler).
+ * A UDP socket on one worker: it receives and sends datagrams in batches, and learns from the network which
+ * addresses are unreachable. What is done with the datagrams is a behaviour's (struct udp_behaviour).
  */
-#ifndef DAEMON_UDP_LISTENER_H
-#define DAEMON_UDP_LISTENER_H
+#ifndef DAEMON_UDP_H
+#define DAEMON_UDP_H
 
 #include "daemon/engine/listener.h"
 
@@ -13,8 +12,7 @@
 
 struct udp_listener;
 
-/* Which of our addresses a datagram was sent to, so that the answer comes from there (IPv4 as
- * ::ffff:a.b.c.d). */
+/* Which of our addresses a datagram was sent to, so that the answer comes from there (IPv4: ::ffff:a.b.c.d). */
 struct udp_local {
 	bool known;
 	struct in6_addr address;
@@ -32,8 +30,8 @@ struct udp_out {
 	const struct udp_local *local;
 	const void *data;
 	size_t len;
-	uint16_t
-	    segment;  /* > 0: data is many datagrams of that size, the last of which may be shorter (GSO) */
+	/* Not 0: data is many datagrams of that size, of which the last one may be shorter (GSO). */
+	uint16_t segment;
 	bool stuffed; /* one more '#' goes before data: see udp_registry_delivery.c */
 	int error;    /* 0: taken by the kernel; -EAGAIN: not now, try again when writable */
 	void *user;   /* the caller's */

@@ -177,9 +177,13 @@ void sockets_settle(struct sockets *s)
 void sockets_forget_names(struct sockets *s)
 {
 	for (size_t i = 0; i < s->n; i++) {
-		if (s->at[i].renamed)
-			sockets_unstore(s->at[i].name);
-		s->at[i].renamed = false;
+		struct passed *p = &s->at[i];
+		bool unwanted = p->fd >= 0 && p->name && has_prefix(p->name, OWN_PREFIX);
+		if (p->renamed || unwanted)
+			sockets_unstore(p->name);
+		p->renamed = false;
+		if (unwanted)
+			close(take_fd(&p->fd));
 	}
 }
 
@@ -336,6 +340,23 @@ void sockets_share(int fd, bool share)
 	const int value = share;
 
 	setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &value, sizeof(value));
+}
+
+bool sockets_share_unclaimed(const struct sockets *s, const struct place *place, bool share)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < s->n; i++) {
+		const struct passed *p = &s->at[i];
+		char text[128];
+		union address a;
+		if (p->fd < 0 || !p->name || !has_prefix(p->name, OWN_PREFIX) || !fits(p->fd, place, false) ||
+		    !sockets_bound(p->fd, &a, text, sizeof(text)) || !address_overlaps(&a, &place->address))
+			continue;
+		sockets_share(p->fd, share);
+		any = true;
+	}
+	return any;
 }
 
 static int open_socket(const struct place *place, bool share)

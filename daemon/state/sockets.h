@@ -36,8 +36,10 @@ int sockets_take(struct sockets **ret);
 void sockets_close(struct sockets *s);
 /* Whether anything was passed. */
 bool sockets_were_passed(const struct sockets *s);
-/* Before the listeners' sockets are stored: what the store has is kept under its first name, which may be one
- * that another listener has now. */
+/*
+ * Before the listeners' sockets are stored: what the store has is kept under its first name, which may be one
+ * that another listener has now; and those that no listener wants any more may have a name that one stores now.
+ */
 void sockets_forget_names(struct sockets *s);
 /* After the start: closes leftovers of a process before, and warns of sockets that no listener wants (they
  * are kept). */
@@ -59,6 +61,9 @@ bool sockets_bound(int fd, union address *ret, char *text, size_t size);
 bool sockets_same_place(const union address *passed, const union address *wanted);
 /* Lets other sockets of ours have the address of this one meanwhile, or no longer. */
 void sockets_share(int fd, bool share);
+/* The same for all that a process before bound and that nobody has claimed yet, where their address overlaps with
+ * that of the place. Whether there was any. */
+bool sockets_share_unclaimed(const struct sockets *s, const struct place *place, bool share);
 /*
  * A listening socket for the listener: a passed one, or a new one, which may share its address with one of
  * ours. Returns the fd or -errno; *ret_passed tells whether the service manager passed it. Sockets that chatd

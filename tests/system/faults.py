@@ -244,7 +244,7 @@ def every_fault_point_is_recovered_exactly():
                 break
         return hits
 
-    names = [n for n in fault_points() if n not in ELSEWHERE and not n.startswith(("udp-", "convert-"))]
+    names = [n for n in fault_points() if n not in ELSEWHERE and not n.startswith(("udp-", "convert-", "reload-"))]
     hits = dict(zip(names, side_by_side(die_at, names)))
     check(all(hits.values()), hits)
     note("%d deaths at %d fault points" % (sum(hits.values()), len(fault_points())))
@@ -390,6 +390,56 @@ def names_are_given_back_once_wherever_a_reload_dies():
         device.close()
         d.unsupervise()
         d.finish()
+
+
+@test
+def listeners_are_exchanged_wherever_a_reload_dies():
+    """One goes on, one moves to all addresses, one to another port, and of ZeroMQ's one ends and one begins."""
+    if not has_faults():
+        raise Skip("this build has no fault points (--enable-faults)")
+    points = [n for n in fault_points() if n.startswith("reload-")]
+    check(points, "no fault points of a reload")
+
+    def die_at(name):
+        d = Daemon(store=True, start=False, workers=2)
+        once = os.path.join(d.dir, "once")
+        wide, moved, old, new = (free_port() for _ in range(4))
+        doors = """{ name = "chat"; type = "tcp"; mode = "chat"; listen = "[::]:%d"; room = "lobby"; },
+          { name = "wide"; type = "tcp"; mode = "chat"; listen = "%s:%d"; room = "lobby"; },
+          { name = "echo"; type = "tcp"; mode = "echo"; listen = "127.0.0.1:%d"; },
+          { name = "%s"; type = "zmq"; mode = "reply"; listen = "tcp://127.0.0.1:%d"; }"""
+        d.write_config(listeners=doors % (d.port, "127.0.0.1", wide, d.echo_port, "old", old))
+        d.env.update(CHATD_FAULT=name, CHATD_FAULT_ONCE=once)
+        d.start()
+        d.supervise()
+        alice, bob, echo = d.join(nick="alice"), d.join(nick="bob"), d.connect(port=d.echo_port)
+        echo.send("?")
+        echo.expect("?")
+        d.write_config(listeners=doors % (d.port, "[::]", wide, moved, "new", new))
+        open(once, "w").close()
+        d.ctl("reload")  # which has no answer any more
+        wait_for(lambda: d.deaths == 1 and d.ready, 20, "the death at " + name)
+        alice.send("here\n")
+        bob.expect("alice: here\n")
+        echo.send("!")
+        echo.expect("!")
+        for host, port in (("127.0.0.1", d.port), ("127.0.0.1", wide), ("::1", wide)):
+            d.connect(port=port, host=host).expect(WELCOME)
+        another = d.connect(port=moved)
+        another.send("?")
+        another.expect("?")
+        for port, there in ((d.echo_port, False), (old, False), (new, True)):
+            with socket.socket() as s:
+                equal((port, s.connect_ex(("127.0.0.1", port)) == 0), (port, there))
+        equal(sorted(l["name"] for l in d.json("list", "listeners")), ["chat", "echo", "new", "wide"])
+        # Nothing of the old ones is kept, and nothing twice.
+        wait_for(lambda: sorted(n for n in d.stored if n.startswith("chatd-own-")) ==
+                 ["chatd-own-" + n for n in ("chat", "echo", "new", "wide")], 5, str(sorted(d.stored)))
+        equal([n for n in d.stored if n.startswith("chatd-own-") and len(d.stored[n]) != 1], [])
+        d.unsupervise()
+        d.finish()
+
+    side_by_side(die_at, points)
 
 
 @test

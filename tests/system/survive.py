@@ -303,6 +303,36 @@ def listeners_get_other_names_while_chatd_is_away():
 
 
 @test
+def listeners_get_other_addresses_while_chatd_is_away():
+    """Of a port that a socket of the process before still has: all addresses instead of one, and back."""
+    d = Daemon(store=True, start=False)
+    udp = free_port(socket.SOCK_DGRAM)
+
+    def configure(host):
+        d.write_config(listeners="""
+          { name = "chat"; type = "tcp"; mode = "chat"; listen = "%s:%d"; },
+          { name = "udp"; type = "udp"; mode = "registry"; listen = "%s:%d"; room = "lobby"; } """ % (host, d.port, host, udp))
+
+    configure("127.0.0.1")
+    d.start()
+    first = d.join()
+    for host, restart in (("[::]", d.kill), ("127.0.0.1", d.kill), ("[::]", None), ("127.0.0.1", None)):
+        configure(host)
+        if restart:
+            restart()
+            d.start()
+        else:
+            equal(d.ctl("restart")[0], 0)
+        equal([l["address"] for l in d.json("list", "listeners")], ["%s:%d" % (host, d.port), "%s:%d" % (host, udp)])
+        d.connect().expect(WELCOME)
+        if restart:
+            equal(sorted(n for n in d.stored if n.startswith("chatd-own-")), ["chatd-own-chat", "chatd-own-udp"])
+            equal([len(d.stored["chatd-own-" + n]) for n in ("chat", "udp")], [1, 1])
+    first.send("still here\n")
+    first.expect("guest1: still here\n")
+
+
+@test
 def a_stop_is_an_end():
     d = Daemon(store=True)
     a = d.join(nick="alice")
