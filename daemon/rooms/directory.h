@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The directory of rooms, for the files of this folder that change it and nobody else: directory.c has the
- * file and the index, configure.c what the configuration makes of the rooms, room.c who is in them and their
- * news. All of it is under the lock.
+ * The directory of rooms, for the files of this folder that share it and nobody else; room.h is what others
+ * see. directory.c has the file and the index, configure.c what the configuration makes of the rooms, enter.c
+ * who is in them, news.c who hears of what is said there. All of it but the news is under the lock.
  */
 #ifndef DAEMON_ROOMS_DIRECTORY_H
 #define DAEMON_ROOMS_DIRECTORY_H

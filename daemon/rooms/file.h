@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The rooms' file, layout 5, for those who read and write it: room.c, logring.c and state/layouts. A directory
- * of slots, each of which has an extent of the file behind it, handed out upwards:
+ * The rooms' file, layout 5, for those who read and write it: directory.c, logring.c and state/layouts. A
+ * directory of slots, each of which has an extent of the file behind it, handed out upwards:
  *
  *	extent: [ header page | records | log ]
  *

@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Who is in the rooms, and their news: rooms are opened by whoever enters them, close when they have been
- * empty for long, and tell the threads that read them that something was said.
+ * Entering rooms and leaving them. A room is opened by the first who enters it, and closes when it has been
+ * empty for long, or when there are too many.
  */
-#include "daemon/rooms/room.h"
-
 #include "daemon/base/clock.h"
 #include "daemon/rooms/directory.h"
 
@@ -187,51 +185,4 @@ unsigned rooms_count(struct rooms *rs)
 	unsigned n = rs->n_rooms;
 	pthread_mutex_unlock(&rs->lock);
 	return n;
-}
-
-/* --- their news --- */
-
-void rooms_mark(struct rooms *rs, struct room *r, struct slot_set *kick)
-{
-	unsigned n = slots_count(rs->slots);
-
-	for (unsigned i = 0; i < n; i++)
-		if (atomic_load(&r->readers[i]) > 0 && wakeup_mark(slots_wakeup(rs->slots, i), r->index))
-			kick->bits[i / 64] |= 1ULL << (i % 64);
-}
-
-void rooms_remark(struct rooms *rs, const struct room *r, unsigned slot)
-{
-	wakeup_mark(slots_wakeup(rs->slots, slot), r->index);
-}
-
-void rooms_kick(struct rooms *rs, struct slot_set *kick, unsigned self)
-{
-	for (unsigned w = 0; w < 2; w++) {
-		uint64_t bits = kick->bits[w];
-		kick->bits[w] = 0;
-		while (bits) {
-			unsigned i = w * 64 + (unsigned)__builtin_ctzll(bits);
-			bits &= bits - 1;
-			if (i != self)
-				wakeup_kick(slots_wakeup(rs->slots, i));
-		}
-	}
-}
-
-bool room_announces(const struct room *r)
-{
-	return !r->raw && room_members(r) <= r->announce_max;
-}
-
-bool room_crowded(const struct rooms *rs, const struct room *r)
-{
-	unsigned n = slots_count(rs->slots);
-
-	for (unsigned i = 0; i < n; i++)
-		if (slots_waited_for(rs->slots, i) &&
-		    atomic_load_explicit(&r->readers[i], memory_order_relaxed) > 0 &&
-		    logring_reader_behind(r->log, i))
-			return true;
-	return false;
 }
