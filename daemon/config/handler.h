@@ -7,10 +7,13 @@
 #ifndef DAEMON_HANDLER_H
 #define DAEMON_HANDLER_H
 
+#include "daemon/config/notice.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 
 struct connection;
+struct record;
 struct mode_settings;
 struct udp_behaviour;
 struct zmq_behaviour;
@@ -51,10 +54,20 @@ struct handler {
 	 * Called again with the rest, as the verdict says.
 	 */
 	enum verdict (*received)(struct connection *c, const char *data, size_t len, bool eof);
-	/* The server ends: a last word may be written (or NULL). */
-	void (*ending)(struct connection *c, const char *text);
+	/*
+	 * Renders one event of the member's room into its outbox (connection_write()), within a transaction.
+	 * line: as the room's log has it, with its newline. False: it doesn't fit at the moment; nothing of it
+	 * was written. NULL: members are sent the lines as they are, which costs least.
+	 */
+	bool (*deliver)(struct connection *c, const struct record *event, const char *line, size_t len);
 	/* It is over: gives back whatever it holds. Called once. */
 	void (*closed)(struct connection *c);
+
+	/*
+	 * TRANSPORT_TCP, TRANSPORT_UDP: puts a notice into words, at most size bytes (at least NOTICE_MAX). c: whose it
+	 * is; NULL: it has no connection (yet). Returns the length; 0: it says nothing of that. NULL: of anything.
+	 */
+	size_t (*notice)(const struct connection *c, const struct notice *n, char *text, size_t size);
 
 	/* TRANSPORT_UDP, TRANSPORT_ZMQ: what it does instead of the above. */
 	const struct udp_behaviour *udp;

@@ -20,7 +20,7 @@ static void ban_evict(struct worker *w, void *arg)
 {
 	struct eviction *e = arg;
 
-	atomic_fetch_add(&e->n, worker_evict(w, &e->prefix, "* You have been banned.\n"));
+	atomic_fetch_add(&e->n, worker_evict(w, &e->prefix, &(struct notice){.kind = NOTICE_BANNED}));
 }
 
 static void ban_log(const struct ban *ban, double seconds, const char *peer)

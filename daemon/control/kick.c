@@ -6,7 +6,6 @@
 #include "daemon/control/methods.h"
 
 #include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 #define KICK_REASON_MAX 80
@@ -14,8 +13,8 @@
 struct kick {
 	struct errand errand;
 	uint64_t id;
-	char text[300];
-	union address from; /* written before found is set */
+	char reason[KICK_REASON_MAX * TEXT_SANITISE_GROWTH + 1]; /* "": none is given */
+	union address from;					 /* written before found is set */
 	atomic_bool found;
 };
 
@@ -23,20 +22,10 @@ static void kick_client(struct worker *w, void *arg)
 {
 	struct kick *k = arg;
 
-	if (worker_kick(w, k->id, k->text, &k->from))
+	const struct notice why = {.kind = NOTICE_REMOVED, .text = k->reason[0] ? k->reason : NULL};
+
+	if (worker_kick(w, k->id, &why, &k->from))
 		atomic_store(&k->found, true);
-}
-
-static void kick_say(struct kick *k, const char *reason)
-{
-	char clean[KICK_REASON_MAX * TEXT_SANITISE_GROWTH];
-
-	if (!reason) {
-		snprintf(k->text, sizeof(k->text), "* You have been removed.\n");
-		return;
-	}
-	size_t len = text_sanitise(clean, reason, strnlen(reason, KICK_REASON_MAX));
-	snprintf(k->text, sizeof(k->text), "* You have been removed: %.*s\n", (int)len, clean);
 }
 
 static void kick_log(const struct kick *k, const char *reason, const char *peer)
@@ -69,7 +58,8 @@ void control_kick(struct control_client *c, const json_t *parameters, bool more)
 		return;
 	}
 	k->id = (uint64_t)json_integer_value(id);
-	kick_say(k, why);
+	if (why)
+		k->reason[text_sanitise(k->reason, why, strnlen(why, KICK_REASON_MAX))] = '\0';
 	if (errand_run(&k->errand, h->ctx.shared, kick_client) < 0) {
 		control_refuse(c, "a worker does not answer");
 	} else if (!atomic_load(&k->found)) {

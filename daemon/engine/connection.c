@@ -359,14 +359,14 @@ void connection_reloaded(struct connection *c)
 		connection_retry(c);
 }
 
-bool connection_kick(struct connection *c, const char *text)
+bool connection_kick(struct connection *c, const struct notice *why)
 {
 	if (c->phase != PHASE_OPEN)
 		return false;
 	closing_retire(c);
 	connection_begin(c)->flags |= CLIENT_CLOSING;
-	if (text && connection_space(c) >= strlen(text))
-		connection_write(c, text, strlen(text));
+	if (why)
+		connection_notify(c, why);
 	connection_commit(c, NULL);
 	c->kicked = true;
 	closing_begin(c);
@@ -380,10 +380,9 @@ void connection_freeze(struct connection *c)
 	connection_rewatch(c);
 }
 
-void connection_end(struct connection *c, const char *text)
+void connection_end(struct connection *c)
 {
 	c->ending = c->behind = true;
-	c->end_text = text;
 	if (c->phase != PHASE_DEAD)
 		output_run(c);
 }

@@ -52,6 +52,8 @@ void connection_write(struct connection *c, const char *data, size_t len);
 /* Past the outbox, if nothing waits there: how much the kernel took of it. For handlers that mirror. */
 size_t connection_send(struct connection *c, const char *data, size_t len);
 void connection_printf(struct connection *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* The handler's words for a notice, within a transaction. False: they don't fit, or it has none. */
+bool connection_notify(struct connection *c, const struct notice *n);
 void connection_consume(struct connection *c, size_t n);
 /* room: its log is locked and holds what was put; it is committed in the same step and unlocked. */
 void connection_commit(struct connection *c, struct room *locked);
@@ -124,7 +126,7 @@ int connection_restore(struct worker *w, const struct connection_start *start,
 		       const struct connection_progress *progress);
 
 const union address *connection_address(const struct connection *c);
-/* Says why (or nothing) and closes, leaving the room. False if it is closing already. */
-bool connection_kick(struct connection *c, const char *text);
+/* Says why (NULL: nothing) and closes, leaving the room. False if it is closing already. */
+bool connection_kick(struct connection *c, const struct notice *why);
 
 #endif

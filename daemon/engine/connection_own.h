@@ -77,10 +77,9 @@ struct connection {
 	struct connection *next, *prev;
 	struct roster_entry *roster;
 	struct client_state *draft; /* within a transaction */
-	const char *end_text;
-	int error;	/* errno that ended it, for the log */
-	int64_t active; /* CLOCK_MONOTONIC in us of the last input */
-	int64_t began;	/* and of the beginning, also if that was in another process */
+	int error;		    /* errno that ended it, for the log */
+	int64_t active;		    /* CLOCK_MONOTONIC in us of the last input */
+	int64_t began;		    /* and of the beginning, also if that was in another process */
 	struct pace pace;
 	int64_t deadline;      /* of closing, or of being limited */
 	int64_t unheard_until; /* so long what it sent may take */
@@ -116,8 +115,8 @@ void connections_remove(struct connections *cs, struct connection *c);
 
 /* The worker's configuration is another one. */
 void connection_reloaded(struct connection *c);
-/* The server ends: what is outstanding and text (which must stay) are sent, then it closes. */
-void connection_end(struct connection *c, const char *text);
+/* The server ends: what is outstanding and a last word are sent, then it closes. */
+void connection_end(struct connection *c);
 /* Cuts the connection without a word, by a reset if something is missing; the worker's thread has ended. */
 void connection_hang_up(struct connection *c);
 /* No more input is read. */

@@ -129,7 +129,7 @@ static void connections_freeze(struct resident *r)
 static void connections_goodbye(struct resident *r)
 {
 	CONNECTIONS((struct connections *)r, c)
-	connection_end(c, "* chatd is going down\n");
+	connection_end(c);
 }
 
 static void connections_each(struct resident *r, void (*fn)(const struct client_info *info, void *arg),
@@ -143,25 +143,26 @@ static void connections_each(struct resident *r, void (*fn)(const struct client_
 	}
 }
 
-static bool connections_kick(struct resident *r, uint64_t id, const char *text, union address *ret_from)
+static bool connections_kick(struct resident *r, uint64_t id, const struct notice *why,
+			     union address *ret_from)
 {
 	CONNECTIONS((struct connections *)r, c)
 	{
 		if (connection_id(c) != id)
 			continue;
 		*ret_from = c->address;
-		return connection_kick(c, text);
+		return connection_kick(c, why);
 	}
 	return false;
 }
 
-static unsigned connections_evict(struct resident *r, const struct prefix *from, const char *text)
+static unsigned connections_evict(struct resident *r, const struct prefix *from, const struct notice *why)
 {
 	unsigned n = 0;
 
 	CONNECTIONS((struct connections *)r, c)
 	if (prefix_contains(from, &c->address))
-		n += connection_kick(c, text);
+		n += connection_kick(c, why);
 	return n;
 }
 
@@ -226,7 +227,7 @@ void connections_dismiss_mortals(struct worker *w)
 {
 	CONNECTIONS(connections_of(w), c)
 	if (!c->stream.ops->survives)
-		connection_kick(c, "* chatd restarts; please connect again.\n");
+		connection_kick(c, &(struct notice){.kind = NOTICE_RESTARTING});
 }
 
 void connections_hang_up(struct worker *w, bool mortals_only)

@@ -58,9 +58,9 @@ static void listener_each(struct resident *r, void (*fn)(const struct client_inf
 		listener_of(r)->ops->each(listener_of(r), fn, arg);
 }
 
-static bool listener_kick(struct resident *r, uint64_t id, const char *text, union address *ret_from)
+static bool listener_kick(struct resident *r, uint64_t id, const struct notice *why, union address *ret_from)
 {
-	return listener_of(r)->ops->kick && listener_of(r)->ops->kick(listener_of(r), id, text, ret_from);
+	return listener_of(r)->ops->kick && listener_of(r)->ops->kick(listener_of(r), id, why, ret_from);
 }
 
 /* Members that come from there, collected before they go. */
@@ -78,7 +78,7 @@ static void collect_victim(const struct client_info *info, void *arg)
 		v->id[v->n++] = info->id;
 }
 
-static unsigned listener_evict(struct resident *r, const struct prefix *from, const char *text)
+static unsigned listener_evict(struct resident *r, const struct prefix *from, const struct notice *why)
 {
 	struct victims v = {.from = from};
 	struct listener *l = listener_of(r);
@@ -91,7 +91,7 @@ static unsigned listener_evict(struct resident *r, const struct prefix *from, co
 		v.n = 0;
 		l->ops->each(l, collect_victim, &v);
 		for (size_t i = 0; i < v.n; i++)
-			n += l->ops->kick(l, v.id[i], text, &where);
+			n += l->ops->kick(l, v.id[i], why, &where);
 	} while (v.n == sizeof(v.id) / sizeof(*v.id));
 	return n;
 }

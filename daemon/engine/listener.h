@@ -53,7 +53,7 @@ struct listener_ops {
 	/* Its members, for `chatctl list clients` (NULL), and the end of one: false if it is not here, else
 	 * *ret_from is where it was (NULL). */
 	void (*each)(struct listener *l, void (*fn)(const struct client_info *info, void *arg), void *arg);
-	bool (*kick)(struct listener *l, uint64_t id, const char *text, union address *ret_from);
+	bool (*kick)(struct listener *l, uint64_t id, const struct notice *why, union address *ret_from);
 	void (*free)(struct listener *l);
 };
 

@@ -72,6 +72,44 @@ size_t connection_send(struct connection *c, const char *data, size_t len)
 	return (size_t)n;
 }
 
+bool connection_notify(struct connection *c, const struct notice *n)
+{
+	char text[NOTICE_MAX];
+	size_t len = c->handler->notice ? c->handler->notice(c, n, text, sizeof(text)) : 0;
+
+	if (len == 0 || connection_space(c) < len)
+		return false;
+	connection_write(c, text, len);
+	return true;
+}
+
+/* --- the room's log --- */
+
+/*
+ * Within a transaction: has the member's handler render the events from *p on, as many as fit; true: all of them.
+ * The log is locked or pinned.
+ */
+static bool output_render(struct connection *c, const struct logring_view *v, struct position *p)
+{
+	const struct logring *log = c->room->log;
+
+	while (p->seq < v->count) {
+		const struct record *event = logring_record(log, p->seq);
+		if (!c->handler->deliver(c, event, logring_at(v, p->cursor), event->end - p->cursor))
+			return false;
+		p->cursor = event->end;
+		p->seq++;
+	}
+	return true;
+}
+
+/* Within a transaction: the handler's words for what was missed. */
+static void output_skip(struct connection *c, uint64_t skipped)
+{
+	connection_notify(c, &(struct notice){.kind = NOTICE_SKIPPED, .number = skipped});
+	count(c->ctx->counters, COUNT_MESSAGES_SKIPPED, skipped);
+}
+
 bool connection_settle(struct connection *c, size_t reserve)
 {
 	struct logring_view v;
@@ -79,13 +117,17 @@ bool connection_settle(struct connection *c, size_t reserve)
 	if (!c->room)
 		return true;
 	logring_peek(c->room->log, &v);
-	const struct position p = membership_place(c->ctx->shared->clients, c->draft);
+	struct position p = membership_place(c->ctx->shared->clients, c->draft);
+	uint64_t out_end = c->draft->out_end;
 	if (p.cursor < v.floor) {
-		if (connection_space(c) < 64 + reserve)
+		if (connection_space(c) < NOTICE_MAX + reserve)
 			return false;
-		connection_printf(c, "* %" PRIu64 " message%s skipped\n", v.count - p.seq,
-				  v.count - p.seq == 1 ? "" : "s");
-		count(c->ctx->counters, COUNT_MESSAGES_SKIPPED, v.count - p.seq);
+		output_skip(c, v.count - p.seq);
+	} else if (c->handler->deliver) {
+		if (!output_render(c, &v, &p) || connection_space(c) < reserve) {
+			c->draft->out_end = out_end;
+			return false;
+		}
 	} else {
 		if (connection_space(c) < v.head - p.cursor + reserve)
 			return false;
@@ -94,8 +136,6 @@ bool connection_settle(struct connection *c, size_t reserve)
 	connection_go_on_at(c, (struct position){v.head, v.count});
 	return true;
 }
-
-/* --- the room's log --- */
 
 /* A reader whose next message is gone goes on with the oldest at hand, or ends, as configured. Holds the pin. */
 static void output_lapped(struct connection *c, const struct logring_view *v)
@@ -117,8 +157,7 @@ static void output_lapped(struct connection *c, const struct logring_view *v)
 	connection_begin(c);
 	connection_go_on_at(c, (struct position){pos, seq});
 	uint64_t skipped = seq > c->seq ? seq - c->seq : 0;
-	connection_printf(c, "* %" PRIu64 " message%s skipped\n", skipped, skipped == 1 ? "" : "s");
-	count(c->ctx->counters, COUNT_MESSAGES_SKIPPED, skipped);
+	output_skip(c, skipped);
 	connection_commit(c, NULL);
 	c->behind = true;
 	log_event(LOG_DEBUG, CONNECTION_FIELDS(c, EVENT_SKIPPED, .room = c->room->name),
@@ -195,6 +234,26 @@ static bool output_send_outbox(struct connection *c)
 	return true;
 }
 
+/* The member's handler renders what is new, and that is sent. The outbox is empty. Holds the pin. */
+static void output_deliver_rendered(struct connection *c, const struct logring_view *v)
+{
+	struct position p = {c->pos, c->seq};
+
+	connection_begin(c);
+	bool all = output_render(c, v, &p);
+	if (!all && p.seq == c->seq) {
+		/* It is larger than all of the outbox, and would be for ever. */
+		p = (struct position){logring_record(c->room->log, p.seq)->end, p.seq + 1};
+		count(c->ctx->counters, COUNT_MESSAGES_SKIPPED, 1);
+	}
+	connection_go_on_at(c, p);
+	connection_commit(c, NULL);
+	c->behind = !all;
+	if (output_send_outbox(c) && c->behind)
+		connection_retry(c);
+	connection_rewatch(c);
+}
+
 static void output_send_log(struct connection *c)
 {
 	struct logring_view v;
@@ -203,6 +262,8 @@ static void output_send_log(struct connection *c)
 	logring_pin(c->room->log, c->ctx->slot, &v);
 	if (c->pos < v.floor) {
 		output_lapped(c, &v);
+	} else if (c->pos < v.head && c->handler->deliver) {
+		output_deliver_rendered(c, &v);
 	} else if (c->pos < v.head) {
 		output_sent(c, &v, output_transmit(c, logring_at(&v, c->pos), v.head - c->pos));
 	}
@@ -221,8 +282,9 @@ void output_run(struct connection *c)
 			closing_finish(c);
 			break;
 		} else if (c->ending) {
-			if (c->handler->ending)
-				c->handler->ending(c, c->end_text);
+			connection_begin(c);
+			connection_notify(c, &(struct notice){.kind = NOTICE_GOING_DOWN});
+			connection_commit(c, NULL);
 			closing_retire(c);
 			connection_set_flags(c, CLIENT_CLOSING);
 			closing_begin(c);
@@ -246,6 +308,8 @@ static size_t output_prepare(struct connection *c, const struct logring_view *v,
 	} else if (c->pos < v->floor) {
 		output_lapped(c, v);
 		connection_retry(c);
+	} else if (c->pos < v->head && c->handler->deliver) {
+		output_deliver_rendered(c, v);
 	} else if (c->pos < v->head && (!c->stream.ops->direct || c->unheard)) {
 		output_sent(c, v, output_transmit(c, logring_at(v, c->pos), v->head - c->pos));
 		connection_rewatch(c);

@@ -85,13 +85,12 @@ void pace_slow_down(struct connection *c, const char *what)
 	log_limited(LOG_TOPIC_RATE, LOG_INFO, CONNECTION_FIELDS(c, EVENT_CLIENT_SLOWED),
 		    "client %" PRIu64 " from %s sends too many %s a second and is slowed down", c->client->id,
 		    address_peer(&c->address, from), what);
-	if (!c->handler->ending || (c->pace.noticed && now - c->pace.noticed < NOTICE_US) ||
-	    connection_space(c) < 256)
+	if (!c->handler->notice || (c->pace.noticed && now - c->pace.noticed < NOTICE_US) ||
+	    connection_space(c) < NOTICE_MAX)
 		return;
 	c->pace.noticed = now;
 	connection_begin(c);
-	connection_printf(
-	    c, "* Not so fast: that is too many %s a second. Nothing is lost, but it takes a while.\n", what);
+	connection_notify(c, &(struct notice){.kind = NOTICE_SLOWED, .text = what});
 	connection_commit(c, NULL);
 	c->behind = true;
 }

@@ -33,19 +33,18 @@ static void upkeep_check_beginning(struct connection *c)
 	if ((first == 0 || c->spoke) && login == 0)
 		return;
 	int64_t age = c->ctx->now - c->began;
-	const char *text = NULL;
+	struct notice why = {.kind = NOTICE_NOT_LOGGED_IN};
 	char from[ADDRESS_TEXT_MAX];
-	if (login > 0 && age > login)
-		text = "* You have not logged in in time.\n";
-	else if (first > 0 && !c->spoke && age > first)
-		text = "* You have said nothing yet; goodbye.\n";
-	if (!text)
-		return;
+	if (login == 0 || age <= login) {
+		if (first == 0 || c->spoke || age <= first)
+			return;
+		why.kind = NOTICE_MUTE;
+	}
 	count(c->ctx->counters, COUNT_CLIENTS_MUTE, 1);
 	log_limited(LOG_TOPIC_TIMEOUT, LOG_INFO, CONNECTION_FIELDS(c, EVENT_CLIENT_CLOSED),
 		    "client %" PRIu64 " from %s said nothing in time", c->client->id,
 		    address_peer(&c->address, from));
-	connection_kick(c, text);
+	connection_kick(c, &why);
 }
 
 /* The pages of buffers that are empty; each costs two system calls, so there is a limit a tick for all. */
@@ -97,7 +96,7 @@ void connection_tick(struct connection *c, unsigned *releases)
 		log_limited(LOG_TOPIC_TIMEOUT, LOG_INFO, CONNECTION_FIELDS(c, EVENT_CLIENT_CLOSED),
 			    "client %" PRIu64 " from %s was silent for too long", c->client->id,
 			    address_peer(&c->address, from));
-		connection_kick(c, "* You have been silent for too long.\n");
+		connection_kick(c, &(struct notice){.kind = NOTICE_SILENT});
 		return;
 	}
 	upkeep_check_beginning(c);

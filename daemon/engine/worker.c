@@ -193,24 +193,24 @@ void worker_each_client(struct worker *w, void (*fn)(const struct client_info *i
 	RESIDENTS(w, each, fn, arg);
 }
 
-bool worker_kick(struct worker *w, uint64_t id, const char *text, union address *ret_from)
+bool worker_kick(struct worker *w, uint64_t id, const struct notice *why, union address *ret_from)
 {
 	bool found = false;
 
 	for (struct resident *r = w->residents; r && !found; r = r->next)
-		found = r->ops->kick && r->ops->kick(r, id, text, ret_from);
+		found = r->ops->kick && r->ops->kick(r, id, why, ret_from);
 	if (found)
 		count(w->ctx.counters, COUNT_CLIENTS_KICKED, 1);
 	return found;
 }
 
-unsigned worker_evict(struct worker *w, const struct prefix *from, const char *text)
+unsigned worker_evict(struct worker *w, const struct prefix *from, const struct notice *why)
 {
 	unsigned n = 0;
 
 	for (struct resident *r = w->residents; r; r = r->next)
 		if (r->ops->evict)
-			n += r->ops->evict(r, from, text);
+			n += r->ops->evict(r, from, why);
 	count(w->ctx.counters, COUNT_CLIENTS_KICKED, n);
 	return n;
 }

@@ -12,6 +12,7 @@
 #include "daemon/engine/context.h"
 
 struct client_info;
+struct notice;
 struct prefix;
 union address;
 
@@ -111,9 +112,9 @@ struct resident_ops {
 	/* Its clients, for `chatctl list clients`. */
 	void (*each)(struct resident *r, void (*fn)(const struct client_info *info, void *arg), void *arg);
 	/* The end of a client. False if it is not here, else *ret_from is where it was. */
-	bool (*kick)(struct resident *r, uint64_t id, const char *text, union address *ret_from);
+	bool (*kick)(struct resident *r, uint64_t id, const struct notice *why, union address *ret_from);
 	/* The end of all clients from there. Returns how many. */
-	unsigned (*evict)(struct resident *r, const struct prefix *from, const char *text);
+	unsigned (*evict)(struct resident *r, const struct prefix *from, const struct notice *why);
 	/* The worker is freed, and the resident with it; NULL: somebody else does that. */
 	void (*free)(struct resident *r);
 };
@@ -130,7 +131,7 @@ void worker_reload(struct worker *w, const struct config *config);
 void worker_freeze(struct worker *w);
 void worker_goodbye(struct worker *w);
 void worker_each_client(struct worker *w, void (*fn)(const struct client_info *info, void *arg), void *arg);
-bool worker_kick(struct worker *w, uint64_t id, const char *text, union address *ret_from);
-unsigned worker_evict(struct worker *w, const struct prefix *from, const char *text);
+bool worker_kick(struct worker *w, uint64_t id, const struct notice *why, union address *ret_from);
+unsigned worker_evict(struct worker *w, const struct prefix *from, const struct notice *why);
 
 #endif

@@ -10,6 +10,7 @@
 #include "daemon/base/fault.h"
 #include "daemon/config/mode_settings.h"
 #include "daemon/io/foreign.h"
+#include "daemon/modes/notices.h"
 #include "daemon/modes/table.h"
 
 #include <errno.h>
@@ -334,14 +335,6 @@ static void chat_reloaded(struct connection *c)
 		chat_check_nick(c);
 }
 
-static void chat_ending(struct connection *c, const char *text)
-{
-	connection_begin(c);
-	if (connection_space(c) >= strlen(text))
-		connection_write(c, text, strlen(text));
-	connection_commit(c, NULL);
-}
-
 static void chat_closed(struct connection *c)
 {
 	if (connection_room(c))
@@ -367,6 +360,6 @@ const struct handler handler_tcp_chat = {
     .restored = chat_restored,
     .reloaded = chat_reloaded,
     .received = chat_received,
-    .ending = chat_ending,
+    .notice = notices_line,
     .closed = chat_closed,
 };

@@ -29,7 +29,7 @@ bool chat_lost_account(struct connection *c)
 	const struct log_fields fields = chat_fields(c, EVENT_CLIENT_KICKED, NULL);
 	log_event(LOG_INFO, &fields, "client %" PRIu64 " from %s is sent away: the account %.*s is no more",
 		  connection_id(c), address_peer(connection_address(c), from), st->nick_len, st->nick);
-	connection_kick(c, "* Your account is no more; goodbye.\n");
+	connection_kick(c, &(struct notice){.kind = NOTICE_ACCOUNT_GONE});
 	return true;
 }
 

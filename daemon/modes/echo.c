@@ -3,6 +3,7 @@
  * from any more. */
 #include "daemon/config/mode_settings.h"
 #include "daemon/engine/connection.h"
+#include "daemon/modes/notices.h"
 #include "daemon/modes/table.h"
 
 static void echo_opened(struct connection *c, const char *room)
@@ -38,6 +39,21 @@ static void echo_closed(struct connection *c)
 	(void)c;
 }
 
+/* Who is sent away is told why; nothing else may stand between its bytes. */
+static size_t echo_notice(const struct connection *c, const struct notice *n, char *text, size_t size)
+{
+	switch (n->kind) {
+	case NOTICE_SILENT:
+	case NOTICE_MUTE:
+	case NOTICE_REMOVED:
+	case NOTICE_BANNED:
+	case NOTICE_RESTARTING:
+		return notices_line(c, n, text, size);
+	default:
+		return 0;
+	}
+}
+
 const struct handler handler_tcp_echo = {
     .type = "tcp",
     .mode = "echo",
@@ -47,5 +63,6 @@ const struct handler handler_tcp_echo = {
     .opened = echo_opened,
     .restored = echo_restored,
     .received = echo_received,
+    .notice = echo_notice,
     .closed = echo_closed,
 };

@@ -9,6 +9,7 @@
 
 #include "daemon/base/clock.h"
 #include "daemon/config/mode_settings.h"
+#include "daemon/modes/notices.h"
 #include "daemon/modes/table.h"
 #include "daemon/net/cookie.h"
 
@@ -131,9 +132,11 @@ static void registry_each(struct udp_listener *u, void (*fn)(const struct client
 		logring_unlock(g->room->log);
 }
 
-static bool registry_kick(struct udp_listener *u, uint64_t id, const char *text, union address *ret_from)
+static bool registry_kick(struct udp_listener *u, uint64_t id, const struct notice *why,
+			  union address *ret_from)
 {
 	struct registry *g = udp_data(u);
+	char text[NOTICE_MAX];
 	struct member *m = members_oldest(g->members);
 
 	while (m && m->client->id != id)
@@ -141,7 +144,7 @@ static bool registry_kick(struct udp_listener *u, uint64_t id, const char *text,
 	if (!m)
 		return false;
 	*ret_from = m->address;
-	udp_say(u, &m->address, &m->local, text, strlen(text));
+	udp_say(u, &m->address, &m->local, text, notices_line(NULL, why, text, sizeof(text)));
 	registry_send_away(u, m, true);
 	return true;
 }
@@ -193,5 +196,6 @@ const struct handler handler_udp_registry = {
     .mode = "registry",
     .transport = TRANSPORT_UDP,
     .settings = &registry_settings,
+    .notice = notices_line,
     .udp = &udp_registry,
 };

@@ -70,17 +70,16 @@ static void adopt(struct worker *w, struct job *job)
 	free(a);
 }
 
-/* A word for a person, where the handler speaks to people; it is too early to wait for anything. */
+/* A word about why, where the handler has some; it is too early to wait for anything. */
 static void turn_away(struct listener *l, const struct prelude_result *p, const char *why)
 {
+	const struct notice n = {.kind = NOTICE_REFUSED, .text = why};
 	struct stream stream = p->stream;
-	char text[128];
+	char text[NOTICE_MAX];
+	size_t len = l->handler->notice ? l->handler->notice(NULL, &n, text, sizeof(text)) : 0;
 
-	if (l->handler->ending) {
-		int n = snprintf(text, sizeof(text), "* Sorry: %s.\n", why);
-		if (stream.ops->send(&stream, text, (size_t)n) < 0 || stream_bye(&stream) < 0)
-			(void)0; /* a courtesy */
-	}
+	if (len > 0 && (stream.ops->send(&stream, text, len) < 0 || stream_bye(&stream) < 0))
+		(void)0; /* a courtesy */
 	stream_free(&stream);
 	close(stream.fd);
 }

@@ -61,7 +61,7 @@ struct udp_behaviour {
 	void (*goodbye)(struct udp_listener *u, bool announce);
 	void (*each)(struct udp_listener *u, void (*fn)(const struct client_info *info, void *arg),
 		     void *arg);
-	bool (*kick)(struct udp_listener *u, uint64_t id, const char *text, union address *ret_from);
+	bool (*kick)(struct udp_listener *u, uint64_t id, const struct notice *why, union address *ret_from);
 	/* Frees the data. */
 	void (*closed)(void *data);
 };

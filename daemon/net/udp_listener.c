@@ -159,11 +159,12 @@ static void udp_listener_each(struct listener *l, void (*fn)(const struct client
 		u->behaviour->each(u, fn, arg);
 }
 
-static bool udp_listener_kick(struct listener *l, uint64_t id, const char *text, union address *ret_from)
+static bool udp_listener_kick(struct listener *l, uint64_t id, const struct notice *why,
+			      union address *ret_from)
 {
 	struct udp_listener *u = (struct udp_listener *)l;
 
-	return u->behaviour->kick && u->behaviour->kick(u, id, text, ret_from);
+	return u->behaviour->kick && u->behaviour->kick(u, id, why, ret_from);
 }
 
 static void udp_listener_release(struct listener *l)

@@ -316,7 +316,7 @@ static bool find_address(int fd, const struct client *c, union address *ret)
 
 static void refuse(struct taking *x, struct client *c, int fd, const char *why)
 {
-	static const char sorry[] = "* chatd can't go on with this connection; please connect again.\n";
+	static const struct notice sorry = {.kind = NOTICE_LOST};
 	const struct client_origin *o = clients_origin(x->shared->clients, c->origin);
 	union address a;
 
@@ -328,9 +328,11 @@ static void refuse(struct taking *x, struct client *c, int fd, const char *why)
 		  "client %" PRIu64 " can't be taken over: %s", c->id, why);
 	if (fd >= 0) {
 		const struct handler *h = o ? handler_find(o->type, o->mode) : NULL;
-		if (h && h->ending && send(fd, sorry, sizeof(sorry) - 1, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+		char text[NOTICE_MAX];
+		size_t len = h && h->notice ? h->notice(NULL, &sorry, text, sizeof(text)) : 0;
+		if (len > 0 && send(fd, text, len, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
 			(void)0; /* a courtesy */
-		if (!h || !h->ending)
+		if (len == 0)
 			sockets_reset(fd); /* or it would look like an end at which nothing is missing */
 		end_socket(fd);
 	}

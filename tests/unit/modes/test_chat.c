@@ -242,7 +242,7 @@ static void a_free_nick_is_in_no_entry(void **state)
 	struct connection *c =
 	    connections_find(worker_context(shared->workers[0]), 0, clients_at(shared->clients, 0)->id);
 	assert_int_equal(connection_state(c)->nick_len, 5);
-	assert_true(connection_kick(c, "* bye\n"));
+	assert_true(connection_kick(c, &(struct notice){.kind = NOTICE_BANNED}));
 	assert_int_equal(connection_state(c)->nick_len, 0); /* it is still to read this */
 	harness_settle(*state);
 	harness_read(*state, b);
