@@ -62,8 +62,11 @@ void chat_reply(struct connection *c, size_t consumed, const char *format, ...)
 
 /* --- rooms and names (chat_rooms.c) --- */
 
-/* Finds or opens a room for who the client has proved to be; opener: whose number of rooms it counts for, or
- * NULL. 0, or an error that chat_why_not_entered() has words for. chat_enter() or rooms_leave() follows. */
+/*
+ * Finds or opens a room for who the client has proved to be. opener: the address that the room is counted for
+ * if it is opened, or NULL. Returns 0, or an error that chat_why_not_entered() has words for. After 0,
+ * chat_enter() or rooms_leave() must follow.
+ */
 int chat_find_room(struct connection *c, const char *name, const union address *opener, struct room **ret);
 const char *chat_why_not_entered(int error);
 /*
@@ -77,13 +80,13 @@ void chat_enter(struct connection *c, struct client_state *next, struct room *ro
  */
 enum chat_leaving { CHAT_MOVES, CHAT_QUITS, CHAT_IS_GONE };
 bool chat_leave(struct connection *c, enum chat_leaving how);
-/* Gives the nick back, of a client that has no room. */
+/* Gives back the nick of a client that is in no room. */
 void chat_give_up_nick(struct connection *c);
-/* Takes the name of that entry of the roster, in a transaction that has begun, and commits. The room hears of
- * it; where it doesn't, the client does, if it is to. */
+/* Gives the client the nick of that entry of the roster, in a transaction that has begun, and commits. The
+ * room is told; where rooms aren't told of such things, the client is, if tell says so. */
 void chat_rename(struct connection *c, struct roster_entry *entry, const char *nick, size_t len, bool tell);
-/* There is another configuration: who isn't logged in may have a nick that is an account's or a relay's now,
- * or no nick at all; then it is a guest again. */
+/* There is another configuration: if the client isn't logged in, its nick may be an account's or a relay's
+ * now, or can't be had at all. Then it is a guest again. */
 void chat_check_nick(struct connection *c);
 
 /* --- commands (chat_commands.c) --- */
@@ -118,7 +121,7 @@ enum verdict chat_run_command(struct connection *c, const struct chat_command *c
 			      size_t len, size_t consumed);
 /* What the command costs this client. */
 unsigned chat_command_cost(struct connection *c, const struct chat_command *command);
-/* Nobody hears an answer any more, and the command is nothing else. */
+/* Whether nobody hears an answer any more, and the command does nothing else. */
 bool chat_command_is_moot(struct connection *c, const struct chat_command *command);
 /* Answers how it is used. */
 void chat_reply_usage(struct connection *c, const struct chat_call *call);
@@ -129,8 +132,8 @@ bool chat_may_speak(struct connection *c, const struct room *room, size_t consum
 
 enum verdict chat_login(struct connection *c, const struct chat_call *call);
 void chat_ask_for_login(struct connection *c, size_t consumed);
-/* Closes the connection of who logged in as an account that is there no more: somebody else may be it next.
- * False if it may stay. */
+/* Closes the connection if the account that the client logged in as no longer exists, since somebody else may
+ * get that name next. False if it may stay. */
 bool chat_lost_account(struct connection *c);
 
 #endif

@@ -124,7 +124,7 @@ bool chat_leave(struct connection *c, enum chat_leaving how)
 	if (how == CHAT_IS_GONE)
 		chat_erase_nick(next);
 	char name[TEXT_ROOM_MAX + 1];
-	memcpy(name, room->name, sizeof(name)); /* which may close when nobody is there any more */
+	memcpy(name, room->name, sizeof(name)); /* the room may close when nobody is there */
 	const struct client_state *st = connection_state(c);
 	FAULT("leave");
 	connection_commit(c, speech_room(&s));

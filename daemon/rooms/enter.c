@@ -155,8 +155,7 @@ void rooms_expire(struct rooms *rs, int64_t now)
 			    now - rs->at[i]->empty_since > rs->limits.linger_us;
 		if (over)
 			directory_remove(rs, rs->at[i]);
-		/* Giving a log's memory back takes its time, which nobody who enters a room has to wait for.
-		 */
+		/* Giving a log's memory back takes a while. Nobody who enters a room shall wait for that. */
 		if (over && clock_us(CLOCK_MONOTONIC) > until)
 			break;
 		if (over || ++looked_at % LOCKED_MAX == 0)

@@ -20,7 +20,7 @@
 #define LOGRING_SIZE_MIN (64ULL << 10)
 #define LOGRING_SIZE_MAX (1ULL << 30)
 
-/* How many threads can hold a pin: the workers, the ZeroMQ listeners and the main thread. */
+/* How many threads can hold a pin; slots.h hands their numbers out. */
 #define LOGRING_READERS 80
 
 /* What happened: see speech.h, which makes all of them. */
@@ -42,9 +42,9 @@ struct record {
 	uint64_t time_us; /* CLOCK_REALTIME */
 	uint64_t sender;  /* client id, 0: chatd itself or an admin */
 	uint64_t target;  /* private messages: the receiver's client id */
-	uint16_t text;	  /* where the text begins in the message, after "NICK: " */
+	uint16_t text;	  /* where TEXT, as above, begins in the line */
 	uint8_t kind;
-	uint8_t nick_len;      /* of the nick of who does it, as it stands in the line; 0: it doesn't */
+	uint8_t nick_len;      /* of NICK; 0: there is none in the line, or it isn't known */
 	uint32_t target_index; /* and its place in the table */
 	uint32_t notices;      /* so many right before it are notices; 0 may also mean that it isn't known */
 	uint32_t sender_index; /* private messages: the place of the sender, plus 1; 0: not known */
