@@ -6,6 +6,7 @@
 #ifndef DAEMON_CONNECTION_OWN_H
 #define DAEMON_CONNECTION_OWN_H
 
+#include "daemon/engine/batch.h"
 #include "daemon/engine/connection.h"
 #include "daemon/engine/connections.h"
 #include "daemon/engine/logins.h"
@@ -102,6 +103,7 @@ struct connections {
 	struct connection *first;
 	struct connection **members;  /* per room */
 	struct connection **by_index; /* per place in the table */
+	struct batch batch;
 	uint64_t private_seq;	      /* up to where this worker has handed out private messages */
 	atomic_uint all, uncovered, mortal;
 };

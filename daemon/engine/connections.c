@@ -6,6 +6,7 @@
 #include "daemon/engine/connections.h"
 
 #include "common/cleanup.h"
+#include "daemon/base/clock.h"
 #include "daemon/engine/connection_own.h"
 #include "daemon/state/sockets.h"
 
@@ -111,7 +112,28 @@ static void connections_deliver(struct resident *r, uint32_t room)
 
 	if (room == ROOM_PRIVATE)
 		private_deliver(cs);
+	if (!cs->members[room] || cs->ctx->shared->n_workers == 1) {
+		output_deliver(cs, room);
+		return;
+	}
+	int64_t began = clock_us(CLOCK_MONOTONIC);
+	uint64_t messages, bytes;
+	logring_reader_lag(cs->members[room]->room->log, cs->ctx->slot, &messages, &bytes);
 	output_deliver(cs, room);
+	if (messages > 0)
+		batch_delivered(&cs->batch, room, messages, began, clock_us(CLOCK_MONOTONIC));
+}
+
+static int64_t connections_delay(struct resident *r)
+{
+	struct connections *cs = (struct connections *)r;
+	const struct connection *member = cs->members[cs->batch.room];
+	uint64_t messages, bytes;
+
+	if (!member || cs->ctx->shared->n_workers == 1)
+		return 0;
+	logring_reader_lag(member->room->log, cs->ctx->slot, &messages, &bytes);
+	return batch_delay(&cs->batch, bytes, messages, room_workers(member->room));
 }
 
 static void connections_reload(struct resident *r)
@@ -180,6 +202,7 @@ static void connections_free(struct resident *r)
 static const struct resident_ops connections_ops = {
     .tick = connections_tick,
     .deliver = connections_deliver,
+    .delay = connections_delay,
     .reload = connections_reload,
     .freeze = connections_freeze,
     .goodbye = connections_goodbye,

@@ -319,21 +319,45 @@ static int timeout_ms(const struct worker *w)
 	return TICK_US / 1000;
 }
 
-void worker_turn(struct worker *w)
+static void read_events(struct worker *w, int timeout)
 {
 	struct epoll_event events[EVENTS];
-	int timeout = wakeup_pending(w->wakeup) ? 0 : timeout_ms(w);
+
 	atomic_store_explicit(&w->ctx.scratch->waits, timeout > 0, memory_order_release);
 	int n = epoll_wait(w->epoll, events, EVENTS, timeout);
-
 	atomic_store_explicit(&w->ctx.scratch->waits, 0, memory_order_release);
-	w->hurries = false;
 	w->ctx.now = clock_us(CLOCK_MONOTONIC);
 	atomic_store_explicit(&w->beat, w->ctx.now, memory_order_relaxed);
 	for (int i = 0; i < n; i++) {
 		struct source *s = events[i].data.ptr;
 		s->ready(s, events[i].events);
 	}
+}
+
+/* Lets more input come for a room that is busy, and reads it. */
+static void gather(struct worker *w)
+{
+	int64_t delay = 0;
+
+	for (struct resident *r = w->residents; r; r = r->next) {
+		int64_t wanted = r->ops->delay ? r->ops->delay(r) : 0;
+		if (wanted > delay)
+			delay = wanted;
+	}
+	if (delay == 0)
+		return;
+	/* The others may begin with what is there. */
+	rooms_kick(w->ctx.shared->rooms, &w->ctx.kick, w->ctx.slot);
+	nanosleep(&(struct timespec){.tv_nsec = delay * 1000}, NULL);
+	read_events(w, 0);
+}
+
+void worker_turn(struct worker *w)
+{
+	int timeout = wakeup_pending(w->wakeup) ? 0 : timeout_ms(w);
+
+	w->hurries = false;
+	read_events(w, timeout);
 	worker_run_jobs(w);
 	w->retries = w->retry.n > 0 || w->residents_wait ? w->retries + 1 : 0;
 	if (w->retry.n > 0 && !run_queue(w, &w->retry, AGAIN_MAX))
@@ -345,6 +369,7 @@ void worker_turn(struct worker *w)
 		w->ticked = w->ctx.now;
 		RESIDENTS(w, tick);
 	}
+	gather(w);
 	rooms_kick(w->ctx.shared->rooms, &w->ctx.kick, w->ctx.slot);
 	wakeup_take(w->wakeup, deliver_room, w);
 	/* Closing a connection may have told a room so. */

@@ -4,7 +4,8 @@
  * resident and is called by its operations; the main thread talks to it by jobs only.
  *
  * A turn: events are read and lines appended, other workers with members in those rooms are woken, then every
- * dirty room is delivered. So a turn's messages leave in one send() per member.
+ * dirty room is delivered. So a turn's messages leave in one send() per member. Where a busy room's members
+ * are several workers', its delivery waits a moment for more: see batch.h.
  */
 #ifndef DAEMON_WORKER_H
 #define DAEMON_WORKER_H
@@ -104,6 +105,8 @@ struct resident_ops {
 	void (*tick)(struct resident *r);
 	/* The room has news; one that this worker reads, or the private one. */
 	void (*deliver)(struct resident *r, uint32_t room);
+	/* So long (us) this turn's deliveries had better wait for more input; at most a millisecond. */
+	int64_t (*delay)(struct resident *r);
 	/* The context's configuration is another one. */
 	void (*reload)(struct resident *r);
 	/* The server ends: no more input; then what was said is sent, and the clients are sent away. */

@@ -134,6 +134,15 @@ uint32_t room_members(const struct room *r)
 	return room_count_readers(r, r->n_workers);
 }
 
+unsigned room_workers(const struct room *r)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < r->n_workers; i++)
+		n += atomic_load_explicit(&r->readers[i], memory_order_relaxed) > 0;
+	return n;
+}
+
 /* --- all of them --- */
 
 /* Between two looks at the table, which change nothing for each other. */

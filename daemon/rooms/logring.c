@@ -142,6 +142,17 @@ static void logring_forget_cut_batch(struct logring *r)
 			r->records[seq & r->record_mask].end = 0;
 }
 
+/* It is held for less time than going to sleep takes, so whoever finds it taken tries a few times more. */
+static void init_lock(pthread_mutex_t *lock)
+{
+	pthread_mutexattr_t attr;
+
+	pthread_mutexattr_init(&attr);
+	pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_ADAPTIVE_NP);
+	pthread_mutex_init(lock, &attr);
+	pthread_mutexattr_destroy(&attr);
+}
+
 int logring_open(int fd, uint64_t off, uint64_t log_size, bool fresh, struct logring **ret)
 {
 	_cleanup_free_ struct logring *r = aligned_alloc(64, sizeof(*r));
@@ -183,7 +194,7 @@ int logring_open(int fd, uint64_t off, uint64_t log_size, bool fresh, struct log
 		atomic_store(&r->readers[i].flushed_pos, r->head);
 		atomic_store(&r->readers[i].flushed_seq, r->pending_count);
 	}
-	pthread_mutex_init(&r->lock, NULL);
+	init_lock(&r->lock);
 	*ret = take_ptr(r);
 	return 0;
 }
@@ -409,13 +420,21 @@ void logring_caught_up(struct logring *r, unsigned reader)
 	atomic_store(&r->readers[reader].flushed_seq, atomic_load(&r->now_count));
 }
 
-bool logring_reader_behind(struct logring *r, unsigned reader)
+void logring_reader_lag(struct logring *r, unsigned reader, uint64_t *ret_messages, uint64_t *ret_bytes)
 {
 	uint64_t head = atomic_load_explicit(&r->now_head, memory_order_relaxed);
 	uint64_t count = atomic_load_explicit(&r->now_count, memory_order_relaxed);
 	uint64_t pos = atomic_load_explicit(&r->readers[reader].flushed_pos, memory_order_relaxed);
 	uint64_t seq = atomic_load_explicit(&r->readers[reader].flushed_seq, memory_order_relaxed);
 
-	return (head > pos && head - pos > r->size / 8 * 3) ||
-	       (count > seq && count - seq > (r->record_mask + 1) / 8 * 3);
+	*ret_messages = count > seq ? count - seq : 0;
+	*ret_bytes = head > pos ? head - pos : 0;
+}
+
+bool logring_reader_behind(struct logring *r, unsigned reader)
+{
+	uint64_t messages, bytes;
+
+	logring_reader_lag(r, reader, &messages, &bytes);
+	return bytes > r->size / 8 * 3 || messages > (r->record_mask + 1) / 8 * 3;
 }

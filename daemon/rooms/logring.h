@@ -132,5 +132,7 @@ bool logring_back(const struct logring *r, const struct logring_view *v, uint64_
 void logring_flushed(struct logring *r, unsigned reader, const struct logring_view *v);
 void logring_caught_up(struct logring *r, unsigned reader);
 bool logring_reader_behind(struct logring *r, unsigned reader);
+/* How many messages and bytes there are that the reader has not got yet. */
+void logring_reader_lag(struct logring *r, unsigned reader, uint64_t *ret_messages, uint64_t *ret_bytes);
 
 #endif

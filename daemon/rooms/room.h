@@ -107,6 +107,8 @@ struct room *rooms_at(struct rooms *rs, uint32_t index);
 
 /* How many are there, over TCP or UDP. Bridges and `chatctl tail` read, but aren't counted. */
 uint32_t room_members(const struct room *r);
+/* How many workers have members there. */
+unsigned room_workers(const struct room *r);
 
 /* Closes rooms that have been empty for long; now in us of CLOCK_MONOTONIC. */
 void rooms_expire(struct rooms *rs, int64_t now);
