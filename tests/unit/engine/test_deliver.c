@@ -317,5 +317,5 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(a_lapped_reader_is_told, setup, teardown),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests_name("deliver", tests, NULL, NULL);
 }
