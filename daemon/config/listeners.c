@@ -8,6 +8,7 @@
 #include "daemon/config/listener_files.h"
 #include "daemon/config/mode_settings.h"
 
+#include <errno.h>
 #include <string.h>
 
 /* --- the settings of all --- */
@@ -229,13 +230,17 @@ void setting_listeners(struct settings *ss, const config_setting_t *s, const str
 	if (!settings_is_list_of_groups(ss, s, CONFIG_MAX_LISTENERS, &n))
 		return;
 	c->listeners = calloc(n + 1, sizeof(*c->listeners));
-	if (!c->listeners)
+	if (!c->listeners) {
+		settings_complain(ss, s, "%s", strerror(ENOMEM));
 		return;
+	}
 	for (size_t i = 0; i < n; i++) {
 		const config_setting_t *e = config_setting_get_elem(s, (unsigned)i);
 		struct listener_config *l = &c->listeners[i];
-		if (!listener_set_mode(l, listener_find_mode(ss, e)))
+		if (!listener_set_mode(l, listener_find_mode(ss, e))) {
+			settings_complain(ss, e, "%s", strerror(ENOMEM));
 			return;
+		}
 		l->where = settings_where(ss, e);
 		listener_read(ss, e, c, l);
 		for (size_t k = 0; k < i; k++)

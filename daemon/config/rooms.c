@@ -6,6 +6,7 @@
 #include "daemon/config/config.h"
 #include "daemon/state/clients.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -74,8 +75,10 @@ void setting_rooms(struct settings *ss, const config_setting_t *s, const struct 
 	if (!settings_is_list_of_groups(ss, s, ROOMS_CAPACITY / 2, &n))
 		return;
 	c->rooms = calloc(n + 1, sizeof(*c->rooms));
-	if (!c->rooms)
+	if (!c->rooms) {
+		settings_complain(ss, s, "%s", strerror(ENOMEM));
 		return;
+	}
 	for (size_t i = 0; i < n; i++) {
 		const config_setting_t *e = config_setting_get_elem(s, (unsigned)i);
 		struct room_config *r = &c->rooms[c->n_rooms];

@@ -8,10 +8,10 @@
 
 #include "common/nick.h"
 #include "daemon/base/fault.h"
+#include "daemon/config/handler.h"
 #include "daemon/config/mode_settings.h"
 #include "daemon/io/foreign.h"
 #include "daemon/modes/notices.h"
-#include "daemon/modes/table.h"
 
 #include <errno.h>
 #include <inttypes.h>

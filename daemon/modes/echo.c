@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* TCP mode "echo" (RFC 862): bytes come back as they came. A client that sends without reading is not read
  * from any more. */
+#include "daemon/config/handler.h"
 #include "daemon/config/mode_settings.h"
 #include "daemon/engine/connection.h"
 #include "daemon/modes/notices.h"
-#include "daemon/modes/table.h"
 
 static void echo_opened(struct connection *c, const char *room)
 {

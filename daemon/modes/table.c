@@ -1,21 +1,28 @@
 /* SPDX-License-Identifier: MIT */
-/* The table itself: a new mode is a row here. */
+/* The table itself. A new mode is a file of this folder that fills a struct handler, and a row here. */
 #include "daemon/modes/table.h"
 
 #include <string.h>
 
-/* clang-format off */
+#define MODES(X)                                                                                             \
+	X(handler_tcp_chat)                                                                                  \
+	X(handler_tcp_echo)                                                                                  \
+	X(handler_udp_echo)                                                                                  \
+	X(handler_udp_registry)                                                                              \
+	X(handler_zmq_reply)                                                                                 \
+	X(handler_zmq_relay)                                                                                 \
+	X(handler_zmq_pipeline)
+
+#define X(mode) extern const struct handler mode;
+MODES(X)
+#undef X
+
 const struct handler *const handlers[] = {
-	&handler_tcp_chat,
-	&handler_tcp_echo,
-	&handler_udp_echo,
-	&handler_udp_registry,
-	&handler_zmq_reply,
-	&handler_zmq_relay,
-	&handler_zmq_pipeline,
+#define X(mode) &(mode),
+    MODES(X)
+#undef X
 	NULL,
 };
-/* clang-format on */
 
 const struct handler *handler_find(const char *type, const char *mode)
 {

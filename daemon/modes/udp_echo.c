@@ -2,8 +2,8 @@
 /* UDP mode "echo" (RFC 862): each datagram comes back, but not to services that would answer it for ever. */
 #include "common/cleanup.h"
 #include "daemon/config/config.h"
+#include "daemon/config/handler.h"
 #include "daemon/config/mode_settings.h"
-#include "daemon/modes/table.h"
 #include "daemon/net/udp.h"
 
 struct udp_echo_data {

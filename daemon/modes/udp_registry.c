@@ -8,9 +8,9 @@
 #include "daemon/modes/udp_registry.h"
 
 #include "daemon/base/clock.h"
+#include "daemon/config/handler.h"
 #include "daemon/config/mode_settings.h"
 #include "daemon/modes/notices.h"
-#include "daemon/modes/table.h"
 #include "daemon/net/cookie.h"
 
 #include <errno.h>

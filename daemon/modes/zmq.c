@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The ZeroMQ modes "reply", "relay" and "pipeline": how messages get from one socket to another. */
 #include "daemon/config/config.h"
-#include "daemon/modes/table.h"
 #include "daemon/net/zmq.h"
 #include "daemon/net/zmq_settings.h"
 

@@ -74,7 +74,7 @@ static void everything(void **state)
 	assert_int_equal(c->room_defaults.history, 1);
 	assert_int_equal(c->n_listeners, 2);
 	assert_string_equal(c->listeners[0].room, "x");
-	assert_ptr_equal(c->listeners[1].handler, &handler_tcp_echo);
+	assert_ptr_equal(c->listeners[1].handler, handler_find("tcp", "echo"));
 	assert_int_equal(c->listeners[1].backlog, 9);
 	assert_int_equal(c->idle_timeout_us, 1500000);
 	assert_int_equal(c->room_limits.linger_us, 60000000);
