@@ -29,9 +29,10 @@
 struct peer {
 	uint64_t cookie; /* 0: nobody */
 	uint64_t mark;	 /* bytes up to its last message; those of the handshake, at first */
-	uint64_t seen;	 /* suspects: bytes that libzmq had read when it was looked at */
+	uint64_t seen;	 /* bytes that libzmq had read when it was looked at */
 	int64_t marked_at;
-	bool suspect, took;
+	bool suspect;
+	bool took; /* one of its messages since then */
 };
 
 struct zmq_peers {
@@ -133,9 +134,8 @@ void zmq_peers_each(const struct zmq_peers *p, void (*fn)(int fd, void *arg), vo
 
 void zmq_peers_took(struct zmq_peers *p, zmq_msg_t *m)
 {
-	if (p->n_suspects == 0)
-		return;
 	int fd = zmq_msg_get(m, ZMQ_SRCFD);
+
 	if (fd >= 0 && (size_t)fd < p->capacity)
 		p->at[fd].took = true;
 	p->taken++;
@@ -171,6 +171,14 @@ static bool zmq_peers_progress(int fd, uint64_t *ret_sent, uint64_t *ret_read)
 	return true;
 }
 
+/* It has sent a message: up to where libzmq had read when it was looked at, all is well. */
+static void zmq_peers_mark(struct peer *k, int64_t now)
+{
+	k->mark = k->seen;
+	k->marked_at = now;
+	k->took = false;
+}
+
 static bool zmq_peers_exceed(const struct peer *k, uint64_t bytes, uint64_t limit, int64_t now)
 {
 	uint64_t heartbeats = (uint64_t)((now - k->marked_at) / SECOND_US) * HEARTBEAT_RATE;
@@ -198,8 +206,7 @@ static void zmq_peers_judge(struct zmq_peers *p, uint64_t limit, uint64_t waitin
 		int fd = p->suspects[i];
 		struct peer *k = &p->at[fd];
 		if (k->took || zmq_peers_cookie(fd) != k->cookie) {
-			k->mark = k->seen;
-			k->marked_at = now;
+			zmq_peers_mark(k, now);
 			zmq_peers_acquit(p, i);
 		} else if (zmq_peers_exceed(k, k->seen, all ? limit : limit * waiting, now)) {
 			zmq_peers_acquit(p, i);
@@ -224,8 +231,12 @@ void zmq_peers_look(struct zmq_peers *p, uint64_t limit, uint64_t waiting, void 
 		for (int i = 0; i < n; i++) {
 			int fd = events[i].data.fd;
 			struct peer *k = (size_t)fd < p->capacity ? &p->at[fd] : NULL;
-			if (!k || k->cookie == 0 || k->suspect || !zmq_peers_progress(fd, &sent, &k->seen) ||
-			    !zmq_peers_exceed(k, sent, limit, now))
+			if (!k || k->cookie == 0 || k->suspect || !zmq_peers_progress(fd, &sent, &k->seen))
+				continue;
+			/* How much of it were whole messages isn't known: it begins anew. */
+			if (k->took)
+				zmq_peers_mark(k, now);
+			if (!zmq_peers_exceed(k, sent, limit, now))
 				continue;
 			k->suspect = true;
 			p->suspects[p->n_suspects++] = fd;
