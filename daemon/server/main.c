@@ -46,7 +46,7 @@ static const char help[] =
 
 enum { OPTION_CHECK = 256, OPTION_PROBE, OPTION_USER };
 
-static void print_version(void)
+static void main_print_version(void)
 {
 	int major, minor, patch;
 
@@ -60,7 +60,7 @@ static void print_version(void)
 }
 
 /* Root may read files that chatd's user may not. Without such a user, root is who will run it. */
-static int check(const char *path, const char *user)
+static int main_check(const char *path, const char *user)
 {
 	const struct passwd *as = geteuid() == 0 ? getpwnam(user ? user : "chatd") : NULL;
 
@@ -76,7 +76,7 @@ static int check(const char *path, const char *user)
 	return config_check(path, handlers, as, stderr) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
-static int probe(const char *path)
+static int main_probe(const char *path)
 {
 	struct config *c;
 	int r = config_load(path, handlers, stderr, NULL, &c);
@@ -121,7 +121,7 @@ int main(int argc, char **argv)
 			fputs(help, stdout);
 			return EXIT_SUCCESS;
 		case 'V':
-			print_version();
+			main_print_version();
 			return EXIT_SUCCESS;
 		default:
 			fputs("Try chatd --help.\n", stderr);
@@ -135,9 +135,9 @@ int main(int argc, char **argv)
 	}
 	switch (action) {
 	case CHECK:
-		return check(path, user);
+		return main_check(path, user);
 	case PROBE:
-		return probe(path);
+		return main_probe(path);
 	case RUN:
 		break;
 	}
