@@ -34,7 +34,7 @@ struct harness {
 };
 
 /* The process's side of everything, over state that is fresh or a predecessor's. */
-static int begin(struct harness *h, bool fresh, struct sockets *passed)
+static int harness_begin(struct harness *h, bool fresh, struct sockets *passed)
 {
 	int r = 0;
 
@@ -65,7 +65,7 @@ static int begin(struct harness *h, bool fresh, struct sockets *passed)
 }
 
 /* As if the process had died: nothing is said to anybody. */
-static void end(struct harness *h)
+static void harness_end(struct harness *h)
 {
 	logins_free(h->shared.logins);
 	if (h->shared.n_workers)
@@ -102,14 +102,14 @@ struct harness *harness_new(const char *text)
 	setsockopt(h->listen_fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
 	if (bind(h->listen_fd, &h->listen_address.sa, sizeof(h->listen_address.in)) < 0 ||
 	    listen(h->listen_fd, 16) < 0 || getsockname(h->listen_fd, &h->listen_address.sa, &len) < 0 ||
-	    begin(h, true, NULL) < 0)
+	    harness_begin(h, true, NULL) < 0)
 		abort();
 	return h;
 }
 
 void harness_free(struct harness *h)
 {
-	end(h);
+	harness_end(h);
 	close(h->rooms_fd);
 	close(h->clients_fd);
 	close(h->listen_fd);
@@ -141,7 +141,7 @@ uint16_t harness_listen(struct harness *h, size_t number)
 	return address_port(&a);
 }
 
-static void pass(const char *name, int fd, void *arg)
+static void harness_pass(const char *name, int fd, void *arg)
 {
 	sockets_give_back(arg, fcntl(fd, F_DUPFD_CLOEXEC, 3), name);
 }
@@ -153,11 +153,11 @@ int harness_crash(struct harness *h, void (*meddle)(int rooms_fd, int clients_fd
 
 	if (sockets_take(&passed) < 0)
 		abort();
-	keeper_pairs(h->shared.keeper, pass, passed);
-	end(h);
+	keeper_pairs(h->shared.keeper, harness_pass, passed);
+	harness_end(h);
 	if (meddle)
 		meddle(h->rooms_fd, h->clients_fd, arg);
-	int r = begin(h, false, passed);
+	int r = harness_begin(h, false, passed);
 	if (r == 0)
 		takeover_run(&h->shared, ret);
 	if (r == 0)

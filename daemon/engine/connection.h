@@ -5,8 +5,7 @@
  *	struct client_state *next = connection_begin(c);
  *	connection_printf(c, "* hello\n");	// goes to the outbox
  *	connection_consume(c, n);		// that much input is dealt with
- *	connection_commit(c, room or NULL);	// all of it becomes true, with what was put into the room's
- *log
+ *	connection_commit(c, room or NULL);	// all of it becomes true, with what the room's log was given
  *
  * A crash before the commit leaves nothing of it, a crash after it everything.
  */
@@ -84,7 +83,7 @@ bool connection_may_talk(struct connection *c, unsigned command_cost);
 void connection_line_done(struct connection *c);
 /* Whether the peer is gone for good, and only what it said before is still being looked at. */
 bool connection_is_unheard(const struct connection *c);
-/* One change of nick's, one change of room's worth. */
+/* Takes one change of its nick, or of its room, from the client's allowance. */
 bool connection_may_rename(struct connection *c);
 bool connection_may_move(struct connection *c);
 
@@ -110,9 +109,9 @@ struct connection_start {
 };
 
 /*
- * The way into the worker: a new connection, or one of a process before. Takes all of start over, also when
- * it fails
- * (-errno), which closes the connection. The client is counted in the limits for that address already.
+ * The way into the worker: a new connection, or one of the process before. All of start is handed over, also
+ * when it fails (-errno), which closes the connection. The client is counted in the limits for that address
+ * already.
  */
 int connection_open(struct worker *w, const struct connection_start *start);
 

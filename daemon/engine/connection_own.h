@@ -8,8 +8,8 @@
 
 #include "daemon/engine/batch.h"
 #include "daemon/engine/connection.h"
-#include "daemon/engine/connections.h"
 #include "daemon/engine/logins.h"
+#include "daemon/engine/worker.h"
 
 #include <stdatomic.h>
 
@@ -104,7 +104,7 @@ struct connections {
 	struct connection **members;  /* per room */
 	struct connection **by_index; /* per place in the table */
 	struct batch batch;
-	uint64_t private_seq;	      /* up to where this worker has handed out private messages */
+	uint64_t private_seq; /* up to where this worker has handed out private messages */
 	atomic_uint all, uncovered, mortal;
 };
 

@@ -8,6 +8,7 @@
 #include "common/cleanup.h"
 #include "daemon/base/fault.h"
 #include "daemon/base/logger.h"
+#include "daemon/engine/connections.h"
 #include "daemon/engine/limits.h"
 
 #include <inttypes.h>

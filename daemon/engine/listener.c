@@ -70,7 +70,7 @@ struct victims {
 	size_t n;
 };
 
-static void collect_victim(const struct client_info *info, void *arg)
+static void listener_collect_victim(const struct client_info *info, void *arg)
 {
 	struct victims *v = arg;
 
@@ -89,7 +89,7 @@ static unsigned listener_evict(struct resident *r, const struct prefix *from, co
 		return 0;
 	do {
 		v.n = 0;
-		l->ops->each(l, collect_victim, &v);
+		l->ops->each(l, listener_collect_victim, &v);
 		for (size_t i = 0; i < v.n; i++)
 			n += l->ops->kick(l, v.id[i], why, &where);
 	} while (v.n == sizeof(v.id) / sizeof(*v.id));

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A listener as the server and the workers see it, whatever its transport: a socket that lives on one worker.
- * The transports (tcp_listener.c, udp_listener.c) begin their own struct with this one and fill in the
- * operations.
+ * The transports (net/tcp.c, net/udp_listener.c) begin their own struct with this one and fill in the
+ * operations; a new one is a row in the table of listener_new().
  */
 #ifndef DAEMON_LISTENER_H
 #define DAEMON_LISTENER_H
@@ -46,12 +46,13 @@ struct listener_ops {
 	void (*deliver)(struct listener *l, uint32_t room);
 	/* Each turn, as long as l->wants_turn says so (NULL). */
 	void (*again)(struct listener *l);
-	/* The server ends: no more input; then what was said is sent, and the members are sent away (NULL).
-	 */
+	/* The server ends: no more input; then what was said is sent, and the members are sent away (NULL). */
 	void (*freeze)(struct listener *l);
 	void (*goodbye)(struct listener *l);
-	/* Its members, for `chatctl list clients` (NULL), and the end of one: false if it is not here, else
-	 * *ret_from is where it was (NULL). */
+	/*
+	 * Its members, for `chatctl list clients` (NULL), and the end of one: false if it is not here, else
+	 * *ret_from is where it was (NULL).
+	 */
 	void (*each)(struct listener *l, void (*fn)(const struct client_info *info, void *arg), void *arg);
 	bool (*kick)(struct listener *l, uint64_t id, const struct notice *why, union address *ret_from);
 	void (*free)(struct listener *l);

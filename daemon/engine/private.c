@@ -5,6 +5,7 @@
 #include "daemon/engine/connection_own.h"
 
 #include "common/cleanup.h"
+#include "daemon/engine/connections.h"
 #include "daemon/rooms/speech.h"
 
 /*

@@ -5,14 +5,14 @@
 #include "daemon/base/fault.h"
 #include "daemon/state/memberships.h"
 
-static uint32_t other_half(const struct client *c)
+static uint32_t transaction_other_half(const struct client *c)
 {
 	return !(atomic_load_explicit(&c->live, memory_order_relaxed) & 1);
 }
 
 struct client_state *transaction_begin(struct clients *cs, struct client *c)
 {
-	uint32_t next = other_half(c);
+	uint32_t next = transaction_other_half(c);
 
 	if (c->st[next].generation > c->st[!next].generation)
 		memberships_forget_draft(cs, c);
@@ -25,7 +25,7 @@ void transaction_commit(struct context *ctx, struct client *c, struct room *lock
 {
 	struct scratch *s = ctx->scratch;
 	struct shared *shared = ctx->shared;
-	uint32_t after = other_half(c);
+	uint32_t after = transaction_other_half(c);
 
 	client_seal(c, &c->st[after]);
 	if (locked) {

@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: MIT */
+/* Tells by the first bytes of a connection that they are an HTTP request or a TLS handshake. */
 #include "daemon/io/foreign.h"
 
 #include <string.h>
 
 #define METHOD_MAX 20
 
-static bool is_digit(char c)
+static bool foreign_is_digit(char c)
 {
 	return c >= '0' && c <= '9';
 }
 
 /* METHOD SP TARGET SP HTTP/x.y, as RFC 9112 has it; of one that is too long, as much as there is. */
-static bool is_request(const char *line, size_t len, bool cut)
+static bool foreign_is_request(const char *line, size_t len, bool cut)
 {
 	static const char version[] = "HTTP/";
 	size_t method = 0, target;
@@ -31,7 +32,7 @@ static bool is_request(const char *line, size_t len, bool cut)
 	rest += target + 1;
 	len -= target + 1;
 	return len == sizeof(version) - 1 + 3 && memcmp(rest, version, sizeof(version) - 1) == 0 &&
-	       is_digit(rest[5]) && rest[6] == '.' && is_digit(rest[7]);
+	       foreign_is_digit(rest[5]) && rest[6] == '.' && foreign_is_digit(rest[7]);
 }
 
 enum foreign foreign_find(const char *data, size_t len, bool eof, size_t max)
@@ -47,5 +48,5 @@ enum foreign foreign_find(const char *data, size_t len, bool eof, size_t max)
 		return FOREIGN_NONE;
 	if (n > 0 && data[n - 1] == '\r')
 		n--;
-	return is_request(data, n, cut) ? FOREIGN_HTTP : FOREIGN_NONE;
+	return foreign_is_request(data, n, cut) ? FOREIGN_HTTP : FOREIGN_NONE;
 }

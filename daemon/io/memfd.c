@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Memory files: made, checked before they are believed, and mapped, also as a ring. */
 #include "daemon/io/memfd.h"
 
 #include "common/cleanup.h"

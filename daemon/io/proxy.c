@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The PROXY protocol's header: the text of version 1, the binary one of version 2. */
 #include "daemon/io/proxy.h"
 
 #include <arpa/inet.h>
@@ -13,12 +14,12 @@
 
 static const char v2_signature[12] = "\r\n\r\n\0\r\nQUIT\n";
 
-static bool begins(const void *data, size_t len, const char *with, size_t with_len)
+static bool proxy_begins(const void *data, size_t len, const char *with, size_t with_len)
 {
 	return memcmp(data, with, len < with_len ? len : with_len) == 0;
 }
 
-static bool parse_port(const char *s, in_port_t *ret)
+static bool proxy_parse_port(const char *s, in_port_t *ret)
 {
 	char *end;
 
@@ -32,7 +33,7 @@ static bool parse_port(const char *s, in_port_t *ret)
 }
 
 /* "TCP4 SOURCE DESTINATION PORT PORT", without "PROXY " and the line's end. */
-static bool parse_v1_line(char *line, union address *ret)
+static bool proxy_parse_v1_line(char *line, union address *ret)
 {
 	char *word[5], *save = NULL, *s = line;
 	unsigned char destination[16];
@@ -46,24 +47,24 @@ static bool parse_v1_line(char *line, union address *ret)
 		if (!word[i])
 			return false;
 	}
-	if (strtok_r(NULL, " ", &save) || !parse_port(word[4], &destination_port))
+	if (strtok_r(NULL, " ", &save) || !proxy_parse_port(word[4], &destination_port))
 		return false;
 	if (strcmp(word[0], "TCP4") == 0) {
 		ret->in.sin_family = AF_INET;
 		return inet_pton(AF_INET, word[1], &ret->in.sin_addr) == 1 &&
 		       inet_pton(AF_INET, word[2], destination) == 1 &&
-		       parse_port(word[3], &ret->in.sin_port);
+		       proxy_parse_port(word[3], &ret->in.sin_port);
 	}
 	if (strcmp(word[0], "TCP6") == 0) {
 		ret->in6.sin6_family = AF_INET6;
 		return inet_pton(AF_INET6, word[1], &ret->in6.sin6_addr) == 1 &&
 		       inet_pton(AF_INET6, word[2], destination) == 1 &&
-		       parse_port(word[3], &ret->in6.sin6_port);
+		       proxy_parse_port(word[3], &ret->in6.sin6_port);
 	}
 	return false;
 }
 
-static ssize_t parse_v1(const char *data, size_t len, union address *ret)
+static ssize_t proxy_parse_v1(const char *data, size_t len, union address *ret)
 {
 	size_t max = len < V1_MAX ? len : V1_MAX;
 	const char *end = memmem(data, max, "\r\n", 2);
@@ -79,13 +80,13 @@ static ssize_t parse_v1(const char *data, size_t len, union address *ret)
 	line[n - 6] = '\0';
 	if (strncmp(line, "UNKNOWN", 7) == 0 && (line[7] == '\0' || line[7] == ' '))
 		return (ssize_t)n + 2;
-	if (parse_v1_line(line, ret))
+	if (proxy_parse_v1_line(line, ret))
 		return (ssize_t)n + 2;
 	memset(ret, 0, sizeof(*ret));
 	return -EBADMSG;
 }
 
-static ssize_t parse_v2(const unsigned char *data, size_t len, union address *ret)
+static ssize_t proxy_parse_v2(const unsigned char *data, size_t len, union address *ret)
 {
 	if (len < V2_HEAD)
 		return -EAGAIN;
@@ -122,9 +123,9 @@ ssize_t proxy_parse(const void *data, size_t len, union address *ret)
 	memset(ret, 0, sizeof(*ret));
 	if (len == 0)
 		return -EAGAIN;
-	if (begins(data, len, v2_signature, sizeof(v2_signature)))
-		return parse_v2(data, len, ret);
-	if (begins(data, len, "PROXY ", 6))
-		return len < 6 ? -EAGAIN : parse_v1(data, len, ret);
+	if (proxy_begins(data, len, v2_signature, sizeof(v2_signature)))
+		return proxy_parse_v2(data, len, ret);
+	if (proxy_begins(data, len, "PROXY ", 6))
+		return len < 6 ? -EAGAIN : proxy_parse_v1(data, len, ret);
 	return -EBADMSG;
 }

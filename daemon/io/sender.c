@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * Batches of sends, as one submission to io_uring; by plain send() where the kernel does not allow that, or has
+ * turned out not to work.
+ */
 #include "daemon/io/sender.h"
 
 #include "common/cleanup.h"
@@ -22,7 +26,7 @@ struct sender {
 
 /* The most helpful flags that the kernel has: completions are handled when we ask for them, by this thread
  * alone. */
-static int make_ring(struct io_uring *ring)
+static int sender_make_ring(struct io_uring *ring)
 {
 	static const unsigned flags[] = {
 	    IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN,
@@ -48,7 +52,7 @@ int sender_new(bool io_uring, struct sender **ret)
 	if (!s)
 		return -ENOMEM;
 	/* Seccomp, sysctl or an old kernel may forbid it: tried here, made by the thread. */
-	if (io_uring && make_ring(&ring) == 0) {
+	if (io_uring && sender_make_ring(&ring) == 0) {
 		io_uring_queue_exit(&ring);
 		s->uring = true;
 	}
@@ -56,7 +60,7 @@ int sender_new(bool io_uring, struct sender **ret)
 	return 0;
 }
 
-static void drop_ring(struct sender *s)
+static void sender_drop_ring(struct sender *s)
 {
 	if (s->ready)
 		io_uring_queue_exit(&s->ring);
@@ -69,7 +73,7 @@ void sender_free(struct sender *s)
 {
 	if (!s)
 		return;
-	drop_ring(s);
+	sender_drop_ring(s);
 	free(s);
 }
 
@@ -78,7 +82,7 @@ const char *sender_name(const struct sender *s)
 	return s->uring ? "io_uring" : "send";
 }
 
-static void plain(struct send_op *ops, size_t n)
+static void sender_run_plain(struct send_op *ops, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
 		ssize_t r = send(ops[i].fd, ops[i].data, ops[i].len, FLAGS);
@@ -86,17 +90,17 @@ static void plain(struct send_op *ops, size_t n)
 	}
 }
 
-static bool is_registered(const struct sender *s, int fd)
+static bool sender_is_registered(const struct sender *s, int fd)
 {
 	return fd < FILES && s->registered[fd / 64] >> (fd % 64) & 1;
 }
 
 /* Sockets that are new to the ring, as one call for each run of numbers. */
-static void register_files(struct sender *s, const struct send_op *ops, size_t n)
+static void sender_register_files(struct sender *s, const struct send_op *ops, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
 		int fd = ops[i].fd;
-		if (fd >= s->files || is_registered(s, fd))
+		if (fd >= s->files || sender_is_registered(s, fd))
 			continue;
 		if (io_uring_register_files_update(&s->ring, (unsigned)fd, &fd, 1) == 1)
 			s->registered[fd / 64] |= 1ULL << (fd % 64);
@@ -107,17 +111,17 @@ void sender_forget(struct sender *s, int fd)
 {
 	int none = -1;
 
-	if (!s->ready || !is_registered(s, fd))
+	if (!s->ready || !sender_is_registered(s, fd))
 		return;
 	io_uring_register_files_update(&s->ring, (unsigned)fd, &none, 1);
 	s->registered[fd / 64] &= ~(1ULL << (fd % 64));
 }
 
-static bool prepare(struct sender *s)
+static bool sender_prepare(struct sender *s)
 {
 	if (s->ready)
 		return true;
-	if (make_ring(&s->ring) < 0)
+	if (sender_make_ring(&s->ring) < 0)
 		return false;
 	s->ready = true;
 	/* The kernel allows no more of them than open files. */
@@ -131,17 +135,17 @@ static bool prepare(struct sender *s)
 
 /* Submits all of them as one call, which performs them on the way. Returns how many are done; the others say
  * -EAGAIN. */
-static size_t submit(struct sender *s, struct send_op *ops, size_t n)
+static size_t sender_submit(struct sender *s, struct send_op *ops, size_t n)
 {
 	struct io_uring_cqe *cqe;
 	size_t done = 0;
 
 	if (s->files > 0)
-		register_files(s, ops, n);
+		sender_register_files(s, ops, n);
 	for (size_t i = 0; i < n; i++) {
 		struct io_uring_sqe *sqe = io_uring_get_sqe(&s->ring);
 		io_uring_prep_send(sqe, ops[i].fd, ops[i].data, ops[i].len, FLAGS);
-		if (is_registered(s, ops[i].fd))
+		if (sender_is_registered(s, ops[i].fd))
 			sqe->flags |= IOSQE_FIXED_FILE;
 		io_uring_sqe_set_data(sqe, &ops[i]);
 		ops[i].result = -EAGAIN;
@@ -172,19 +176,19 @@ static size_t submit(struct sender *s, struct send_op *ops, size_t n)
 void sender_run(struct sender *s, struct send_op *ops, size_t n)
 {
 	if (n < 2 || !s->uring) {
-		plain(ops, n);
+		sender_run_plain(ops, n);
 		return;
 	}
 	/* Twice: the ring may belong to a thread that has ended, or be forbidden since. */
-	for (unsigned tries = 0; tries < 2 && prepare(s); tries++) {
-		size_t done = submit(s, ops, n);
+	for (unsigned tries = 0; tries < 2 && sender_prepare(s); tries++) {
+		size_t done = sender_submit(s, ops, n);
 		if (done == n)
 			return;
 		/* What it has not taken must not be sent later. */
-		drop_ring(s);
+		sender_drop_ring(s);
 		if (done > 0)
 			return;
 	}
 	s->uring = false;
-	plain(ops, n);
+	sender_run_plain(ops, n);
 }

@@ -40,7 +40,7 @@ struct tls {
 };
 
 /* What the system said (a file that isn't there) has no text of OpenSSL's. */
-static void explain(char *why, size_t size, const char *what)
+static void tls_explain(char *why, size_t size, const char *what)
 {
 	unsigned long e = ERR_peek_error();
 	const char *text = ERR_SYSTEM_ERROR(e) ? strerror(ERR_GET_REASON(e)) : ERR_reason_error_string(e);
@@ -50,7 +50,7 @@ static void explain(char *why, size_t size, const char *what)
 }
 
 /* Nobody is there to type a passphrase. */
-static int no_passphrase(char *buf, int size, int rwflag, void *arg)
+static int tls_no_passphrase(char *buf, int size, int rwflag, void *arg)
 {
 	(void)buf;
 	(void)size;
@@ -60,7 +60,7 @@ static int no_passphrase(char *buf, int size, int rwflag, void *arg)
 }
 
 /* Whether the file has anything that is called a private key; what is unreadable may have. */
-static bool has_key(const char *path)
+static bool tls_has_key(const char *path)
 {
 	_cleanup_free_ char *line = NULL;
 	FILE *f = fopen(path, "re");
@@ -77,20 +77,20 @@ static bool has_key(const char *path)
 }
 
 /* Returns the setting that has a mistake, or NULL. */
-static const char *load(SSL_CTX *ctx, const struct tls_files *files, char *why, size_t size)
+static const char *tls_load(SSL_CTX *ctx, const struct tls_files *files, char *why, size_t size)
 {
 	const char *certificate = files->certificate, *key = files->key, *client_ca = files->client_ca;
 	char text[512];
 
-	SSL_CTX_set_default_passwd_cb(ctx, no_passphrase);
+	SSL_CTX_set_default_passwd_cb(ctx, tls_no_passphrase);
 	if (SSL_CTX_use_certificate_chain_file(ctx, certificate) != 1) {
 		snprintf(text, sizeof(text), "the certificate in %s can't be used", certificate);
-		explain(why, size, text);
+		tls_explain(why, size, text);
 		return "tls_certificate";
 	}
 	if (SSL_CTX_use_PrivateKey_file(ctx, key, SSL_FILETYPE_PEM) != 1 ||
 	    SSL_CTX_check_private_key(ctx) != 1) {
-		if (!has_key(key)) {
+		if (!tls_has_key(key)) {
 			snprintf(why, size, "there is no private key in %s%s", key,
 				 key == certificate ? "; it needs a tls_key" : "");
 			return "tls_key";
@@ -98,7 +98,7 @@ static const char *load(SSL_CTX *ctx, const struct tls_files *files, char *why, 
 		bool other = ERR_GET_LIB(ERR_peek_error()) == ERR_LIB_X509;
 		snprintf(text, sizeof(text), "the key in %s can't be used%s%s", key,
 			 other ? " with the certificate in " : "", other ? certificate : "");
-		explain(why, size, text);
+		tls_explain(why, size, text);
 		return "tls_key";
 	}
 	if (!client_ca)
@@ -107,7 +107,7 @@ static const char *load(SSL_CTX *ctx, const struct tls_files *files, char *why, 
 	if (!names || SSL_CTX_load_verify_file(ctx, client_ca) != 1) {
 		sk_X509_NAME_pop_free(names, X509_NAME_free);
 		snprintf(text, sizeof(text), "the certificates in %s can't be used", client_ca);
-		explain(why, size, text);
+		tls_explain(why, size, text);
 		return "tls_client_ca";
 	}
 	SSL_CTX_set_client_CA_list(ctx, names);
@@ -139,7 +139,7 @@ int tls_context_new(const struct tls_files *files, char *why, size_t size, const
 	SSL_CTX_set_mode(c->ctx, SSL_MODE_RELEASE_BUFFERS);
 	/* Or a peer that sends nothing but new keys would keep SSL_read() for as long as it likes. */
 	SSL_CTX_clear_mode(c->ctx, SSL_MODE_AUTO_RETRY);
-	*ret_setting = load(c->ctx, files, why, size);
+	*ret_setting = tls_load(c->ctx, files, why, size);
 	if (*ret_setting) {
 		tls_context_free(c);
 		return -EINVAL;
@@ -157,7 +157,8 @@ void tls_context_free(struct tls_context *c)
 }
 
 /* OpenSSL tells of each message of the protocol. */
-static void saw_message(int is_sent, int version, int type, const void *data, size_t len, SSL *ssl, void *arg)
+static void tls_saw_message(int is_sent, int version, int type, const void *data, size_t len, SSL *ssl,
+			    void *arg)
 {
 	struct tls *t = arg;
 
@@ -195,7 +196,7 @@ struct tls *tls_new(struct tls_context *c, int fd)
 	}
 	SSL_set_bio(t->ssl, in, t->out);
 	SSL_set_accept_state(t->ssl);
-	SSL_set_msg_callback(t->ssl, saw_message);
+	SSL_set_msg_callback(t->ssl, tls_saw_message);
 	SSL_set_msg_callback_arg(t->ssl, t);
 	return t;
 }
@@ -250,9 +251,9 @@ int tls_handshake(struct tls *t, char *why, size_t size)
 	}
 	if (SSL_get_error(t->ssl, r) == SSL_ERROR_WANT_READ && (flushed == 0 || flushed == -EAGAIN))
 		return -EAGAIN;
-	explain(why, size,
-		SSL_get_error(t->ssl, r) == SSL_ERROR_ZERO_RETURN ? "it ended within the handshake"
-								  : "the handshake failed");
+	tls_explain(why, size,
+		    SSL_get_error(t->ssl, r) == SSL_ERROR_ZERO_RETURN ? "it ended within the handshake"
+								      : "the handshake failed");
 	return -EPROTO;
 }
 

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * A connection before it is one: a proxy's header is read, then TLS shakes hands. Each is a source of its own in
+ * the listener's worker until it is over.
+ */
 #include "daemon/net/prelude.h"
 
 #include "common/cleanup.h"
@@ -11,14 +15,14 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
-/* A handshake costs a millisecond or so: with more than this in a turn, others would notice. */
+/* A handshake costs a millisecond or so: more than this in a turn would be noticed by others. */
 #define STEPS_IN_A_TURN 1
 
 struct prelude {
 	struct source source;
 	struct prelude_result result;
 	struct tls *tls;       /* within its handshake */
-	union address counted; /* as what it counts in the limits meanwhile */
+	union address counted; /* what the limits count it as meanwhile */
 	bool proxy;
 	bool over; /* freed at the next tick, since events may point at it until then */
 	bool writes;
@@ -28,7 +32,7 @@ struct prelude {
 	struct prelude *next, *prev, **list;
 };
 
-static void unlink_it(struct prelude *p)
+static void prelude_unlink(struct prelude *p)
 {
 	if (p->prev)
 		p->prev->next = p->next;
@@ -38,13 +42,13 @@ static void unlink_it(struct prelude *p)
 		p->next->prev = p->prev;
 }
 
-static void end(struct prelude *p)
+static void prelude_over(struct prelude *p)
 {
 	p->over = true;
 	worker_unwatch(p->l->w, p->result.stream.fd);
 }
 
-static void fail(struct prelude *p, enum log_topic topic, const char *why)
+static void prelude_fail(struct prelude *p, enum log_topic topic, const char *why)
 {
 	char from[ADDRESS_TEXT_MAX];
 	struct listener *l = p->l;
@@ -57,16 +61,16 @@ static void fail(struct prelude *p, enum log_topic topic, const char *why)
 					 .address = &p->result.address},
 		    "listener %s: %s %s: %s", l->name, topic == LOG_TOPIC_PROXY ? "proxy" : "refused",
 		    address_peer(&p->result.address, from), why);
-	end(p);
+	prelude_over(p);
 	tls_free(p->tls);
 	p->tls = NULL;
 	close(p->result.stream.fd);
 	limits_give(l->ctx->shared->limits, &p->counted, l->origin);
 }
 
-static void succeed(struct prelude *p)
+static void prelude_succeed(struct prelude *p)
 {
-	end(p);
+	prelude_over(p);
 	limits_give(p->l->ctx->shared->limits, &p->counted, p->l->origin);
 	if (p->tls)
 		p->result.stream = tls_stream(p->tls, p->result.stream.fd);
@@ -75,7 +79,7 @@ static void succeed(struct prelude *p)
 }
 
 /* True when the header is read. */
-static bool read_header(struct prelude *p)
+static bool prelude_read_header(struct prelude *p)
 {
 	char data[PROXY_HEADER_MAX];
 	int fd = p->result.stream.fd;
@@ -89,12 +93,12 @@ static bool read_header(struct prelude *p)
 		/* Or what is there already would wake us for ever. */
 		int low = (int)n + 1;
 		if (setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &low, sizeof(low)) < 0)
-			fail(p, LOG_TOPIC_PROXY, strerror(errno));
+			prelude_fail(p, LOG_TOPIC_PROXY, strerror(errno));
 		return false;
 	}
 	if (len < 0 || recv(fd, data, (size_t)len, MSG_DONTWAIT) != len) {
-		fail(p, LOG_TOPIC_PROXY,
-		     n <= 0 ? "it ended before its PROXY header" : "no valid PROXY header");
+		prelude_fail(p, LOG_TOPIC_PROXY,
+			     n <= 0 ? "it ended before its PROXY header" : "no valid PROXY header");
 		return false;
 	}
 	int one = 1;
@@ -108,16 +112,16 @@ static bool read_header(struct prelude *p)
 	return true;
 }
 
-static void shake_hands(struct prelude *p)
+static void prelude_shake_hands(struct prelude *p)
 {
 	char why[256];
 	int r = tls_handshake(p->tls, why, sizeof(why));
 	bool writes = tls_is_waiting(p->tls);
 
 	if (r == 0) {
-		succeed(p);
+		prelude_succeed(p);
 	} else if (r != -EAGAIN) {
-		fail(p, LOG_TOPIC_TLS, r == -EPROTO ? why : strerror(-r));
+		prelude_fail(p, LOG_TOPIC_TLS, r == -EPROTO ? why : strerror(-r));
 	} else if (writes != p->writes) {
 		p->writes = writes;
 		worker_rewatch(p->l->w, p->result.stream.fd, writes ? EPOLLIN | EPOLLOUT : EPOLLIN,
@@ -125,25 +129,25 @@ static void shake_hands(struct prelude *p)
 	}
 }
 
-static void go_on(struct prelude *p)
+static void prelude_go_on(struct prelude *p)
 {
 	const struct listener_config *config = p->l->config;
 
-	if (p->proxy && !read_header(p))
+	if (p->proxy && !prelude_read_header(p))
 		return;
 	if (!config->tls && !p->tls) {
-		succeed(p);
+		prelude_succeed(p);
 		return;
 	}
 	if (!p->tls)
 		p->tls = tls_new(config->tls, p->result.stream.fd);
 	if (p->tls)
-		shake_hands(p);
+		prelude_shake_hands(p);
 	else
-		fail(p, LOG_TOPIC_TLS, "out of memory");
+		prelude_fail(p, LOG_TOPIC_TLS, "out of memory");
 }
 
-static void ready(struct source *s, uint32_t events)
+static void prelude_ready(struct source *s, uint32_t events)
 {
 	struct prelude *p = (struct prelude *)s;
 
@@ -155,7 +159,7 @@ static void ready(struct source *s, uint32_t events)
 		p->l->steps = 0;
 	}
 	if (p->l->steps++ < STEPS_IN_A_TURN || !p->l->config->tls)
-		go_on(p); /* or in the next turn: epoll will say so again */
+		prelude_go_on(p); /* or in the next turn: epoll will say so again */
 }
 
 void prelude_start(struct prelude **list, struct listener *l, int fd, const union address *peer, bool proxy,
@@ -164,7 +168,7 @@ void prelude_start(struct prelude **list, struct listener *l, int fd, const unio
 	struct prelude *p = calloc(1, sizeof(*p));
 
 	if (p) {
-		p->source.ready = ready;
+		p->source.ready = prelude_ready;
 		p->result = (struct prelude_result){.stream = stream_plain(fd), .address = *peer};
 		p->counted = *peer;
 		p->proxy = proxy;
@@ -190,11 +194,11 @@ void prelude_tick(struct prelude **list)
 	for (struct prelude *p = *list, *next; p; p = next) {
 		next = p->next;
 		if (p->over) {
-			unlink_it(p);
+			prelude_unlink(p);
 			free(p);
 		} else if (p->l->ctx->now >= p->deadline) {
-			fail(p, p->proxy ? LOG_TOPIC_PROXY : LOG_TOPIC_TLS,
-			     p->proxy ? "no PROXY header in time" : "no handshake in time");
+			prelude_fail(p, p->proxy ? LOG_TOPIC_PROXY : LOG_TOPIC_TLS,
+				     p->proxy ? "no PROXY header in time" : "no handshake in time");
 		}
 	}
 }

@@ -31,20 +31,20 @@ struct tcp_listener {
 	struct prelude *preludes;
 };
 
-static void ready(struct source *s, uint32_t events);
+static void tcp_ready(struct source *s, uint32_t events);
 
-static int start(struct listener *l)
+static int tcp_start(struct listener *l)
 {
 	return worker_watch(l->w, l->fd, EPOLLIN, &l->source);
 }
 
-static void stop(struct listener *l)
+static void tcp_stop(struct listener *l)
 {
 	worker_unwatch(l->w, l->fd);
 	prelude_end(&((struct tcp_listener *)l)->preludes, true);
 }
 
-static void configure(struct listener *l)
+static void tcp_configure(struct listener *l)
 {
 	if (listen(l->fd, l->config->backlog) < 0)
 		log_warning("listener %s: backlog: %s", l->name, strerror(errno));
@@ -57,7 +57,7 @@ struct adoption {
 	struct connection_start start;
 };
 
-static void adopt(struct worker *w, struct job *job)
+static void tcp_adopt(struct worker *w, struct job *job)
 {
 	struct adoption *a = (struct adoption *)job;
 
@@ -71,7 +71,7 @@ static void adopt(struct worker *w, struct job *job)
 }
 
 /* A word about why, where the handler has some; it is too early to wait for anything. */
-static void turn_away(struct listener *l, const struct prelude_result *p, const char *why)
+static void tcp_turn_away(struct listener *l, const struct prelude_result *p, const char *why)
 {
 	const struct notice n = {.kind = NOTICE_REFUSED, .text = why};
 	struct stream stream = p->stream;
@@ -84,7 +84,7 @@ static void turn_away(struct listener *l, const struct prelude_result *p, const 
 	close(stream.fd);
 }
 
-static struct worker *least_loaded(struct shared *shared)
+static struct worker *tcp_least_loaded(struct shared *shared)
 {
 	struct worker *best = shared->workers[0];
 
@@ -95,8 +95,8 @@ static struct worker *least_loaded(struct shared *shared)
 }
 
 /* The entry in the table. Whatever the kernel counts as received before the first byte is accounted for. */
-static void fill_entry(const struct listener *l, struct client *client, const struct prelude_result *p,
-		       uint64_t cookie)
+static void tcp_fill_entry(const struct listener *l, struct client *client, const struct prelude_result *p,
+			   uint64_t cookie)
 {
 	client->connected_us = (uint64_t)clock_us(CLOCK_REALTIME);
 	client->origin = (uint16_t)l->origin;
@@ -113,7 +113,7 @@ static void fill_entry(const struct listener *l, struct client *client, const st
 }
 
 /* A connection that has been counted and may begin. */
-static void begin(struct listener *l, const struct prelude_result *p)
+static void tcp_begin(struct listener *l, const struct prelude_result *p)
 {
 	struct shared *shared = l->ctx->shared;
 	uint64_t cookie = 0;
@@ -127,10 +127,10 @@ static void begin(struct listener *l, const struct prelude_result *p)
 		free(job);
 		limits_give(shared->limits, &p->address, l->origin);
 		listener_refused(l, &p->address, "the server is full");
-		turn_away(l, p, "the server is full");
+		tcp_turn_away(l, p, "the server is full");
 		return;
 	}
-	fill_entry(l, client, p, cookie);
+	tcp_fill_entry(l, client, p, cookie);
 	FAULT("accept-entry");
 	/* The entry comes before the socket's copy, so that a socket without an entry is nobody's. */
 	atomic_store_explicit(&client->cookie, cookie, memory_order_release);
@@ -138,29 +138,29 @@ static void begin(struct listener *l, const struct prelude_result *p)
 	bool covered = p->stream.ops->survives && keeper_add(shared->keeper, p->stream.fd) == 0;
 	FAULT("accept-keeper");
 
-	struct worker *to = least_loaded(shared);
-	*job = (struct adoption){{NULL, adopt}, {p->stream, p->address, client, l->handler, covered}};
+	struct worker *to = tcp_least_loaded(shared);
+	*job = (struct adoption){{NULL, tcp_adopt}, {p->stream, p->address, client, l->handler, covered}};
 	atomic_fetch_add(&l->tally->accepted, 1);
 	if (to == l->w)
-		adopt(to, &job->job);
+		tcp_adopt(to, &job->job);
 	else
 		worker_post(to, &job->job);
 }
 
 /* The address is known now, if a proxy stood before it. */
-static void after_prelude(struct listener *l, const struct prelude_result *p)
+static void tcp_after_prelude(struct listener *l, const struct prelude_result *p)
 {
 	const char *why;
 
 	if (listener_admit(l, &p->address, &why))
-		begin(l, p);
+		tcp_begin(l, p);
 	else
-		turn_away(l, p, why);
+		tcp_turn_away(l, p, why);
 }
 
 /* A peer may vanish without a word; the kernel finds out, and what it held is given back. The settings are
  * the socket's, so they outlive this process. */
-static void watch_over(const struct config *config, int fd)
+static void tcp_watch_over(const struct config *config, int fd)
 {
 	int on = config->keepalive_us > 0, every = CONFIG_PROBE_EVERY_S, probes = CONFIG_PROBES;
 	int idle = (int)((config->keepalive_us + SECOND_US - 1) / SECOND_US);
@@ -176,7 +176,7 @@ static void watch_over(const struct config *config, int fd)
 			    strerror(errno));
 }
 
-static void take(struct listener *l, int fd, const union address *a)
+static void tcp_take(struct listener *l, int fd, const union address *a)
 {
 	const struct prelude_result direct = {.stream = stream_plain(fd), .address = *a};
 	const struct listener_config *config = l->config;
@@ -184,28 +184,30 @@ static void take(struct listener *l, int fd, const union address *a)
 	const struct limits_caps caps = {l->ctx->config->max_clients, 0, config->max_clients};
 	const char *why = "the server is full";
 
-	watch_over(l->ctx->config, fd);
+	tcp_watch_over(l->ctx->config, fd);
 	if (proxy) {
 		/* All that it stands for come from its address, so only the others' number counts. */
 		if (limits_take(l->ctx->shared->limits, a, l->origin, &caps) == 0) {
-			prelude_start(&((struct tcp_listener *)l)->preludes, l, fd, a, true, after_prelude);
+			prelude_start(&((struct tcp_listener *)l)->preludes, l, fd, a, true,
+				      tcp_after_prelude);
 			return;
 		}
 		listener_refused(l, a, why);
 	} else if (listener_admit(l, a, &why)) {
 		if (config->tls)
-			prelude_start(&((struct tcp_listener *)l)->preludes, l, fd, a, false, after_prelude);
+			prelude_start(&((struct tcp_listener *)l)->preludes, l, fd, a, false,
+				      tcp_after_prelude);
 		else
-			begin(l, &direct);
+			tcp_begin(l, &direct);
 		return;
 	}
 	if (config->tls)
 		close(fd); /* it would not understand plain text */
 	else
-		turn_away(l, &direct, why);
+		tcp_turn_away(l, &direct, why);
 }
 
-static void pause_accepting(struct tcp_listener *t, int error)
+static void tcp_pause(struct tcp_listener *t, int error)
 {
 	struct listener *l = &t->base;
 
@@ -218,14 +220,14 @@ static void pause_accepting(struct tcp_listener *t, int error)
 	worker_rewatch(l->w, l->fd, 0, &l->source);
 }
 
-static void ready(struct source *s, uint32_t events)
+static void tcp_ready(struct source *s, uint32_t events)
 {
 	struct tcp_listener *t = (struct tcp_listener *)s;
 	int enough = sockets_for_clients();
 
 	(void)events;
 	if (sockets_are_short()) {
-		pause_accepting(t, EMFILE);
+		tcp_pause(t, EMFILE);
 		return;
 	}
 	for (unsigned i = 0; i < ACCEPT_BATCH; i++) {
@@ -235,22 +237,22 @@ static void ready(struct source *s, uint32_t events)
 		int fd = accept4(t->base.fd, &a.sa, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 		if (fd < 0) {
 			if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
-				pause_accepting(t, errno);
+				tcp_pause(t, errno);
 			/* EAGAIN: done. Whatever else befell one connection, accept(2) says to go on. */
 			if (errno == EAGAIN || t->paused)
 				return;
 			continue;
 		}
 		FAULT("accept");
-		take(&t->base, fd, &a);
+		tcp_take(&t->base, fd, &a);
 		if (fd >= enough) {
-			pause_accepting(t, EMFILE);
+			tcp_pause(t, EMFILE);
 			return;
 		}
 	}
 }
 
-static void tick(struct listener *l)
+static void tcp_tick(struct listener *l)
 {
 	struct tcp_listener *t = (struct tcp_listener *)l;
 
@@ -265,20 +267,20 @@ static void tick(struct listener *l)
 	}
 }
 
-static void release(struct listener *l)
+static void tcp_release(struct listener *l)
 {
 	prelude_end(&((struct tcp_listener *)l)->preludes, false);
 	free(l);
 }
 
 /* It has no members of its own: connections live on when their listener goes. */
-static const struct listener_ops ops = {
-    .start = start,
-    .stop = stop,
-    .configure = configure,
-    .tick = tick,
+static const struct listener_ops tcp_ops = {
+    .start = tcp_start,
+    .stop = tcp_stop,
+    .configure = tcp_configure,
+    .tick = tcp_tick,
     .freeze = listener_stop,
-    .free = release,
+    .free = tcp_release,
 };
 
 struct listener *tcp_listener_new(const struct listener_config *config)
@@ -288,7 +290,7 @@ struct listener *tcp_listener_new(const struct listener_config *config)
 	(void)config;
 	if (!t)
 		return NULL;
-	t->base.source.ready = ready;
-	t->base.ops = &ops;
+	t->base.source.ready = tcp_ready;
+	t->base.ops = &tcp_ops;
 	return &t->base;
 }
