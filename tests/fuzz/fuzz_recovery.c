@@ -9,6 +9,7 @@
 
 #include "daemon/base/logger.h"
 #include "daemon/engine/connection.h"
+#include "daemon/state/file.h"
 #include "tests/harness.h"
 
 #include <fcntl.h>
@@ -18,8 +19,7 @@
 
 #define CLIENTS 3
 #define LINES 40
-/* Behind the header, in the layout that clients.c has. */
-#define SCRATCHES_AT (8 * 65536)
+#define SCRATCHES_AT CLIENTS_HEADER_SIZE
 
 static const char config[] =
     "workers = 1; rooms = ( { name = \"lobby\"; history = 0; announce_max = 0; log_size = "
@@ -45,7 +45,7 @@ static void meddle(int rooms_fd, int clients_fd, void *arg)
 		if (d->data[7] & 1)
 			value = (uint64_t) - (int64_t)(value & 0xff);
 		int fd = clients_fd;
-		switch (d->data[0] % 5) {
+		switch (d->data[0] % 6) {
 		case 0: /* the header, with the origins */
 			at %= 4096;
 			break;
@@ -56,6 +56,9 @@ static void meddle(int rooms_fd, int clients_fd, void *arg)
 			break;
 		case 2: /* a worker's scratch, before its data */
 			at = SCRATCHES_AT + at % 128;
+			break;
+		case 5: /* memberships */
+			at = (off_t)offsetof(struct file, memberships) + at % (CLIENTS * 64);
 			break;
 		case 3: /* the directory of rooms */
 			fd = rooms_fd;
