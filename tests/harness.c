@@ -10,6 +10,7 @@
 #include "daemon/engine/limits.h"
 #include "daemon/engine/listener.h"
 #include "daemon/engine/logins.h"
+#include "daemon/net/udp.h"
 #include "daemon/io/memfd.h"
 #include "daemon/state/keeper.h"
 #include "daemon/state/sockets.h"
@@ -128,14 +129,18 @@ uint16_t harness_listen(struct harness *h, size_t number)
 	struct client_origin origin = {.listener = ""};
 	union address a = h->listen_address;
 	socklen_t len = sizeof(a);
+	struct listener *l;
 	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
 	memcpy(origin.listener, config->name, sizeof(config->name));
 	a.in.sin_port = 0;
 	if (bind(fd, &a.sa, sizeof(a.in)) < 0 || getsockname(fd, &a.sa, &len) < 0 ||
-	    listener_new(h->shared.clients, fd, config, (unsigned)clients_intern(h->shared.clients, &origin),
-			 0, &h->listeners[h->n_listeners]) < 0 ||
-	    listener_start(h->listeners[h->n_listeners], h->workers[0]) < 0)
+	    !(l = udp_listener_new(config)))
+		abort();
+	listener_init(l, h->shared.clients, fd, config, (unsigned)clients_intern(h->shared.clients, &origin),
+		      0);
+	h->listeners[h->n_listeners] = l;
+	if (listener_start(l, h->workers[0]) < 0)
 		abort();
 	h->n_listeners++;
 	return address_port(&a);

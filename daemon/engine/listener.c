@@ -109,17 +109,9 @@ static const struct resident_ops listener_resident_ops = {
 
 /* --- its life --- */
 
-int listener_new(struct clients *clients, int fd, const struct listener_config *config, unsigned origin,
-		 unsigned home, struct listener **ret)
+void listener_init(struct listener *l, struct clients *clients, int fd, const struct listener_config *config,
+		   unsigned origin, unsigned home)
 {
-	static struct listener *(*const constructors[])(const struct listener_config *config) = {
-	    [TRANSPORT_TCP] = tcp_listener_new,
-	    [TRANSPORT_UDP] = udp_listener_new,
-	};
-	struct listener *l = constructors[config->handler->transport](config);
-
-	if (!l)
-		return -ENOMEM;
 	l->fd = fd;
 	l->clients = clients;
 	l->origin = origin;
@@ -129,8 +121,6 @@ int listener_new(struct clients *clients, int fd, const struct listener_config *
 	l->config = config;
 	l->resident.ops = &listener_resident_ops;
 	memcpy(l->name, config->name, sizeof(l->name));
-	*ret = l;
-	return 0;
 }
 
 void listener_free(struct listener *l)
@@ -208,13 +198,6 @@ bool listener_admit(struct listener *l, const union address *a, const char **ret
 	}
 	listener_refused(l, a, *ret_why);
 	return false;
-}
-
-void listener_stats(const struct listener *l, struct listener_stats *ret)
-{
-	*ret = (struct listener_stats){0};
-	if (l->tally)
-		listener_tally_stats(l->tally, ret);
 }
 
 void listener_tally_stats(const struct client_tally *t, struct listener_stats *ret)

@@ -77,9 +77,10 @@ struct listener {
 	struct context *ctx; /* of its worker */
 };
 
-/* Takes fd (bound, non-blocking) over, and holds the origin. Returns 0 or -errno. */
-int listener_new(struct clients *clients, int fd, const struct listener_config *config, unsigned origin,
-		 unsigned home, struct listener **ret);
+/* Fills in what all listeners have, of one that a transport made. Takes fd (bound, non-blocking) over, and holds
+ * the origin. */
+void listener_init(struct listener *l, struct clients *clients, int fd, const struct listener_config *config,
+		   unsigned origin, unsigned home);
 void listener_free(struct listener *l);
 
 int listener_start(struct listener *l, struct worker *w);
@@ -96,11 +97,6 @@ bool listener_admit(struct listener *l, const union address *a, const char **ret
 void listener_refused(struct listener *l, const union address *a, const char *why);
 
 /* For `chatctl list listeners`; any thread. */
-void listener_stats(const struct listener *l, struct listener_stats *ret);
 void listener_tally_stats(const struct client_tally *t, struct listener_stats *ret);
-
-/* The transports' constructors; listener_new() fills in what all listeners have. NULL without memory. */
-struct listener *tcp_listener_new(const struct listener_config *config);
-struct listener *udp_listener_new(const struct listener_config *config);
 
 #endif

@@ -4,6 +4,8 @@
 
 #include "common/cleanup.h"
 #include "daemon/base/logger.h"
+#include "daemon/net/tcp.h"
+#include "daemon/net/udp.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -33,20 +35,39 @@ static int entry_make_zmq(struct shared *shared, const struct config *config, co
 	return r;
 }
 
-static int entry_make(struct shared *shared, struct listener_config *c, unsigned home,
-		      struct listener_entry *e)
+/* The transports, a row each: it makes a listener that lives on a worker, or a service. */
+static const struct {
+	struct listener *(*listener)(const struct listener_config *c);
+	int (*service)(struct shared *shared, const struct config *config, const struct listener_config *c,
+		       struct listener_entry *e);
+} entry_transports[] = {
+    [TRANSPORT_TCP] = {.listener = tcp_listener_new},
+    [TRANSPORT_UDP] = {.listener = udp_listener_new},
+    [TRANSPORT_ZMQ] = {.service = entry_make_zmq},
+};
+
+static int entry_make(struct shared *shared, struct config *config, size_t number, struct listener_entry *e)
 {
+	struct listener_config *c = &config->listeners[number];
+
+	if (entry_transports[c->handler->transport].service)
+		return entry_transports[c->handler->transport].service(shared, config, c, e);
 	c->bound = e->places.at[0].bound;
-	int r = listener_new(shared->clients, e->places.at[0].fd, c, e->origin, home, &e->listener);
-	if (r == 0 && e->listener->ops->configure) /* a borrowed socket has the backlog of before */
-		e->listener->ops->configure(e->listener);
-	return r;
+	struct listener *l = entry_transports[c->handler->transport].listener(c);
+	if (!l)
+		return -ENOMEM;
+	listener_init(l, shared->clients, e->places.at[0].fd, c, e->origin,
+		      (unsigned)(number % shared->n_workers));
+	if (l->ops->configure) /* a borrowed socket has the backlog of before */
+		l->ops->configure(l);
+	e->listener = l;
+	return 0;
 }
 
 int listener_entry_open(struct shared *shared, struct sockets *sockets, const struct places_list *there,
 			struct config *config, size_t number, struct listener_entry **ret)
 {
-	struct listener_config *c = &config->listeners[number];
+	const struct listener_config *c = &config->listeners[number];
 	struct listener_entry *e = calloc(1, sizeof(*e));
 
 	*ret = e;
@@ -63,9 +84,7 @@ int listener_entry_open(struct shared *shared, struct sockets *sockets, const st
 	r = places_open(&e->places, sockets, there);
 	if (r < 0)
 		return r;
-	r = c->handler->transport == TRANSPORT_ZMQ
-		? entry_make_zmq(shared, config, c, e)
-		: entry_make(shared, c, (unsigned)(number % shared->n_workers), e);
+	r = entry_make(shared, config, number, e);
 	if (r < 0)
 		places_close(&e->places);
 	return r;

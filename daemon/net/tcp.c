@@ -3,6 +3,8 @@
  * A listening TCP socket: one worker accepts and spreads the connections over all. accept() pauses when only
  * the reserve of file descriptors is left and goes on when more are free.
  */
+#include "daemon/net/tcp.h"
+
 #include "common/cleanup.h"
 #include "daemon/base/clock.h"
 #include "daemon/base/fault.h"
@@ -10,7 +12,6 @@
 #include "daemon/engine/connection.h"
 #include "daemon/engine/connections.h"
 #include "daemon/engine/limits.h"
-#include "daemon/engine/listener.h"
 #include "daemon/net/prelude.h"
 #include "daemon/state/keeper.h"
 #include "daemon/state/sockets.h"

@@ -69,6 +69,9 @@ struct udp_behaviour {
 /* The mode's behaviour; any of its functions may be NULL. */
 extern const struct udp_behaviour udp_echo, udp_registry;
 
+/* For listener_init(). NULL without memory. */
+struct listener *udp_listener_new(const struct listener_config *config);
+
 void *udp_data(struct udp_listener *u);
 struct listener *udp_base(struct udp_listener *u);
 
