@@ -91,19 +91,17 @@ unsigned connections_at_risk(const struct shared *shared)
 
 /* --- all of them --- */
 
-/* For each connection, which may end meanwhile. */
-#define CONNECTIONS(cs, c)                                                                                   \
-	for (struct connection *c = (cs)->first, *after_##c; c && (after_##c = c->next, true); c = after_##c)
+/* In these loops, one that ends meanwhile still knows which was next: it is freed at the end of the turn. */
 
-static void tick_all(struct connections *cs, unsigned releases)
+static void connections_tick_all(struct connections *cs, unsigned releases)
 {
-	CONNECTIONS(cs, c)
-	connection_tick(c, &releases);
+	for (struct connection *c = cs->first; c; c = c->next)
+		connection_tick(c, &releases);
 }
 
 static void connections_tick(struct resident *r)
 {
-	tick_all((struct connections *)r, RELEASES_MAX);
+	connections_tick_all((struct connections *)r, RELEASES_MAX);
 }
 
 static void connections_deliver(struct resident *r, uint32_t room)
@@ -138,27 +136,26 @@ static int64_t connections_delay(struct resident *r)
 
 static void connections_reload(struct resident *r)
 {
-	CONNECTIONS((struct connections *)r, c)
-	connection_reloaded(c);
+	for (struct connection *c = ((struct connections *)r)->first; c; c = c->next)
+		connection_reloaded(c);
 }
 
 static void connections_freeze(struct resident *r)
 {
-	CONNECTIONS((struct connections *)r, c)
-	connection_freeze(c);
+	for (struct connection *c = ((struct connections *)r)->first; c; c = c->next)
+		connection_freeze(c);
 }
 
 static void connections_goodbye(struct resident *r)
 {
-	CONNECTIONS((struct connections *)r, c)
-	connection_end(c);
+	for (struct connection *c = ((struct connections *)r)->first; c; c = c->next)
+		connection_end(c);
 }
 
 static void connections_each(struct resident *r, void (*fn)(const struct client_info *info, void *arg),
 			     void *arg)
 {
-	CONNECTIONS((struct connections *)r, c)
-	{
+	for (struct connection *c = ((struct connections *)r)->first; c; c = c->next) {
 		struct client_info info;
 		connection_info(c, &info);
 		fn(&info, arg);
@@ -168,8 +165,7 @@ static void connections_each(struct resident *r, void (*fn)(const struct client_
 static bool connections_kick(struct resident *r, uint64_t id, const struct notice *why,
 			     union address *ret_from)
 {
-	CONNECTIONS((struct connections *)r, c)
-	{
+	for (struct connection *c = ((struct connections *)r)->first; c; c = c->next) {
 		if (connection_id(c) != id)
 			continue;
 		*ret_from = c->address;
@@ -182,9 +178,9 @@ static unsigned connections_evict(struct resident *r, const struct prefix *from,
 {
 	unsigned n = 0;
 
-	CONNECTIONS((struct connections *)r, c)
-	if (prefix_contains(from, &c->address))
-		n += connection_kick(c, why);
+	for (struct connection *c = ((struct connections *)r)->first; c; c = c->next)
+		if (prefix_contains(from, &c->address))
+			n += connection_kick(c, why);
 	return n;
 }
 
@@ -192,8 +188,10 @@ static void connections_free(struct resident *r)
 {
 	struct connections *cs = (struct connections *)r;
 
-	CONNECTIONS(cs, c)
-	connection_free(c);
+	for (struct connection *c = cs->first, *next; c; c = next) {
+		next = c->next;
+		connection_free(c);
+	}
 	free(cs->members);
 	free(cs->by_index);
 	free(cs);
@@ -236,26 +234,26 @@ int connections_new(struct worker *w)
 
 void connections_drain(struct worker *w)
 {
-	tick_all(connections_of(w), 0); /* the process ends, and its memory with it */
+	connections_tick_all(connections_of(w), 0); /* the process ends, and its memory with it */
 }
 
 void connections_cover(struct worker *w)
 {
-	CONNECTIONS(connections_of(w), c)
-	connection_cover(c);
+	for (struct connection *c = connections_of(w)->first; c; c = c->next)
+		connection_cover(c);
 }
 
 /* What is sent is cipher text, whose keys end with this process. */
 void connections_dismiss_mortals(struct worker *w)
 {
-	CONNECTIONS(connections_of(w), c)
-	if (!c->stream.ops->survives)
-		connection_kick(c, &(struct notice){.kind = NOTICE_RESTARTING});
+	for (struct connection *c = connections_of(w)->first; c; c = c->next)
+		if (!c->stream.ops->survives)
+			connection_kick(c, &(struct notice){.kind = NOTICE_RESTARTING});
 }
 
 void connections_hang_up(struct worker *w, bool mortals_only)
 {
-	CONNECTIONS(connections_of(w), c)
-	if (!mortals_only || !c->stream.ops->survives)
-		connection_hang_up(c);
+	for (struct connection *c = connections_of(w)->first; c; c = c->next)
+		if (!mortals_only || !c->stream.ops->survives)
+			connection_hang_up(c);
 }
