@@ -15,7 +15,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-/* Splits what has come into lines. */
+/* Splits the bytes received into lines. */
 static void stream_take(struct link *l, size_t n, void (*line)(const char *s, size_t len, void *arg),
 			void *arg)
 {
@@ -28,7 +28,7 @@ static void stream_take(struct link *l, size_t n, void (*line)(const char *s, si
 	}
 	l->len = (size_t)(l->buf + l->len - start);
 	memmove(l->buf, start, l->len);
-	if (l->len == LINK_LINE_MAX) { /* no line of chatd's */
+	if (l->len == LINK_LINE_MAX) { /* longer than any line of chatd's */
 		line(l->buf, l->len, arg);
 		l->len = 0;
 	}

@@ -76,7 +76,7 @@ static void udp_take(struct link *l, char *text, void (*line)(const char *s, siz
 	}
 }
 
-/* Until it is registered nothing is said, and a name that was refused is for the person to change. */
+/* Before the registration only another "#REG NAME" is sent: the person changes a name that was refused. */
 static int udp_send(struct link *l, const char *text, size_t len)
 {
 	if (l->registered)
@@ -92,7 +92,7 @@ static int udp_receive(struct link *l, void (*line)(const char *s, size_t len, v
 	char text[65536];
 	ssize_t n;
 
-	/* Once more in good time, and soon as long as nothing has been confirmed. */
+	/* Registers again well before the lease ends, and every second until the first confirmation. */
 	if (!l->left && !l->refused && udp_now() - l->renewed > (l->registered ? l->lease / 3 : 1))
 		udp_register(l, NULL);
 	while ((n = recv(l->fd, text, sizeof(text) - 1, 0)) >= 0) {

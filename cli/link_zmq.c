@@ -22,7 +22,7 @@ static int zeromq_open(struct link *l, const struct link_options *o, const char 
 	if (!l->push || !l->sub)
 		return -ENOMEM;
 	zmq_setsockopt(l->push, ZMQ_LINGER, &linger, sizeof(linger));
-	/* Without a room all that is published; else what is said in the room. */
+	/* With a room, what is said there; without one, everything that is published. */
 	zmq_setsockopt(l->sub, ZMQ_SUBSCRIBE, o->room ? o->room : "", o->room ? strlen(o->room) : 0);
 	snprintf(endpoint, sizeof(endpoint), "tcp://%s:%.*s", host, (int)(comma - service), service);
 	if (zmq_connect(l->push, endpoint) == 0) {
@@ -34,7 +34,7 @@ static int zeromq_open(struct link *l, const struct link_options *o, const char 
 	return -EINVAL;
 }
 
-/* All frames of a message as one line; [ROOM][NICK: TEXT] shows the second only. */
+/* The frames of a message are one line; of [ROOM][NICK: TEXT] only the second one is shown. */
 static int zeromq_receive(struct link *l, void (*line)(const char *s, size_t len, void *arg), void *arg)
 {
 	for (;;) {
@@ -70,7 +70,7 @@ static int zeromq_say(struct link *l, const char *text, size_t len)
 
 static void zeromq_leave(struct link *l)
 {
-	(void)l; /* nobody is told; what waits is sent when the socket is closed */
+	(void)l; /* there is nobody to tell; closing the socket sends what is queued */
 }
 
 const struct transport link_zmq = {

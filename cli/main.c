@@ -16,7 +16,7 @@
 
 #define DEFAULT_SOCKET "/run/chatd/control.sock"
 
-/* Before the command. */
+/* An option before the subcommand. */
 static int main_unknown_option(char **argv)
 {
 	char letter[3] = {'-', (char)optopt, '\0'};
@@ -46,7 +46,7 @@ static void main_print_help(void)
 	     "chatctl(1).");
 }
 
-/* "chatctl send --help"; behind ROOM it is something to be said. */
+/* "chatctl send --help"; after ROOM, --help is a part of the message. */
 static bool main_asks_for_help(int argc, char **argv)
 {
 	if (argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0))
@@ -57,7 +57,7 @@ static bool main_asks_for_help(int argc, char **argv)
 	return false;
 }
 
-/* People write --json and -j at the end as well; behind ROOM of send they are something to be said. */
+/* People write --json and -j at the end as well; after the ROOM of send they are a part of the message. */
 static void main_take_json(struct options *o, int *argc, char **argv)
 {
 	bool sends = strcmp(argv[0], "send") == 0;
@@ -75,7 +75,7 @@ static void main_take_json(struct options *o, int *argc, char **argv)
 	}
 }
 
-/* chatd does, whatever the terminal's locale is. In the environment since readline asks there. */
+/* chatd speaks UTF-8, whatever the terminal's locale is. readline looks for it in the environment. */
 static void main_speak_utf8(void)
 {
 	setlocale(LC_ALL, "");
@@ -101,8 +101,8 @@ static int main_options(struct options *o, int argc, char **argv)
 	};
 	int opt;
 
-	opterr = 0; /* with the program's whole path */
-	/* "+": what follows the command is the command's. */
+	opterr = 0; /* its messages would show the program's whole path */
+	/* "+": options after the subcommand belong to it. */
 	while ((opt = getopt_long(argc, argv, "+:s:c:jhV", options, NULL)) >= 0)
 		switch (opt) {
 		case 's':

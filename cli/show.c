@@ -26,7 +26,7 @@ static double number(const json_t *o, const char *key)
 	return json_number_value(json_object_get(o, key));
 }
 
-/* A name that isn't there. */
+/* An empty name. */
 static const char *or_dash(const char *s)
 {
 	return s[0] ? s : "-";

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The table of subcommands, and what is said about them: help, usage, and what somebody may have meant. */
+/* The table of subcommands, their help and usage, and a guess at what a mistyped one was meant to be. */
 #include "cli/subcommands.h"
 
 #include "cli/command.h"
@@ -59,7 +59,7 @@ int wrong_option(char **argv)
 {
 	const struct subcommand *c = subcommand_find(argv[0]);
 	char letter[3] = {'-', (char)optopt, '\0'};
-	/* Of a word of letters it may be any; of "--name" optopt is 0, or it lacks its value. */
+	/* In "-abc" it may be any letter; for "--name" optopt is 0, or the option's own if its value is missing. */
 	const char *option = optopt && strncmp(argv[optind - 1], "--", 2) != 0 ? letter : argv[optind - 1];
 
 	return fail(EXIT_USAGE, "%s can't be used with %s; usage: chatctl %s%s%s", option, argv[0], argv[0],
@@ -71,11 +71,10 @@ static unsigned subcommand_smaller(unsigned a, unsigned b)
 	return a < b ? a : b;
 }
 
-/* How many letters have to be changed, added, taken away or swapped (Damerau), for words of up to 31 bytes.
- */
+/* How many letters have to be changed, added, removed or swapped (Damerau), for words of up to 31 bytes. */
 static unsigned subcommand_distance(const char *a, const char *b)
 {
-	unsigned rows[3][32]; /* of the letter before the last, of the last one, and of this one */
+	unsigned rows[3][32]; /* for the letter before the last, for the last one, and for this one */
 	unsigned *before = rows[0], *last = rows[1], *row = rows[2];
 	size_t n = strlen(b);
 
@@ -102,7 +101,7 @@ static unsigned subcommand_distance(const char *a, const char *b)
 int subcommand_unknown(const char *name)
 {
 	const char *near = NULL;
-	/* One slip, in a longer word two: "say" is nothing like "ban". */
+	/* One slip, or two in a longer word: "say" is nothing like "ban". */
 	unsigned least = strlen(name) > 5 ? 3 : 2;
 
 	for (size_t i = 0; subcommands[i].name; i++) {

@@ -12,7 +12,7 @@
 #include <unistd.h>
 #include <wchar.h>
 
-/* What a column that may be cut keeps before one behind it is left out. */
+/* A column that may be cut keeps this width before a later one is left out. */
 #define WIDTH_MIN 16
 #define SEPARATOR "  "
 
@@ -35,7 +35,7 @@ static size_t width_of(const char *s)
 	wchar_t wide[256];
 	size_t n = mbstowcs(wide, s, sizeof(wide) / sizeof(*wide));
 	int w = n < sizeof(wide) / sizeof(*wide) ? wcswidth(wide, n)
-						 : -1; /* too long, or no text of this locale */
+						 : -1; /* too long, or not text in this locale */
 
 	return w < 0 ? strlen(s) : (size_t)w;
 }
@@ -45,7 +45,7 @@ struct table *table_new(const char *const *titles)
 	struct table *t = calloc(1, sizeof(*t));
 	bool bold = isatty(STDOUT_FILENO) && !getenv("NO_COLOR");
 
-	/* How wide it may be is decided in fit(). */
+	/* fit() decides how wide it may be. */
 	if (!t || !(t->scols = scols_new_table()) ||
 	    scols_table_set_termforce(t->scols, SCOLS_TERMFORCE_NEVER) < 0 ||
 	    scols_table_set_column_separator(t->scols, SEPARATOR) < 0)
@@ -98,7 +98,7 @@ static size_t terminal_width(void)
 	return ioctl(STDOUT_FILENO, TIOCGWINSZ, &w) == 0 && w.ws_col > 0 ? w.ws_col : 80;
 }
 
-/* How wide it is when what may be cut has no more than cap. */
+/* How wide the table is if columns that may be cut are no wider than cap. */
 static size_t total_width(const struct table *t, size_t cap)
 {
 	size_t sum = 0;
@@ -112,7 +112,7 @@ static size_t total_width(const struct table *t, size_t cap)
 	return sum;
 }
 
-/* No wider than that, the last place being a sign that there was more. */
+/* Cuts the text to that width; its last character is then a sign that there was more. */
 static void cut(struct libscols_cell *cell, size_t width)
 {
 	const char *text = scols_cell_get_data(cell);
@@ -138,8 +138,8 @@ static void cut(struct libscols_cell *cell, size_t width)
 		abort();
 }
 
-/* Leaves out the last columns, and cuts the long ones, so that it fits: libsmartcols alone cuts all of them
- * to nothing. */
+/* Leaves out the last columns and cuts the long ones, so that the table fits. libsmartcols by itself would cut all of
+ * them to nothing. */
 static void fit(struct table *t)
 {
 	size_t width = terminal_width(), cap = WIDTH_MIN;

@@ -8,8 +8,8 @@
 
 struct table;
 
-/* Titles end with NULL, the most important ones first; one that begins with '>' is a column of numbers, one
- * with '~' may be cut. */
+/* Titles end with NULL; the most important ones come first. One that begins with '>' is of a column of numbers, one with
+ * '~' of a column that may be cut. */
 struct table *table_new(const char *const *titles);
 /* The next cell; a row is complete when each column has one. */
 void table_add(struct table *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -19,7 +19,7 @@ void table_print(struct table *t);
 /* "3 min 20 s", "2 d 4 h"; "12.3 kB". */
 char *format_duration(double seconds, char dst[static 32]);
 char *format_bytes(int64_t bytes, char dst[static 32]);
-/* As the configuration has sizes: "64K", "4M". */
+/* Sizes as in the configuration: "64K", "4M". */
 char *format_size(int64_t bytes, char dst[static 32]);
 
 #endif

@@ -30,7 +30,7 @@ static int send_one(struct client *c, const char *room, const char *text, size_t
 	if (r == 0)
 		r = client_receive(c, &reply, &error);
 	json_decref(reply);
-	/* Between others an empty line is worth no error where it is no message. */
+	/* Among other lines an empty one is skipped where it is not a message. */
 	if (r == -EREMOTEIO && in_a_row && len == 0)
 		return EXIT_DONE;
 	return r < 0 ? explain(r, error) : EXIT_DONE;
@@ -50,7 +50,7 @@ static int send_stdin(struct client *c, const char *room, const char *as)
 		if (status == EXIT_UNREACHABLE)
 			return status;
 		if (status > worst)
-			worst = status; /* one line that is refused doesn't keep the others back */
+			worst = status; /* the others are sent even if one is refused */
 	}
 	return worst;
 }
@@ -70,7 +70,7 @@ static char *join(int argc, char **argv)
 	return text;
 }
 
-/* --as NICK, which people write behind ROOM and behind "-" as well. */
+/* --as NICK, which people write after ROOM and after "-" as well. */
 static int take_as(int argc, char **argv, int at, const char **ret_as)
 {
 	if (argc - at < 2 || strcmp(argv[at], "--as") != 0)
@@ -147,7 +147,7 @@ struct tail {
 	json_int_t next; /* number of the message that comes next; -1: not known yet */
 };
 
-/* Prints what comes. Returns 0 at the end, or as client_receive() does. */
+/* Prints the replies. Returns 0 at the end, or an error of client_receive(). */
 static int follow(const struct options *o, struct client *c, struct tail *t, char **ret_error)
 {
 	json_t *parameters = json_pack("{s:s,s:b}", "room", t->room, "follow", t->follow);
@@ -223,7 +223,7 @@ int command_tail(const struct options *o, int argc, char **argv)
 	return r < 0 ? explain(r, error) : EXIT_DONE;
 }
 
-/* Prints events until the connection ends; as client_receive() returns. */
+/* Prints events until the connection ends. Returns the error of client_receive(). */
 static int watch_events(const struct options *o, struct client *c, char **ret_error)
 {
 	json_t *reply, *e;

@@ -22,7 +22,7 @@ struct column {
 	enum { NUMBER, BYTES, SECONDS, TEXT } kind;
 };
 
-/* 80 columns show those up to IDLE. */
+/* 80 columns have space for those up to IDLE. */
 static const struct column columns[] = {
     {"ID", "id", 7, 'i', NUMBER},	    {"NICK", "nick", -14, 'n', TEXT},
     {"ROOM", "room", -12, 'r', TEXT},	    {"BEHIND", "behind", 8, 'b', BYTES},
@@ -30,7 +30,7 @@ static const struct column columns[] = {
     {"IDLE", "idle", 12, 'd', SECONDS},	    {"ADDRESS", "address", -22, 'a', TEXT},
     {"DROPPED", "dropped", 8, 'x', NUMBER}, {"LISTENER", "listener", -12, 'l', TEXT},
 };
-/* The columns that stay when the others are moved sideways: who it is. */
+/* The columns that stay when the others are scrolled sideways: they say who it is. */
 #define N_FIXED 2
 #define BEHIND 3
 
@@ -87,7 +87,7 @@ static void id_of(const json_t *client, char dst[static 24])
 	snprintf(dst, 24, "%" JSON_INTEGER_FORMAT, json_integer_value(json_object_get(client, "id")));
 }
 
-/* Bytes a second since the last time, beside what the daemon says. */
+/* Adds bytes a second since the last time to what the daemon says. */
 static void add_rates(struct top *t)
 {
 	json_t *known = json_object();
@@ -199,7 +199,7 @@ static json_t **sorted(struct top *t, size_t *ret_n)
 
 /* --- the screen --- */
 
-/* What fits of the text, and blanks up to the column's width. */
+/* As much of the text as fits, and blanks up to the column's width. */
 static void put(int width, const char *text)
 {
 	size_t left = strlen(text), step, n = 0;
@@ -242,7 +242,7 @@ static void draw_cell(const struct column *c, const json_t *client)
 	put(c->width, text);
 }
 
-/* Draws each column that is to be seen and fits: its title, or its cell of a client. */
+/* Draws the columns that are in view: their titles, or their cells for a client. */
 static void draw_columns(const struct top *t, const json_t *client)
 {
 	int y = getcury(stdscr), x = 0;
@@ -360,13 +360,13 @@ static void draw(struct top *t)
 	}
 	move(4, 0);
 	draw_columns(t, NULL);
-	/* Some may have gone, and the screen may be another. */
+	/* Clients may have gone, and the screen may have another size. */
 	if (t->first + lines_for_clients() > n)
 		t->first = n > lines_for_clients() ? n - lines_for_clients() : 0;
 	for (size_t i = 0; t->first + i < n && i < lines_for_clients(); i++) {
 		const json_t *client = at[t->first + i];
 		move(HEAD_LINES + (int)i, 0);
-		/* Who does not read stands out. */
+		/* Slow readers stand out. */
 		if (json_integer_value(json_object_get(client, "behind")) > 65536)
 			attrset(A_BOLD);
 		draw_columns(t, client);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Varlink messages: out of bytes, and into bytes. */
+/* Takes Varlink messages out of bytes, and turns them into bytes. */
 #include "common/varlink.h"
 
 #include <errno.h>

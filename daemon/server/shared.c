@@ -32,7 +32,7 @@ static int shared_make_slots(struct server *s)
 {
 	int r = slots_new(s->config->workers ? s->config->workers : shared_count_cpus(), &s->shared.slots);
 
-	/* This thread may be busy with something else, and no room waits for it. */
+	/* No room waits for the main thread, which may be busy with something else. */
 	return r < 0 ? r : slots_take(s->shared.slots, false, &s->host.ctx.slot);
 }
 
