@@ -289,7 +289,7 @@ static void chat_opened(struct connection *c, const char *room_name)
 	}
 	int n = snprintf(nick, sizeof(nick), "guest%" PRIu64, connection_id(c));
 	int r = roster_claim(chat_shared(c)->roster, nick, (size_t)n, connection_id(c), connection_index(c),
-			     ROOM_NONE, false, connection_roster(c));
+			     false, connection_roster(c));
 	if (r == 0)
 		r = text_room_valid(room_name, strlen(room_name)) ? chat_find_room(c, room_name, NULL, &room)
 								  : -ENOENT;
@@ -321,10 +321,10 @@ static void chat_restored(struct connection *c)
 	    (st->flags & CLIENT_CLOSING && room == ROOM_NONE))
 		return;
 	/* If it isn't its nick any more, chat_reloaded() sees to that. */
-	if (nick_valid(st->nick, st->nick_len))
-		(void)!roster_claim(shared->roster, st->nick, st->nick_len, connection_id(c),
-				    connection_index(c), room, st->flags & CLIENT_ACCOUNT,
-				    connection_roster(c));
+	if (nick_valid(st->nick, st->nick_len) &&
+	    roster_claim(shared->roster, st->nick, st->nick_len, connection_id(c), connection_index(c),
+			 st->flags & CLIENT_ACCOUNT, connection_roster(c)) == 0)
+		(void)!roster_enter(shared->roster, *connection_roster(c), room);
 	if (room != ROOM_NONE)
 		connection_set_room(c, rooms_enter_index(shared->rooms, room, chat_slot(c)));
 }

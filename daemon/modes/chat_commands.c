@@ -31,7 +31,6 @@ bool chat_may_speak(struct connection *c, const struct room *room, size_t consum
 static enum verdict command_nick(struct connection *c, const struct chat_call *call)
 {
 	const struct client_state *st = connection_state(c);
-	const struct room *room = connection_room(c);
 	struct roster_entry *entry;
 	char nick[TEXT_NICK_MAX + 1];
 	int n = nick_normalise(call->args[0].at, call->args[0].len, nick);
@@ -58,8 +57,8 @@ static enum verdict command_nick(struct connection *c, const struct chat_call *c
 			   "* Not so fast: you have changed your name too often. Try again in a minute.\n");
 		return HANDLER_MORE;
 	}
-	int r = roster_claim(chat_shared(c)->roster, nick, len, connection_id(c), connection_index(c),
-			     room ? room->index : ROOM_NONE, false, &entry);
+	int r = roster_claim(chat_shared(c)->roster, nick, len, connection_id(c), connection_index(c), false,
+			     &entry);
 	if (r < 0) {
 		chat_reply(c, call->consumed, "* %s is %s.\n", nick,
 			   r == -EEXIST	 ? "taken"

@@ -43,7 +43,7 @@ static enum verdict login_done(struct connection *c, const struct account *a, si
 	char from[ADDRESS_TEXT_MAX];
 
 	int r = roster_claim(chat_shared(c)->roster, a->nick, len, connection_id(c), connection_index(c),
-			     room ? room->index : ROOM_NONE, true, &entry);
+			     true, &entry);
 	if (r < 0) {
 		chat_reply(c, consumed, r == -EEXIST ? "* %s is here already.\n" : "* %s can't log in now.\n",
 			   a->nick);

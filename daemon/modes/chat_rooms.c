@@ -88,7 +88,7 @@ void chat_enter(struct connection *c, struct client_state *next, struct room *ro
 	FAULT("join");
 	connection_commit(c, speech_room(&s));
 	connection_set_room(c, room);
-	roster_move(chat_shared(c)->roster, *connection_roster(c), room->index);
+	(void)!roster_enter(chat_shared(c)->roster, *connection_roster(c), room->index); /* its only one */
 	const struct client_state *st = connection_state(c);
 	const struct log_fields fields = chat_fields(c, EVENT_JOINED, room->name);
 	log_event(LOG_DEBUG, &fields, "%.*s joined %s", st->nick_len, st->nick, room->name);
@@ -123,13 +123,14 @@ bool chat_leave(struct connection *c, enum chat_leaving how)
 	connection_place(c, NULL, (struct position){0, 0});
 	if (how == CHAT_IS_GONE)
 		chat_erase_nick(next);
+	uint32_t index = room->index;
 	char name[TEXT_ROOM_MAX + 1];
 	memcpy(name, room->name, sizeof(name)); /* the room may close when nobody is there */
 	const struct client_state *st = connection_state(c);
 	FAULT("leave");
 	connection_commit(c, speech_room(&s));
 	connection_set_room(c, NULL);
-	roster_move(chat_shared(c)->roster, *connection_roster(c), ROOM_NONE);
+	roster_leave(chat_shared(c)->roster, *connection_roster(c), index);
 	const struct log_fields fields = chat_fields(c, EVENT_LEFT, name);
 	log_event(LOG_DEBUG, &fields, "%.*s left %s", st->nick_len, st->nick, name);
 	return true;
@@ -165,8 +166,10 @@ void chat_rename(struct connection *c, struct roster_entry *entry, const char *n
 	log_event(LOG_DEBUG, &fields, "%s is now %.*s", old, (int)len, nick);
 	FAULT("nick");
 	connection_commit(c, speech_room(&s));
-	roster_release(chat_shared(c)->roster, *connection_roster(c));
-	*connection_roster(c) = entry;
+	bool was_lost = !*connection_roster(c);
+	roster_replace(chat_shared(c)->roster, connection_roster(c), entry);
+	if (was_lost && room)
+		(void)!roster_enter(chat_shared(c)->roster, entry, room->index);
 }
 
 void chat_check_nick(struct connection *c)
@@ -181,8 +184,7 @@ void chat_check_nick(struct connection *c)
 	    (mine && (st->flags & CLIENT_ACCOUNT || !roster_is_reserved(roster, mine))))
 		return;
 	int n = snprintf(guest, sizeof(guest), "guest%" PRIu64, connection_id(c));
-	if (roster_claim(roster, guest, (size_t)n, connection_id(c), connection_index(c),
-			 room ? room->index : ROOM_NONE, true, &entry) < 0) {
+	if (roster_claim(roster, guest, (size_t)n, connection_id(c), connection_index(c), true, &entry) < 0) {
 		log_event(LOG_WARNING,
 			  &(struct log_fields){.client = connection_id(c), .address = connection_address(c)},
 			  "client %" PRIu64 ": its nick is lost", connection_id(c));

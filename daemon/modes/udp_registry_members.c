@@ -120,13 +120,14 @@ static void registry_take_nick(struct udp_listener *u, struct member *m, struct 
 	const struct log_fields fields = registry_fields(u, m, EVENT_RENAMED, g->room->name);
 	log_event(LOG_DEBUG, &fields, "%.*s is now %.*s", st->nick_len, st->nick, (int)len, nick);
 	transaction_commit(registry_context(u), m->client, speech_room(&s));
-	roster_release(registry_shared(u)->roster, m->roster);
-	m->roster = entry;
+	bool was_lost = !m->roster;
+	roster_replace(registry_shared(u)->roster, &m->roster, entry);
+	if (was_lost)
+		(void)!roster_enter(registry_shared(u)->roster, entry, g->room->index);
 }
 
 const char *registry_rename(struct udp_listener *u, struct member *m, const char *nick, size_t len)
 {
-	struct registry *g = udp_data(u);
 	const struct client_state *st = registry_state(m);
 	struct shared *shared = registry_shared(u);
 	struct roster_entry *entry;
@@ -138,8 +139,7 @@ const char *registry_rename(struct udp_listener *u, struct member *m, const char
 		count(registry_context(u)->counters, COUNT_CHANGES_REFUSED, 1);
 		return "too many changes of name";
 	}
-	int r =
-	    roster_claim(shared->roster, nick, len, m->client->id, m->index, g->room->index, false, &entry);
+	int r = roster_claim(shared->roster, nick, len, m->client->id, m->index, false, &entry);
 	if (r < 0)
 		return r == -EEXIST  ? "that name is taken"
 		       : r == -EPERM ? "that name is reserved"
@@ -150,13 +150,12 @@ const char *registry_rename(struct udp_listener *u, struct member *m, const char
 
 void registry_make_guest(struct udp_listener *u, struct member *m)
 {
-	const struct registry *g = udp_data(u);
 	struct roster_entry *entry;
 	char guest[TEXT_NICK_MAX + 1];
 	int n = snprintf(guest, sizeof(guest), "guest%" PRIu64, m->client->id);
 
-	if (roster_claim(registry_shared(u)->roster, guest, (size_t)n, m->client->id, m->index,
-			 g->room->index, true, &entry) < 0) {
+	if (roster_claim(registry_shared(u)->roster, guest, (size_t)n, m->client->id, m->index, true,
+			 &entry) < 0) {
 		log_event(LOG_WARNING, &(struct log_fields){.client = m->client->id, .address = &m->address},
 			  "client %" PRIu64 ": its nick is lost", m->client->id);
 		return;
@@ -206,7 +205,7 @@ static bool registry_enter(struct udp_listener *u, struct member *m, const char 
 		*ret_why = r == -EACCES ? "this room is for its members only" : "there are too many rooms";
 		return false;
 	}
-	r = roster_claim(shared->roster, nick, len, m->client->id, m->index, room->index, false, &m->roster);
+	r = roster_claim(shared->roster, nick, len, m->client->id, m->index, false, &m->roster);
 	if (r < 0) {
 		rooms_leave(shared->rooms, room, registry_context(u)->slot);
 		*ret_why = r == -EEXIST	 ? "that name is taken"
@@ -214,6 +213,7 @@ static bool registry_enter(struct udp_listener *u, struct member *m, const char 
 					 : "not now";
 		return false;
 	}
+	(void)!roster_enter(shared->roster, m->roster, room->index);
 	g->room = room;
 	/* From here on a successor finds it; without a nick it was not confirmed, and is forgotten. */
 	atomic_store_explicit(&m->client->cookie, m->client->id, memory_order_release);

@@ -77,9 +77,11 @@ static bool registry_restore(struct udp_listener *u, struct client *c)
 		if (st->private_seq < g->private_seq)
 			g->private_seq = st->private_seq;
 		if (!nick_valid(st->nick, st->nick_len) ||
-		    roster_claim(shared->roster, st->nick, st->nick_len, c->id, m->index, room, false,
-				 &m->roster) < 0)
+		    roster_claim(shared->roster, st->nick, st->nick_len, c->id, m->index, false, &m->roster) <
+			0)
 			registry_make_guest(u, m);
+		else
+			(void)!roster_enter(shared->roster, m->roster, room);
 		return true;
 	}
 	log_event(LOG_ERR,

@@ -20,11 +20,19 @@ struct place {
 	uint64_t key;
 };
 
+/* An entry's seat in a room. */
+struct seat {
+	struct seat *prev, *next; /* in the room, newest first */
+	struct seat *other;	  /* of the same entry */
+	struct roster_entry *entry;
+	uint32_t room; /* ROOMS_CAPACITY: none */
+};
+
 struct roster_entry {
 	struct place places[NICK_KEYS];
-	struct roster_entry *room_prev, *room_next; /* in the room, newest first */
+	struct seat first; /* most have no other one */
 	uint64_t id;
-	uint32_t index, room;
+	uint32_t index;
 	uint8_t len;
 	char nick[];
 };
@@ -32,7 +40,7 @@ struct roster_entry {
 struct roster {
 	pthread_mutex_t lock;
 	struct place *buckets[BUCKETS];
-	struct roster_entry *rooms[ROOMS_CAPACITY];
+	struct seat *rooms[ROOMS_CAPACITY];
 	uint32_t sizes[ROOMS_CAPACITY];
 	uint64_t *reserved; /* keys, sorted */
 	size_t n_reserved;
@@ -124,34 +132,33 @@ static bool roster_is_chatds(const struct roster *ro, const char *nick, size_t l
 	return nick_is_guest(nick, len) && !nick_same(nick, len, own, (size_t)n);
 }
 
-static void roster_link(struct roster *ro, struct roster_entry *e, uint32_t room)
+static void roster_link(struct roster *ro, struct seat *s, uint32_t room)
 {
-	e->room = room;
-	e->room_prev = e->room_next = NULL;
-	if (room >= ROOMS_CAPACITY)
-		return;
-	e->room_next = ro->rooms[room];
-	if (e->room_next)
-		e->room_next->room_prev = e;
-	ro->rooms[room] = e;
+	s->room = room;
+	s->prev = NULL;
+	s->next = ro->rooms[room];
+	if (s->next)
+		s->next->prev = s;
+	ro->rooms[room] = s;
 	ro->sizes[room]++;
 }
 
-static void roster_unlink(struct roster *ro, struct roster_entry *e)
+static void roster_unlink(struct roster *ro, struct seat *s)
 {
-	if (e->room >= ROOMS_CAPACITY)
+	if (s->room >= ROOMS_CAPACITY)
 		return;
-	if (e->room_prev)
-		e->room_prev->room_next = e->room_next;
+	if (s->prev)
+		s->prev->next = s->next;
 	else
-		ro->rooms[e->room] = e->room_next;
-	if (e->room_next)
-		e->room_next->room_prev = e->room_prev;
-	ro->sizes[e->room]--;
+		ro->rooms[s->room] = s->next;
+	if (s->next)
+		s->next->prev = s->prev;
+	ro->sizes[s->room]--;
+	s->room = ROOMS_CAPACITY;
 }
 
-int roster_claim(struct roster *ro, const char *nick, size_t len, uint64_t id, uint32_t index, uint32_t room,
-		 bool entitled, struct roster_entry **ret)
+int roster_claim(struct roster *ro, const char *nick, size_t len, uint64_t id, uint32_t index, bool entitled,
+		 struct roster_entry **ret)
 {
 	struct nick_keys keys = nick_keys(nick, len);
 
@@ -163,6 +170,7 @@ int roster_claim(struct roster *ro, const char *nick, size_t len, uint64_t id, u
 	e->id = id;
 	e->index = index;
 	e->len = (uint8_t)len;
+	e->first = (struct seat){.entry = e, .room = ROOMS_CAPACITY};
 	memcpy(e->nick, nick, len);
 
 	pthread_mutex_lock(&ro->lock);
@@ -181,7 +189,6 @@ int roster_claim(struct roster *ro, const char *nick, size_t len, uint64_t id, u
 		if (i == 0 || keys.at[i] != keys.at[0])
 			*b = &e->places[i];
 	}
-	roster_link(ro, e, room);
 	pthread_mutex_unlock(&ro->lock);
 	*ret = e;
 	return 0;
@@ -211,11 +218,9 @@ bool roster_is_reserved(struct roster *ro, const struct roster_entry *e)
 	return r;
 }
 
-void roster_release(struct roster *ro, struct roster_entry *e)
+/* The lock is held. */
+static void roster_forget_keys(struct roster *ro, struct roster_entry *e)
 {
-	if (!e)
-		return;
-	pthread_mutex_lock(&ro->lock);
 	for (unsigned i = 0; i < NICK_KEYS; i++) {
 		if (i > 0 && e->places[i].key == e->places[0].key)
 			continue;
@@ -224,18 +229,83 @@ void roster_release(struct roster *ro, struct roster_entry *e)
 			p = &(*p)->next;
 		*p = e->places[i].next;
 	}
-	roster_unlink(ro, e);
-	pthread_mutex_unlock(&ro->lock);
-	free(e);
 }
 
-void roster_move(struct roster *ro, struct roster_entry *e, uint32_t room)
+void roster_release(struct roster *ro, struct roster_entry *e)
 {
 	if (!e)
 		return;
 	pthread_mutex_lock(&ro->lock);
-	roster_unlink(ro, e);
-	roster_link(ro, e, room);
+	roster_forget_keys(ro, e);
+	for (struct seat *s = &e->first, *other; s; s = other) {
+		other = s->other;
+		roster_unlink(ro, s);
+		if (s != &e->first)
+			free(s);
+	}
+	pthread_mutex_unlock(&ro->lock);
+	free(e);
+}
+
+void roster_replace(struct roster *ro, struct roster_entry **mine, struct roster_entry *with)
+{
+	struct roster_entry *e = *mine;
+
+	*mine = with;
+	if (!e)
+		return;
+	pthread_mutex_lock(&ro->lock);
+	if (e->first.room < ROOMS_CAPACITY)
+		roster_link(ro, &with->first, e->first.room);
+	with->first.other = e->first.other;
+	e->first.other = NULL;
+	for (struct seat *s = with->first.other; s; s = s->other) {
+		uint32_t room = s->room;
+		roster_unlink(ro, s);
+		s->entry = with;
+		roster_link(ro, s, room);
+	}
+	pthread_mutex_unlock(&ro->lock);
+	roster_release(ro, e);
+}
+
+int roster_enter(struct roster *ro, struct roster_entry *e, uint32_t room)
+{
+	if (!e || room >= ROOMS_CAPACITY)
+		return 0;
+	struct seat *s = &e->first;
+	if (s->room < ROOMS_CAPACITY) {
+		s = malloc(sizeof(*s));
+		if (!s)
+			return -ENOMEM;
+		*s = (struct seat){.entry = e, .other = e->first.other};
+	}
+	pthread_mutex_lock(&ro->lock);
+	if (s != &e->first)
+		e->first.other = s;
+	roster_link(ro, s, room);
+	pthread_mutex_unlock(&ro->lock);
+	return 0;
+}
+
+void roster_leave(struct roster *ro, struct roster_entry *e, uint32_t room)
+{
+	struct seat **at, *s;
+
+	if (!e || room >= ROOMS_CAPACITY)
+		return;
+	pthread_mutex_lock(&ro->lock);
+	if (e->first.room == room) {
+		roster_unlink(ro, &e->first);
+	} else {
+		for (at = &e->first.other; (s = *at) && s->room != room;)
+			at = &s->other;
+		if (s) {
+			roster_unlink(ro, s);
+			*at = s->other;
+			free(s);
+		}
+	}
 	pthread_mutex_unlock(&ro->lock);
 }
 
@@ -261,8 +331,9 @@ size_t roster_list(struct roster *ro, uint32_t room, char *buf, size_t size, siz
 	pthread_mutex_lock(&ro->lock);
 	if (room < ROOMS_CAPACITY) {
 		n = ro->sizes[room];
-		for (const struct roster_entry *e = ro->rooms[room]; e && o + e->len + 3 <= size;
-		     e = e->room_next) {
+		for (const struct seat *s = ro->rooms[room]; s && o + s->entry->len + 3 <= size;
+		     s = s->next) {
+			const struct roster_entry *e = s->entry;
 			o += (size_t)snprintf(buf + o, size - o, "%s%.*s", o ? ", " : "", e->len, e->nick);
 			shown++;
 		}

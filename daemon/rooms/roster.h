@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Who is here: every nick once (common/nick.h says which ones are the same), and the nicks of each room. Any
- * thread. */
+/*
+ * Who is here: every nick once (common/nick.h says which ones are the same), and the nicks of each room.
+ * Whoever has a nick may be in many rooms. Any thread.
+ */
 #ifndef DAEMON_ROSTER_H
 #define DAEMON_ROSTER_H
 
@@ -16,14 +18,21 @@ int roster_new(struct roster **ret);
 void roster_free(struct roster *ro);
 
 /*
- * Registers a nick (normalised, not NUL-terminated) of a client in a room. Returns 0, -EEXIST if it is taken,
- * -EPERM if it is reserved for chatd itself (admin, chatd; guest and a number, unless that is the client's
- * own) or, unless entitled, by roster_reserve(), or -ENOMEM.
+ * Registers a nick (normalised, not NUL-terminated) of a client, in no room. Returns 0, -EEXIST if it is
+ * taken, -EPERM if it is reserved for chatd itself (admin, chatd; guest and a number, unless that is the
+ * client's own) or, unless entitled, by roster_reserve(), or -ENOMEM.
  */
-int roster_claim(struct roster *ro, const char *nick, size_t len, uint64_t id, uint32_t index, uint32_t room,
-		 bool entitled, struct roster_entry **ret);
+int roster_claim(struct roster *ro, const char *nick, size_t len, uint64_t id, uint32_t index, bool entitled,
+		 struct roster_entry **ret);
+/* Leaves all rooms, and frees the entry. */
 void roster_release(struct roster *ro, struct roster_entry *e);
-void roster_move(struct roster *ro, struct roster_entry *e, uint32_t room);
+/* *mine (or NULL) makes way for another nick of the same client, which is in its rooms then. */
+void roster_replace(struct roster *ro, struct roster_entry **mine, struct roster_entry *with);
+
+/* Enters a room that it is not in. Returns 0, or -ENOMEM, which can't be if it is in no room yet. Without an
+ * entry (NULL) these two do nothing. */
+int roster_enter(struct roster *ro, struct roster_entry *e, uint32_t room);
+void roster_leave(struct roster *ro, struct roster_entry *e, uint32_t room);
 
 /* From now on the nicks of these n keys (nick_keys()) are reserved; takes the array over. Whoever has one
  * keeps it: see roster_is_reserved(). */

@@ -24,7 +24,7 @@ static int teardown(void **state)
 
 static int claim(struct roster *ro, const char *nick, uint64_t id, bool entitled, struct roster_entry **ret)
 {
-	return roster_claim(ro, nick, strlen(nick), id, (uint32_t)id, ROOM, entitled, ret);
+	return roster_claim(ro, nick, strlen(nick), id, (uint32_t)id, entitled, ret);
 }
 
 static uint64_t who(struct roster *ro, const char *nick)
@@ -120,6 +120,11 @@ static void assert_list(struct roster *ro, uint32_t room, size_t size, const cha
 	assert_int_equal(ret_shown, shown);
 }
 
+static void enter(struct roster *ro, struct roster_entry *e, uint32_t room)
+{
+	assert_int_equal(roster_enter(ro, e, room), 0);
+}
+
 static void a_room_has_its_nicks(void **state)
 {
 	struct roster_entry *alice, *bob, *eve;
@@ -128,29 +133,76 @@ static void a_room_has_its_nicks(void **state)
 	assert_int_equal(claim(*state, "alice", 1, false, &alice), 0);
 	assert_int_equal(claim(*state, "bob", 2, false, &bob), 0);
 	assert_int_equal(claim(*state, "eve", 3, false, &eve), 0);
+	assert_list(*state, ROOM, 64, "", 0, 0);
+	enter(*state, alice, ROOM);
+	enter(*state, bob, ROOM);
+	enter(*state, eve, ROOM);
 	assert_list(*state, ROOM, 64, "eve, bob, alice", 3, 3);
 	/* As many as fit, each as a whole, and all are counted. */
 	assert_list(*state, ROOM, 13, "eve, bob", 3, 2);
 	assert_list(*state, ROOM, 4, "", 3, 0);
 
-	roster_move(*state, bob, ROOM + 1);
+	roster_leave(*state, bob, ROOM);
 	assert_list(*state, ROOM, 64, "eve, alice", 2, 2);
-	assert_list(*state, ROOM + 1, 64, "bob", 1, 1);
-	roster_move(*state, bob, UINT32_MAX); /* in none */
-	assert_list(*state, ROOM + 1, 64, "", 0, 0);
 	assert_int_equal(who(*state, "bob"), 2);
-	roster_move(*state, bob, ROOM);
-	assert_list(*state, ROOM, 64, "bob, eve, alice", 3, 3);
+	enter(*state, bob, ROOM + 1);
+	assert_list(*state, ROOM + 1, 64, "bob", 1, 1);
+	roster_leave(*state, bob, ROOM); /* where it isn't */
+	roster_leave(*state, bob, UINT32_MAX);
+	assert_list(*state, ROOM + 1, 64, "bob", 1, 1);
 
 	roster_release(*state, eve);
-	assert_list(*state, ROOM, 64, "bob, alice", 2, 2);
+	assert_list(*state, ROOM, 64, "alice", 1, 1);
 	roster_release(*state, bob);
 	roster_release(*state, alice);
 	assert_list(*state, ROOM, 64, "", 0, 0);
+	assert_list(*state, ROOM + 1, 64, "", 0, 0);
 	/* Who has no entry need not be looked after. */
 	roster_release(*state, NULL);
-	roster_move(*state, NULL, ROOM);
+	enter(*state, NULL, ROOM);
+	roster_leave(*state, NULL, ROOM);
+	assert_list(*state, ROOM, 64, "", 0, 0);
 	assert_list(*state, UINT32_MAX, 64, "", 0, 0);
+}
+
+static void who_is_in_many_rooms_is_in_each(void **state)
+{
+	struct roster_entry *alice, *bob, *e;
+
+	assert_int_equal(claim(*state, "alice", 1, false, &alice), 0);
+	assert_int_equal(claim(*state, "bob", 2, false, &bob), 0);
+	for (uint32_t i = 0; i < 4; i++) {
+		enter(*state, alice, ROOM + i);
+		enter(*state, bob, ROOM + i);
+		assert_list(*state, ROOM + i, 64, "bob, alice", 2, 2);
+	}
+	roster_leave(*state, alice, ROOM + 2);
+	roster_leave(*state, alice, ROOM); /* the first one, whose place the next one takes */
+	assert_list(*state, ROOM, 64, "bob", 1, 1);
+	assert_list(*state, ROOM + 1, 64, "bob, alice", 2, 2);
+	assert_list(*state, ROOM + 2, 64, "bob", 1, 1);
+	assert_list(*state, ROOM + 3, 64, "bob, alice", 2, 2);
+	enter(*state, alice, ROOM + 4);
+	assert_list(*state, ROOM + 4, 64, "alice", 1, 1);
+
+	/* Another nick is where the old one was. */
+	assert_int_equal(claim(*state, "zoe", 1, false, &e), 0);
+	roster_replace(*state, &alice, e);
+	assert_ptr_equal(alice, e);
+	assert_int_equal(who(*state, "alice"), 0);
+	assert_list(*state, ROOM, 64, "bob", 1, 1);
+	assert_list(*state, ROOM + 1, 64, "zoe, bob", 2, 2);
+	assert_list(*state, ROOM + 2, 64, "bob", 1, 1);
+	assert_list(*state, ROOM + 3, 64, "zoe, bob", 2, 2);
+	assert_list(*state, ROOM + 4, 64, "zoe", 1, 1);
+	roster_leave(*state, alice, ROOM + 1);
+	assert_list(*state, ROOM + 1, 64, "bob", 1, 1);
+
+	alice = NULL;
+	assert_int_equal(claim(*state, "alice", 4, false, &e), 0);
+	roster_replace(*state, &alice, e);
+	assert_ptr_equal(alice, e);
+	/* All that is left goes with the roster. */
 }
 
 #define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -162,6 +214,7 @@ int main(void)
 	    CASE(chatds_own_names_are_nobodys),
 	    CASE(what_is_reserved_needs_a_title),
 	    CASE(a_room_has_its_nicks),
+	    CASE(who_is_in_many_rooms_is_in_each),
 	};
 
 	return cmocka_run_group_tests_name("roster", tests, NULL, NULL);
