@@ -36,7 +36,10 @@ char *configured(const char *path, const char *setting)
 	return copy;
 }
 
-/* The group whose members may use the socket: the socket's own, or the configuration's where it can't be seen. */
+/*
+ * The group whose members may use the socket: the socket's own, or the configuration's where it can't be
+ * seen.
+ */
 static const struct group *call_group(const struct options *o)
 {
 	_cleanup_free_ char *name = NULL;

@@ -46,7 +46,10 @@ static void keep(char *dst, size_t size, const char *s, size_t len)
 	snprintf(dst, size, "%.*s", (int)len, s);
 }
 
-/* "* alice is reserved now; you are guest7.": the server took the nick back. The room hears of it before or after. */
+/*
+ * "* alice is reserved now; you are guest7.": the server took the nick back. The room hears of it before or
+ * after.
+ */
 static bool learn_loss(struct identity *i, const char *s)
 {
 	const char *at = strstr(s, "; you are "), *space = s[2] != '[' ? strchr(s + 2, ' ') : NULL;

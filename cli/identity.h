@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The nick and the room of `chatctl join`. What is typed for one room, under one nick, must not be said in another
- * room or under another nick. So this follows what the server says, asks for the nick and the room again after each
- * connect, and holds lines back until it has them; if the server refuses, the person decides.
+ * The nick and the room of `chatctl join`. What is typed for one room, under one nick, must not be said in
+ * another room or under another nick. So this follows what the server says, asks for the nick and the room
+ * again after each connect, and holds lines back until it has them; if the server refuses, the person
+ * decides.
  */
 #ifndef CLI_IDENTITY_H
 #define CLI_IDENTITY_H
@@ -36,7 +37,10 @@ void identity_connected(struct identity *i);
 bool identity_line(struct identity *i, const char *s, size_t len, identity_send send);
 /* Whether lines may be taken from the person now. */
 bool identity_takes_lines(const struct identity *i);
-/* Whether this line may be sent now. While the person has to decide, only commands that tell others nothing are. */
+/*
+ * Whether this line may be sent now. While the person has to decide, only commands that tell others nothing
+ * are.
+ */
 bool identity_may_send(struct identity *i, const char *s, size_t len);
 /* The person goes on as things are. */
 void identity_stay(struct identity *i);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * `chatctl join`: talk from a terminal. The line being typed stays whole while messages scroll above it (readline);
- * piped input sends its lines and ends, piped output is plain.
+ * `chatctl join`: talk from a terminal. The line being typed stays whole while messages scroll above it
+ * (readline); piped input sends its lines and ends, piped output is plain.
  */
 #include "cli/join.h"
 
@@ -48,7 +48,9 @@ static void join_signal(int number)
 		interrupted = 1;
 }
 
-/* Waits for replies to what was sent: until the other side ends, or for a moment where its end can't be seen. */
+/*
+ * Waits for replies to what was sent: until the other side ends, or for a moment where its end can't be seen.
+ */
 static void join_leave(void)
 {
 	int64_t patience = link_has_end(me.link) ? PATIENCE_MS : 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the files of `chatctl join` share: join.c connects and waits, join_type.c takes what is typed, join_who.c
- * follows what the server says, join_show.c shows it, join_names.c completes names.
+ * What the files of `chatctl join` share: join.c connects and waits, join_type.c takes what is typed,
+ * join_who.c follows what the server says, join_show.c shows it, join_names.c completes names.
  */
 #ifndef CLI_JOIN_H
 #define CLI_JOIN_H

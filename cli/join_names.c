@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* The names that the Tab key completes: commands, and nicks and rooms that were seen in lines from the server. */
+/*
+ * The names that the Tab key completes: commands, and nicks and rooms that were seen in lines from the
+ * server.
+ */
 #include "cli/join.h"
 
 #include "common/cleanup.h"

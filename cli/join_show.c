@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* What `chatctl join` shows: lines of the server, with times and colours on a terminal, above the one being typed. */
+/*
+ * What `chatctl join` shows: lines of the server, with times and colours on a terminal, above the one being
+ * typed.
+ */
 #include "cli/join.h"
 
 #include "common/cleanup.h"

@@ -14,8 +14,10 @@
 #include <readline/history.h>
 #include <readline/readline.h>
 
-/* For transports without commands. A line that begins with / was probably meant as one (with a password, say), so it
- * is not sent. */
+/*
+ * For transports without commands. A line that begins with / was probably meant as one (with a password,
+ * say), so it is not sent.
+ */
 static void type_say_plainly(const char *line, size_t len)
 {
 	bool slash = len > 0 && line[0] == '/';

@@ -59,7 +59,10 @@ int wrong_option(char **argv)
 {
 	const struct subcommand *c = subcommand_find(argv[0]);
 	char letter[3] = {'-', (char)optopt, '\0'};
-	/* In "-abc" it may be any letter; for "--name" optopt is 0, or the option's own if its value is missing. */
+	/*
+	 * In "-abc" it may be any letter; for "--name" optopt is 0, or the option's own if its value is
+	 * missing.
+	 */
 	const char *option = optopt && strncmp(argv[optind - 1], "--", 2) != 0 ? letter : argv[optind - 1];
 
 	return fail(EXIT_USAGE, "%s can't be used with %s; usage: chatctl %s%s%s", option, argv[0], argv[0],

@@ -138,8 +138,10 @@ static void cut(struct libscols_cell *cell, size_t width)
 		abort();
 }
 
-/* Leaves out the last columns and cuts the long ones, so that the table fits. libsmartcols by itself would cut all of
- * them to nothing. */
+/*
+ * Leaves out the last columns and cuts the long ones, so that the table fits. libsmartcols by itself would
+ * cut all of them to nothing.
+ */
 static void fit(struct table *t)
 {
 	size_t width = terminal_width(), cap = WIDTH_MIN;

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Tables for people (libsmartcols). On a terminal they are no wider than it; columns without space are left out. */
+/*
+ * Tables for people (libsmartcols). On a terminal they are no wider than it; columns without space are left
+ * out.
+ */
 #ifndef CLI_TABLE_H
 #define CLI_TABLE_H
 
@@ -8,8 +11,10 @@
 
 struct table;
 
-/* Titles end with NULL; the most important ones come first. One that begins with '>' is of a column of numbers, one with
- * '~' of a column that may be cut. */
+/*
+ * Titles end with NULL; the most important ones come first. One that begins with '>' is of a column of
+ * numbers, one with '~' of a column that may be cut.
+ */
 struct table *table_new(const char *const *titles);
 /* The next cell; a row is complete when each column has one. */
 void table_add(struct table *t, const char *format, ...) __attribute__((format(printf, 2, 3)));

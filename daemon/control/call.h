@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a method of the control socket may do with the client that called it: reply, refuse, or go on as a stream.
- * All on the main thread.
+ * What a method of the control socket may do with the client that called it: reply, refuse, or go on as a
+ * stream. All on the main thread.
  */
 #ifndef DAEMON_CALL_H
 #define DAEMON_CALL_H

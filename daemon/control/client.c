@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One connection of the control socket: it receives, answers one call at a time, and follows streams. A client that
- * has shut down its side still gets its replies, and the calls of one that no longer reads are still carried out.
+ * One connection of the control socket: it receives, answers one call at a time, and follows streams. A
+ * client that has shut down its side still gets its replies, and the calls of one that no longer reads are
+ * still carried out.
  */
 #include "daemon/control/client.h"
 
@@ -60,7 +61,10 @@ static void client_flush(struct control_client *c)
 		control_stream_end(c);
 		c->out_len = 0;
 	}
-	/* No more calls are read from a client that doesn't read its replies; those already received come first. */
+	/*
+	 * No more calls are read from a client that doesn't read its replies; those already received come
+	 * first.
+	 */
 	bool call = client_has_call(c), full = control_is_full(c);
 	sd_event_source_set_io_events(c->source, (!c->ended && !call && !full ? EPOLLIN : 0) |
 						     (c->out_len > 0 ? EPOLLOUT : 0));

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The connections of the control socket, served by the main thread. Each call is answered before the next one is
- * looked at, and a client that doesn't read its replies is not asked for more calls.
+ * The connections of the control socket, served by the main thread. Each call is answered before the next one
+ * is looked at, and a client that doesn't read its replies is not asked for more calls.
  */
 #ifndef DAEMON_CLIENT_H
 #define DAEMON_CLIENT_H

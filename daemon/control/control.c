@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The control socket's door: the Unix socket in the file system, who is let in, and what happens when there are too
- * many connections or no descriptors.
+ * The control socket's door: the Unix socket in the file system, who is let in, and what happens when there
+ * are too many connections or no descriptors.
  */
 #include "daemon/control/control.h"
 

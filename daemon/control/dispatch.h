@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* From the name of a method to its function: those of io.chatd.Control (methods.c) and of org.varlink.service. */
+/*
+ * From the name of a method to its function: those of io.chatd.Control (methods.c) and of
+ * org.varlink.service.
+ */
 #ifndef DAEMON_DISPATCH_H
 #define DAEMON_DISPATCH_H
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * An errand is something that all workers do for a method, with a struct in which they leave what they found. The
- * main thread doesn't wait for ever, and a worker may get to it later; so whoever needs it last frees it.
+ * An errand is something that all workers do for a method, with a struct in which they leave what they found.
+ * The main thread doesn't wait for ever, and a worker may get to it later; so whoever needs it last frees it.
  */
 #ifndef DAEMON_ERRAND_H
 #define DAEMON_ERRAND_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the server gives to the control socket's methods and to the metrics. They see nothing else of it, so that
- * control/ does not depend on server/.
+ * What the server gives to the control socket's methods and to the metrics. They see nothing else of it, so
+ * that control/ does not depend on server/.
  */
 #ifndef DAEMON_HOST_H
 #define DAEMON_HOST_H

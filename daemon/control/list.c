@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * List: the clients, rooms, listeners and bans that there are. Everything is copied first, and made into JSON when
- * no lock is held and no worker waits.
+ * List: the clients, rooms, listeners and bans that there are. Everything is copied first, and made into JSON
+ * when no lock is held and no worker waits.
  */
 #include "common/cleanup.h"
 #include "daemon/control/errand.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Counters and gauges in Prometheus's text format (prometheus.io/docs/instrumenting/exposition_formats), on the main
- * thread.
+ * Counters and gauges in Prometheus's text format (prometheus.io/docs/instrumenting/exposition_formats), on
+ * the main thread.
  */
 #ifndef DAEMON_METRICS_H
 #define DAEMON_METRICS_H

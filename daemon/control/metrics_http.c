@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The HTTP listener of the metrics: libmicrohttpd within the main thread's event loop. Nobody is kept out by others
- * who only hold connections.
+ * The HTTP listener of the metrics: libmicrohttpd within the main thread's event loop. Nobody is kept out by
+ * others who only hold connections.
  */
 #include "daemon/control/metrics_http.h"
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A few descriptors are kept open so that they can be closed when there are no others left: to accept a client of
- * the control socket, and for the files that its call opens. So chatctl works when descriptors have run out.
+ * A few descriptors are kept open so that they can be closed when there are no others left: to accept a
+ * client of the control socket, and for the files that its call opens. So chatctl works when descriptors have
+ * run out.
  */
 #ifndef DAEMON_SPARES_H
 #define DAEMON_SPARES_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Tail: the last lines of a room, and those that come. A tail is a reader of the log like any other, and is lapped
- * if its client reads too slowly.
+ * Tail: the last lines of a room, and those that come. A tail is a reader of the log like any other, and is
+ * lapped if its client reads too slowly.
  */
 #include "common/cleanup.h"
 #include "daemon/control/host.h"
@@ -48,8 +48,8 @@ struct taken {
 };
 
 /*
- * Copies the next messages from t->seq on; true if there are more. The log is locked and senders wait meanwhile, so
- * everything else comes later.
+ * Copies the next messages from t->seq on; true if there are more. The log is locked and senders wait
+ * meanwhile, so everything else comes later.
  */
 static bool tail_take(struct tail *t, struct taken *k, uint64_t *ret_skipped)
 {

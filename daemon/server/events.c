@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The main thread's event loop: signals, timers, the watchdog, and news of rooms and of the log, which clients of
- * the control socket may follow.
+ * The main thread's event loop: signals, timers, the watchdog, and news of rooms and of the log, which
+ * clients of the control socket may follow.
  */
 #include "daemon/base/log_watch.h"
 #include "daemon/server/server.h"

@@ -12,8 +12,8 @@
 #include <unistd.h>
 
 /*
- * When this process was made (CLOCK_MONOTONIC, us); 0: not known. The service manager makes one as soon as the one
- * before has died.
+ * When this process was made (CLOCK_MONOTONIC, us); 0: not known. The service manager makes one as soon as
+ * the one before has died.
  */
 static uint64_t gap_made_at(void)
 {
@@ -37,9 +37,9 @@ static uint64_t gap_made_at(void)
 }
 
 /*
- * A worker that is in a turn serves nobody from its last beat on, for it may hang there. One that waits serves
- * whoever comes at once until it dies. That is no later than when this process was made, and no later than when
- * its next beat was due.
+ * A worker that is in a turn serves nobody from its last beat on, for it may hang there. One that waits
+ * serves whoever comes at once until it dies. That is no later than when this process was made, and no later
+ * than when its next beat was due.
  */
 uint64_t gap_served_until(struct clients *clients)
 {

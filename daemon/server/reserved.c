@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Nicks that belong to somebody. Nobody else may have the nick of an account, of a room's member (whose account
- * may be missing for the moment), or of a relay that speaks in a room.
+ * Nicks that belong to somebody. Nobody else may have the nick of an account, of a room's member (whose
+ * account may be missing for the moment), or of a relay that speaks in a room.
  */
 #include "daemon/server/server.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * `chatctl restart`: the handover to the program on disk, which inherits all descriptors by an exec. The program
- * is tried first; if it can't be run after all, this process goes on.
+ * `chatctl restart`: the handover to the program on disk, which inherits all descriptors by an exec. The
+ * program is tried first; if it can't be run after all, this process goes on.
  */
 #include "daemon/server/server.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The main thread, private to this folder except for server_run(): it starts the others, has the event loop for
- * signals, timers, the watchdog and the control socket, reloads, hands over to a successor, and ends. It touches
- * no client's bytes.
+ * The main thread, private to this folder except for server_run(): it starts the others, has the event loop
+ * for signals, timers, the watchdog and the control socket, reloads, hands over to a successor, and ends. It
+ * touches no client's bytes.
  */
 #ifndef DAEMON_SERVER_H
 #define DAEMON_SERVER_H
@@ -49,7 +49,9 @@ int server_run(const char *config_path, char **argv);
 int shared_open(struct server *s);
 void shared_free(struct server *s);
 
-/* gap.c: until when the process before would have served somebody (CLOCK_MONOTONIC, us); 0 if there was none. */
+/*
+ * gap.c: until when the process before would have served somebody (CLOCK_MONOTONIC, us); 0 if there was none.
+ */
 uint64_t gap_served_until(struct clients *clients);
 
 /* threads.c: all threads that are stopped before the main one: the workers, and the services'. */

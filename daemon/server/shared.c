@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What all threads share: wake-ups, the state files of rooms and clients, limits, bans, accounts, and the keeper
- * of client sockets. A state that can't be trusted is refused, and replaced by an empty one.
+ * What all threads share: wake-ups, the state files of rooms and clients, limits, bans, accounts, and the
+ * keeper of client sockets. A state that can't be trusted is refused, and replaced by an empty one.
  */
 #include "daemon/server/server.h"
 
@@ -56,7 +56,9 @@ static int shared_open_clients(struct server *s, int fd, bool fresh)
 	return 0;
 }
 
-/* The state file of the process before if it can be trusted, else a new one, which the service manager keeps. */
+/*
+ * The state file of the process before if it can be trusted, else a new one, which the service manager keeps.
+ */
 static int shared_open_state(struct server *s, const char *name, uint64_t size,
 			     int (*open_file)(struct server *s, int fd, bool fresh), int *ret_fd,
 			     bool *ret_refused)

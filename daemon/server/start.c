@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The start of the daemon, in the order in which things need each other, how a start that fails ends, and the way
- * from the start to the event loop and the end.
+ * The start of the daemon, in the order in which things need each other, how a start that fails ends, and the
+ * way from the start to the event loop and the end.
  */
 #include "daemon/server/server.h"
 
@@ -200,7 +200,10 @@ static void start_undo(struct server *s)
 	free(s);
 }
 
-/* Waits for a second or until SIGTERM. What the kernel does for this thread, such as io_uring, interrupts the call. */
+/*
+ * Waits for a second or until SIGTERM. What the kernel does for this thread, such as io_uring, interrupts the
+ * call.
+ */
 static void start_pause(void)
 {
 	int64_t until = clock_us(CLOCK_MONOTONIC) + SECOND_US, left;

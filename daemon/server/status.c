@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the main thread tells about the whole daemon once a second: the line in `systemctl status`, and whether
- * all clients would survive a crash.
+ * What the main thread tells about the whole daemon once a second: the line in `systemctl status`, and
+ * whether all clients would survive a crash.
  */
 #include "daemon/server/server.h"
 
@@ -28,7 +28,9 @@ void status_tell(struct server *s)
 	sd_notifyf(false, "STATUS=%s", status);
 }
 
-/* Clients whose sockets the keeper has no space for; TLS connections never survive, so they don't count here. */
+/*
+ * Clients whose sockets the keeper has no space for; TLS connections never survive, so they don't count here.
+ */
 void status_tell_uncovered(struct server *s)
 {
 	struct connections_tally tally = connections_total(&s->shared);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The end: clients get what was said and are told, all threads end, and the state is either forgotten or left for a
- * successor.
+ * The end: clients get what was said and are told, all threads end, and the state is either forgotten or left
+ * for a successor.
  */
 #include "daemon/server/server.h"
 

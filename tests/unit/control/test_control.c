@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Clients of the control socket: calls and replies, wrong calls, streams, who reads nothing, who makes way. */
+/*
+ * Clients of the control socket: calls and replies, wrong calls, streams, who reads nothing, who makes way.
+ */
 #include "tests/unit/unit.h"
 
 #include "daemon/control/client.h"
@@ -125,8 +127,10 @@ static bool is_closed(struct fixture *f, int fd)
 	return recv(fd, &c, 1, 0) == 0;
 }
 
-/* The call's only reply is that error (of io.chatd.Control, or of org.varlink.service where it says so), and member
- * of its parameters is value. */
+/*
+ * The call's only reply is that error (of io.chatd.Control, or of org.varlink.service where it says so), and
+ * member of its parameters is value.
+ */
 static void assert_error(struct fixture *f, int fd, const char *call, const char *error, const char *member,
 			 const char *value)
 {
@@ -423,7 +427,10 @@ static void a_stream_waits_for_its_reader(void **state)
 		json_decref(parameters_of(next_reply(f, other)));
 		control_clients_follow(&f->clients);
 	}
-	/* It gets what was buffered, then the rest, or is told how much of it is gone: no line twice or out of order. */
+	/*
+	 * It gets what was buffered, then the rest, or is told how much of it is gone: no line twice or out
+	 * of order.
+	 */
 	unsigned skips = 0;
 	for (json_t *reply; want < 2000 && (reply = next_reply(f, fd));) {
 		json_t *p = parameters_of(reply);
