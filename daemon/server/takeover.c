@@ -34,7 +34,7 @@ enum {
 	TCP_STATE_CLOSING = 11
 };
 
-static int read_progress(int fd, struct connection_progress *ret, unsigned *ret_state)
+static int takeover_read_progress(int fd, struct connection_progress *ret, unsigned *ret_state)
 {
 	struct tcp_info info;
 	socklen_t len = sizeof(info);
@@ -64,7 +64,7 @@ static int read_progress(int fd, struct connection_progress *ret, unsigned *ret_
  * the peer's FIN is among the bytes received, the state doesn't tell any more; the error does, once, and then
  * the entry.
  */
-static void progress_of_closed(int fd, const struct client *c, struct connection_progress *ret)
+static void takeover_progress_of_closed(int fd, const struct client *c, struct connection_progress *ret)
 {
 	const struct client_state *st = client_live(c);
 	int in = 0, error = 0;
@@ -94,9 +94,9 @@ int takeover_progress(int fd, struct connection_progress *ret)
 
 	/* The peer goes on sending and acknowledging meanwhile; two readings that agree are one instant's. */
 	for (unsigned tries = 0; tries < 1000; tries++) {
-		int r = read_progress(fd, &a, &state_a);
+		int r = takeover_read_progress(fd, &a, &state_a);
 		if (r == 0)
-			r = read_progress(fd, &b, &state_b);
+			r = takeover_read_progress(fd, &b, &state_b);
 		if (r < 0)
 			return r;
 		if (a.received == b.received && a.sent == b.sent && state_a == state_b) {
@@ -219,7 +219,7 @@ void takeover_intents(struct clients *clients, struct rooms *rooms)
  * A build before rights left entries without them. Those that were greeted have all they need; the others get
  * what their listener gives now, and nothing if it is gone.
  */
-static void grant_rights(struct shared *shared)
+static void takeover_grant_rights(struct shared *shared)
 {
 	struct clients *clients = shared->clients;
 	struct worker *w = shared->workers[0];
@@ -257,14 +257,14 @@ struct taking {
 	struct takeover *result;
 };
 
-static int by_cookie(const void *a, const void *b)
+static int takeover_by_cookie(const void *a, const void *b)
 {
 	uint64_t x = ((const struct known *)a)->cookie, y = ((const struct known *)b)->cookie;
 
 	return x < y ? -1 : x > y;
 }
 
-static int by_id(const void *a, const void *b)
+static int takeover_by_id(const void *a, const void *b)
 {
 	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
 
@@ -272,7 +272,7 @@ static int by_id(const void *a, const void *b)
 }
 
 /* An id that two entries claim belongs to neither. */
-static bool ids_are_unique(struct clients *clients)
+static bool takeover_ids_are_unique(struct clients *clients)
 {
 	_cleanup_free_ uint64_t *ids = calloc(clients_high(clients) + 1, sizeof(*ids));
 	struct client *c;
@@ -283,7 +283,7 @@ static bool ids_are_unique(struct clients *clients)
 	for (uint32_t i = 0; (c = clients_at(clients, i)); i++)
 		if (atomic_load(&c->cookie))
 			ids[n++] = c->id;
-	qsort(ids, n, sizeof(*ids), by_id);
+	qsort(ids, n, sizeof(*ids), takeover_by_id);
 	for (size_t i = 0; i < n; i++)
 		if (ids[i] == 0 || ids[i] >= clients_next_id(clients) || (i > 0 && ids[i] == ids[i - 1]))
 			return false;
@@ -291,14 +291,14 @@ static bool ids_are_unique(struct clients *clients)
 }
 
 /* Ends the connection whatever else holds its socket. */
-static void end_socket(int fd)
+static void takeover_end_socket(int fd)
 {
 	shutdown(fd, SHUT_RDWR);
 	close(fd);
 }
 
 /* Whence it came: what a proxy said, else the socket's. */
-static bool find_address(int fd, const struct client *c, union address *ret)
+static bool takeover_find_address(int fd, const struct client *c, union address *ret)
 {
 	static const uint8_t none[sizeof(c->address)];
 	socklen_t len = sizeof(*ret);
@@ -314,7 +314,7 @@ static bool find_address(int fd, const struct client *c, union address *ret)
 	return true;
 }
 
-static void refuse(struct taking *x, struct client *c, int fd, const char *why)
+static void takeover_refuse(struct taking *x, struct client *c, int fd, const char *why)
 {
 	static const struct notice sorry = {.kind = NOTICE_LOST};
 	const struct client_origin *o = clients_origin(x->shared->clients, c->origin);
@@ -324,7 +324,7 @@ static void refuse(struct taking *x, struct client *c, int fd, const char *why)
 		  &(struct log_fields){.message_id = EVENT_STATE_REFUSED,
 				       .client = c->id,
 				       .listener = o ? o->listener : NULL,
-				       .address = fd >= 0 && find_address(fd, c, &a) ? &a : NULL},
+				       .address = fd >= 0 && takeover_find_address(fd, c, &a) ? &a : NULL},
 		  "client %" PRIu64 " can't be taken over: %s", c->id, why);
 	if (fd >= 0) {
 		const struct handler *h = o ? handler_find(o->type, o->mode) : NULL;
@@ -334,13 +334,13 @@ static void refuse(struct taking *x, struct client *c, int fd, const char *why)
 			(void)0; /* a courtesy */
 		if (len == 0)
 			sockets_reset(fd); /* or it would look like an end at which nothing is missing */
-		end_socket(fd);
+		takeover_end_socket(fd);
 	}
 	x->result->closed++;
 }
 
 /* Its rooms hear that it has left, as when a connection ends. */
-static void tell_rooms(struct shared *shared, const struct client *c)
+static void takeover_tell_rooms(struct shared *shared, const struct client *c)
 {
 	const struct client_state *st = client_live(c);
 	const struct speaker who = {.id = c->id, .nick = st->nick, .nick_len = st->nick_len};
@@ -363,20 +363,20 @@ void takeover_orphans(struct shared *shared, bool (*has_home)(unsigned origin, v
 			continue;
 		const struct client_state *st = client_live(c);
 		if (st->seal == client_seal_of(c, st) && nick_well_formed(st->nick, st->nick_len))
-			tell_rooms(shared, c);
+			takeover_tell_rooms(shared, c);
 		log_info("client %" PRIu64 " was registered at a listener that is no more", c->id);
 		clients_release(shared->clients, c);
 	}
 }
 
-static struct known *find_cookie(const struct taking *x, uint64_t cookie)
+static struct known *takeover_find_cookie(const struct taking *x, uint64_t cookie)
 {
 	struct known key = {.cookie = cookie};
 
-	return x->n ? bsearch(&key, x->known, x->n, sizeof(key), by_cookie) : NULL;
+	return x->n ? bsearch(&key, x->known, x->n, sizeof(key), takeover_by_cookie) : NULL;
 }
 
-static void take_socket(int fd, void *arg)
+static void takeover_take_socket(int fd, void *arg)
 {
 	struct taking *x = arg;
 	struct shared *shared = x->shared;
@@ -387,9 +387,9 @@ static void take_socket(int fd, void *arg)
 
 	if (getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &len) < 0)
 		cookie = 0;
-	struct known *known = cookie ? find_cookie(x, cookie) : NULL;
+	struct known *known = cookie ? takeover_find_cookie(x, cookie) : NULL;
 	if (!known) {
-		end_socket(fd); /* no entry: it was closed already */
+		takeover_end_socket(fd); /* no entry: it was closed already */
 		return;
 	}
 	if (known->taken) {
@@ -401,9 +401,9 @@ static void take_socket(int fd, void *arg)
 	struct client *c = clients_at(shared->clients, known->index);
 	int r = takeover_progress(fd, &p);
 	if (r == -ENOTCONN) {
-		progress_of_closed(fd, c, &p);
+		takeover_progress_of_closed(fd, c, &p);
 	} else if (r < 0) {
-		refuse(x, c, fd, strerror(-r));
+		takeover_refuse(x, c, fd, strerror(-r));
 		clients_release(shared->clients, c);
 		return;
 	}
@@ -412,12 +412,12 @@ static void take_socket(int fd, void *arg)
 		why = "its input is missing";
 	if (!why && client_live(c)->flags & CLIENT_TLS)
 		why = "it used TLS";
-	if (!why && !find_address(fd, c, &a))
+	if (!why && !takeover_find_address(fd, c, &a))
 		why = "its address is damaged";
 	if (!why && limits_take(shared->limits, &a, c->origin, NULL) < 0)
 		why = "out of memory";
 	if (why) {
-		refuse(x, c, fd, why);
+		takeover_refuse(x, c, fd, why);
 		clients_release(shared->clients, c);
 		return;
 	}
@@ -442,14 +442,14 @@ void takeover_run(struct shared *shared, struct takeover *ret)
 		return;
 	takeover_intents(clients, shared->rooms);
 	memberships_rebuild(clients);
-	grant_rights(shared);
+	takeover_grant_rights(shared);
 	for (uint32_t i = 0; (c = clients_at(clients, i)); i++)
 		/* Those with an address instead of a connection wait for their listener. */
 		if (atomic_load(&c->cookie) && !client_is_datagram(c))
 			known[x.n++] = (struct known){.cookie = atomic_load(&c->cookie), .index = i};
-	qsort(known, x.n, sizeof(*known), by_cookie);
+	qsort(known, x.n, sizeof(*known), takeover_by_cookie);
 	x.known = known;
-	bool damaged = !ids_are_unique(clients);
+	bool damaged = !takeover_ids_are_unique(clients);
 	for (size_t i = 1; i < x.n; i++)
 		damaged |= known[i].cookie == known[i - 1].cookie;
 	if (damaged) {
@@ -462,7 +462,7 @@ void takeover_run(struct shared *shared, struct takeover *ret)
 		memberships_rebuild(clients);
 	}
 	clients_rebuild(clients);
-	keeper_each(shared->keeper, take_socket, &x);
+	keeper_each(shared->keeper, takeover_take_socket, &x);
 	FAULT("recover-taken");
 	for (size_t i = 0; i < x.n; i++) {
 		if (known[i].taken)
@@ -472,7 +472,7 @@ void takeover_run(struct shared *shared, struct takeover *ret)
 		const struct connection_progress none = {client_live(c)->out_end, client_live(c)->in_parsed,
 							 0};
 		if (!takeover_check(clients, shared->rooms, c, &none))
-			tell_rooms(shared, c);
+			takeover_tell_rooms(shared, c);
 		clients_release(clients, c);
 		ret->closed++;
 	}

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* `chatctl restart`: tries the program on disk, and becomes it. See handover.h. */
 #include "daemon/state/handover.h"
 
 #include "common/cleanup.h"
@@ -56,8 +57,8 @@ void handover_add(const char *name, int fd, void *handover)
 	h->fds[h->n++] = fd;
 }
 
-static void say(char **ret_why, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static void say(char **ret_why, const char *format, ...)
+static void handover_say(char **ret_why, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void handover_say(char **ret_why, const char *format, ...)
 {
 	va_list ap;
 
@@ -67,7 +68,7 @@ static void say(char **ret_why, const char *format, ...)
 	va_end(ap);
 }
 
-static int spawn_probe(const char *program, const char *config_path, int output, pid_t *ret)
+static int handover_spawn_probe(const char *program, const char *config_path, int output, pid_t *ret)
 {
 	char *const argv[] = {(char *)program, "--probe", "-c", (char *)config_path, NULL};
 	posix_spawn_file_actions_t actions;
@@ -88,7 +89,7 @@ static int spawn_probe(const char *program, const char *config_path, int output,
 }
 
 /* Whether the process ends within the time. Other work for this thread may interrupt the call. */
-static bool ends(int pidfd, int timeout_ms)
+static bool handover_ends(int pidfd, int timeout_ms)
 {
 	struct pollfd p = {.fd = pidfd, .events = POLLIN};
 	int64_t until = clock_us(CLOCK_MONOTONIC) + timeout_ms * INT64_C(1000), left;
@@ -113,17 +114,17 @@ int handover_probe(const char *program, const char *config_path, int timeout_ms,
 	if (pipe2(pipe_fds, O_CLOEXEC | O_NONBLOCK) < 0)
 		return -errno;
 	out = pipe_fds[0];
-	int r = spawn_probe(program, config_path, pipe_fds[1], &pid);
+	int r = handover_spawn_probe(program, config_path, pipe_fds[1], &pid);
 	close(pipe_fds[1]);
 	if (r < 0) {
-		say(ret_why, "%s can't be run: %s", program, strerror(-r));
+		handover_say(ret_why, "%s can't be run: %s", program, strerror(-r));
 		return r;
 	}
 	_cleanup_close_ int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-	if (pidfd >= 0 && !ends(pidfd, timeout_ms)) {
+	if (pidfd >= 0 && !handover_ends(pidfd, timeout_ms)) {
 		kill(pid, SIGKILL);
 		waitpid(pid, &status, 0);
-		say(ret_why, "%s --probe does not end", program);
+		handover_say(ret_why, "%s --probe does not end", program);
 		return -ETIMEDOUT;
 	}
 	if (waitpid(pid, &status, 0) < 0)
@@ -132,17 +133,17 @@ int handover_probe(const char *program, const char *config_path, int timeout_ms,
 	text[n > 0 ? n : 0] = '\0';
 	text[strcspn(text, "\n")] = '\0';
 	if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
-		say(ret_why, "%s can't take over: %s", program, text[0] ? text : "it failed");
+		handover_say(ret_why, "%s can't take over: %s", program, text[0] ? text : "it failed");
 		return -EINVAL;
 	}
 	if (strncmp(text, "chatd ", 6) != 0) {
-		say(ret_why, "%s is no chatd", program);
+		handover_say(ret_why, "%s is no chatd", program);
 		return -EINVAL;
 	}
 	return 0;
 }
 
-static int set_inherited(const struct handover *h, bool inherited)
+static int handover_set_inherited(const struct handover *h, bool inherited)
 {
 	for (size_t i = 0; i < h->n; i++)
 		if (fcntl(h->fds[i], F_SETFD, inherited ? 0 : FD_CLOEXEC) < 0)
@@ -158,12 +159,12 @@ int handover_exec(struct handover *h, const char *program, char **argv)
 		return -ENOMEM;
 	if (setenv(HANDOVER_VARIABLE, value, 1) < 0)
 		return -errno;
-	int r = set_inherited(h, true);
+	int r = handover_set_inherited(h, true);
 	if (r == 0) {
 		execv(program, argv);
 		r = -errno;
 	}
-	set_inherited(h, false);
+	handover_set_inherited(h, false);
 	unsetenv(HANDOVER_VARIABLE);
 	return r;
 }

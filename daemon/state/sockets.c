@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* File descriptors from outside, and the matching of sockets to listeners: see sockets.h. */
 #include "daemon/state/sockets.h"
 
 #include "common/cleanup.h"
@@ -33,7 +34,7 @@ struct sockets {
 	size_t n;
 };
 
-static int limit_of_files(void)
+static int sockets_limit_of_files(void)
 {
 	struct rlimit l;
 
@@ -44,14 +45,14 @@ static int limit_of_files(void)
 
 unsigned sockets_reserve(void)
 {
-	int n = limit_of_files() / 8;
+	int n = sockets_limit_of_files() / 8;
 
 	return n < RESERVE_MAX ? (unsigned)n : RESERVE_MAX;
 }
 
 int sockets_for_clients(void)
 {
-	return limit_of_files() - (int)sockets_reserve();
+	return sockets_limit_of_files() - (int)sockets_reserve();
 }
 
 bool sockets_are_short(void)
@@ -61,25 +62,25 @@ bool sockets_are_short(void)
 	return fd < 0 || fd >= sockets_for_clients();
 }
 
-static bool has_prefix(const char *name, const char *prefix)
+static bool sockets_has_prefix(const char *name, const char *prefix)
 {
 	return strncmp(name, prefix, strlen(prefix)) == 0;
 }
 
 /* Rather than something an admin named: "chatd-extra.socket" is a fine name for a unit. */
-static bool is_kept_by_us(const char *name)
+static bool sockets_is_kept_by_us(const char *name)
 {
 	static const char *const states[] = {"chatd-rooms", "chatd-clients"};
 
 	/* Whatever the layout is: 4 has these names, and from 5 on there is a number. */
 	for (size_t i = 0; i < 2; i++)
-		if (has_prefix(name, states[i]) &&
+		if (sockets_has_prefix(name, states[i]) &&
 		    strspn(name + strlen(states[i]), "-0123456789") == strlen(name + strlen(states[i])))
 			return true;
-	return has_prefix(name, OWN_PREFIX) || has_prefix(name, "chatd-keeper-");
+	return sockets_has_prefix(name, OWN_PREFIX) || sockets_has_prefix(name, "chatd-keeper-");
 }
 
-static int add(struct sockets *s, int fd, char *name)
+static int sockets_add(struct sockets *s, int fd, char *name)
 {
 	struct passed *at = reallocarray(s->at, s->n + 1, sizeof(*at));
 
@@ -94,7 +95,7 @@ static int add(struct sockets *s, int fd, char *name)
 }
 
 /* From a process before that became this one by exec: see handover.h. */
-static int take_handover(struct sockets *s)
+static int sockets_take_handover(struct sockets *s)
 {
 	const char *value = getenv(HANDOVER_VARIABLE);
 	_cleanup_free_ char *text = value ? strdup(value) : NULL;
@@ -111,7 +112,7 @@ static int take_handover(struct sockets *s)
 		if (fd < SD_LISTEN_FDS_START || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
 			log_error("the file descriptor \"%s\" was not handed over", number);
 		else
-			r = add(s, fd, strdup(name));
+			r = sockets_add(s, fd, strdup(name));
 	}
 	return r;
 }
@@ -127,11 +128,11 @@ int sockets_take(struct sockets **ret)
 	int n = sd_listen_fds_with_names(true, &names);
 	for (int i = 0; r == 0 && i < n; i++) {
 		fcntl(SD_LISTEN_FDS_START + i, F_SETFD, FD_CLOEXEC);
-		r = add(s, SD_LISTEN_FDS_START + i, names[i]);
+		r = sockets_add(s, SD_LISTEN_FDS_START + i, names[i]);
 	}
 	free(names);
 	if (r == 0)
-		r = take_handover(s);
+		r = sockets_take_handover(s);
 	if (r < 0)
 		sockets_close(s);
 	else
@@ -163,7 +164,7 @@ void sockets_settle(struct sockets *s)
 		struct passed *p = &s->at[i];
 		if (p->fd < 0)
 			continue;
-		if (p->name && is_kept_by_us(p->name)) {
+		if (p->name && sockets_is_kept_by_us(p->name)) {
 			/* What came out of the fd store would come back at every start. */
 			sockets_unstore(p->name);
 			close(take_fd(&p->fd));
@@ -178,7 +179,7 @@ void sockets_forget_names(struct sockets *s)
 {
 	for (size_t i = 0; i < s->n; i++) {
 		struct passed *p = &s->at[i];
-		bool unwanted = p->fd >= 0 && p->name && has_prefix(p->name, OWN_PREFIX);
+		bool unwanted = p->fd >= 0 && p->name && sockets_has_prefix(p->name, OWN_PREFIX);
 		if (p->renamed || unwanted)
 			sockets_unstore(p->name);
 		p->renamed = false;
@@ -189,7 +190,7 @@ void sockets_forget_names(struct sockets *s)
 
 void sockets_give_back(struct sockets *s, int fd, const char *name)
 {
-	if (add(s, fd, strdup(name)) < 0)
+	if (sockets_add(s, fd, strdup(name)) < 0)
 		close(fd);
 }
 
@@ -217,7 +218,7 @@ int sockets_claim(struct sockets *s, const char *name)
 int sockets_claim_prefix(struct sockets *s, const char *prefix, char *name, size_t size)
 {
 	for (size_t i = 0; i < s->n; i++)
-		if (s->at[i].fd >= 0 && s->at[i].name && has_prefix(s->at[i].name, prefix)) {
+		if (s->at[i].fd >= 0 && s->at[i].name && sockets_has_prefix(s->at[i].name, prefix)) {
 			snprintf(name, size, "%s", s->at[i].name);
 			return take_fd(&s->at[i].fd);
 		}
@@ -226,7 +227,7 @@ int sockets_claim_prefix(struct sockets *s, const char *prefix, char *name, size
 
 int sockets_claim_unix(struct sockets *s, const char *name, const char *endpoint)
 {
-	const char *path = has_prefix(endpoint, "ipc://") ? endpoint + 6 : NULL;
+	const char *path = sockets_has_prefix(endpoint, "ipc://") ? endpoint + 6 : NULL;
 
 	if (!path)
 		return -ENOENT;
@@ -253,7 +254,7 @@ bool sockets_same_place(const union address *passed, const union address *wanted
 	return memcmp(a, b, 16) == 0;
 }
 
-static bool fits(int fd, const struct place *place, bool by_address)
+static bool sockets_fits(int fd, const struct place *place, bool by_address)
 {
 	const union address *wanted = &place->address;
 	union address a;
@@ -270,14 +271,14 @@ static bool fits(int fd, const struct place *place, bool by_address)
 }
 
 /* One of the listener's name, at its address or at any. */
-static int take_named(struct sockets *s, const struct place *place, bool by_address, bool *ret_passed)
+static int sockets_take_named(struct sockets *s, const struct place *place, bool by_address, bool *ret_passed)
 {
 	for (size_t i = 0; i < s->n; i++) {
 		struct passed *p = &s->at[i];
 		if (p->fd < 0 || !p->name || strcmp(p->name, place->name) != 0)
 			continue;
 		*ret_passed = true;
-		if (fits(p->fd, place, by_address))
+		if (sockets_fits(p->fd, place, by_address))
 			return take_fd(&p->fd);
 		if (!by_address)
 			log_error("the passed file descriptor \"%s\" is no %s socket; it is not used",
@@ -288,20 +289,20 @@ static int take_named(struct sockets *s, const struct place *place, bool by_addr
 
 /* By name, else by address; chatd's own is only good for the address it was bound to. A unit may have several
  * sockets, all of one name: the one at the listener's address comes first. */
-static int find_passed(struct sockets *s, const struct place *place, bool *ret_passed)
+static int sockets_find_passed(struct sockets *s, const struct place *place, bool *ret_passed)
 {
 	char own[SOCKETS_OWN_NAME_MAX];
-	int fd = take_named(s, place, true, ret_passed);
+	int fd = sockets_take_named(s, place, true, ret_passed);
 
 	if (fd < 0)
-		fd = take_named(s, place, false, ret_passed);
+		fd = sockets_take_named(s, place, false, ret_passed);
 	if (fd >= 0)
 		return fd;
 	sockets_own_name(place->name, own);
 	for (size_t i = 0; i < s->n; i++) {
 		struct passed *p = &s->at[i];
-		bool is_own = p->name && has_prefix(p->name, OWN_PREFIX);
-		if (p->fd < 0 || !fits(p->fd, place, true))
+		bool is_own = p->name && sockets_has_prefix(p->name, OWN_PREFIX);
+		if (p->fd < 0 || !sockets_fits(p->fd, place, true))
 			continue;
 		p->renamed = is_own && strcmp(p->name, own) != 0;
 		*ret_passed = !is_own;
@@ -350,8 +351,9 @@ bool sockets_share_unclaimed(const struct sockets *s, const struct place *place,
 		const struct passed *p = &s->at[i];
 		char text[128];
 		union address a;
-		if (p->fd < 0 || !p->name || !has_prefix(p->name, OWN_PREFIX) || !fits(p->fd, place, false) ||
-		    !sockets_bound(p->fd, &a, text, sizeof(text)) || !address_overlaps(&a, &place->address))
+		if (p->fd < 0 || !p->name || !sockets_has_prefix(p->name, OWN_PREFIX) ||
+		    !sockets_fits(p->fd, place, false) || !sockets_bound(p->fd, &a, text, sizeof(text)) ||
+		    !address_overlaps(&a, &place->address))
 			continue;
 		sockets_share(p->fd, share);
 		any = true;
@@ -359,7 +361,7 @@ bool sockets_share_unclaimed(const struct sockets *s, const struct place *place,
 	return any;
 }
 
-static int open_socket(const struct place *place, bool share)
+static int sockets_open(const struct place *place, bool share)
 {
 	const int one = 1;
 	int zero = 0;
@@ -387,7 +389,7 @@ static int open_socket(const struct place *place, bool share)
 }
 
 /* Errors that the network reports are wanted, and the address that a datagram was sent to. */
-static void prepare_udp(int fd)
+static void sockets_prepare_udp(int fd)
 {
 	const int one = 1, size = UDP_BUFFER;
 	int family = AF_UNSPEC;
@@ -408,11 +410,11 @@ static void prepare_udp(int fd)
 int sockets_listen(struct sockets *s, const struct place *place, bool share, bool *ret_passed)
 {
 	const int one = 1;
-	_cleanup_close_ int fd = find_passed(s, place, ret_passed);
+	_cleanup_close_ int fd = sockets_find_passed(s, place, ret_passed);
 
 	if (fd < 0) {
 		*ret_passed = false;
-		fd = open_socket(place, share);
+		fd = sockets_open(place, share);
 		if (fd < 0)
 			return take_fd(&fd);
 	}
@@ -420,7 +422,7 @@ int sockets_listen(struct sockets *s, const struct place *place, bool share, boo
 	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
 		return -errno;
 	if (place->datagrams) {
-		prepare_udp(fd);
+		sockets_prepare_udp(fd);
 		if (share)
 			sockets_share(fd, false);
 		return take_fd(&fd);
