@@ -7,6 +7,7 @@
 #include "common/cleanup.h"
 #include "daemon/base/fault.h"
 #include "daemon/rooms/room.h"
+#include "daemon/rooms/speech.h"
 #include "daemon/state/layout4.h"
 #include "daemon/state/layouts.h"
 
@@ -90,10 +91,22 @@ static bool old_slot_is_placed(const struct old_directory *d, uint32_t i, uint64
 	return i == 0 || s->off >= d->slots[i - 1].off + old_extent(d->slots[i - 1].log_size);
 }
 
+/* The length of the nick in the line. Builds that did not write it tell it by where the text begins, which is
+ * behind the nick unless the room was raw. */
+static uint8_t old_nick_len(const struct old_record *r)
+{
+	size_t around = strlen(r->kind == RECORD_ACTION ? " * " : r->target != 0 ? "* [ -> you] " : ": ");
+
+	if (r->nick_len > 0 || r->kind > RECORD_ACTION || r->text <= around ||
+	    r->text - around > SPEECH_NICK_MAX)
+		return r->nick_len;
+	return (uint8_t)(r->text - around);
+}
+
 /* Where the nick stands in the line, if it does. */
 static uint8_t old_nick_at(const struct old_record *r)
 {
-	return r->nick_len == 0 ? 0 : r->kind > RECORD_NOTICE ? 2 : r->target != 0 ? 3 : 0;
+	return old_nick_len(r) == 0 ? 0 : r->kind > RECORD_NOTICE ? 2 : r->target != 0 ? 3 : 0;
 }
 
 static int convert_records(int from, uint64_t from_at, int to, uint64_t to_at, uint64_t n)
@@ -114,7 +127,7 @@ static int convert_records(int from, uint64_t from_at, int to, uint64_t to_at, u
 						 .target = old[i].target,
 						 .text = old[i].text,
 						 .kind = old[i].kind,
-						 .nick_len = old[i].nick_len,
+						 .nick_len = old_nick_len(&old[i]),
 						 .nick_at = old_nick_at(&old[i]),
 						 .target_index = old[i].target_index,
 						 .notices = old[i].notices,

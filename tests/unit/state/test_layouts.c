@@ -129,7 +129,8 @@ static void rooms_come_along(void **state)
 		assert_memory_equal(logring_at(&v, start), text, n);
 		assert_int_equal(r->time_us, i);
 		assert_int_equal(r->text, 8);
-		assert_int_equal(r->nick_len, 0); /* it was not written then */
+		assert_int_equal(r->nick_at, 0);
+		assert_int_equal(r->nick_len, 6); /* it was not written then, but "guest1" stands before ": " */
 	}
 	logring_unlock(lobby->log);
 	assert_null(rooms_at(f->rooms, 2));
