@@ -36,7 +36,7 @@ enum verdict {
 struct handler {
 	const char *type, *mode; /* as the configuration has it */
 	enum transport transport;
-	const struct mode_settings *settings; /* what may stand in a listener's group */
+	const struct mode_settings *settings; /* what may stand in a listener's group; never NULL */
 	bool has_nicks; /* its clients have nicks; who has none for login_timeout is sent away */
 	bool mirrors;	/* sends its input and nothing else, so a byte more sent is a byte more consumed */
 
