@@ -142,17 +142,6 @@ static void logring_forget_cut_batch(struct logring *r)
 			r->records[seq & r->record_mask].end = 0;
 }
 
-/* It is held for less time than going to sleep takes, so whoever finds it taken tries a few times more. */
-static void init_lock(pthread_mutex_t *lock)
-{
-	pthread_mutexattr_t attr;
-
-	pthread_mutexattr_init(&attr);
-	pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_ADAPTIVE_NP);
-	pthread_mutex_init(lock, &attr);
-	pthread_mutexattr_destroy(&attr);
-}
-
 int logring_open(int fd, uint64_t off, uint64_t log_size, bool fresh, struct logring **ret)
 {
 	_cleanup_free_ struct logring *r = aligned_alloc(64, sizeof(*r));
@@ -194,7 +183,7 @@ int logring_open(int fd, uint64_t off, uint64_t log_size, bool fresh, struct log
 		atomic_store(&r->readers[i].flushed_pos, r->head);
 		atomic_store(&r->readers[i].flushed_seq, r->pending_count);
 	}
-	init_lock(&r->lock);
+	pthread_mutex_init(&r->lock, NULL);
 	*ret = take_ptr(r);
 	return 0;
 }
