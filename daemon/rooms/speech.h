@@ -55,7 +55,7 @@ uint64_t speech_commit(struct speech *s, struct rooms *rooms, struct slot_set *k
  */
 bool speech_enter(struct speech *s, struct room *room, const struct speaker *who);
 bool speech_leave(struct speech *s, struct room *room, const struct speaker *who, bool for_good);
-/* who has the old nick. */
+/* who is the speaker under the old nick. */
 bool speech_rename(struct speech *s, struct room *room, const struct speaker *who, const char *nick,
 		   size_t len);
 /* As speech_leave(), of a client that could not be taken over, and so is not among the room's members any
