@@ -203,20 +203,20 @@ static json_t **sorted(struct top *t, size_t *ret_n)
 static void put(int width, const char *text)
 {
 	size_t left = strlen(text), step, n = 0;
-	int room = width < 0 ? -width : width, have = 0, x = getcurx(stdscr), y = getcury(stdscr);
+	int cells = width < 0 ? -width : width, have = 0, x = getcurx(stdscr), y = getcury(stdscr);
 	mbstate_t state = {0};
 	wchar_t c;
 
 	for (; left > 0; n += step, left -= step) {
 		step = mbrtowc(&c, text + n, left, &state);
 		int w = step > 0 && step <= left ? wcwidth(c) : -1;
-		if (w < 0 || have + w > room)
+		if (w < 0 || have + w > cells)
 			break;
 		have += w;
 	}
-	mvaddnstr(y, x + (width > 0 ? room - have : 0), text, (int)n);
+	mvaddnstr(y, x + (width > 0 ? cells - have : 0), text, (int)n);
 	/* Beyond the right edge there is nothing to move to, nor to draw. */
-	move(y, x + room);
+	move(y, x + cells);
 }
 
 static void draw_cell(const struct column *c, const json_t *client)
