@@ -191,7 +191,7 @@ def starts_and_tells_so():
     c.sh("useradd -r -G chatd friend 2>/dev/null; useradd -r stranger 2>/dev/null; true")
     c.sh("setpriv --reuid friend --regid nogroup --init-groups chatctl send lobby hi")
     code, _, err = c.try_run("setpriv", "--reuid", "stranger", "--regid", "nogroup", "--clear-groups", "chatctl", "status")
-    check(code == 3 and "Permission denied; root and the group chatd may: sudo usermod -aG chatd $USER, then log in again" in err,
+    check(code == 3 and "Permission denied; root and the members of group chatd may: sudo usermod -aG chatd $USER, then log in again" in err,
           err)
 
 
