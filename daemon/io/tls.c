@@ -65,12 +65,12 @@ static bool tls_has_key(const char *path)
 	_cleanup_free_ char *line = NULL;
 	FILE *f = fopen(path, "re");
 	bool found = !f;
-	size_t room = 0;
+	size_t capacity = 0;
 
-	while (!found && getline(&line, &room, f) >= 0)
+	while (!found && getline(&line, &capacity, f) >= 0)
 		found = strstr(line, "PRIVATE KEY-----") != NULL;
 	if (line)
-		explicit_bzero(line, room);
+		explicit_bzero(line, capacity);
 	if (f)
 		fclose(f);
 	return found;

@@ -170,13 +170,13 @@ const char *takeover_check(struct clients *clients, struct rooms *rooms, const s
 			   : NULL;
 	if (st->out_end > p->sent)
 		return st->out_end - p->sent > CLIENT_OUT_SIZE ? "its output doesn't add up" : NULL;
-	if (!room) {
-		uint64_t straight = p->sent - st->out_end;
-		bool mirrors = handler_find(origin->type, origin->mode)->mirrors;
-		return straight <= (mirrors ? p->received - st->in_parsed : 0) ? NULL
-									       : "its output doesn't add up";
-	}
-	return takeover_check_place(room, membership_place(clients, st), p->sent - st->out_end);
+	/* What went out past the outbox: the room's lines as they are, or what is mirrored; else nothing. */
+	const struct handler *handler = handler_find(origin->type, origin->mode);
+	uint64_t straight = p->sent - st->out_end;
+	uint64_t mirrored = handler->mirrors ? p->received - st->in_parsed : 0;
+	if ((!room || handler->deliver) && straight > mirrored)
+		return "its output doesn't add up";
+	return room ? takeover_check_place(room, membership_place(clients, st), straight) : NULL;
 }
 
 bool takeover_input(struct clients *clients, const struct client *c, const struct connection_progress *p)
