@@ -130,7 +130,8 @@ static void rooms_come_along(void **state)
 		assert_int_equal(r->time_us, i);
 		assert_int_equal(r->text, 8);
 		assert_int_equal(r->nick_at, 0);
-		assert_int_equal(r->nick_len, 6); /* it was not written then, but "guest1" stands before ": " */
+		/* It was not written then, but "guest1" stands before ": ". */
+		assert_int_equal(r->nick_len, 6);
 	}
 	logring_unlock(lobby->log);
 	assert_null(rooms_at(f->rooms, 2));
