@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What an admin may search the log for: each kind of event has a MESSAGE_ID, the same in every release, and
- * those that `chatctl watch` shows have a word.
+ * those that `chatctl watch` shows have a word; and the fields that a line may have.
  */
 #ifndef DAEMON_EVENTS_H
 #define DAEMON_EVENTS_H
+
+#include <stdint.h>
+
+union address;
 
 /* `journalctl MESSAGE_ID=...`; chatd(8) lists them. */
 #define EVENT_STARTED "5f2d9a3b6c1e4d1c9b1f0a7d3c5e8f01"
@@ -27,6 +31,18 @@
 #define EVENT_LEFT "5f2d9a3b6c1e4d1c9b1f0a7d3c5e8f12"
 #define EVENT_RENAMED "5f2d9a3b6c1e4d1c9b1f0a7d3c5e8f13"
 #define EVENT_SKIPPED "5f2d9a3b6c1e4d1c9b1f0a7d3c5e8f14"
+
+/* What a line of the log is about. All fields may be left 0. */
+struct log_fields {
+	const char *message_id;
+	uint64_t client;
+	const char *room;
+	const char *listener;
+	const union address *address; /* the peer's */
+	const char *prefix;	      /* instead of it: all addresses that a ban is for */
+	const char *reason;	      /* an admin's */
+	int64_t until_us;	      /* CLOCK_REALTIME: when the ban ends */
+};
 
 /* The word for an event: "joined", "kicked", ...; NULL: `chatctl watch` doesn't show it. message_id may be
  * NULL. */

@@ -6,9 +6,12 @@
 #ifndef DAEMON_LOG_WATCH_H
 #define DAEMON_LOG_WATCH_H
 
-#include "daemon/base/logger.h"
+#include "common/address.h"
+#include "daemon/base/events.h"
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct log_entry {
 	int64_t time_us;		/* CLOCK_REALTIME */

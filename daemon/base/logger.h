@@ -15,18 +15,6 @@
 #include <stdint.h>
 #include <syslog.h>
 
-/* All fields may be left 0. */
-struct log_fields {
-	const char *message_id;
-	uint64_t client;
-	const char *room;
-	const char *listener;
-	const union address *address; /* the peer's */
-	const char *prefix;	      /* instead of it: all addresses that a ban is for */
-	const char *reason;	      /* an admin's */
-	int64_t until_us;	      /* CLOCK_REALTIME: when the ban ends */
-};
-
 /* Decides where the log goes; call it before the first thread is started. level is LOG_ERR..LOG_DEBUG. */
 void log_open(int level);
 void log_set_level(int level);

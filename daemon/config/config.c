@@ -3,7 +3,7 @@
 #include "daemon/config/config.h"
 
 #include "daemon/base/log_watch.h"
-#include "daemon/config/mode_settings.h"
+#include "daemon/config/mode.h"
 #include "daemon/io/tls.h"
 #include "daemon/state/clients.h"
 

@@ -1,31 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * What may stand in a listener's group of a certain mode, beside its name, type and mode. The mode's own file
- * says so: its own settings are a table there, which fills a struct of its own (listener_config.own); what
- * several modes have in common is a table here, which fills the listener_config.
- */
+/* The settings that several modes have in common, as tables that fill the listener_config: mode.h. */
 #ifndef DAEMON_MODE_SETTINGS_H
 #define DAEMON_MODE_SETTINGS_H
 
-#include "daemon/config/settings.h"
-
-struct listener_config;
-
-#define MODE_TABLES 4
-
-struct mode_settings {
-	/* Tables for the struct listener_config; the rest is NULL. */
-	const struct setting_key *common[MODE_TABLES];
-	/* The mode's own; NULL: it has none. */
-	const struct setting_key *own;
-	size_t own_size; /* of what own fills */
-	/* Writes the defaults to what is all 0 (or NULL: they are 0); false without memory. */
-	bool (*init)(void *own);
-	/* Frees what the struct points to, not the struct itself (or NULL). */
-	void (*release)(void *own);
-	/* All settings are read: judges what takes more than one of them (or NULL). */
-	void (*complete)(struct settings *ss, const config_setting_t *group, struct listener_config *l);
-};
+#include "daemon/config/mode.h"
 
 /* listen, max_clients, allow, deny: who has a socket of its own. */
 extern const struct setting_key mode_socket_keys[];
