@@ -3,6 +3,7 @@
 #include "tests/unit/unit.h"
 
 #include "daemon/base/log_watch.h"
+#include "daemon/base/logger.h"
 
 #include <string.h>
 #include <unistd.h>
