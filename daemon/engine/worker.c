@@ -350,6 +350,8 @@ static void gather(struct worker *w)
 	rooms_kick(w->ctx.shared->rooms, &w->ctx.kick, w->ctx.slot);
 	nanosleep(&(struct timespec){.tv_nsec = delay * 1000}, NULL);
 	read_events(w, 0);
+	/* Whoever posted one meanwhile has woken this worker already, and won't do it again. */
+	worker_run_jobs(w);
 }
 
 void worker_turn(struct worker *w)

@@ -379,6 +379,27 @@ static const struct resident_ops guest_ops = {
 };
 static const struct resident_ops idle_ops = {.reload = NULL};
 
+/* Somebody posts a job while the worker waits for more input. */
+static int64_t guest_delay(struct resident *r)
+{
+	post(((struct guest *)r)->w, 'a');
+	return 100;
+}
+
+static const struct resident_ops busy_ops = {.delay = guest_delay, .freeze = guest_freeze};
+
+static void a_job_does_not_wait_for_another_turn(void **state)
+{
+	struct worker *w = worker_of(state);
+	struct guest busy = {.resident.ops = &busy_ops, .w = w};
+
+	order[0] = '\0';
+	worker_add(w, &busy.resident);
+	turn(state);
+	worker_remove(w, &busy.resident);
+	assert_string_equal(order, "a");
+}
+
 static void residents_are_called(void **state)
 {
 	struct worker *w = worker_of(state);
@@ -424,6 +445,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(jobs_run_in_their_order, setup, teardown),
 	    cmocka_unit_test_setup_teardown(a_job_that_was_not_reached_is_told, setup, teardown),
+	    cmocka_unit_test_setup_teardown(a_job_does_not_wait_for_another_turn, setup, teardown),
 	    cmocka_unit_test_setup_teardown(a_call_runs_on_its_thread, setup, teardown),
 	    cmocka_unit_test_setup_teardown(a_call_that_takes_too_long_is_left_alone, setup, teardown),
 	    cmocka_unit_test_setup_teardown(it_ends_after_its_turn_and_may_start_again, setup, teardown),
