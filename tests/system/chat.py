@@ -388,6 +388,7 @@ def many_members_over_four_workers():
 @test
 def ten_thousand_clients():
     """As many as the machine's limit on open files allows, connected at once, all talking to one room."""
+    take_turn()
     import resource
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -619,6 +619,7 @@ def few_file_descriptors_lose_nobody():
 @test
 def a_burst_is_kept():
     """Connections come faster than a keeper as small as an ordinary user's holds them one by one."""
+    take_turn()
     need("setpriv")
     import resource
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -642,6 +643,7 @@ def a_burst_is_kept():
 
 @test
 def ten_thousand_idle_and_a_hundred_talking():
+    take_turn()
     import resource
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
