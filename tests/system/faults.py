@@ -319,6 +319,7 @@ def udp_scenario(d, port):
             break
         except Failure:
             pass
+    wait_for(lambda: d.ready, 20, "chatd")  # which opens the control socket last
     equal([c["nick"] for c in d.json("list", "clients")], ["alice"])
     device.close()
     equal(len(re.findall(rb"joined lobby|left lobby|is now other", alice.all)), 3)
