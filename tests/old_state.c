@@ -47,6 +47,8 @@ static void make_room(struct old_state_files *s, unsigned i, const char *name, u
 	for (unsigned k = 0; k < messages; k++) {
 		int n = line(k, text);
 		struct old_record r = {.end = end + (unsigned)n, .time_us = k, .sender = 1, .text = 8};
+		if (k % 10 == 7)
+			r.kind = RECORD_ACTION;
 		put(s->rooms_fd, text, (size_t)n, slot->off + 2 * 65536 + end);
 		put(s->rooms_fd, &r, sizeof(r), slot->off + 65536 + k * sizeof(r));
 		end = r.end;

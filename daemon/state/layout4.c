@@ -91,13 +91,16 @@ static bool old_slot_is_placed(const struct old_directory *d, uint32_t i, uint64
 	return i == 0 || s->off >= d->slots[i - 1].off + old_extent(d->slots[i - 1].log_size);
 }
 
-/* The length of the nick in the line. Builds that did not write it tell it by where the text begins, which is
- * behind the nick unless the room was raw. */
+/*
+ * The length of the nick in the line. Builds that did not write it tell it by where the text begins, which is
+ * behind the nick unless the room was raw. Of an action they don't: its line may be "* NICK TEXT", as the server's
+ * are, and speech_shows() has to look at it.
+ */
 static uint8_t old_nick_len(const struct old_record *r)
 {
-	size_t around = strlen(r->kind == RECORD_ACTION ? " * " : r->target != 0 ? "* [ -> you] " : ": ");
+	size_t around = strlen(r->target != 0 ? "* [ -> you] " : ": ");
 
-	if (r->nick_len > 0 || r->kind > RECORD_ACTION || r->text <= around ||
+	if (r->nick_len > 0 || r->kind != RECORD_MESSAGE || r->text <= around ||
 	    r->text - around > SPEECH_NICK_MAX)
 		return r->nick_len;
 	return (uint8_t)(r->text - around);

@@ -131,7 +131,8 @@ static void rooms_come_along(void **state)
 		assert_int_equal(r->text, 8);
 		assert_int_equal(r->nick_at, 0);
 		/* It was not written then, but "guest1" stands before ": ". */
-		assert_int_equal(r->nick_len, 6);
+		/* An action's line may look like the server's, so what nobody wrote is not made up. */
+		assert_int_equal(r->nick_len, i % 10 == 7 ? 0 : 6);
 	}
 	logring_unlock(lobby->log);
 	assert_null(rooms_at(f->rooms, 2));
