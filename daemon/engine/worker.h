@@ -105,7 +105,7 @@ struct resident_ops {
 	void (*tick)(struct resident *r);
 	/* The room has news; one that this worker reads, or the private one. */
 	void (*deliver)(struct resident *r, uint32_t room);
-	/* So long (us) this turn's deliveries had better wait for more input; at most a millisecond. */
+	/* So long (us) this turn's deliveries had better wait for more input; at most half a millisecond. */
 	int64_t (*delay)(struct resident *r);
 	/* The context's configuration is another one. */
 	void (*reload)(struct resident *r);
