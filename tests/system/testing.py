@@ -289,11 +289,11 @@ control: { socket = "%s"; group = "chatd"; };
         """From the next start on no more than n file descriptors are allowed."""
         self.start_by("ulimit -n %d\nexec" % n)
 
-    def start_by(self, shell):
+    def start_by(self, shell, program=CHATD):
         """From the next start on chatd is what these words of shell are followed by."""
         self.binary = os.path.join(self.dir, "started-by")
         with open(self.binary, "w") as f:
-            f.write('#!/bin/sh\n%s %s "$@"\n' % (shell, CHATD))
+            f.write('#!/bin/sh\n%s %s "$@"\n' % (shell, program))
         os.chmod(self.binary, 0o755)
 
     # --- the service manager's part ---
@@ -350,6 +350,7 @@ control: { socket = "%s"; group = "chatd"; };
             self.notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
             self.notify.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
             self.notify.bind(os.path.join(self.dir, "notify"))
+            os.chmod(os.path.join(self.dir, "notify"), 0o777)  # chatd may be somebody else
             if self.store:
                 threading.Thread(target=self.keep_draining, daemon=True).start()
         self.drain_notify()
