@@ -25,7 +25,8 @@ static bool header_is_ours(const struct file_header *h)
 	if (h->magic != CLIENTS_MAGIC || h->layout != CLIENTS_LAYOUT ||
 	    memcmp(&h->shape, &shape, sizeof(shape)) != 0 || atomic_load(&h->high) > CLIENTS_CAPACITY ||
 	    atomic_load(&h->memberships_high) > MEMBERSHIPS_CAPACITY ||
-	    atomic_load(&h->n_origins) > CLIENTS_ORIGINS || atomic_load(&h->next_id) > UINT64_MAX / 2)
+	    atomic_load(&h->n_origins) > CLIENTS_ORIGINS || atomic_load(&h->next_id) == 0 ||
+	    atomic_load(&h->next_id) > UINT64_MAX / 2)
 		return false;
 	for (uint32_t i = 0; i < atomic_load(&h->n_origins); i++) {
 		const struct client_origin *o = &h->origin[i];

@@ -306,7 +306,7 @@ static void convert_entry(const struct old_client *old, uint32_t live, struct cl
 static bool old_header_is_sound(const struct old_header *h)
 {
 	if (h->magic != CLIENTS_MAGIC || h->layout != OLD_CLIENTS_LAYOUT || h->capacity != OLD_CAPACITY ||
-	    h->high > OLD_CAPACITY || h->n_origins > 1024 || h->next_id > UINT64_MAX / 2)
+	    h->high > OLD_CAPACITY || h->n_origins > 1024 || h->next_id == 0 || h->next_id > UINT64_MAX / 2)
 		return false;
 	return true; /* the origins are looked at when the new file is opened */
 }

@@ -2,6 +2,7 @@
 /* A process dies and the next one takes over, with a worker that is turned by hand. */
 #include "tests/unit/unit.h"
 
+#include "daemon/state/file.h"
 #include "tests/harness.h"
 
 #include <errno.h>
@@ -178,13 +179,35 @@ static void another_layout_is_refused(void **state)
 	close(a);
 }
 
+static void spoil_next_id(int rooms_fd, int clients_fd, void *arg)
+{
+	const uint64_t none = 0;
+
+	(void)rooms_fd;
+	(void)arg;
+	assert_int_equal(pwrite(clients_fd, &none, sizeof(none), offsetof(struct file_header, next_id)),
+			 sizeof(none));
+}
+
+/* Or a client would get the id of nobody, for which the next process would refuse all of them. */
+static void a_next_id_of_nobody_is_refused(void **state)
+{
+	int a = join(*state);
+	struct takeover r;
+
+	assert_int_equal(harness_crash(*state, spoil_next_id, NULL, &r), -EBADMSG);
+	close(a);
+}
+
 #define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    CASE(everything_comes_back),      CASE(the_time_between),	     CASE(many_deaths_in_a_row),
-	    CASE(a_damaged_entry_is_refused), CASE(nicks_of_an_older_chatd), CASE(another_layout_is_refused),
+	    CASE(everything_comes_back),	  CASE(the_time_between),
+	    CASE(many_deaths_in_a_row),		  CASE(a_damaged_entry_is_refused),
+	    CASE(nicks_of_an_older_chatd),	  CASE(another_layout_is_refused),
+	    CASE(a_next_id_of_nobody_is_refused),
 	};
 
 	return cmocka_run_group_tests_name("recovery", tests, NULL, NULL);
