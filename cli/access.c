@@ -115,7 +115,7 @@ int command_unban(const struct options *o, int argc, char **argv)
 /* --- passwd --- */
 
 /* A line from stdin, without echo if that is a terminal. Returns its length, or -1. */
-static ssize_t ask(const char *prompt, char *buf, size_t size)
+static ssize_t access_ask(const char *prompt, char *buf, size_t size)
 {
 	struct termios old, quiet;
 	bool terminal = tcgetattr(STDIN_FILENO, &old) == 0;
@@ -202,11 +202,11 @@ int command_passwd(const struct options *o, int argc, char **argv)
 		return fail(EXIT_USAGE, "\"%s\" is, or looks like, one of chatd's own names", name);
 	if (delete)
 		return change(o, file, nick, NULL);
-	ssize_t n = ask("Password: ", password, sizeof(password));
+	ssize_t n = access_ask("Password: ", password, sizeof(password));
 	if (n <= 0)
 		return fail(EXIT_REFUSED, "a password has 1 to %d bytes", ACCOUNTS_PASSWORD_MAX);
 	if (isatty(STDIN_FILENO) &&
-	    (ask("Once more: ", again, sizeof(again)) != n || strcmp(password, again) != 0))
+	    (access_ask("Once more: ", again, sizeof(again)) != n || strcmp(password, again) != 0))
 		return fail(EXIT_REFUSED, "the passwords differ; nothing has changed");
 	if (sodium_init() < 0 ||
 	    crypto_pwhash_str(hash, password, (size_t)n, crypto_pwhash_OPSLIMIT_INTERACTIVE,

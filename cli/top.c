@@ -60,7 +60,8 @@ static double now(void)
 
 /* --- what is there --- */
 
-static int ask(struct client *c, const char *method, json_t *parameters, json_t **ret, char *why, size_t size)
+static int top_ask(struct client *c, const char *method, json_t *parameters, json_t **ret, char *why,
+		   size_t size)
 {
 	_cleanup_free_ char *error = NULL;
 	int r = client_send(c, method, parameters, false);
@@ -76,7 +77,7 @@ static json_t *list(struct client *c, const char *what, char *why, size_t size)
 {
 	json_t *reply = NULL, *found = NULL;
 
-	if (ask(c, "List", json_pack("{s:s}", "what", what), &reply, why, size) == 0)
+	if (top_ask(c, "List", json_pack("{s:s}", "what", what), &reply, why, size) == 0)
 		found = json_incref(json_object_get(reply, what));
 	json_decref(reply);
 	return found;
@@ -134,7 +135,7 @@ static void refresh_all(struct top *t)
 		return;
 	}
 	json_t *status = NULL;
-	ask(c, "Status", NULL, &status, t->error, sizeof(t->error));
+	top_ask(c, "Status", NULL, &status, t->error, sizeof(t->error));
 	json_t *clients = list(c, "clients", t->error, sizeof(t->error));
 	json_t *rooms = list(c, "rooms", t->error, sizeof(t->error));
 	client_close(c);
@@ -200,7 +201,7 @@ static json_t **sorted(struct top *t, size_t *ret_n)
 /* --- the screen --- */
 
 /* As much of the text as fits, and blanks up to the column's width. */
-static void put(int width, const char *text)
+static void top_put(int width, const char *text)
 {
 	size_t left = strlen(text), step, n = 0;
 	int cells = width < 0 ? -width : width, have = 0, x = getcurx(stdscr), y = getcury(stdscr);
@@ -236,10 +237,10 @@ static void draw_cell(const struct column *c, const json_t *client)
 		format_duration(json_number_value(v), text);
 		break;
 	case TEXT:
-		put(c->width, s && s[0] ? s : "-");
+		top_put(c->width, s && s[0] ? s : "-");
 		return;
 	}
-	put(c->width, text);
+	top_put(c->width, text);
 }
 
 /* Draws the columns that are in view: their titles, or their cells for a client. */
@@ -258,7 +259,7 @@ static void draw_columns(const struct top *t, const json_t *client)
 			draw_cell(&columns[i], client);
 		} else {
 			attrset(i == t->sort ? A_REVERSE : A_BOLD);
-			put(columns[i].width, columns[i].title);
+			top_put(columns[i].width, columns[i].title);
 			attrset(A_NORMAL);
 		}
 		x += width + 1;
@@ -275,7 +276,7 @@ static void __attribute__((format(printf, 2, 3))) draw_line(int y, const char *f
 	vsnprintf(text, sizeof(text), format, ap);
 	va_end(ap);
 	move(y, 0);
-	put(-COLS, text);
+	top_put(-COLS, text);
 }
 
 static void draw_head(const struct top *t)

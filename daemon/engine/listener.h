@@ -2,7 +2,7 @@
 /*
  * A listener as the server and the workers see it, whatever its transport: a socket that lives on one worker.
  * The transports (net/tcp.c, net/udp_listener.c) begin their own struct with this one and fill in the
- * operations; a new one is a row in the table of listener_new().
+ * operations; a new one is a row in the table of net/listener_entry.c.
  */
 #ifndef DAEMON_LISTENER_H
 #define DAEMON_LISTENER_H

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A ZeroMQ listener: sockets of libzmq, served by a thread of its own that is a worker like the others, but
- * for messages instead of connections. What is done with the messages is a behaviour's (struct
- * zmq_behaviour).
+ * A ZeroMQ listener: sockets of libzmq, served by a thread of its own, which is a service. It works as a
+ * worker does, but for messages instead of connections. What is done with the messages is a behaviour's
+ * (struct zmq_behaviour).
  *
  * libzmq keeps the connections to itself, so they don't outlive the process: peers connect again by
  * themselves. The end is orderly: nobody may send any more, what was sent is taken and passed on, then the

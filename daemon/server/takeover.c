@@ -297,7 +297,7 @@ static void takeover_end_socket(int fd)
 	close(fd);
 }
 
-/* Whence it came: what a proxy said, else the socket's. */
+/* Where it came from: what a proxy said, else the socket's. */
 static bool takeover_find_address(int fd, const struct client *c, union address *ret)
 {
 	static const uint8_t none[sizeof(c->address)];

@@ -109,8 +109,8 @@ struct membership *membership_next(struct clients *cs, const struct client *c, c
 /* --- changing --- */
 
 /* Puts a position where it doesn't count until the draft is true. */
-static void put(const struct client *c, const struct client_state *draft, struct membership *m,
-		struct position p)
+static void memberships_put(const struct client *c, const struct client_state *draft, struct membership *m,
+			    struct position p)
 {
 	int now = counting(m, draft->generation - 1);
 	struct membership_position *to = &m->at[now == 0];
@@ -166,20 +166,20 @@ struct membership *membership_join(struct clients *cs, struct client *c, const s
 	/* Whose it is, a successor is told last: before, the place had the marks of another client's. */
 	atomic_store_explicit(&m->client, clients_index(cs, c) + 1, memory_order_release);
 	FAULT("membership-made");
-	put(c, draft, m, p);
+	memberships_put(c, draft, m, p);
 	return m;
 }
 
 void membership_move(const struct client *c, const struct client_state *draft, struct membership *m,
 		     struct position p)
 {
-	put(c, draft, m, p);
+	memberships_put(c, draft, m, p);
 }
 
 void membership_leave(struct client *c, const struct client_state *draft, struct membership *m)
 {
 	c->has_left = 1;
-	put(c, draft, m, (struct position){MEMBERSHIP_LEFT, 0});
+	memberships_put(c, draft, m, (struct position){MEMBERSHIP_LEFT, 0});
 }
 
 void membership_set_direct(struct clients *cs, struct client *c, struct client_state *draft, uint32_t room,

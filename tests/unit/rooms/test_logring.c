@@ -89,7 +89,7 @@ static void notices_are_passed_over_at_once(void **state)
 	assert_false(logring_back(r, &v, &seq));
 	assert_int_equal(seq, 0);
 	logring_unlock(r);
-	/* Many more than there is room for: what is said of those before the first one doesn't matter. */
+	/* Many more than fit: what is said of those before the first one doesn't matter. */
 	for (int i = 0; i < 5000; i++)
 		put_kind(r, RECORD_NOTICE);
 	logring_lock(r);
