@@ -23,10 +23,13 @@ struct call_job {
 	struct call *call;
 };
 
-static void call_unref(struct call *c)
+/* In one step, so that whoever waits for the others is the last: what is released is gone when the call ends. */
+static void call_leave(struct call *c, unsigned ran)
 {
 	pthread_mutex_lock(&c->lock);
 	bool last = --c->users == 0;
+	c->pending -= ran;
+	pthread_cond_signal(&c->done);
 	pthread_mutex_unlock(&c->lock);
 	if (!last)
 		return;
@@ -44,11 +47,7 @@ static void call_run(struct worker *w, struct job *job)
 
 	if (w)
 		c->fn(w, c->arg);
-	pthread_mutex_lock(&c->lock);
-	c->pending--;
-	pthread_cond_signal(&c->done);
-	pthread_mutex_unlock(&c->lock);
-	call_unref(c);
+	call_leave(c, 1);
 	free(job);
 }
 
@@ -90,6 +89,6 @@ int workers_call(struct shared *shared, struct worker *only, void (*fn)(struct w
 		if (pthread_cond_clockwait(&c->done, &c->lock, CLOCK_MONOTONIC, &ts) == ETIMEDOUT)
 			r = -ETIMEDOUT;
 	pthread_mutex_unlock(&c->lock);
-	call_unref(c);
+	call_leave(c, 0);
 	return r;
 }
