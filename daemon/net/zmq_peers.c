@@ -176,7 +176,7 @@ static bool zmq_peers_progress(int fd, uint64_t *ret_sent, uint64_t *ret_read)
 	return true;
 }
 
-/* It has sent a message: up to where libzmq had read when it was looked at, all is well. */
+/* It has sent a message: up to where libzmq has read, all is well. */
 static void zmq_peers_mark(const struct zmq_peers *p, struct peer *k, int64_t now)
 {
 	k->unwatched = p->unwatched;
@@ -207,11 +207,14 @@ static void zmq_peers_judge(struct zmq_peers *p, uint64_t limit, uint64_t waitin
 {
 	/* Somebody who has sent a whole message had its turn meanwhile. */
 	bool all = p->took_all || p->taken > 2 * p->n + TURN_MAX;
+	uint64_t sent;
 
 	for (unsigned i = 0; i < p->n_suspects;) {
 		int fd = p->suspects[i];
 		struct peer *k = &p->at[fd];
 		if (k->took || zmq_peers_cookie(fd) != k->cookie) {
+			/* More may have been read since then, of which all was taken: it begins anew. */
+			zmq_peers_progress(fd, &sent, &k->seen);
 			zmq_peers_mark(p, k, now);
 			zmq_peers_acquit(p, i);
 		} else if (zmq_peers_exceed(k, k->seen, all ? limit : limit * waiting, now)) {

@@ -222,6 +222,31 @@ static void what_waits_is_no_long_one(void **state)
 	assert_int_equal(f->cut, 0);
 }
 
+/* A suspect went on, and then everything was taken at once, between two looks. */
+static void what_came_between_two_looks_is_no_long_one(void **state)
+{
+	struct fixture *f = *state;
+	unsigned n = 0;
+
+	/* It is only seen where libzmq has not read all yet. */
+	for (; n < 200000 && !zmq_peers_suspects(f->peers); n++) {
+		push(f, 1000, false, false);
+		if (n > 2000)
+			zmq_peers_look(f->peers, LIMIT, 1000, cut, f);
+	}
+	assert_true(zmq_peers_suspects(f->peers));
+	for (unsigned i = 0; i < 3000; i++)
+		push(f, 1000, false, false);
+	pull(f, n + 3000);
+	push(f, 1 << 17, false, true);
+	look(f);
+	assert_int_equal(f->cut, 0);
+	push_rest(f, 1 << 17);
+	pull(f, 1);
+	assert_true(endless(f, 20 * LIMIT) > LIMIT);
+	assert_int_equal(f->cut, 1);
+}
+
 static void who_has_gone_is_forgotten(void **state)
 {
 	struct fixture *f = *state;
@@ -241,6 +266,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(one_after_many_that_have_an_end, setup, teardown),
 	    cmocka_unit_test_setup_teardown(half_a_message_after_many_is_no_long_one, setup, teardown),
 	    cmocka_unit_test_setup_teardown(what_waits_is_no_long_one, setup, teardown),
+	    cmocka_unit_test_setup_teardown(what_came_between_two_looks_is_no_long_one, setup, teardown),
 	    cmocka_unit_test_setup_teardown(who_has_gone_is_forgotten, setup, teardown),
 	};
 
