@@ -31,7 +31,7 @@ QUICK = {"chat.py": "conversation_with_nc", "connections.py": "browsers_are_turn
          "admin.py": "a_bad_file_changes_nothing", "survive.py": "an_abort_is_survived", "udp.py": "conversation_with_nc",
          "zmq.py": "requests_are_answered", "access.py": "echo_of_megabytes_over_tls", "attacks.py": "a_gigabyte_without_a_newline", "shells.py": "bash",
          "join.py": "piped_over_tcp", "container.py": "starts_and_tells_so"}
-FUZZERS = ("line", "config", "control", "datagram", "recovery", "proxy", "accounts", "nick")
+FUZZERS = ("line", "config", "control", "datagram", "layout", "recovery", "proxy", "accounts", "nick")
 # The lines of each failure, and of all of them, that are said at the end.
 REASON, REASONS = 15, 100
 
