@@ -131,14 +131,24 @@ static void the_old_lend_their_sockets(void **state)
 static void the_old_share_their_addresses(void **state)
 {
 	struct fixture *f = *state;
-	struct places old = places_at("a", &tcp, "127.0.0.1:9"), all = places_at("a", &tcp, "[::]:9");
+	struct places old, all;
+	int r = -EADDRINUSE;
 
-	assert_int_equal(places_open(&old, f->sockets, &f->there), 0);
-	all.at[0].wanted.address.in6.sin6_port = old.at[0].bound.in.sin_port;
-	assert_int_equal(places_open(&all, f->sockets, &f->there), -EADDRINUSE);
-	assert_int_equal(all.at[0].fd, -1);
-	places_add(&f->there, &old);
-	assert_int_equal(places_open(&all, f->sockets, &f->there), 0);
+	/* A program that runs beside this one may have the port at another address. */
+	for (unsigned tries = 0; r == -EADDRINUSE && tries < 50; tries++) {
+		f->there = (struct places_list){0};
+		old = places_at("a", &tcp, "127.0.0.1:9");
+		all = places_at("a", &tcp, "[::]:9");
+		assert_int_equal(places_open(&old, f->sockets, &f->there), 0);
+		all.at[0].wanted.address.in6.sin6_port = old.at[0].bound.in.sin_port;
+		assert_int_equal(places_open(&all, f->sockets, &f->there), -EADDRINUSE);
+		assert_int_equal(all.at[0].fd, -1);
+		places_add(&f->there, &old);
+		r = places_open(&all, f->sockets, &f->there);
+		if (r < 0)
+			places_close(&old);
+	}
+	assert_int_equal(r, 0);
 	/* Only for a moment. */
 	int share;
 	socklen_t len = sizeof(share);
