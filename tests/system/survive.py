@@ -107,6 +107,11 @@ def restarts_without_a_service_manager():
     load = Load("127.0.0.1", d.port, 200 if SCALE >= 1 else 60, 10)
     count = 20 if SCALE >= 1 else 6
 
+    def takeovers():
+        """How many there have been; 0 while the next process isn't there to say so."""
+        code, out, _ = d.ctl("--json", "status")
+        return json.loads(out)["takeover"]["count"] if code == 0 else 0
+
     def steps():
         for i in range(count):
             yield 0.2
@@ -123,6 +128,9 @@ def restarts_without_a_service_manager():
             else:
                 d.signal(signal.SIGUSR2)
                 yield 0.3
+                until = time.monotonic() + 20
+                while takeovers() <= i and time.monotonic() < until:
+                    yield 0.05
         yield 0.2
 
     during(load, steps())
