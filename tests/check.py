@@ -18,8 +18,8 @@ import time
 
 RESULTS = "build/check"
 CORES = os.cpu_count() or 1
-# Test programs at a time. Each has its own directories and ports (testing.py).
-TESTS_AT_ONCE = 2 * CORES
+# Test programs at a time: most wait most of the time. Each has its own directories and ports (testing.py).
+TESTS_AT_ONCE = CORES + 1
 # What takes longer hangs.
 PATIENCE = 1500
 # Beside these nothing may run: they measure what honest people wait for.
