@@ -25,7 +25,7 @@ PATIENCE = 1500
 # Beside these nothing may run: they measure what honest people wait for.
 ALONE = ("attacks.py",)
 # These take long, so they begin first.
-LONG = ("faults.py", "container.py", "survive.py", "access.py", "connections.py", "admin.py", "chat.py", "join.py")
+LONG = ("faults.py", "container.py", "survive.py", "access.py", "upgrade.py", "connections.py", "admin.py", "chat.py", "join.py")
 # A short one of each kind, for `./dev check quick`.
 QUICK = {"chat.py": "conversation_with_nc", "connections.py": "browsers_are_turned_away",
          "admin.py": "a_bad_file_changes_nothing", "survive.py": "an_abort_is_survived", "udp.py": "conversation_with_nc",
@@ -37,10 +37,11 @@ REASON, REASONS = 15, 100
 
 
 class Step:
-    """A command. cores: how many of them it keeps busy; low: with the lowest priority; alone: with nothing beside it."""
+    """A command. needs: what must have passed, after: what must have ended; cores: how many of them it keeps busy; low: with
+    the lowest priority; alone: with nothing beside it."""
 
-    def __init__(self, name, *command, needs=(), cores=1, low=False, alone=False, env=None):
-        self.name, self.command, self.needs = name, command, needs
+    def __init__(self, name, *command, needs=(), after=(), cores=1, low=False, alone=False, env=None):
+        self.name, self.command, self.needs, self.after = name, command, needs, after
         self.cores, self.low, self.alone = min(cores, CORES), low, alone
         self.env = dict(os.environ, **(env or {}))
         self.log = "%s/%s.log" % (RESULTS, re.sub(r"[^\w.]+", "-", name).strip("-"))
@@ -162,7 +163,7 @@ def run(steps):
                     step.failures.append((step.name, ["needs " + ", ".join(missing)]))
                     ended[step.name] = step
                     waiting.remove(step)
-                elif not missing and may_start(step):
+                elif not missing and all(n in ended for n in step.after) and may_start(step):
                     step.start()
                     running.append(step)
                     waiting.remove(step)
@@ -204,7 +205,9 @@ def programs(build, suffix, needs, **more):
     env = environment(build, **more)
     steps = [Program(t + suffix, "%s/%s" % (build, t), needs=needs, env=env) for t in unit]
     for t in system:
-        steps.append(Program(t + suffix, sys.executable, t, needs=needs, env=env, alone=os.path.basename(t) in ALONE))
+        # What the plain run builds is there for the others.
+        after = [t] if suffix and os.path.basename(t) == "upgrade.py" else []
+        steps.append(Program(t + suffix, sys.executable, t, needs=needs, after=after, env=env, alone=os.path.basename(t) in ALONE))
     return steps
 
 
