@@ -31,7 +31,6 @@ struct peer {
 	uint64_t mark;	 /* bytes up to its last message; those of the handshake, at first */
 	uint64_t seen;	 /* bytes that libzmq had read when it was looked at */
 	int64_t marked_at;
-	uint64_t unwatched; /* as the set's was at the mark */
 	bool suspect;
 	bool took; /* one of its messages since then */
 };
@@ -42,9 +41,8 @@ struct zmq_peers {
 	size_t capacity, n;
 	int suspects[SUSPECTS];
 	unsigned n_suspects;
-	uint64_t unwatched; /* messages that were taken while there were no suspects */
-	uint64_t taken;	    /* messages since the suspects were looked at */
-	bool took_all;	    /* since then */
+	uint64_t taken; /* messages since the suspects were looked at */
+	bool took_all;	/* since then */
 };
 
 struct zmq_peers *zmq_peers_new(void)
@@ -136,10 +134,8 @@ void zmq_peers_each(const struct zmq_peers *p, void (*fn)(int fd, void *arg), vo
 
 void zmq_peers_took(struct zmq_peers *p, zmq_msg_t *m)
 {
-	if (p->n_suspects == 0) {
-		p->unwatched++; /* whose it was takes libzmq long to say */
-		return;
-	}
+	/* libzmq looks it up in a map of texts. Asked of some messages only, others' messages would hide one
+	 * without an end. */
 	int fd = zmq_msg_get(m, ZMQ_SRCFD);
 	if (fd >= 0 && (size_t)fd < p->capacity)
 		p->at[fd].took = true;
@@ -177,9 +173,8 @@ static bool zmq_peers_progress(int fd, uint64_t *ret_sent, uint64_t *ret_read)
 }
 
 /* It has sent a message: up to where libzmq has read, all is well. */
-static void zmq_peers_mark(const struct zmq_peers *p, struct peer *k, int64_t now)
+static void zmq_peers_mark(struct peer *k, int64_t now)
 {
-	k->unwatched = p->unwatched;
 	k->mark = k->seen;
 	k->marked_at = now;
 	k->took = false;
@@ -215,7 +210,7 @@ static void zmq_peers_judge(struct zmq_peers *p, uint64_t limit, uint64_t waitin
 		if (k->took || zmq_peers_cookie(fd) != k->cookie) {
 			/* More may have been read since then, of which all was taken: it begins anew. */
 			zmq_peers_progress(fd, &sent, &k->seen);
-			zmq_peers_mark(p, k, now);
+			zmq_peers_mark(k, now);
 			zmq_peers_acquit(p, i);
 		} else if (zmq_peers_exceed(k, k->seen, all ? limit : limit * waiting, now)) {
 			zmq_peers_acquit(p, i);
@@ -243,9 +238,8 @@ void zmq_peers_look(struct zmq_peers *p, uint64_t limit, uint64_t waiting, void 
 			if (!k || k->cookie == 0 || k->suspect || !zmq_peers_progress(fd, &sent, &k->seen))
 				continue;
 			/* How much of it were whole messages isn't known: it begins anew. */
-			if (zmq_peers_exceed(k, sent, limit, now) &&
-			    (k->took || k->unwatched != p->unwatched))
-				zmq_peers_mark(p, k, now);
+			if (k->took)
+				zmq_peers_mark(k, now);
 			if (!zmq_peers_exceed(k, sent, limit, now))
 				continue;
 			k->suspect = true;

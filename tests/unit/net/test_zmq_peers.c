@@ -247,6 +247,28 @@ static void what_came_between_two_looks_is_no_long_one(void **state)
 	assert_int_equal(f->cut, 1);
 }
 
+/* What others say meanwhile is no sign that a message has come to its end. */
+static void others_hide_none(void **state)
+{
+	struct fixture *f = *state, other = *f;
+	char endpoint[256];
+	size_t size = sizeof(endpoint), n = 0;
+
+	assert_int_equal(zmq_getsockopt(f->pull, ZMQ_LAST_ENDPOINT, endpoint, &size), 0);
+	greet(&other, endpoint);
+	meet(&other);
+	for (; n < 20 * LIMIT && f->cut == 0; n += 1 << 16) {
+		for (unsigned i = 0; i < 4; i++)
+			push(f, 1 << 14, true, false);
+		push(&other, 100, false, false);
+		pull(f, 1);
+		zmq_peers_look(f->peers, LIMIT, 1000, cut, f);
+		nanosleep(&(struct timespec){.tv_nsec = 100000}, NULL);
+	}
+	assert_int_equal(f->cut, 1);
+	close(other.peer);
+}
+
 static void who_has_gone_is_forgotten(void **state)
 {
 	struct fixture *f = *state;
@@ -267,6 +289,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(half_a_message_after_many_is_no_long_one, setup, teardown),
 	    cmocka_unit_test_setup_teardown(what_waits_is_no_long_one, setup, teardown),
 	    cmocka_unit_test_setup_teardown(what_came_between_two_looks_is_no_long_one, setup, teardown),
+	    cmocka_unit_test_setup_teardown(others_hide_none, setup, teardown),
 	    cmocka_unit_test_setup_teardown(who_has_gone_is_forgotten, setup, teardown),
 	};
 
