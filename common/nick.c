@@ -6,6 +6,7 @@
 #include "common/hash.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -403,6 +404,11 @@ bool nick_equal(const char *a, size_t a_len, const char *b, size_t b_len)
 bool nick_is_chatds(const char *s, size_t len)
 {
 	return nick_is_guest(s, len) || nick_same(s, len, "admin", 5) || nick_same(s, len, "chatd", 5);
+}
+
+size_t nick_of_guest(uint64_t id, char ret[static TEXT_NICK_MAX + 1])
+{
+	return (size_t)snprintf(ret, TEXT_NICK_MAX + 1, "guest%" PRIu64, id);
 }
 
 bool nick_is_guest(const char *s, size_t len)

@@ -287,9 +287,9 @@ static void chat_opened(struct connection *c, const char *room_name)
 		connection_commit(c, NULL);
 		return;
 	}
-	int n = snprintf(nick, sizeof(nick), "guest%" PRIu64, connection_id(c));
-	int r = roster_claim(chat_shared(c)->roster, nick, (size_t)n, connection_id(c), connection_index(c),
-			     false, connection_roster(c));
+	size_t n = nick_of_guest(connection_id(c), nick);
+	int r = roster_claim(chat_shared(c)->roster, nick, n, connection_id(c), connection_index(c), false,
+			     connection_roster(c));
 	if (r == 0)
 		r = text_room_valid(room_name, strlen(room_name)) ? chat_find_room(c, room_name, NULL, &room)
 								  : -ENOENT;
@@ -304,8 +304,7 @@ static void chat_opened(struct connection *c, const char *room_name)
 		return;
 	}
 	next->flags |= CLIENT_GREETED;
-	next->nick_len = (uint8_t)n;
-	memcpy(next->nick, nick, (size_t)n);
+	client_set_nick(next, nick, n);
 	connection_printf(c, "* Welcome, %s. You are in %s; /help lists the commands.\n", nick, room->name);
 	FAULT("greet");
 	chat_enter(c, next, room);

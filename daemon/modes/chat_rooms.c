@@ -99,8 +99,7 @@ void chat_enter(struct connection *c, struct client_state *next, struct room *ro
 static void chat_erase_nick(struct client_state *next)
 {
 	next->flags |= CLIENT_CLOSING;
-	next->nick_len = 0;
-	memset(next->nick, 0, sizeof(next->nick));
+	client_set_nick(next, "", 0);
 }
 
 bool chat_leave(struct connection *c, enum chat_leaving how)
@@ -154,9 +153,7 @@ void chat_rename(struct connection *c, struct roster_entry *entry, const char *n
 
 	if ((!room || !speech_rename(&s, room, &who, nick, len)) && tell)
 		connection_printf(c, "* You are now %.*s.\n", (int)len, nick);
-	next->nick_len = (uint8_t)len;
-	memset(next->nick, 0, sizeof(next->nick));
-	memcpy(next->nick, nick, len);
+	client_set_nick(next, nick, len);
 	char old[32 + TEXT_NICK_MAX];
 	if (st->nick_len > 0)
 		snprintf(old, sizeof(old), "%.*s", st->nick_len, st->nick);
@@ -183,8 +180,8 @@ void chat_check_nick(struct connection *c)
 	if (st->nick_len == 0 || (st->flags & CLIENT_CLOSING && !room) ||
 	    (mine && (st->flags & CLIENT_ACCOUNT || !roster_is_reserved(roster, mine))))
 		return;
-	int n = snprintf(guest, sizeof(guest), "guest%" PRIu64, connection_id(c));
-	if (roster_claim(roster, guest, (size_t)n, connection_id(c), connection_index(c), true, &entry) < 0) {
+	size_t n = nick_of_guest(connection_id(c), guest);
+	if (roster_claim(roster, guest, n, connection_id(c), connection_index(c), true, &entry) < 0) {
 		log_event(LOG_WARNING,
 			  &(struct log_fields){.client = connection_id(c), .address = connection_address(c)},
 			  "client %" PRIu64 ": its nick is lost", connection_id(c));
@@ -199,5 +196,5 @@ void chat_check_nick(struct connection *c)
 				      : "can't be your name any more",
 				  guest);
 	connection_draft(c)->flags &= (uint16_t)~CLIENT_ACCOUNT;
-	chat_rename(c, entry, guest, (size_t)n, false);
+	chat_rename(c, entry, guest, n, false);
 }

@@ -12,7 +12,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 /* --- what a member's entry says --- */
@@ -103,6 +102,13 @@ void registry_send_away(struct udp_listener *u, struct member *m, bool announce)
 
 /* --- names --- */
 
+static const char *registry_why_not_named(int error)
+{
+	return error == -EEXIST	 ? "that name is taken"
+	       : error == -EPERM ? "that name is reserved"
+				 : "not now";
+}
+
 /* Takes the nick of that entry of the roster; the room hears of it. */
 static void registry_take_nick(struct udp_listener *u, struct member *m, struct roster_entry *entry,
 			       const char *nick, size_t len)
@@ -114,9 +120,7 @@ static void registry_take_nick(struct udp_listener *u, struct member *m, struct 
 	struct speech s = {0};
 
 	speech_rename(&s, g->room, &who, nick, len);
-	next->nick_len = (uint8_t)len;
-	memset(next->nick, 0, sizeof(next->nick));
-	memcpy(next->nick, nick, len);
+	client_set_nick(next, nick, len);
 	const struct log_fields fields = registry_fields(u, m, EVENT_RENAMED, g->room->name);
 	log_event(LOG_DEBUG, &fields, "%.*s is now %.*s", st->nick_len, st->nick, (int)len, nick);
 	transaction_commit(registry_context(u), m->client, speech_room(&s));
@@ -141,9 +145,7 @@ const char *registry_rename(struct udp_listener *u, struct member *m, const char
 	}
 	int r = roster_claim(shared->roster, nick, len, m->client->id, m->index, false, &entry);
 	if (r < 0)
-		return r == -EEXIST  ? "that name is taken"
-		       : r == -EPERM ? "that name is reserved"
-				     : "not now";
+		return registry_why_not_named(r);
 	registry_take_nick(u, m, entry, nick, len);
 	return NULL;
 }
@@ -152,10 +154,9 @@ void registry_make_guest(struct udp_listener *u, struct member *m)
 {
 	struct roster_entry *entry;
 	char guest[TEXT_NICK_MAX + 1];
-	int n = snprintf(guest, sizeof(guest), "guest%" PRIu64, m->client->id);
+	size_t n = nick_of_guest(m->client->id, guest);
 
-	if (roster_claim(registry_shared(u)->roster, guest, (size_t)n, m->client->id, m->index, true,
-			 &entry) < 0) {
+	if (roster_claim(registry_shared(u)->roster, guest, n, m->client->id, m->index, true, &entry) < 0) {
 		log_event(LOG_WARNING, &(struct log_fields){.client = m->client->id, .address = &m->address},
 			  "client %" PRIu64 ": its nick is lost", m->client->id);
 		return;
@@ -208,9 +209,7 @@ static bool registry_enter(struct udp_listener *u, struct member *m, const char 
 	r = roster_claim(shared->roster, nick, len, m->client->id, m->index, false, &m->roster);
 	if (r < 0) {
 		rooms_leave(shared->rooms, room, registry_context(u)->slot);
-		*ret_why = r == -EEXIST	 ? "that name is taken"
-			   : r == -EPERM ? "that name is reserved"
-					 : "not now";
+		*ret_why = registry_why_not_named(r);
 		return false;
 	}
 	(void)!roster_enter(shared->roster, m->roster, room->index);
@@ -220,8 +219,7 @@ static bool registry_enter(struct udp_listener *u, struct member *m, const char 
 	FAULT("udp-entry");
 	struct client_state *next = transaction_begin(registry_shared(u)->clients, m->client);
 	next->flags |= CLIENT_GREETED;
-	next->nick_len = (uint8_t)len;
-	memcpy(next->nick, nick, len);
+	client_set_nick(next, nick, len);
 	registry_put_local(next, &m->local);
 	const struct speaker who = {m->client->id, m->index, nick, len};
 	struct speech s = {0};
@@ -250,7 +248,7 @@ struct member *registry_register(struct udp_listener *u, const struct datagram *
 	if (m)
 		m->local = d->local;
 	if (!nick) {
-		len = (size_t)snprintf(guest, sizeof(guest), "guest%" PRIu64, c->id);
+		len = nick_of_guest(c->id, guest);
 		nick = guest;
 	}
 	if (!m || !registry_enter(u, m, nick, len, ret_why)) {

@@ -128,8 +128,8 @@ static bool roster_is_chatds(const struct roster *ro, const char *nick, size_t l
 
 	if (nick_keys_meet(keys, &ro->own[0]) || nick_keys_meet(keys, &ro->own[1]))
 		return true;
-	int n = snprintf(own, sizeof(own), "guest%" PRIu64, id);
-	return nick_is_guest(nick, len) && !nick_same(nick, len, own, (size_t)n);
+	size_t n = nick_of_guest(id, own);
+	return nick_is_guest(nick, len) && !nick_same(nick, len, own, n);
 }
 
 static void roster_link(struct roster *ro, struct seat *s, uint32_t room)

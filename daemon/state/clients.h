@@ -269,6 +269,14 @@ static inline bool client_is_datagram(const struct client *c)
 	return atomic_load_explicit(&c->cookie, memory_order_acquire) != 0 && c->kind == CLIENT_DATAGRAM;
 }
 
+/* Gives a draft that nick; len 0: none. */
+static inline void client_set_nick(struct client_state *draft, const char *nick, size_t len)
+{
+	draft->nick_len = (uint8_t)len;
+	memset(draft->nick, 0, sizeof(draft->nick));
+	memcpy(draft->nick, nick, len);
+}
+
 static inline const struct client_state *client_live(const struct client *c)
 {
 	return &c->st[atomic_load_explicit(&c->live, memory_order_acquire) & 1];
