@@ -73,9 +73,7 @@ static int shared_open_state(struct server *s, const char *name, uint64_t size,
 			*ret_fd = take_fd(&fd);
 			return 0;
 		}
-		log_event(LOG_ERR, &(struct log_fields){.message_id = EVENT_STATE_REFUSED},
-			  "the state in %s can't be used: %s", name,
-			  r == -EBADMSG ? "it is damaged or of another version's layout" : strerror(-r));
+		layouts_tell_refused(name, r);
 		*ret_refused = true;
 		sockets_unstore(name);
 		close(take_fd(&fd));

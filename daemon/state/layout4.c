@@ -257,7 +257,7 @@ static uint32_t old_live(const struct old_file *f, uint32_t index, int rooms_fd)
 	return live;
 }
 
-static void convert_state(const struct old_client *old, const struct old_state *st, struct client *c)
+static void convert_state(const struct old_state *st, struct clients *cs, struct client *c)
 {
 	struct client_state *to = &c->st[0];
 
@@ -268,27 +268,15 @@ static void convert_state(const struct old_client *old, const struct old_state *
 	to->nick_len = st->nick_len;
 	to->rights = st->rights;
 	memcpy(to->nick, st->nick, sizeof(to->nick));
-	client_seal(c, to);
-	if (st->seal != old_seal(old, st))
-		to->seal = ~to->seal;
-}
-
-/* The one room that a client can be in. */
-static void convert_membership(struct clients *cs, struct client *c, const struct old_state *st)
-{
-	const struct position p = {st->cursor, st->cursor_seq};
-	bool broken = c->st[0].seal != client_seal_of(c, &c->st[0]);
-
-	if (st->room == ROOM_NONE)
-		return;
-	membership_set_direct(cs, c, &c->st[0], st->room, p);
-	client_seal(c, &c->st[0]);
-	if (broken)
-		c->st[0].seal = ~c->st[0].seal;
+	/* The one room that a client can be in. */
+	if (st->room != ROOM_NONE)
+		membership_set_direct(cs, c, to, st->room, (struct position){st->cursor, st->cursor_seq});
 }
 
 static void convert_entry(const struct old_client *old, uint32_t live, struct clients *cs, struct client *c)
 {
+	const struct old_state *st = &old->st[live & 1];
+
 	c->id = old->id;
 	c->connected_us = old->connected_us;
 	c->origin = old->origin;
@@ -296,10 +284,10 @@ static void convert_entry(const struct old_client *old, uint32_t live, struct cl
 	memcpy(c->address, old->address, sizeof(c->address));
 	atomic_store(&c->sent_seq, old->sent_seq);
 	atomic_store(&c->active_us, old->active_us);
-	convert_state(old, &old->st[live & 1], c);
-	convert_membership(cs, c, &old->st[live & 1]);
-	if (live > 1)
-		c->st[0].seal = ~c->st[0].seal; /* that is damage, too */
+	convert_state(st, cs, c);
+	client_seal(c, &c->st[0]);
+	if (live > 1 || st->seal != old_seal(old, st))
+		c->st[0].seal = ~c->st[0].seal; /* what was damaged stays so */
 	atomic_store(&c->cookie, old->cookie);
 }
 

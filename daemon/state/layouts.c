@@ -79,6 +79,13 @@ static bool is_finished(const struct pair *new, const struct pair *old)
 				    from == identity(old->clients));
 }
 
+void layouts_tell_refused(const char *name, int error)
+{
+	log_event(LOG_ERR, &(struct log_fields){.message_id = EVENT_STATE_REFUSED},
+		  "the state in %s can't be used: %s", name,
+		  error == -EBADMSG ? "it is damaged or of another version's layout" : strerror(-error));
+}
+
 /* What converting a file gave. One that is damaged is left out (-1), and 0 is returned; other errors are returned:
  * the next start may have what was lacking. */
 static int converted(const char *name, int fd, int *ret)
@@ -88,9 +95,7 @@ static int converted(const char *name, int fd, int *ret)
 		return 0;
 	if (fd != -EBADMSG && fd != -EBADF && fd != -EINVAL)
 		return fd;
-	log_event(LOG_ERR, &(struct log_fields){.message_id = EVENT_STATE_REFUSED},
-		  "the state in %s can't be used: %s", name,
-		  fd == -EBADMSG ? "it is damaged or of another version's layout" : strerror(-fd));
+	layouts_tell_refused(name, fd);
 	return 0;
 }
 

@@ -23,6 +23,8 @@
  * that clients were.
  */
 int layouts_adopt(struct sockets *s, bool *ret_refused);
+/* Says in the log that the file of that name is not used, and why (negative errno). */
+void layouts_tell_refused(const char *name, int error);
 
 /* --- the way from one layout to the next; each returns a new memory file or -errno, -EBADMSG: damaged --- */
 

@@ -227,6 +227,11 @@ static void damage_stays(void **state)
 	for (unsigned i = 0; i < OLD_CLIENTS; i++)
 		assert_true(i == 1 || !is_sound(clients_at(f->cs, i)));
 	let_go(f);
+	/* Twice damaged isn't whole again. */
+	f->old.clients->entries[0].live = 6;
+	convert(f);
+	assert_false(is_sound(clients_at(f->cs, 0)));
+	let_go(f);
 	/* A log's damage costs that log. */
 	uint64_t word = 0;
 	assert_int_equal(pwrite(f->old.rooms_fd, &word, 8, (off_t)f->old.rooms->slots[1].off), 8);
