@@ -31,7 +31,6 @@ QUICK = {"chat.py": "conversation_with_nc", "connections.py": "browsers_are_turn
          "admin.py": "a_bad_file_changes_nothing", "survive.py": "an_abort_is_survived", "udp.py": "conversation_with_nc",
          "zmq.py": "requests_are_answered", "access.py": "echo_of_megabytes_over_tls", "attacks.py": "a_gigabyte_without_a_newline", "shells.py": "bash",
          "join.py": "piped_over_tcp", "container.py": "starts_and_tells_so"}
-FUZZERS = ("line", "config", "control", "datagram", "layout", "recovery", "proxy", "accounts", "nick")
 # The lines of each failure, and of all of them, that are said at the end.
 REASON, REASONS = 15, 100
 
@@ -193,6 +192,11 @@ def test_names():
     return lists[0], sorted(lists[1], key=lambda t: order.get(os.path.basename(t), len(order)))
 
 
+def fuzz_targets():
+    with open("tests/tests.am") as f:
+        return re.search(r"^FUZZERS = (.*)$", f.read(), re.M).group(1).replace("fuzz_", "").split()
+
+
 def environment(build, **more):
     top = os.getcwd()
     return dict(CMOCKA_MESSAGE_OUTPUT="TAP", BUILD_DIR=os.path.join(top, build), SOURCE_DIR=top, PYTHONDONTWRITEBYTECODE="1",
@@ -234,7 +238,7 @@ def everything():
     steps += looks()
     steps += [source("make install", "check_install", needs=[BUILD], low=True),
               source("make dist", "check_dist", needs=[BUILD], low=True)]
-    steps += [source("fuzz " + f, "fuzz_target %s %s" % (f, seconds), needs=[FUZZ]) for f in FUZZERS]
+    steps += [source("fuzz " + f, "fuzz_target %s %s" % (f, seconds), needs=[FUZZ]) for f in fuzz_targets()]
     steps += [source("clang-tidy", "check_tidy", needs=[BUILD], cores=CORES, low=True),
               source("cppcheck", "check_cppcheck", cores=CORES, low=True)]
     return steps
