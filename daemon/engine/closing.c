@@ -20,8 +20,6 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
-#define TCP_STATE_CLOSE 7 /* as tcpi_state has it (Linux, net/tcp_states.h) */
-
 /* Once a closed connection has got everything: how long it may take to say goodbye before its socket goes. */
 #define LINGER_US 2000000
 /* Who is kicked has so long to read what it was sent; others, whose loss it would be, have flush_timeout. */
@@ -172,6 +170,13 @@ void closing_begin(struct connection *c)
 		return;
 	c->phase = PHASE_CLOSING;
 	c->deadline = c->ctx->now + (c->kicked ? KICK_US : c->ctx->config->flush_timeout_us);
+}
+
+void closing_leave(struct connection *c)
+{
+	closing_retire(c);
+	connection_set_flags(c, CLIENT_CLOSING);
+	closing_begin(c);
 }
 
 static void closing_give_up(struct connection *c)

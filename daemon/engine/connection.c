@@ -294,11 +294,8 @@ static void connection_restore_cursor(struct connection *c, uint64_t straight)
 		uint64_t seq = logring_seek(log, &v, c->pos);
 		c->seq = seq;
 		connection_begin(c);
-		if (logring_start(log, &v, seq) != c->pos) {
-			uint64_t end = logring_record(log, seq)->end;
-			connection_go_on_at(c, (struct position){end, seq + 1});
-			connection_write(c, logring_at(&v, c->pos), end - c->pos);
-		}
+		if (logring_start(log, &v, seq) != c->pos)
+			output_finish(c, &v, seq);
 		connection_commit(c, NULL);
 	}
 	logring_unlock(log);

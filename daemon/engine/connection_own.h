@@ -172,6 +172,8 @@ static inline bool output_is_pending(const struct connection *c)
 
 /* Sends all that the kernel takes, and goes on with the end if that is next. */
 void output_run(struct connection *c);
+/* Within a transaction: of message number seq, which was sent up to c->pos, the rest goes to the outbox. */
+void output_finish(struct connection *c, const struct logring_view *v, uint64_t seq);
 /* Sends the room's news to this worker's members. */
 void output_deliver(struct connections *cs, uint32_t room);
 
@@ -181,6 +183,8 @@ void output_deliver(struct connections *cs, uint32_t room);
 void closing_retire(struct connection *c);
 /* From now on nothing is read; the state says CLIENT_CLOSING, or will before the output has drained. */
 void closing_begin(struct connection *c);
+/* Leaves the room, gives the nick back, and begins to close; its entry says so. */
+void closing_leave(struct connection *c);
 /* All was given to the kernel. */
 void closing_finish(struct connection *c);
 /* Input that comes while it lingers. */

@@ -129,9 +129,7 @@ static void input_follow(struct connection *c, enum verdict verdict)
 		c->pause |= PAUSE_LOGIN;
 		break;
 	case HANDLER_CLOSE:
-		closing_retire(c);
-		connection_set_flags(c, CLIENT_CLOSING);
-		closing_begin(c);
+		closing_leave(c);
 		break;
 	}
 }

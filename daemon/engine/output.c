@@ -165,6 +165,14 @@ static void output_lapped(struct connection *c, const struct logring_view *v)
 		  c->client->id, address_peer(&c->address, from), skipped, c->room->name);
 }
 
+void output_finish(struct connection *c, const struct logring_view *v, uint64_t seq)
+{
+	uint64_t end = logring_record(c->room->log, seq)->end;
+
+	connection_go_on_at(c, (struct position){end, seq + 1});
+	connection_write(c, logring_at(v, c->pos), end - c->pos);
+}
+
 /* After a send from the log; n as in struct send_op. Holds the pin. */
 static void output_sent(struct connection *c, const struct logring_view *v, ssize_t n)
 {
@@ -190,10 +198,8 @@ static void output_sent(struct connection *c, const struct logring_view *v, ssiz
 	FAULT("send-cut");
 	uint64_t seq = logring_seek(c->room->log, v, c->pos);
 	if (logring_start(c->room->log, v, seq) != c->pos) {
-		uint64_t end = logring_record(c->room->log, seq)->end;
 		connection_begin(c);
-		connection_go_on_at(c, (struct position){end, seq + 1});
-		connection_write(c, logring_at(v, c->pos), end - c->pos);
+		output_finish(c, v, seq);
 		connection_commit(c, NULL);
 	} else {
 		c->seq = seq;
@@ -285,9 +291,7 @@ void output_run(struct connection *c)
 			connection_begin(c);
 			connection_notify(c, &(struct notice){.kind = NOTICE_GOING_DOWN});
 			connection_commit(c, NULL);
-			closing_retire(c);
-			connection_set_flags(c, CLIENT_CLOSING);
-			closing_begin(c);
+			closing_leave(c);
 		} else {
 			break;
 		}

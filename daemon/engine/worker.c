@@ -9,6 +9,7 @@
 #include "daemon/base/clock.h"
 #include "daemon/base/fault.h"
 #include "daemon/base/logger.h"
+#include "daemon/engine/service.h"
 #include "daemon/io/sender.h"
 
 #include <pthread.h>
@@ -25,8 +26,6 @@
 #define LATER_MAX 256
 #define LATER_US 10000
 #define LAST_TURNS 100
-/* A timed join would know the wall clock only, which may jump. */
-#define JOIN_POLL_NS 200000
 
 /* Tasks in the order in which they came. */
 struct queue {
@@ -411,17 +410,7 @@ void worker_quit(struct worker *w)
 
 bool worker_join(struct worker *w, int64_t timeout_us)
 {
-	int64_t until = clock_us(CLOCK_MONOTONIC) + timeout_us;
-
-	while (w->started) {
-		if (pthread_tryjoin_np(w->thread, NULL) == 0)
-			w->started = false;
-		else if (clock_us(CLOCK_MONOTONIC) >= until)
-			return false;
-		else
-			nanosleep(&(struct timespec){.tv_nsec = JOIN_POLL_NS}, NULL);
-	}
-	return true;
+	return service_join_thread(w->thread, &w->started, timeout_us);
 }
 
 int64_t worker_beat(const struct worker *w)

@@ -22,18 +22,6 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
-/* States of a connection as tcpi_state has them (Linux, net/tcp_states.h). */
-enum {
-	TCP_STATE_ESTABLISHED = 1,
-	TCP_STATE_FIN_WAIT1 = 4,
-	TCP_STATE_FIN_WAIT2 = 5,
-	TCP_STATE_TIME_WAIT = 6,
-	TCP_STATE_CLOSE = 7,
-	TCP_STATE_CLOSE_WAIT = 8,
-	TCP_STATE_LAST_ACK = 9,
-	TCP_STATE_CLOSING = 11
-};
-
 static int takeover_read_progress(int fd, struct connection_progress *ret, unsigned *ret_state)
 {
 	struct tcp_info info;
@@ -151,9 +139,10 @@ const char *takeover_check(struct clients *clients, struct rooms *rooms, const s
 {
 	const struct client_state *st = client_live(c);
 	const struct client_origin *origin = clients_origin(clients, c->origin);
+	const struct handler *handler = origin ? handler_find(origin->type, origin->mode) : NULL;
 	struct room *room;
 
-	if (!origin || !handler_find(origin->type, origin->mode))
+	if (!handler)
 		return "it came from an unknown listener";
 	if (atomic_load(&c->live) > 1 || st->seal != client_seal_of(c, st) || c->kind != CLIENT_CONNECTION ||
 	    atomic_load(&c->cookie) != atomic_load(&c->sealed_cookie) || st->flags & ~CLIENT_FLAGS ||
@@ -171,7 +160,6 @@ const char *takeover_check(struct clients *clients, struct rooms *rooms, const s
 	if (st->out_end > p->sent)
 		return st->out_end - p->sent > CLIENT_OUT_SIZE ? "its output doesn't add up" : NULL;
 	/* What went out past the outbox: the room's lines as they are, or what is mirrored; else nothing. */
-	const struct handler *handler = handler_find(origin->type, origin->mode);
 	uint64_t straight = p->sent - st->out_end;
 	uint64_t mirrored = handler->mirrors ? p->received - st->in_parsed : 0;
 	if ((!room || handler->deliver) && straight > mirrored)

@@ -198,8 +198,7 @@ static bool keeper_is_open(int fd)
 	struct tcp_info info;
 	socklen_t len = sizeof(info);
 
-	return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 &&
-	       info.tcpi_state != 7 /* TCP_CLOSE */;
+	return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 && info.tcpi_state != TCP_STATE_CLOSE;
 }
 
 static bool keeper_put_batch(struct keeper *k)

@@ -11,6 +11,18 @@
 
 #include <stddef.h>
 
+/* States of a connection as tcpi_state has them (Linux, net/tcp_states.h). */
+enum {
+	TCP_STATE_ESTABLISHED = 1,
+	TCP_STATE_FIN_WAIT1 = 4,
+	TCP_STATE_FIN_WAIT2 = 5,
+	TCP_STATE_TIME_WAIT = 6,
+	TCP_STATE_CLOSE = 7,
+	TCP_STATE_CLOSE_WAIT = 8,
+	TCP_STATE_LAST_ACK = 9,
+	TCP_STATE_CLOSING = 11
+};
+
 struct sockets;
 
 /* Where something listens. */
