@@ -692,8 +692,8 @@ def the_recipes_work():
         subscriber = background("/usr/bin/python3", "-c", block("A room's messages over ZeroMQ"))
         wait_for(lambda: any(x.get("peers") for x in json.loads(c.run("chatctl", "--json", "list", "clients"))
                              if x["listener"] == "bridge"), 20, "the subscriber")
-        push = ("import zmq; s = zmq.Context().socket(zmq.PUSH); s.connect('tcp://127.0.0.1:5558'); "
-                "[s.send_multipart(m) for m in ([b'ops2', b'admin: forged'], [b'opsadmin: forged'], [b'said over zmq'])]")
+        push = ("import zmq; c = zmq.Context(); s = c.socket(zmq.PUSH); s.connect('tcp://127.0.0.1:5558'); "
+                "[s.send_multipart(m) for m in ([b'ops2', b'admin: forged'], [b'opsadmin: forged'], [b'said over zmq'])]; s.close(); c.term()")
         # Its subscription may take a moment longer than its connection.
         said = threading.Thread(target=lambda: [(c.run("/usr/bin/python3", "-c", push), time.sleep(0.2)) for _ in range(10)])
         said.start()

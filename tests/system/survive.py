@@ -518,17 +518,29 @@ def an_idle_servers_gap_is_the_real_one():
     c = d.join()
     table = os.dup(d.stored["chatd-clients-5"][0])
 
-    def beat():
-        return os.pread(table, 8, 524288 + 48)  # struct scratch
+    def scratch():
+        """Whether the worker waits, and the end of its last turn."""
+        return struct.unpack("=I8xQ", os.pread(table, 20, 524288 + 36))  # struct scratch
 
-    for _ in range(2):
-        last = beat()
-        wait_for(lambda: beat() != last, what="a beat")
+    told = 0
+    for _ in range(10):
+        last = scratch()
+        wait_for(lambda: scratch()[1] != last[1], what="a beat")
         time.sleep(0.85)  # the next one comes after a second
+        killed = time.monotonic()
         d.kill()
+        waits, beat = scratch()
         d.start()
         gap = d.json("status")["takeover"]["gap"]
-        check(0 < gap < 0.8, gap)
+        check(gap > 0, gap)
+        # On a busy machine the next beat may have been due, or just made.
+        if waits and beat and 0.8 < killed - beat / 1e6 < 0.99:
+            # The kernel tells in hundredths of a second when a process was made.
+            check(gap < time.monotonic() - killed + 0.02, gap)
+            told += 1
+        if told == 2:
+            break
+    equal(told, 2)
     c.send("still here\n")
     c.expect("still here\n")
     os.close(table)
