@@ -29,7 +29,7 @@ enum verdict {
 	HANDLER_CROWDED, /* the room has to be delivered first: come back next turn */
 	HANDLER_YIELD,	 /* enough for one turn: come back next turn, after the others */
 	HANDLER_LIMITED, /* too fast: come back in a moment */
-	HANDLER_WAITING, /* for connection_ask_login()'s answer */
+	HANDLER_WAITING, /* for connection_login_ask()'s answer */
 	HANDLER_CLOSE,	 /* flush what is there and close; the state says CLIENT_CLOSING */
 };
 

@@ -337,7 +337,7 @@ int connection_restore(struct worker *w, const struct connection_start *start,
 	if (!(st->flags & CLIENT_GREETED))
 		handler->opened(c, connection_first_room(c));
 	if (c->leftover > 0)
-		c->pause |= PAUSE_CROWDED; /* so that it is worked on in the first turn */
+		c->pause |= PAUSE_TURN; /* so that it is worked on in the first turn */
 	if (progress->gone)
 		closing_lose_peer(c, progress->gone);
 	connection_retry(c);

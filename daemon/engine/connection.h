@@ -89,13 +89,13 @@ bool connection_may_move(struct connection *c);
 
 /*
  * Has a password checked (logins.h): the handler returns HANDLER_WAITING, and finds the answer when it is
- * called again with the same input. connection_login() takes the answer to exactly this question; one to
+ * called again with the same input. connection_login_take() takes the answer to exactly this question; one to
  * another is forgotten. connection_login_failed() counts a failure and tells how many there were.
  */
 enum login { LOGIN_NONE, LOGIN_GOOD, LOGIN_BAD };
 struct login_question;
-bool connection_ask_login(struct connection *c, const struct login_question *q);
-enum login connection_login(struct connection *c, const struct login_question *q);
+bool connection_login_ask(struct connection *c, const struct login_question *q);
+enum login connection_login_take(struct connection *c, const struct login_question *q);
 unsigned connection_login_failed(struct connection *c);
 
 /* --- for the worker and the listeners --- */

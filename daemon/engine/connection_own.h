@@ -26,7 +26,7 @@ enum phase {
 /* Why an open connection is not read from at the moment; any number of reasons. */
 enum pause {
 	PAUSE_BLOCKED = 1 << 0, /* the output has to drain */
-	PAUSE_CROWDED = 1 << 1, /* the room has to be delivered, or others have their turn */
+	PAUSE_TURN = 1 << 1,	/* until its next turn: the input that is there is worked on then */
 	PAUSE_LIMITED = 1 << 2, /* it was too fast: until its deadline */
 	PAUSE_FROZEN = 1 << 3,	/* the server ends */
 	PAUSE_LOGIN = 1 << 4,	/* a password is being checked */

@@ -5,10 +5,8 @@
  */
 #include "daemon/engine/connection_own.h"
 
-#include "common/cleanup.h"
 #include "daemon/base/fault.h"
 #include "daemon/base/logger.h"
-#include "daemon/engine/connections.h"
 #include "daemon/engine/limits.h"
 
 #include <inttypes.h>
@@ -115,11 +113,11 @@ static void input_follow(struct connection *c, enum verdict verdict)
 		c->behind = true;
 		break;
 	case HANDLER_YIELD:
-		c->pause |= PAUSE_CROWDED;
+		c->pause |= PAUSE_TURN;
 		worker_hurry(c->w);
 		break;
 	case HANDLER_CROWDED:
-		c->pause |= PAUSE_CROWDED;
+		c->pause |= PAUSE_TURN;
 		count(c->ctx->counters, COUNT_CROWDED, 1);
 		break;
 	case HANDLER_LIMITED:
@@ -163,7 +161,7 @@ static void input_run(struct connection *c, bool receive)
 		c->deadline = c->ctx->now + rest;
 		pace_slow_down(c, "bytes");
 	}
-	if (c->pause & PAUSE_CROWDED)
+	if (c->pause & PAUSE_TURN)
 		connection_retry(c);
 	else if (c->pause & PAUSE_LIMITED)
 		worker_retry_later(c->w, &c->task);
@@ -222,8 +220,8 @@ void input_again(struct connection *c)
 			worker_retry_later(c->w, &c->task);
 			return;
 		}
-		if (c->pause & (PAUSE_CROWDED | PAUSE_LIMITED)) {
-			c->pause &= (uint8_t) ~(PAUSE_CROWDED | PAUSE_LIMITED);
+		if (c->pause & (PAUSE_TURN | PAUSE_LIMITED)) {
+			c->pause &= (uint8_t) ~(PAUSE_TURN | PAUSE_LIMITED);
 			if (!c->pause)
 				input_run(c, false);
 		} else if (input_has_more(c)) {
@@ -231,57 +229,4 @@ void input_again(struct connection *c)
 		}
 	}
 	input_pump(c);
-}
-
-/* --- logging in --- */
-
-/* The answer to connection_ask_login(). */
-static void login_answered(struct context *ctx, const struct login_answer *answer)
-{
-	struct connection *c = connections_find(ctx, answer->index, answer->id);
-
-	if (!c)
-		return;
-	c->asked = NULL;
-	if (!(c->pause & PAUSE_LOGIN) || c->phase != PHASE_OPEN ||
-	    memcmp(answer->subject, c->login_subject, sizeof(c->login_subject)) != 0)
-		return;
-	c->login = answer->good ? LOGIN_GOOD : LOGIN_BAD;
-	c->pause &= (uint8_t)~PAUSE_LOGIN;
-	c->pause |= PAUSE_CROWDED; /* so that the line is worked on again in this turn */
-	connection_retry(c);
-}
-
-bool connection_ask_login(struct connection *c, const struct login_question *q)
-{
-	struct shared *shared = c->ctx->shared;
-	const struct login_caller caller = {c->w,
-					    login_answered,
-					    connection_index(c),
-					    connection_id(c),
-					    &c->address,
-					    c->ctx->config->failed_logins_per_minute};
-
-	logins_subject(shared->logins, q, c->login_subject);
-	c->login = LOGIN_NONE;
-	return logins_ask(shared->logins, &caller, q, &c->asked);
-}
-
-enum login connection_login(struct connection *c, const struct login_question *q)
-{
-	enum login answer = (enum login)c->login;
-	uint8_t subject[LOGIN_SUBJECT_LEN];
-
-	if (answer == LOGIN_NONE)
-		return LOGIN_NONE;
-	c->login = LOGIN_NONE;
-	logins_subject(c->ctx->shared->logins, q, subject);
-	return memcmp(subject, c->login_subject, sizeof(subject)) == 0 ? answer : LOGIN_NONE;
-}
-
-unsigned connection_login_failed(struct connection *c)
-{
-	if (c->failures < UINT8_MAX)
-		c->failures++;
-	return c->failures;
 }

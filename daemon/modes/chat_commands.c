@@ -15,7 +15,7 @@
 #include <strings.h>
 
 /* How long a list gets before its rest is only counted. */
-#define COMMAND_LIST_MAX 4096
+#define CHAT_LIST_MAX 4096
 
 bool chat_may_speak(struct connection *c, const struct room *room, size_t consumed)
 {
@@ -28,7 +28,7 @@ bool chat_may_speak(struct connection *c, const struct room *room, size_t consum
 
 /* --- names and rooms --- */
 
-static enum verdict command_nick(struct connection *c, const struct chat_call *call)
+static enum verdict chat_command_nick(struct connection *c, const struct chat_call *call)
 {
 	const struct client_state *st = connection_state(c);
 	struct roster_entry *entry;
@@ -71,7 +71,7 @@ static enum verdict command_nick(struct connection *c, const struct chat_call *c
 	return HANDLER_MORE;
 }
 
-static enum verdict command_join(struct connection *c, const struct chat_call *call)
+static enum verdict chat_command_join(struct connection *c, const struct chat_call *call)
 {
 	const struct chat_arg *arg = &call->args[0];
 	struct room *room, *old = connection_room(c);
@@ -111,7 +111,7 @@ static enum verdict command_join(struct connection *c, const struct chat_call *c
 	return HANDLER_MORE;
 }
 
-static enum verdict command_quit(struct connection *c, const struct chat_call *call)
+static enum verdict chat_command_quit(struct connection *c, const struct chat_call *call)
 {
 	if (!chat_leave(c, CHAT_QUITS))
 		return HANDLER_BLOCKED;
@@ -125,7 +125,7 @@ static enum verdict command_quit(struct connection *c, const struct chat_call *c
 
 /* --- questions --- */
 
-struct command_rooms {
+struct chat_command_rooms {
 	struct {
 		char name[TEXT_ROOM_MAX + 1];
 		uint32_t members;
@@ -133,9 +133,9 @@ struct command_rooms {
 	size_t n, all;
 };
 
-static bool command_collect_room(struct room *r, void *arg)
+static bool chat_command_collect_room(struct room *r, void *arg)
 {
-	struct command_rooms *l = arg;
+	struct chat_command_rooms *l = arg;
 
 	if (l->n < sizeof(l->at) / sizeof(*l->at)) {
 		memcpy(l->at[l->n].name, r->name, sizeof(r->name));
@@ -145,14 +145,14 @@ static bool command_collect_room(struct room *r, void *arg)
 	return true;
 }
 
-static enum verdict command_rooms(struct connection *c, const struct chat_call *call)
+static enum verdict chat_command_rooms(struct connection *c, const struct chat_call *call)
 {
-	struct command_rooms l = {.n = 0};
+	struct chat_command_rooms l = {.n = 0};
 	size_t bytes = 0, i = 0;
 
-	rooms_each(chat_shared(c)->rooms, command_collect_room, &l);
+	rooms_each(chat_shared(c)->rooms, chat_command_collect_room, &l);
 	chat_begin_reply(c, call->consumed);
-	for (; i < l.n && bytes < COMMAND_LIST_MAX; i++) {
+	for (; i < l.n && bytes < CHAT_LIST_MAX; i++) {
 		connection_printf(c, "* %s (%" PRIu32 ")\n", l.at[i].name, l.at[i].members);
 		bytes += strlen(l.at[i].name) + 16;
 	}
@@ -162,10 +162,10 @@ static enum verdict command_rooms(struct connection *c, const struct chat_call *
 	return HANDLER_MORE;
 }
 
-static enum verdict command_who(struct connection *c, const struct chat_call *call)
+static enum verdict chat_command_who(struct connection *c, const struct chat_call *call)
 {
 	struct room *room = connection_room(c);
-	char list[COMMAND_LIST_MAX];
+	char list[CHAT_LIST_MAX];
 	size_t shown = 0, n = 0;
 
 	if (room)
@@ -181,11 +181,11 @@ static enum verdict command_who(struct connection *c, const struct chat_call *ca
 	return HANDLER_MORE;
 }
 
-static enum verdict command_help(struct connection *c, const struct chat_call *call);
+static enum verdict chat_command_help(struct connection *c, const struct chat_call *call);
 
 /* --- speaking --- */
 
-static enum verdict command_me(struct connection *c, const struct chat_call *call)
+static enum verdict chat_command_me(struct connection *c, const struct chat_call *call)
 {
 	struct room *room = connection_room(c);
 	const struct speaker who = chat_speaker(c);
@@ -204,7 +204,7 @@ static enum verdict command_me(struct connection *c, const struct chat_call *cal
 	return HANDLER_MORE;
 }
 
-static enum verdict command_msg(struct connection *c, const struct chat_call *call)
+static enum verdict chat_command_msg(struct connection *c, const struct chat_call *call)
 {
 	struct shared *shared = chat_shared(c);
 	const struct chat_arg *nick = &call->args[0];
@@ -242,24 +242,24 @@ static enum verdict command_msg(struct connection *c, const struct chat_call *ca
 /* --- the table --- */
 
 /* In the order in which /help has them. */
-static const struct chat_command commands[] = {
-    {"nick", command_nick, "NAME", "change your name", .n_args = 1, .cost = 1},
-    {"join", command_join, "ROOM", "go to a room (it is made if need be)", .n_args = 1, .cost = 2},
-    {"rooms", command_rooms, "", "list the rooms", .cost = 4, .only_asks = true},
-    {"who", command_who, "", "list who is in this room", .cost = 4, .only_asks = true},
-    {"me", command_me, "TEXT", "say what you do", .n_args = 1, .needs = 1},
-    {"msg", command_msg, "NICK TEXT", "say something to one person only", .n_args = 2, .needs = 2},
+static const struct chat_command chat_commands[] = {
+    {"nick", chat_command_nick, "NAME", "change your name", .n_args = 1, .cost = 1},
+    {"join", chat_command_join, "ROOM", "go to a room (it is made if need be)", .n_args = 1, .cost = 2},
+    {"rooms", chat_command_rooms, "", "list the rooms", .cost = 4, .only_asks = true},
+    {"who", chat_command_who, "", "list who is in this room", .cost = 4, .only_asks = true},
+    {"me", chat_command_me, "TEXT", "say what you do", .n_args = 1, .needs = 1},
+    {"msg", chat_command_msg, "NICK TEXT", "say something to one person only", .n_args = 2, .needs = 2},
     {"login", chat_login, "NAME PASSWORD", "prove that you are NAME", .n_args = 2, .cost = 1,
      .nameless = true},
-    {"quit", command_quit, "", "leave (as does: quit)", .nameless = true},
-    {"help", command_help, "", NULL, .cost = 1, .nameless = true, .only_asks = true},
+    {"quit", chat_command_quit, "", "leave (as does: quit)", .nameless = true},
+    {"help", chat_command_help, "", NULL, .cost = 1, .nameless = true, .only_asks = true},
 };
 
-static enum verdict command_help(struct connection *c, const struct chat_call *call)
+static enum verdict chat_command_help(struct connection *c, const struct chat_call *call)
 {
 	chat_begin_reply(c, call->consumed);
-	for (size_t i = 0; i < sizeof(commands) / sizeof(*commands); i++) {
-		const struct chat_command *k = &commands[i];
+	for (size_t i = 0; i < sizeof(chat_commands) / sizeof(*chat_commands); i++) {
+		const struct chat_command *k = &chat_commands[i];
 		char use[32];
 		if (!k->help)
 			continue;
@@ -278,18 +278,18 @@ void chat_reply_usage(struct connection *c, const struct chat_call *call)
 
 /* --- which one a line is, and running it --- */
 
-static bool command_is_quit(const char *line, size_t len)
+static bool chat_command_is_quit(const char *line, size_t len)
 {
 	return len == 4 && memcmp(line, "quit", 4) == 0;
 }
 
 bool chat_is_command(const char *line, size_t len)
 {
-	return (len > 0 && line[0] == '/' && !(len > 1 && line[1] == '/')) || command_is_quit(line, len);
+	return (len > 0 && line[0] == '/' && !(len > 1 && line[1] == '/')) || chat_command_is_quit(line, len);
 }
 
 /* The length of the command's word, with its slash. */
-static size_t command_word(const char *line, size_t len)
+static size_t chat_command_word(const char *line, size_t len)
 {
 	size_t n = 1;
 
@@ -300,13 +300,13 @@ static size_t command_word(const char *line, size_t len)
 
 const struct chat_command *chat_find_command(const char *line, size_t len)
 {
-	bool quit = command_is_quit(line, len);
+	bool quit = chat_command_is_quit(line, len);
 	const char *name = quit ? line : line + 1;
-	size_t n = quit ? len : command_word(line, len) - 1;
+	size_t n = quit ? len : chat_command_word(line, len) - 1;
 
-	for (size_t i = 0; i < sizeof(commands) / sizeof(*commands); i++)
-		if (strlen(commands[i].name) == n && strncasecmp(commands[i].name, name, n) == 0)
-			return &commands[i];
+	for (size_t i = 0; i < sizeof(chat_commands) / sizeof(*chat_commands); i++)
+		if (strlen(chat_commands[i].name) == n && strncasecmp(chat_commands[i].name, name, n) == 0)
+			return &chat_commands[i];
 	return NULL;
 }
 
@@ -323,7 +323,7 @@ unsigned chat_command_cost(struct connection *c, const struct chat_command *comm
 }
 
 /* Splits what follows the word. False if too little is there. */
-static bool command_split(struct chat_call *call, const char *at, const char *end)
+static bool chat_command_split(struct chat_call *call, const char *at, const char *end)
 {
 	while (at < end && *at == ' ')
 		at++;
@@ -353,7 +353,7 @@ enum verdict chat_run_command(struct connection *c, const struct chat_command *c
 		chat_reply(c, consumed, "* There is no such command; /help lists them.\n");
 	} else if (connection_state(c)->nick_len == 0 && !command->nameless) {
 		chat_ask_for_login(c, consumed);
-	} else if (!command_split(&call, line + command_word(line, len), line + len)) {
+	} else if (!chat_command_split(&call, line + chat_command_word(line, len), line + len)) {
 		chat_reply_usage(c, &call);
 	} else {
 		return command->run(c, &call);

@@ -110,7 +110,7 @@ enum verdict chat_login(struct connection *c, const struct chat_call *call)
 	const struct account *a = accounts_find(&l->accounts, nick->at, nick->len);
 	const struct login_question q = {a ? a->hash : NULL, nick->at, password->at, nick->len,
 					 password->len};
-	switch (connection_login(c, &q)) {
+	switch (connection_login_take(c, &q)) {
 	case LOGIN_GOOD:
 		if (a)
 			return login_done(c, a, call->consumed);
@@ -120,7 +120,7 @@ enum verdict chat_login(struct connection *c, const struct chat_call *call)
 	default:
 		break;
 	}
-	if (connection_ask_login(c, &q))
+	if (connection_login_ask(c, &q))
 		return HANDLER_WAITING;
 	return login_failed(c, call, "too many logins at once",
 			    "* Too many are logging in at the moment; try again in a while.\n");

@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static int entry_intern(struct clients *clients, const struct listener_config *config)
+static int listener_entry_intern(struct clients *clients, const struct listener_config *config)
 {
 	struct client_origin origin = {.listener = ""};
 
@@ -22,8 +22,8 @@ static int entry_intern(struct clients *clients, const struct listener_config *c
 }
 
 /* Its sockets are open, and are its own from here on. */
-static int entry_make_zmq(struct shared *shared, const struct config *config, const struct listener_config *c,
-			  struct listener_entry *e)
+static int listener_entry_make_zmq(struct shared *shared, const struct config *config,
+				   const struct listener_config *c, struct listener_entry *e)
 {
 	int fds[HANDLER_ENDPOINTS];
 
@@ -40,20 +40,21 @@ static const struct {
 	struct listener *(*listener)(const struct listener_config *c);
 	int (*service)(struct shared *shared, const struct config *config, const struct listener_config *c,
 		       struct listener_entry *e);
-} entry_transports[] = {
+} listener_entry_transports[] = {
     [TRANSPORT_TCP] = {.listener = tcp_listener_new},
     [TRANSPORT_UDP] = {.listener = udp_listener_new},
-    [TRANSPORT_ZMQ] = {.service = entry_make_zmq},
+    [TRANSPORT_ZMQ] = {.service = listener_entry_make_zmq},
 };
 
-static int entry_make(struct shared *shared, struct config *config, size_t number, struct listener_entry *e)
+static int listener_entry_make(struct shared *shared, struct config *config, size_t number,
+			       struct listener_entry *e)
 {
 	struct listener_config *c = &config->listeners[number];
 
-	if (entry_transports[c->handler->transport].service)
-		return entry_transports[c->handler->transport].service(shared, config, c, e);
+	if (listener_entry_transports[c->handler->transport].service)
+		return listener_entry_transports[c->handler->transport].service(shared, config, c, e);
 	c->bound = e->places.at[0].bound;
-	struct listener *l = entry_transports[c->handler->transport].listener(c);
+	struct listener *l = listener_entry_transports[c->handler->transport].listener(c);
 	if (!l)
 		return -ENOMEM;
 	listener_init(l, shared->clients, e->places.at[0].fd, c, e->origin,
@@ -77,14 +78,14 @@ int listener_entry_open(struct shared *shared, struct sockets *sockets, const st
 	memcpy(e->room, c->room, sizeof(e->room));
 	e->handler = c->handler;
 	places_init(&e->places, c);
-	int r = entry_intern(shared->clients, c);
+	int r = listener_entry_intern(shared->clients, c);
 	if (r < 0)
 		return r;
 	e->origin = (unsigned)r;
 	r = places_open(&e->places, sockets, there);
 	if (r < 0)
 		return r;
-	r = entry_make(shared, config, number, e);
+	r = listener_entry_make(shared, config, number, e);
 	if (r < 0)
 		places_close(&e->places);
 	return r;
@@ -110,13 +111,13 @@ void listener_entry_announce(const struct listener_entry *e)
 		  e->places.at[0].passed ? " (socket from systemd)" : "");
 }
 
-static void entry_store_socket(const char *name, int fd, void *arg)
+static void listener_entry_store_socket(const char *name, int fd, void *arg)
 {
 	(void)arg;
 	sockets_store(fd, name);
 }
 
-static void entry_unstore_socket(const char *name, int fd, void *arg)
+static void listener_entry_unstore_socket(const char *name, int fd, void *arg)
 {
 	(void)fd;
 	(void)arg;
@@ -125,10 +126,10 @@ static void entry_unstore_socket(const char *name, int fd, void *arg)
 
 void listener_entry_store(const struct listener_entry *e)
 {
-	places_each(&e->places, false, entry_store_socket, NULL);
+	places_each(&e->places, false, listener_entry_store_socket, NULL);
 }
 
 void listener_entry_unstore(const struct listener_entry *e)
 {
-	places_each(&e->places, false, entry_unstore_socket, NULL);
+	places_each(&e->places, false, listener_entry_unstore_socket, NULL);
 }
