@@ -17,7 +17,7 @@
 /* --- ban, unban --- */
 
 /* "90s", "10m", "2h", "7d", or seconds. Returns 0 for anything else. */
-static double parse_time(const char *s)
+static double access_parse_time(const char *s)
 {
 	static const struct {
 		char unit;
@@ -36,14 +36,14 @@ static double parse_time(const char *s)
 	return 0;
 }
 
-static bool is_address(const char *s)
+static bool access_is_address(const char *s)
 {
 	struct prefix p;
 
 	return prefix_parse(s, &p) == 0;
 }
 
-static int no_address(const char *s)
+static int access_refuse_address(const char *s)
 {
 	return fail(
 	    EXIT_USAGE,
@@ -53,7 +53,7 @@ static int no_address(const char *s)
 }
 
 /* The ban holds, but only as long as the daemon runs. */
-static int warn_unsaved(const json_t *reply)
+static int access_warn_unsaved(const json_t *reply)
 {
 	if (json_is_true(json_object_get(reply, "saved")))
 		return EXIT_DONE;
@@ -63,7 +63,7 @@ static int warn_unsaved(const json_t *reply)
 
 int command_ban(const struct options *o, int argc, char **argv)
 {
-	double seconds = argc > 2 ? parse_time(argv[2]) : 0;
+	double seconds = argc > 2 ? access_parse_time(argv[2]) : 0;
 	json_t *reply;
 
 	if (argc < 2 || argc > 3)
@@ -71,8 +71,8 @@ int command_ban(const struct options *o, int argc, char **argv)
 	if (argc > 2 && seconds == 0)
 		return fail(EXIT_USAGE, "TIME is a number with s, m, h, d or w, such as 10m, not \"%s\"",
 			    argv[2]);
-	if (!is_address(argv[1]))
-		return no_address(argv[1]);
+	if (!access_is_address(argv[1]))
+		return access_refuse_address(argv[1]);
 	json_t *parameters = json_pack("{s:s}", "address", argv[1]);
 	if (!parameters)
 		return fail(EXIT_REFUSED, "that is not UTF-8");
@@ -88,7 +88,7 @@ int command_ban(const struct options *o, int argc, char **argv)
 	else
 		printf("%s is banned; %" JSON_INTEGER_FORMAT " removed\n", banned ? banned : argv[1],
 		       json_integer_value(json_object_get(reply, "kicked")));
-	status = warn_unsaved(reply);
+	status = access_warn_unsaved(reply);
 	json_decref(reply);
 	return status;
 }
@@ -99,15 +99,15 @@ int command_unban(const struct options *o, int argc, char **argv)
 
 	if (argc != 2)
 		return usage(argv[0]);
-	if (!is_address(argv[1]))
-		return no_address(argv[1]);
+	if (!access_is_address(argv[1]))
+		return access_refuse_address(argv[1]);
 	json_t *parameters = json_pack("{s:s}", "address", argv[1]);
 	if (!parameters)
 		return fail(EXIT_REFUSED, "that is not UTF-8");
 	int status = call(o, "Unban", parameters, &reply);
 	if (status != EXIT_DONE)
 		return status;
-	status = warn_unsaved(reply);
+	status = access_warn_unsaved(reply);
 	json_decref(reply);
 	return status;
 }
@@ -140,7 +140,7 @@ static ssize_t access_ask(const char *prompt, char *buf, size_t size)
 }
 
 /* The group that the daemon runs as, so that it can read the file: the configuration's, else chatd. */
-static int find_group(const char *config)
+static int access_find_group(const char *config)
 {
 	const char *name = "chatd";
 	config_t lib;
@@ -153,10 +153,10 @@ static int find_group(const char *config)
 	return g ? (int)g->gr_gid : -1;
 }
 
-static int change(const struct options *o, const char *file, const char *nick, const char *hash)
+static int access_change(const struct options *o, const char *file, const char *nick, const char *hash)
 {
 	char alike[TEXT_NICK_MAX + 1];
-	int r = accounts_change(file, nick, hash, find_group(o->config), alike);
+	int r = accounts_change(file, nick, hash, access_find_group(o->config), alike);
 
 	if (r == -ENOENT && !hash)
 		return fail(EXIT_REFUSED, "there is no account %s in %s", nick, file);
@@ -195,13 +195,13 @@ int command_passwd(const struct options *o, int argc, char **argv)
 	char nick[TEXT_NICK_MAX + 1];
 	/* Names that only an older chatd allowed can still be deleted. */
 	if (delete &&nick_well_formed(name, strlen(name)))
-		return change(o, file, name, NULL);
+		return access_change(o, file, name, NULL);
 	if (nick_normalise(name, strlen(name), nick) < 0)
 		return fail(EXIT_USAGE, "\"%s\" is not a valid name", name);
 	if (nick_is_chatds(nick, strlen(nick)))
 		return fail(EXIT_USAGE, "\"%s\" is, or looks like, one of chatd's own names", name);
 	if (delete)
-		return change(o, file, nick, NULL);
+		return access_change(o, file, nick, NULL);
 	ssize_t n = access_ask("Password: ", password, sizeof(password));
 	if (n <= 0)
 		return fail(EXIT_REFUSED, "a password has 1 to %d bytes", ACCOUNTS_PASSWORD_MAX);
@@ -214,5 +214,5 @@ int command_passwd(const struct options *o, int argc, char **argv)
 		return fail(EXIT_REFUSED, "out of memory");
 	sodium_memzero(password, sizeof(password));
 	sodium_memzero(again, sizeof(again));
-	return change(o, file, nick, hash);
+	return access_change(o, file, nick, hash);
 }

@@ -17,7 +17,7 @@
 #define RETRY_NS 100000000
 
 /* A call whose reply has nothing in it. */
-static int simple_call(const struct options *o, const char *method, json_t *parameters)
+static int admin_call(const struct options *o, const char *method, json_t *parameters)
 {
 	json_t *reply;
 	int status = call(o, method, parameters, &reply);
@@ -40,11 +40,11 @@ int command_kick(const struct options *o, int argc, char **argv)
 	json_t *parameters = json_pack("{s:I}", "id", (json_int_t)id);
 	if (argc > 2)
 		json_object_set_new(parameters, "reason", json_string(argv[2]));
-	return simple_call(o, "Kick", parameters);
+	return admin_call(o, "Kick", parameters);
 }
 
 /* chatd logs the mistakes itself, so systemd's ExecReload=, whose output is in the same journal, need not. */
-static int quiet_reload(const struct options *o)
+static int admin_reload_quietly(const struct options *o)
 {
 	_cleanup_free_ char *error = NULL;
 	json_t *reply = NULL;
@@ -75,7 +75,7 @@ int command_reload(const struct options *o, int argc, char **argv)
 	if (argc > optind)
 		return usage(argv[0]);
 	if (quiet)
-		return quiet_reload(o);
+		return admin_reload_quietly(o);
 	int status = call(o, "Reload", NULL, &reply);
 	const char *warnings =
 	    status == EXIT_DONE ? json_string_value(json_object_get(reply, "warnings")) : NULL;
@@ -86,13 +86,13 @@ int command_reload(const struct options *o, int argc, char **argv)
 	return status;
 }
 
-static json_int_t takeovers(const json_t *status)
+static json_int_t admin_takeovers(const json_t *status)
 {
 	return json_integer_value(json_object_get(json_object_get(status, "takeover"), "count"));
 }
 
 /* Status; silent while chatd is not there. */
-static json_t *quiet_status(const struct options *o)
+static json_t *admin_get_status(const struct options *o)
 {
 	_cleanup_free_ char *error = NULL;
 	json_t *reply = NULL;
@@ -115,20 +115,20 @@ int command_restart(const struct options *o, int argc, char **argv)
 	int status = call(o, "Status", NULL, &before);
 	if (status != EXIT_DONE)
 		return status;
-	json_int_t count = takeovers(before);
+	json_int_t count = admin_takeovers(before);
 	json_decref(before);
-	status = simple_call(o, "Restart", NULL);
+	status = admin_call(o, "Restart", NULL);
 	for (unsigned i = 0; status == EXIT_DONE && i < RETRIES; i++) {
 		nanosleep(&(struct timespec){.tv_nsec = RETRY_NS}, NULL);
-		now = quiet_status(o);
+		now = admin_get_status(o);
 		const json_t *t = json_object_get(now, "takeover");
-		if (takeovers(now) > count && o->json) {
+		if (admin_takeovers(now) > count && o->json) {
 			print_json(t);
-		} else if (takeovers(now) > count) {
+		} else if (admin_takeovers(now) > count) {
 			printf("chatd %s took over: ", json_string_value(json_object_get(now, "version")));
 			print_outcome(t);
 		}
-		bool done = takeovers(now) > count;
+		bool done = admin_takeovers(now) > count;
 		json_decref(now);
 		if (done)
 			return EXIT_DONE;
@@ -155,7 +155,7 @@ int command_keys(const struct options *o, int argc, char **argv)
 }
 
 /* The daemon beside this program, else the installed one. */
-static void find_chatd(char path[static PATH_MAX])
+static void admin_find_chatd(char path[static PATH_MAX])
 {
 	ssize_t n = readlink("/proc/self/exe", path, PATH_MAX - 16);
 	char *slash;
@@ -177,7 +177,7 @@ int command_check(const struct options *o, int argc, char **argv)
 
 	if (argc > 2)
 		return usage(argv[0]);
-	find_chatd(path);
+	admin_find_chatd(path);
 	execl(path, "chatd", "--check", file, (char *)NULL);
 	return fail(EXIT_REFUSED, "%s can't be run: %s", path, strerror(errno));
 }

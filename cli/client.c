@@ -74,7 +74,7 @@ int client_send(struct client *c, const char *method, json_t *parameters, bool m
 }
 
 /* An error in words; people don't know the protocol's names. */
-static char *error_text(const char *error, const json_t *parameters)
+static char *client_error_text(const char *error, const json_t *parameters)
 {
 	static const char *const words[][2] = {
 	    {"address", "ADDRESS has to be an address, or a network such as 192.0.2.0/24"},
@@ -125,7 +125,7 @@ int client_receive(struct client *c, json_t **ret_parameters, char **ret_error)
 	json_t *parameters = json_object_get(message, "parameters");
 	const char *error = json_string_value(json_object_get(message, "error"));
 	if (error) {
-		*ret_error = error_text(error, parameters);
+		*ret_error = client_error_text(error, parameters);
 		r = -EREMOTEIO;
 	} else {
 		*ret_parameters = json_is_object(parameters) ? json_incref(parameters) : json_object();

@@ -31,17 +31,17 @@ void identity_connected(struct identity *i)
 	i->phase = i->wanted_nick[0] || i->wanted_room[0] ? IDENTITY_GREETING : IDENTITY_SURE;
 }
 
-static bool begins(const char *s, const char *with)
+static bool identity_begins(const char *s, const char *with)
 {
 	return strncmp(s, with, strlen(with)) == 0;
 }
 
-static bool ends(const char *s, const char *with)
+static bool identity_ends(const char *s, const char *with)
 {
 	return strlen(s) >= strlen(with) && strcmp(s + strlen(s) - strlen(with), with) == 0;
 }
 
-static void keep(char *dst, size_t size, const char *s, size_t len)
+static void identity_keep(char *dst, size_t size, const char *s, size_t len)
 {
 	snprintf(dst, size, "%.*s", (int)len, s);
 }
@@ -50,48 +50,51 @@ static void keep(char *dst, size_t size, const char *s, size_t len)
  * "* alice is reserved now; you are guest7.": the server took the nick back. The room hears of it before or
  * after.
  */
-static bool learn_loss(struct identity *i, const char *s)
+static bool identity_learn_loss(struct identity *i, const char *s)
 {
 	const char *at = strstr(s, "; you are "), *space = s[2] != '[' ? strchr(s + 2, ' ') : NULL;
 
-	if (!at || !space || !ends(s, ".") ||
-	    (!begins(space, " is reserved now; ") && !begins(space, " can't be your name any more; ")))
+	if (!at || !space || !identity_ends(s, ".") ||
+	    (!identity_begins(space, " is reserved now; ") &&
+	     !identity_begins(space, " can't be your name any more; ")))
 		return false;
 	if (!nick_is_guest(s + 2, (size_t)(space - s) - 2))
-		keep(i->lost_nick, sizeof(i->lost_nick), s + 2, (size_t)(space - s) - 2);
-	keep(i->nick, sizeof(i->nick), at + 10, strlen(at) - 11);
+		identity_keep(i->lost_nick, sizeof(i->lost_nick), s + 2, (size_t)(space - s) - 2);
+	identity_keep(i->nick, sizeof(i->nick), at + 10, strlen(at) - 11);
 	return true;
 }
 
 /* What the server says of the nick and the room. */
 enum { NEWS_NICK = 1, NEWS_ROOM = 2 };
 
-static unsigned learn(struct identity *i, const char *s)
+static unsigned identity_learn(struct identity *i, const char *s)
 {
 	size_t n = strlen(i->nick);
 	const char *at;
 
-	if (learn_loss(i, s))
+	if (identity_learn_loss(i, s))
 		return 0;
-	if (begins(s, "* Welcome, ") && (at = strstr(s, ". You are in "))) {
-		keep(i->nick, sizeof(i->nick), s + 11, (size_t)(at - s) - 11);
-		keep(i->room, sizeof(i->room), at + 13, strcspn(at + 13, ";"));
+	if (identity_begins(s, "* Welcome, ") && (at = strstr(s, ". You are in "))) {
+		identity_keep(i->nick, sizeof(i->nick), s + 11, (size_t)(at - s) - 11);
+		identity_keep(i->room, sizeof(i->room), at + 13, strcspn(at + 13, ";"));
 		return NEWS_NICK | NEWS_ROOM;
 	}
-	if (begins(s, "* You are now ") && ends(s, ".")) {
-		keep(i->nick, sizeof(i->nick), s + 14, strlen(s) - 15);
+	if (identity_begins(s, "* You are now ") && identity_ends(s, ".")) {
+		identity_keep(i->nick, sizeof(i->nick), s + 14, strlen(s) - 15);
 		i->lost_nick[0] = '\0';
 		return NEWS_NICK;
 	}
-	if (begins(s, "* You are in ")) {
+	if (identity_begins(s, "* You are in ")) {
 		at = strstr(s, "; /help");
-		size_t end = at ? (size_t)(at - s) : ends(s, " already.") ? strlen(s) - 9 : strlen(s) - 1;
-		keep(i->room, sizeof(i->room), s + 13, end > 13 ? end - 13 : 0);
+		size_t end = at				     ? (size_t)(at - s)
+			     : identity_ends(s, " already.") ? strlen(s) - 9
+							     : strlen(s) - 1;
+		identity_keep(i->room, sizeof(i->room), s + 13, end > 13 ? end - 13 : 0);
 		return NEWS_ROOM;
 	}
 	/* Where names are announced, only the announcement tells the new one. */
-	if (n > 0 && begins(s, "* ") && strncmp(s + 2, i->nick, n) == 0 && begins(s + 2 + n, " is now ") &&
-	    !strchr(s + 2 + n + 8, ' ')) {
+	if (n > 0 && identity_begins(s, "* ") && strncmp(s + 2, i->nick, n) == 0 &&
+	    identity_begins(s + 2 + n, " is now ") && !strchr(s + 2 + n + 8, ' ')) {
 		snprintf(i->nick, sizeof(i->nick), "%s", s + 2 + n + 8);
 		i->lost_nick[0] = '\0';
 		return NEWS_NICK;
@@ -99,40 +102,40 @@ static unsigned learn(struct identity *i, const char *s)
 	return 0;
 }
 
-static bool has_nick(const struct identity *i)
+static bool identity_has_nick(const struct identity *i)
 {
 	return !i->wanted_nick[0] ||
 	       nick_same(i->nick, strlen(i->nick), i->wanted_nick, strlen(i->wanted_nick));
 }
 
-static bool has_room(const struct identity *i)
+static bool identity_has_room(const struct identity *i)
 {
 	return !i->wanted_room[0] || strcmp(i->room, i->wanted_room) == 0;
 }
 
 /* Asks for the nick and the room that are wanted. The answers come in the order of the questions. */
-static void restore(struct identity *i, identity_send send)
+static void identity_restore(struct identity *i, identity_send send)
 {
 	char text[128];
 
-	if (has_nick(i) && has_room(i)) {
+	if (identity_has_nick(i) && identity_has_room(i)) {
 		i->phase = IDENTITY_SURE;
 		return;
 	}
 	i->phase = IDENTITY_ASKED;
-	if (!has_nick(i))
+	if (!identity_has_nick(i))
 		send(text, (size_t)snprintf(text, sizeof(text), "/nick %s", i->wanted_nick));
-	if (!has_room(i))
+	if (!identity_has_room(i))
 		send(text, (size_t)snprintf(text, sizeof(text), "/join %s", i->wanted_room));
 	send("/who", 4);
 }
 
 /* "* 3 in lobby: alice, bob" */
-static bool is_who(const char *s)
+static bool identity_is_who(const char *s)
 {
-	size_t n = begins(s, "* ") ? strspn(s + 2, "0123456789") : 0;
+	size_t n = identity_begins(s, "* ") ? strspn(s + 2, "0123456789") : 0;
 
-	return n > 0 && begins(s + 2 + n, " in ") && strchr(s, ':');
+	return n > 0 && identity_begins(s + 2 + n, " in ") && strchr(s, ':');
 }
 
 bool identity_line(struct identity *i, const char *line, size_t len, identity_send send)
@@ -141,27 +144,27 @@ bool identity_line(struct identity *i, const char *line, size_t len, identity_se
 
 	if (len < 2 || line[0] != '*' || line[1] != ' ' || len >= sizeof(s))
 		return true; /* it says nothing about the nick or the room */
-	keep(s, sizeof(s), line, len);
-	unsigned news = learn(i, s);
+	identity_keep(s, sizeof(s), line, len);
+	unsigned news = identity_learn(i, s);
 	switch (i->phase) {
 	case IDENTITY_GREETING:
-		if (begins(s, "* Welcome. Please log in"))
+		if (identity_begins(s, "* Welcome. Please log in"))
 			i->phase = IDENTITY_LOGIN;
 		else if (news)
-			restore(i, send);
+			identity_restore(i, send);
 		break;
 	case IDENTITY_LOGIN:
 		/* The room comes after the name, or is refused. */
-		if (i->nick[0] && (i->room[0] || begins(s, "* Room ")))
-			restore(i, send);
+		if (i->nick[0] && (i->room[0] || identity_begins(s, "* Room ")))
+			identity_restore(i, send);
 		else if (!news)
 			i->awaiting = false;
 		break;
 	case IDENTITY_ASKED:
-		if (!is_who(s))
+		if (!identity_is_who(s))
 			break;
-		i->wrong_nick = !has_nick(i);
-		i->wrong_room = !has_room(i);
+		i->wrong_nick = !identity_has_nick(i);
+		i->wrong_room = !identity_has_room(i);
 		i->phase = i->wrong_nick || i->wrong_room ? IDENTITY_HELD : IDENTITY_SURE;
 		return false;
 	case IDENTITY_HELD:

@@ -9,33 +9,33 @@
 #include <string.h>
 #include <time.h>
 
-static const char *string(const json_t *o, const char *key)
+static const char *show_string(const json_t *o, const char *key)
 {
 	const char *s = json_string_value(json_object_get(o, key));
 
 	return s ? s : "";
 }
 
-static json_int_t integer(const json_t *o, const char *key)
+static json_int_t show_integer(const json_t *o, const char *key)
 {
 	return json_integer_value(json_object_get(o, key));
 }
 
-static double number(const json_t *o, const char *key)
+static double show_number(const json_t *o, const char *key)
 {
 	return json_number_value(json_object_get(o, key));
 }
 
 /* An empty name. */
-static const char *or_dash(const char *s)
+static const char *show_or_dash(const char *s)
 {
 	return s[0] ? s : "-";
 }
 
-static void print_survival(const json_t *status, const json_t *takeover)
+static void show_print_survival(const json_t *status, const json_t *takeover)
 {
-	json_int_t clients = integer(status, "clients"), tls = integer(takeover, "tls");
-	json_int_t uncovered = integer(takeover, "uncovered") - tls;
+	json_int_t clients = show_integer(status, "clients"), tls = show_integer(takeover, "tls");
+	json_int_t uncovered = show_integer(takeover, "uncovered") - tls;
 
 	printf("clients    %" JSON_INTEGER_FORMAT, clients);
 	if (!json_is_true(json_object_get(takeover, "store")))
@@ -55,20 +55,20 @@ void print_outcome(const json_t *takeover)
 {
 	printf("%" JSON_INTEGER_FORMAT " client%s taken over, %" JSON_INTEGER_FORMAT
 	       " closed; nobody was served for %.3f s\n",
-	       integer(takeover, "clients"), PLURAL(integer(takeover, "clients")),
-	       integer(takeover, "closed"), number(takeover, "gap"));
+	       show_integer(takeover, "clients"), PLURAL(show_integer(takeover, "clients")),
+	       show_integer(takeover, "closed"), show_number(takeover, "gap"));
 }
 
-static void print_takeover(const json_t *takeover)
+static void show_print_takeover(const json_t *takeover)
 {
-	time_t at = (time_t)number(takeover, "time");
+	time_t at = (time_t)show_number(takeover, "time");
 	char when[32];
 	struct tm tm;
 
-	if (integer(takeover, "count") == 0)
+	if (show_integer(takeover, "count") == 0)
 		return;
 	strftime(when, sizeof(when), "%F %T", localtime_r(&at, &tm));
-	printf("takeovers  %" JSON_INTEGER_FORMAT ", the last %s: ", integer(takeover, "count"), when);
+	printf("takeovers  %" JSON_INTEGER_FORMAT ", the last %s: ", show_integer(takeover, "count"), when);
 	print_outcome(takeover);
 }
 
@@ -89,30 +89,30 @@ int command_status(const struct options *o, int argc, char **argv)
 		json_decref(reply);
 		return EXIT_DONE;
 	}
-	printf("chatd %s, pid %" JSON_INTEGER_FORMAT ", up %s, configured by %s\n", string(reply, "version"),
-	       integer(reply, "pid"), format_duration(number(reply, "uptime"), uptime),
-	       string(reply, "config"));
-	print_survival(reply, json_object_get(reply, "takeover"));
+	printf("chatd %s, pid %" JSON_INTEGER_FORMAT ", up %s, configured by %s\n",
+	       show_string(reply, "version"), show_integer(reply, "pid"),
+	       format_duration(show_number(reply, "uptime"), uptime), show_string(reply, "config"));
+	show_print_survival(reply, json_object_get(reply, "takeover"));
 	printf("rooms      %" JSON_INTEGER_FORMAT "\nlisteners  %" JSON_INTEGER_FORMAT "\n",
-	       integer(reply, "rooms"), integer(reply, "listeners"));
+	       show_integer(reply, "rooms"), show_integer(reply, "listeners"));
 	printf("messages   %" JSON_INTEGER_FORMAT " since the start (%s received, %s sent)\n",
-	       integer(reply, "messages"), format_bytes(integer(reply, "received_bytes"), in),
-	       format_bytes(integer(reply, "sent_bytes"), out));
-	print_takeover(json_object_get(reply, "takeover"));
+	       show_integer(reply, "messages"), format_bytes(show_integer(reply, "received_bytes"), in),
+	       format_bytes(show_integer(reply, "sent_bytes"), out));
+	show_print_takeover(json_object_get(reply, "takeover"));
 	putchar('\n');
 	struct table *t = table_new(titles);
 	json_array_foreach(json_object_get(reply, "workers"), i, worker)
 	{
-		table_add(t, "%s", string(worker, "name"));
-		table_add(t, "%" JSON_INTEGER_FORMAT, integer(worker, "connections"));
-		table_add(t, "%s", string(worker, "sender"));
+		table_add(t, "%s", show_string(worker, "name"));
+		table_add(t, "%" JSON_INTEGER_FORMAT, show_integer(worker, "connections"));
+		table_add(t, "%s", show_string(worker, "sender"));
 	}
 	table_print(t);
 	json_decref(reply);
 	return EXIT_DONE;
 }
 
-static void print_clients(const json_t *list)
+static void show_print_clients(const json_t *list)
 {
 	static const char *const titles[] = {">ID",	 "~NICK",     "~ROOM",	  ">BEHIND",   "IDLE",
 					     "~ADDRESS", "~LISTENER", ">DROPPED", ">RECEIVED", ">SENT",
@@ -131,28 +131,28 @@ static void print_clients(const json_t *list)
 			table_add(t,
 				  "(%" JSON_INTEGER_FORMAT " peer%s, %" JSON_INTEGER_FORMAT
 				  " in, %" JSON_INTEGER_FORMAT " out)",
-				  integer(c, "peers"), PLURAL(integer(c, "peers")), integer(c, "messages_in"),
-				  integer(c, "messages_out"));
+				  show_integer(c, "peers"), PLURAL(show_integer(c, "peers")),
+				  show_integer(c, "messages_in"), show_integer(c, "messages_out"));
 		} else {
-			table_add(t, "%" JSON_INTEGER_FORMAT, integer(c, "id"));
-			table_add(t, "%s", or_dash(string(c, "nick")));
+			table_add(t, "%" JSON_INTEGER_FORMAT, show_integer(c, "id"));
+			table_add(t, "%s", show_or_dash(show_string(c, "nick")));
 		}
-		table_add(t, "%s", or_dash(string(c, "room")));
-		table_add(t, "%s", format_bytes(integer(c, "behind"), text));
-		table_add(t, "%s", peers ? "-" : format_duration(number(c, "idle"), text));
-		table_add(t, "%s", string(c, "address"));
-		table_add(t, "%s", string(c, "listener"));
-		table_add(t, "%" JSON_INTEGER_FORMAT, integer(c, "dropped"));
-		table_add(t, "%s", format_bytes(integer(c, "received"), text));
-		table_add(t, "%s", format_bytes(integer(c, "sent"), text));
-		table_add(t, "%s", peers ? "-" : format_duration(number(c, "age"), text));
+		table_add(t, "%s", show_or_dash(show_string(c, "room")));
+		table_add(t, "%s", format_bytes(show_integer(c, "behind"), text));
+		table_add(t, "%s", peers ? "-" : format_duration(show_number(c, "idle"), text));
+		table_add(t, "%s", show_string(c, "address"));
+		table_add(t, "%s", show_string(c, "listener"));
+		table_add(t, "%" JSON_INTEGER_FORMAT, show_integer(c, "dropped"));
+		table_add(t, "%s", format_bytes(show_integer(c, "received"), text));
+		table_add(t, "%s", format_bytes(show_integer(c, "sent"), text));
+		table_add(t, "%s", peers ? "-" : format_duration(show_number(c, "age"), text));
 		table_add(t, "%s",
-			  json_object_get(c, "lease") ? format_duration(number(c, "lease"), text) : "-");
+			  json_object_get(c, "lease") ? format_duration(show_number(c, "lease"), text) : "-");
 	}
 	table_print(t);
 }
 
-static void print_rooms(const json_t *list)
+static void show_print_rooms(const json_t *list)
 {
 	static const char *const titles[] = {"~ROOM", ">MEMBERS",   ">MESSAGES", "FORMAT",
 					     ">LOG",  "CONFIGURED", NULL};
@@ -163,17 +163,17 @@ static void print_rooms(const json_t *list)
 
 	json_array_foreach(list, i, r)
 	{
-		table_add(t, "%s", string(r, "name"));
-		table_add(t, "%" JSON_INTEGER_FORMAT, integer(r, "members"));
-		table_add(t, "%" JSON_INTEGER_FORMAT, integer(r, "messages"));
-		table_add(t, "%s", string(r, "format"));
-		table_add(t, "%s", format_size(integer(r, "log_size"), text));
+		table_add(t, "%s", show_string(r, "name"));
+		table_add(t, "%" JSON_INTEGER_FORMAT, show_integer(r, "members"));
+		table_add(t, "%" JSON_INTEGER_FORMAT, show_integer(r, "messages"));
+		table_add(t, "%s", show_string(r, "format"));
+		table_add(t, "%s", format_size(show_integer(r, "log_size"), text));
 		table_add(t, "%s", json_is_true(json_object_get(r, "configured")) ? "yes" : "no");
 	}
 	table_print(t);
 }
 
-static void print_listeners(const json_t *list)
+static void show_print_listeners(const json_t *list)
 {
 	static const char *const titles[] = {"~LISTENER", "TYPE",      "MODE",	    "~ADDRESS",
 					     "~ROOM",	  ">ACCEPTED", ">RECEIVED", ">DROPPED",
@@ -184,21 +184,21 @@ static void print_listeners(const json_t *list)
 
 	json_array_foreach(list, i, l)
 	{
-		table_add(t, "%s", string(l, "name"));
-		table_add(t, "%s", string(l, "type"));
-		table_add(t, "%s", string(l, "mode"));
-		table_add(t, "%s", string(l, "address"));
-		table_add(t, "%s", or_dash(string(l, "room")));
-		table_add(t, "%" JSON_INTEGER_FORMAT, integer(l, "accepted"));
-		table_add(t, "%" JSON_INTEGER_FORMAT, integer(l, "received"));
-		table_add(t, "%" JSON_INTEGER_FORMAT, integer(l, "dropped"));
-		table_add(t, "%" JSON_INTEGER_FORMAT, integer(l, "ignored"));
-		table_add(t, "%s", string(l, "socket"));
+		table_add(t, "%s", show_string(l, "name"));
+		table_add(t, "%s", show_string(l, "type"));
+		table_add(t, "%s", show_string(l, "mode"));
+		table_add(t, "%s", show_string(l, "address"));
+		table_add(t, "%s", show_or_dash(show_string(l, "room")));
+		table_add(t, "%" JSON_INTEGER_FORMAT, show_integer(l, "accepted"));
+		table_add(t, "%" JSON_INTEGER_FORMAT, show_integer(l, "received"));
+		table_add(t, "%" JSON_INTEGER_FORMAT, show_integer(l, "dropped"));
+		table_add(t, "%" JSON_INTEGER_FORMAT, show_integer(l, "ignored"));
+		table_add(t, "%s", show_string(l, "socket"));
 	}
 	table_print(t);
 }
 
-static void print_bans(const json_t *list)
+static void show_print_bans(const json_t *list)
 {
 	static const char *const titles[] = {"~ADDRESS", "UNTIL", NULL};
 	struct table *t = table_new(titles);
@@ -207,12 +207,12 @@ static void print_bans(const json_t *list)
 
 	json_array_foreach(list, i, b)
 	{
-		time_t until = (time_t)number(b, "until");
+		time_t until = (time_t)show_number(b, "until");
 		char when[32] = "for ever";
 		struct tm tm;
 		if (until)
 			strftime(when, sizeof(when), "%F %T", localtime_r(&until, &tm));
-		table_add(t, "%s", string(b, "address"));
+		table_add(t, "%s", show_string(b, "address"));
 		table_add(t, "%s", when);
 	}
 	table_print(t);
@@ -223,10 +223,10 @@ int command_list(const struct options *o, int argc, char **argv)
 	static const struct {
 		const char *what;
 		void (*print)(const json_t *list);
-	} kinds[] = {{"clients", print_clients},
-		     {"rooms", print_rooms},
-		     {"listeners", print_listeners},
-		     {"bans", print_bans}};
+	} kinds[] = {{"clients", show_print_clients},
+		     {"rooms", show_print_rooms},
+		     {"listeners", show_print_listeners},
+		     {"bans", show_print_bans}};
 	const char *what = argc > 1 ? argv[1] : "clients";
 	json_t *reply;
 
@@ -258,7 +258,7 @@ int command_metrics(const struct options *o, int argc, char **argv)
 	if (o->json)
 		print_json(reply);
 	else
-		fputs(string(reply, "text"), stdout);
+		fputs(show_string(reply, "text"), stdout);
 	json_decref(reply);
 	return EXIT_DONE;
 }

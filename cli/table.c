@@ -30,7 +30,7 @@ struct table {
 };
 
 /* Columns that the text takes on a terminal. */
-static size_t width_of(const char *s)
+static size_t table_width_of(const char *s)
 {
 	wchar_t wide[256];
 	size_t n = mbstowcs(wide, s, sizeof(wide) / sizeof(*wide));
@@ -45,7 +45,7 @@ struct table *table_new(const char *const *titles)
 	struct table *t = calloc(1, sizeof(*t));
 	bool bold = isatty(STDOUT_FILENO) && !getenv("NO_COLOR");
 
-	/* fit() decides how wide it may be. */
+	/* table_fit() decides how wide it may be. */
 	if (!t || !(t->scols = scols_new_table()) ||
 	    scols_table_set_termforce(t->scols, SCOLS_TERMFORCE_NEVER) < 0 ||
 	    scols_table_set_column_separator(t->scols, SEPARATOR) < 0)
@@ -58,7 +58,7 @@ struct table *table_new(const char *const *titles)
 		bool right = title[0] == '>';
 		c->may_be_cut = title[0] == '~';
 		title += right || c->may_be_cut;
-		c->width = width_of(title);
+		c->width = table_width_of(title);
 		c->scols = scols_table_new_column(t->scols, title, 0, right ? SCOLS_FL_RIGHT : 0);
 		if (!c->scols ||
 		    (bold && scols_cell_set_color(scols_column_get_header(c->scols), "bold") < 0))
@@ -78,15 +78,15 @@ void table_add(struct table *t, const char *format, ...)
 	va_end(ap);
 	if (t->at == 0 && !(t->line = scols_table_new_line(t->scols, NULL)))
 		abort();
-	if (width_of(text) > t->columns[t->at].width)
-		t->columns[t->at].width = width_of(text);
+	if (table_width_of(text) > t->columns[t->at].width)
+		t->columns[t->at].width = table_width_of(text);
 	if (scols_line_refer_data(t->line, t->at, text) < 0)
 		abort();
 	t->at = (t->at + 1) % t->n;
 }
 
 /* As wide as the terminal; a program gets everything. */
-static size_t terminal_width(void)
+static size_t table_terminal_width(void)
 {
 	const char *columns = getenv("COLUMNS");
 	struct winsize w;
@@ -99,7 +99,7 @@ static size_t terminal_width(void)
 }
 
 /* How wide the table is if columns that may be cut are no wider than cap. */
-static size_t total_width(const struct table *t, size_t cap)
+static size_t table_total_width(const struct table *t, size_t cap)
 {
 	size_t sum = 0;
 
@@ -113,7 +113,7 @@ static size_t total_width(const struct table *t, size_t cap)
 }
 
 /* Cuts the text to that width; its last character is then a sign that there was more. */
-static void cut(struct libscols_cell *cell, size_t width)
+static void table_cut(struct libscols_cell *cell, size_t width)
 {
 	const char *text = scols_cell_get_data(cell);
 	size_t n = 0, have = 0;
@@ -121,7 +121,7 @@ static void cut(struct libscols_cell *cell, size_t width)
 	char *shorter;
 	wchar_t c;
 
-	if (!text || width_of(text) <= width)
+	if (!text || table_width_of(text) <= width)
 		return;
 	for (size_t len = strlen(text), step; n < len; n += step) {
 		step = mbrtowc(&c, text + n, len - n, &state);
@@ -142,21 +142,21 @@ static void cut(struct libscols_cell *cell, size_t width)
  * Leaves out the last columns and cuts the long ones, so that the table fits. libsmartcols by itself would
  * cut all of them to nothing.
  */
-static void fit(struct table *t)
+static void table_fit(struct table *t)
 {
-	size_t width = terminal_width(), cap = WIDTH_MIN;
+	size_t width = table_terminal_width(), cap = WIDTH_MIN;
 
 	if (width == SIZE_MAX)
 		return;
-	for (size_t i = t->n; i-- > 1 && total_width(t, WIDTH_MIN) > width;) {
+	for (size_t i = t->n; i-- > 1 && table_total_width(t, WIDTH_MIN) > width;) {
 		t->columns[i].hidden = true;
 		scols_column_set_flags(t->columns[i].scols, SCOLS_FL_HIDDEN);
 	}
-	while (cap < width && total_width(t, cap + 1) <= width)
+	while (cap < width && table_total_width(t, cap + 1) <= width)
 		cap++;
 	for (size_t i = 0; i < t->n; i++)
 		for (size_t k = 0; t->columns[i].may_be_cut && k < scols_table_get_nlines(t->scols); k++)
-			cut(scols_line_get_cell(scols_table_get_line(t->scols, k), i), cap);
+			table_cut(scols_line_get_cell(scols_table_get_line(t->scols, k), i), cap);
 }
 
 void table_print(struct table *t)
@@ -166,7 +166,7 @@ void table_print(struct table *t)
 		for (size_t i = 0; i < t->n; i++)
 			printf("%s%s", scols_cell_get_data(scols_column_get_header(t->columns[i].scols)),
 			       i + 1 < t->n ? SEPARATOR : "\n");
-	fit(t);
+	table_fit(t);
 	scols_print_table(t->scols);
 	scols_unref_table(t->scols);
 	free(t);

@@ -15,8 +15,8 @@
 #define RETRIES 100
 #define RETRY_NS 100000000
 
-static int send_one(struct client *c, const char *room, const char *text, size_t len, const char *as,
-		    bool in_a_row)
+static int talk_send_one(struct client *c, const char *room, const char *text, size_t len, const char *as,
+			 bool in_a_row)
 {
 	_cleanup_free_ char *error = NULL;
 	json_t *string = json_stringn(text, len), *reply = NULL;
@@ -36,7 +36,7 @@ static int send_one(struct client *c, const char *room, const char *text, size_t
 	return r < 0 ? explain(r, error) : EXIT_DONE;
 }
 
-static int send_stdin(struct client *c, const char *room, const char *as)
+static int talk_send_stdin(struct client *c, const char *room, const char *as)
 {
 	_cleanup_free_ char *line = NULL;
 	size_t size = 0;
@@ -46,7 +46,7 @@ static int send_stdin(struct client *c, const char *room, const char *as)
 	while ((n = getline(&line, &size, stdin)) >= 0) {
 		if (n > 0 && line[n - 1] == '\n')
 			n--;
-		int status = send_one(c, room, line, (size_t)n, as, true);
+		int status = talk_send_one(c, room, line, (size_t)n, as, true);
 		if (status == EXIT_UNREACHABLE)
 			return status;
 		if (status > worst)
@@ -56,7 +56,7 @@ static int send_stdin(struct client *c, const char *room, const char *as)
 }
 
 /* The arguments with spaces between them; the caller free()s it. */
-static char *join(int argc, char **argv)
+static char *talk_join(int argc, char **argv)
 {
 	char *text = NULL;
 	size_t size;
@@ -71,7 +71,7 @@ static char *join(int argc, char **argv)
 }
 
 /* --as NICK, which people write after ROOM and after "-" as well. */
-static int take_as(int argc, char **argv, int at, const char **ret_as)
+static int talk_take_as(int argc, char **argv, int at, const char **ret_as)
 {
 	if (argc - at < 2 || strcmp(argv[at], "--as") != 0)
 		return at;
@@ -96,25 +96,26 @@ int command_send(const struct options *o, int argc, char **argv)
 	const char *room = argv[optind];
 	if (!text_room_valid(room, strlen(room)))
 		return fail(EXIT_USAGE, "\"%s\" is not a valid room name", room);
-	int text_at = take_as(argc, argv, optind + 1, &as);
+	int text_at = talk_take_as(argc, argv, optind + 1, &as);
 	if (text_at == argc)
 		return usage(argv[0]);
-	bool from_stdin = strcmp(argv[text_at], "-") == 0 && take_as(argc, argv, text_at + 1, &as) == argc;
+	bool from_stdin =
+	    strcmp(argv[text_at], "-") == 0 && talk_take_as(argc, argv, text_at + 1, &as) == argc;
 	int status = reach(o, &c);
 	if (status != EXIT_DONE)
 		return status;
 	if (from_stdin) {
-		status = send_stdin(c, room, as);
+		status = talk_send_stdin(c, room, as);
 	} else {
-		_cleanup_free_ char *text = join(argc - text_at, argv + text_at);
-		status = text ? send_one(c, room, text, strlen(text), as, false) : EXIT_REFUSED;
+		_cleanup_free_ char *text = talk_join(argc - text_at, argv + text_at);
+		status = text ? talk_send_one(c, room, text, strlen(text), as, false) : EXIT_REFUSED;
 	}
 	client_close(c);
 	return status;
 }
 
 /* "12:34:56", with the date if that isn't today's. */
-static void print_time(double seconds)
+static void talk_print_time(double seconds)
 {
 	time_t at = (time_t)seconds, today = time(NULL);
 	struct tm then, now;
@@ -127,7 +128,7 @@ static void print_time(double seconds)
 	printf("%s  ", text);
 }
 
-static void print_message(const struct options *o, const json_t *m, bool with_time)
+static void talk_print_message(const struct options *o, const json_t *m, bool with_time)
 {
 	const char *line = json_string_value(json_object_get(m, "line"));
 
@@ -136,7 +137,7 @@ static void print_message(const struct options *o, const json_t *m, bool with_ti
 		return;
 	}
 	if (with_time)
-		print_time(json_number_value(json_object_get(m, "time")));
+		talk_print_time(json_number_value(json_object_get(m, "time")));
 	puts(line ? line : "");
 }
 
@@ -148,7 +149,7 @@ struct tail {
 };
 
 /* Prints the replies. Returns 0 at the end, or an error of client_receive(). */
-static int follow(const struct options *o, struct client *c, struct tail *t, char **ret_error)
+static int talk_follow(const struct options *o, struct client *c, struct tail *t, char **ret_error)
 {
 	json_t *parameters = json_pack("{s:s,s:b}", "room", t->room, "follow", t->follow);
 	json_t *reply, *m;
@@ -167,7 +168,7 @@ static int follow(const struct options *o, struct client *c, struct tail *t, cha
 			fprintf(stderr, "chatctl: %" JSON_INTEGER_FORMAT " message%s skipped\n", skipped,
 				PLURAL(skipped));
 		json_array_foreach(json_object_get(reply, "messages"), i, m)
-		    print_message(o, m, t->with_time);
+		    talk_print_message(o, m, t->with_time);
 		fflush(stdout);
 		t->next = json_integer_value(json_object_get(reply, "next"));
 		json_decref(reply);
@@ -209,14 +210,14 @@ int command_tail(const struct options *o, int argc, char **argv)
 	int status = reach(o, &c);
 	if (status != EXIT_DONE)
 		return status;
-	int r = follow(o, c, &t, &error);
+	int r = talk_follow(o, c, &t, &error);
 	client_close(c);
 	/* A restart is no reason to stop following. */
 	for (unsigned i = 0; r == -ECONNRESET && t.follow && t.next >= 0 && i < RETRIES; i++) {
 		nanosleep(&(struct timespec){.tv_nsec = RETRY_NS}, NULL);
 		if (client_open(o->socket, &c) < 0)
 			continue;
-		r = follow(o, c, &t, &error);
+		r = talk_follow(o, c, &t, &error);
 		client_close(c);
 		i = 0;
 	}
@@ -224,7 +225,7 @@ int command_tail(const struct options *o, int argc, char **argv)
 }
 
 /* Prints events until the connection ends. Returns the error of client_receive(). */
-static int watch_events(const struct options *o, struct client *c, char **ret_error)
+static int talk_watch_events(const struct options *o, struct client *c, char **ret_error)
 {
 	json_t *reply, *e;
 	size_t i;
@@ -241,7 +242,7 @@ static int watch_events(const struct options *o, struct client *c, char **ret_er
 				print_json(e);
 				continue;
 			}
-			print_time(json_number_value(json_object_get(e, "time")));
+			talk_print_time(json_number_value(json_object_get(e, "time")));
 			printf("%-9s  %s\n", json_string_value(json_object_get(e, "kind")),
 			       json_string_value(json_object_get(e, "text")));
 		}
@@ -261,14 +262,14 @@ int command_watch(const struct options *o, int argc, char **argv)
 	int status = reach(o, &c);
 	if (status != EXIT_DONE)
 		return status;
-	int r = watch_events(o, c, &error);
+	int r = talk_watch_events(o, c, &error);
 	client_close(c);
 	for (unsigned i = 0; r == -ECONNRESET && i < RETRIES; i++) {
 		nanosleep(&(struct timespec){.tv_nsec = RETRY_NS}, NULL);
 		if (client_open(o->socket, &c) < 0)
 			continue;
 		fputs("chatctl: chatd has restarted; what happened meanwhile is not shown\n", stderr);
-		r = watch_events(o, c, &error);
+		r = talk_watch_events(o, c, &error);
 		client_close(c);
 		i = 0;
 	}

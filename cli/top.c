@@ -50,7 +50,7 @@ struct top {
 	char error[256];
 };
 
-static double now(void)
+static double top_now(void)
 {
 	struct timespec ts;
 
@@ -73,7 +73,7 @@ static int top_ask(struct client *c, const char *method, json_t *parameters, jso
 	return r;
 }
 
-static json_t *list(struct client *c, const char *what, char *why, size_t size)
+static json_t *top_list(struct client *c, const char *what, char *why, size_t size)
 {
 	json_t *reply = NULL, *found = NULL;
 
@@ -83,13 +83,13 @@ static json_t *list(struct client *c, const char *what, char *why, size_t size)
 	return found;
 }
 
-static void id_of(const json_t *client, char dst[static 24])
+static void top_id_of(const json_t *client, char dst[static 24])
 {
 	snprintf(dst, 24, "%" JSON_INTEGER_FORMAT, json_integer_value(json_object_get(client, "id")));
 }
 
 /* Adds bytes a second since the last time to what the daemon says. */
-static void add_rates(struct top *t)
+static void top_add_rates(struct top *t)
 {
 	json_t *known = json_object();
 	json_t *c;
@@ -98,7 +98,7 @@ static void add_rates(struct top *t)
 	json_array_foreach(t->clients, i, c)
 	{
 		char id[24];
-		id_of(c, id);
+		top_id_of(c, id);
 		const json_t *old = json_object_get(t->before, id);
 		double seconds = t->at - t->before_at;
 		static const char *const pairs[][2] = {{"received", "in"}, {"sent", "out"}};
@@ -115,7 +115,7 @@ static void add_rates(struct top *t)
 	t->before = known;
 }
 
-static double rate(json_int_t value, json_int_t *last, double seconds)
+static double top_rate(json_int_t value, json_int_t *last, double seconds)
 {
 	double r = seconds > 0 && value >= *last ? (double)(value - *last) / seconds : 0;
 
@@ -123,7 +123,7 @@ static double rate(json_int_t value, json_int_t *last, double seconds)
 	return r;
 }
 
-static void refresh_all(struct top *t)
+static void top_refresh(struct top *t)
 {
 	struct client *c;
 	int r = client_open(t->o->socket, &c);
@@ -136,8 +136,8 @@ static void refresh_all(struct top *t)
 	}
 	json_t *status = NULL;
 	top_ask(c, "Status", NULL, &status, t->error, sizeof(t->error));
-	json_t *clients = list(c, "clients", t->error, sizeof(t->error));
-	json_t *rooms = list(c, "rooms", t->error, sizeof(t->error));
+	json_t *clients = top_list(c, "clients", t->error, sizeof(t->error));
+	json_t *rooms = top_list(c, "rooms", t->error, sizeof(t->error));
 	client_close(c);
 	if (status && clients && rooms) {
 		json_decref(t->status);
@@ -147,15 +147,15 @@ static void refresh_all(struct top *t)
 		t->clients = json_incref(clients);
 		t->rooms = json_incref(rooms);
 		t->before_at = t->at;
-		t->at = now();
-		add_rates(t);
+		t->at = top_now();
+		top_add_rates(t);
 		double seconds = t->before_at > 0 ? t->at - t->before_at : 0;
 		t->rates[0] =
-		    rate(json_integer_value(json_object_get(status, "messages")), &t->messages, seconds);
-		t->rates[1] = rate(json_integer_value(json_object_get(status, "received_bytes")),
-				   &t->received, seconds);
+		    top_rate(json_integer_value(json_object_get(status, "messages")), &t->messages, seconds);
+		t->rates[1] = top_rate(json_integer_value(json_object_get(status, "received_bytes")),
+				       &t->received, seconds);
 		t->rates[2] =
-		    rate(json_integer_value(json_object_get(status, "sent_bytes")), &t->sent, seconds);
+		    top_rate(json_integer_value(json_object_get(status, "sent_bytes")), &t->sent, seconds);
 	}
 	json_decref(status);
 	json_decref(clients);
@@ -166,7 +166,7 @@ static void refresh_all(struct top *t)
 
 static const struct top *sorting;
 
-static int by_column(const void *a, const void *b)
+static int top_by_column(const void *a, const void *b)
 {
 	const json_t *x = *(const json_t *const *)a, *y = *(const json_t *const *)b;
 	const struct column *c = &columns[sorting->sort];
@@ -184,7 +184,7 @@ static int by_column(const void *a, const void *b)
 	return sorting->reverse ? -r : r;
 }
 
-static json_t **sorted(struct top *t, size_t *ret_n)
+static json_t **top_sorted(struct top *t, size_t *ret_n)
 {
 	size_t n = json_array_size(t->clients);
 	json_t **at = calloc(n + 1, sizeof(*at));
@@ -194,7 +194,7 @@ static json_t **sorted(struct top *t, size_t *ret_n)
 		at[i] = json_array_get(t->clients, i);
 	sorting = t;
 	if (at && n > 0)
-		qsort(at, n, sizeof(*at), by_column);
+		qsort(at, n, sizeof(*at), top_by_column);
 	return at;
 }
 
@@ -220,7 +220,7 @@ static void top_put(int width, const char *text)
 	move(y, x + cells);
 }
 
-static void draw_cell(const struct column *c, const json_t *client)
+static void top_draw_cell(const struct column *c, const json_t *client)
 {
 	const json_t *v = json_object_get(client, c->key);
 	const char *s = json_string_value(v);
@@ -244,7 +244,7 @@ static void draw_cell(const struct column *c, const json_t *client)
 }
 
 /* Draws the columns that are in view: their titles, or their cells for a client. */
-static void draw_columns(const struct top *t, const json_t *client)
+static void top_draw_columns(const struct top *t, const json_t *client)
 {
 	int y = getcury(stdscr), x = 0;
 
@@ -256,7 +256,7 @@ static void draw_columns(const struct top *t, const json_t *client)
 			return;
 		move(y, x);
 		if (client) {
-			draw_cell(&columns[i], client);
+			top_draw_cell(&columns[i], client);
 		} else {
 			attrset(i == t->sort ? A_REVERSE : A_BOLD);
 			top_put(columns[i].width, columns[i].title);
@@ -267,7 +267,7 @@ static void draw_columns(const struct top *t, const json_t *client)
 }
 
 /* A line from formatted text, cut where the screen ends. */
-static void __attribute__((format(printf, 2, 3))) draw_line(int y, const char *format, ...)
+static void __attribute__((format(printf, 2, 3))) top_draw_line(int y, const char *format, ...)
 {
 	char text[512];
 	va_list ap;
@@ -279,7 +279,7 @@ static void __attribute__((format(printf, 2, 3))) draw_line(int y, const char *f
 	top_put(-COLS, text);
 }
 
-static void draw_head(const struct top *t)
+static void top_draw_head(const struct top *t)
 {
 	const json_t *takeover = json_object_get(t->status, "takeover");
 	json_int_t clients = json_integer_value(json_object_get(t->status, "clients")),
@@ -290,17 +290,17 @@ static void draw_head(const struct top *t)
 
 	if (uncovered > 0)
 		snprintf(danger, sizeof(danger), " (a crash ends %" JSON_INTEGER_FORMAT ")", uncovered);
-	draw_line(0, "chatd %s  up %s  %" JSON_INTEGER_FORMAT " client%s%s  %zu room%s",
-		  json_string_value(json_object_get(t->status, "version")),
-		  format_duration(json_number_value(json_object_get(t->status, "uptime")), up), clients,
-		  PLURAL(clients), danger, rooms, PLURAL(rooms));
-	draw_line(1, "%.1f messages/s  in %s/s  out %s/s  %" JSON_INTEGER_FORMAT " takeover%s", t->rates[0],
-		  format_bytes((int64_t)t->rates[1], in), format_bytes((int64_t)t->rates[2], out), takeovers,
-		  PLURAL(takeovers));
+	top_draw_line(0, "chatd %s  up %s  %" JSON_INTEGER_FORMAT " client%s%s  %zu room%s",
+		      json_string_value(json_object_get(t->status, "version")),
+		      format_duration(json_number_value(json_object_get(t->status, "uptime")), up), clients,
+		      PLURAL(clients), danger, rooms, PLURAL(rooms));
+	top_draw_line(1, "%.1f messages/s  in %s/s  out %s/s  %" JSON_INTEGER_FORMAT " takeover%s",
+		      t->rates[0], format_bytes((int64_t)t->rates[1], in),
+		      format_bytes((int64_t)t->rates[2], out), takeovers, PLURAL(takeovers));
 }
 
 /* The fullest rooms on one line. */
-static void draw_rooms(const struct top *t)
+static void top_draw_rooms(const struct top *t)
 {
 	const json_t *used[256] = {NULL};
 	size_t n = json_array_size(t->rooms) < 256 ? json_array_size(t->rooms) : 256;
@@ -325,15 +325,15 @@ static void draw_rooms(const struct top *t)
 #define HEAD_LINES 5
 #define FOOT_LINES 2
 
-static size_t lines_for_clients(void)
+static size_t top_lines_for_clients(void)
 {
 	return LINES > HEAD_LINES + FOOT_LINES ? (size_t)(LINES - HEAD_LINES - FOOT_LINES) : 1;
 }
 
 /* The keys. */
-static void draw_foot(const struct top *t, size_t n)
+static void top_draw_foot(const struct top *t, size_t n)
 {
-	size_t last = t->first + lines_for_clients() < n ? t->first + lines_for_clients() : n;
+	size_t last = t->first + top_lines_for_clients() < n ? t->first + top_lines_for_clients() : n;
 
 	move(LINES - 2, 0);
 	addnstr("sort:", COLS);
@@ -345,44 +345,44 @@ static void draw_foot(const struct top *t, size_t n)
 		addstr(columns[i].title);
 		attrset(A_NORMAL);
 	}
-	draw_line(LINES - 1, "%zu-%zu of %zu  arrows, PgUp, PgDn, Home, End: scroll  R: reverse  q: quit",
-		  n > 0 ? t->first + 1 : 0, last, n);
+	top_draw_line(LINES - 1, "%zu-%zu of %zu  arrows, PgUp, PgDn, Home, End: scroll  R: reverse  q: quit",
+		      n > 0 ? t->first + 1 : 0, last, n);
 }
 
-static void draw(struct top *t)
+static void top_draw(struct top *t)
 {
 	size_t n;
-	_cleanup_free_ json_t **at = sorted(t, &n);
+	_cleanup_free_ json_t **at = top_sorted(t, &n);
 
 	erase();
 	if (t->status) {
-		draw_head(t);
-		draw_rooms(t);
+		top_draw_head(t);
+		top_draw_rooms(t);
 	}
 	move(4, 0);
-	draw_columns(t, NULL);
+	top_draw_columns(t, NULL);
 	/* Clients may have gone, and the screen may have another size. */
-	if (t->first + lines_for_clients() > n)
-		t->first = n > lines_for_clients() ? n - lines_for_clients() : 0;
-	for (size_t i = 0; t->first + i < n && i < lines_for_clients(); i++) {
+	if (t->first + top_lines_for_clients() > n)
+		t->first = n > top_lines_for_clients() ? n - top_lines_for_clients() : 0;
+	for (size_t i = 0; t->first + i < n && i < top_lines_for_clients(); i++) {
 		const json_t *client = at[t->first + i];
 		move(HEAD_LINES + (int)i, 0);
 		/* Slow readers stand out. */
 		if (json_integer_value(json_object_get(client, "behind")) > 65536)
 			attrset(A_BOLD);
-		draw_columns(t, client);
+		top_draw_columns(t, client);
 		attrset(A_NORMAL);
 	}
 	if (t->error[0])
-		draw_line(3, "%s", t->error);
-	draw_foot(t, n);
+		top_draw_line(3, "%s", t->error);
+	top_draw_foot(t, n);
 	refresh();
 }
 
-/* draw() knows where the end is. */
-static void scroll_by(struct top *t, int k)
+/* top_draw() knows where the end is. */
+static void top_scroll(struct top *t, int k)
 {
-	size_t page = lines_for_clients();
+	size_t page = top_lines_for_clients();
 
 	switch (k) {
 	case KEY_UP:
@@ -415,13 +415,13 @@ static void scroll_by(struct top *t, int k)
 }
 
 /* True to go on. */
-static bool key(struct top *t, int k)
+static bool top_take_key(struct top *t, int k)
 {
 	if (k == 'q' || k == 27 || k == 4)
 		return false;
 	if (k == 'R')
 		t->reverse = !t->reverse;
-	scroll_by(t, k);
+	top_scroll(t, k);
 	for (size_t i = 0; i < N_COLUMNS; i++)
 		if (columns[i].sort == k)
 			t->sort = i;
@@ -454,16 +454,16 @@ int command_top(const struct options *o, int argc, char **argv)
 	curs_set(0);
 	bool going = true;
 	for (double next = 0; going;) {
-		if (now() >= next) {
-			refresh_all(&t);
-			next = now() + 1;
+		if (top_now() >= next) {
+			top_refresh(&t);
+			next = top_now() + 1;
 		}
-		draw(&t);
-		double left = next - now();
+		top_draw(&t);
+		double left = next - top_now();
 		timeout(left > 0 ? (int)(left * 1000) + 1 : 0);
 		int k = getch();
 		if (k != ERR)
-			going = key(&t, k);
+			going = top_take_key(&t, k);
 	}
 	endwin();
 	json_decref(t.status);

@@ -91,15 +91,16 @@ def circles():
 
 
 def names():
-    """A static function's name is that of one file only, so that gdb and perf can tell them apart."""
-    where = collections.defaultdict(set)
-    for name, text in sources("daemon"):
-        for function, line, _, static in functions(text):
-            if static:
-                where[function].add(name)
-    for function, files in sorted(where.items()):
-        if len(files) > 1:
-            yield "%s() is in %s" % (function, ", ".join(sorted(files)))
+    """A static function's name is that of one file of its program only, so that gdb and perf can tell them apart."""
+    for program in "daemon", "cli":
+        where = collections.defaultdict(set)
+        for name, text in sources("common", program):
+            for function, line, _, static in functions(text):
+                if static:
+                    where[function].add(name)
+        for function, files in sorted(where.items()):
+            if len(files) > 1:
+                yield "%s() is in %s" % (function, ", ".join(sorted(files)))
 
 
 def suppressions():

@@ -55,7 +55,7 @@ struct worker {
 
 /* --- tasks --- */
 
-static void queue_push(struct queue *q, struct task *t)
+static void worker_queue_push(struct queue *q, struct task *t)
 {
 	t->waits = true;
 	t->next = NULL;
@@ -64,7 +64,7 @@ static void queue_push(struct queue *q, struct task *t)
 	q->n++;
 }
 
-static struct task *queue_pop(struct queue *q)
+static struct task *worker_queue_pop(struct queue *q)
 {
 	struct task *t = q->first;
 
@@ -76,23 +76,23 @@ static struct task *queue_pop(struct queue *q)
 	return t;
 }
 
-static void bury_all(struct worker *w)
+static void worker_bury_all(struct worker *w)
 {
 	while (w->dead.n > 0) {
-		struct task *t = queue_pop(&w->dead);
+		struct task *t = worker_queue_pop(&w->dead);
 		t->ops->free(t);
 	}
 }
 
 /* False if that was not all that waited: the rest comes first in the next turn. */
-static bool run_queue(struct worker *w, struct queue *q, size_t most)
+static bool worker_run_queue(struct worker *w, struct queue *q, size_t most)
 {
 	size_t waiting = q->n;
 
 	for (size_t n = waiting < most ? waiting : most; n > 0; n--) {
-		struct task *t = queue_pop(q);
+		struct task *t = worker_queue_pop(q);
 		if (t->buried)
-			queue_push(&w->dead, t);
+			worker_queue_push(&w->dead, t);
 		else
 			t->ops->again(t);
 	}
@@ -100,10 +100,10 @@ static bool run_queue(struct worker *w, struct queue *q, size_t most)
 }
 
 /* What was buried while it waited is only there. */
-static void drop_buried(struct queue *q)
+static void worker_drop_buried(struct queue *q)
 {
 	while (q->n > 0) {
-		struct task *t = queue_pop(q);
+		struct task *t = worker_queue_pop(q);
 		if (t->buried)
 			t->ops->free(t);
 	}
@@ -112,7 +112,7 @@ static void drop_buried(struct queue *q)
 void worker_retry(struct worker *w, struct task *t)
 {
 	if (!t->waits)
-		queue_push(&w->retry, t);
+		worker_queue_push(&w->retry, t);
 }
 
 void worker_retry_later(struct worker *w, struct task *t)
@@ -121,7 +121,7 @@ void worker_retry_later(struct worker *w, struct task *t)
 		return;
 	if (w->later.n == 0)
 		w->later_at = w->ctx.now + LATER_US;
-	queue_push(&w->later, t);
+	worker_queue_push(&w->later, t);
 }
 
 void worker_hurry(struct worker *w)
@@ -133,7 +133,7 @@ void worker_bury(struct worker *w, struct task *t)
 {
 	t->buried = true;
 	if (!t->waits)
-		queue_push(&w->dead, t);
+		worker_queue_push(&w->dead, t);
 }
 
 /* --- residents --- */
@@ -215,7 +215,7 @@ unsigned worker_evict(struct worker *w, const struct prefix *from, const struct 
 }
 
 /* Those that could not finish what they had to do. True if one still can't. */
-static bool residents_again(struct worker *w)
+static bool worker_residents_again(struct worker *w)
 {
 	bool waiting = false;
 
@@ -224,7 +224,7 @@ static bool residents_again(struct worker *w)
 	return waiting;
 }
 
-static void deliver_room(uint32_t room, void *arg)
+static void worker_deliver_room(uint32_t room, void *arg)
 {
 	struct worker *w = arg;
 
@@ -233,7 +233,7 @@ static void deliver_room(uint32_t room, void *arg)
 
 /* --- making and freeing one --- */
 
-static void wakeup_ready(struct source *s, uint32_t events)
+static void worker_wakeup_ready(struct source *s, uint32_t events)
 {
 	(void)events;
 	wakeup_clear(((struct worker *)((char *)s - offsetof(struct worker, wakeup_source)))->wakeup);
@@ -246,7 +246,7 @@ int worker_new(struct shared *shared, unsigned index, const struct config *confi
 
 	if (!w)
 		return -ENOMEM;
-	w->wakeup_source.ready = wakeup_ready;
+	w->wakeup_source.ready = worker_wakeup_ready;
 	w->ctx.slot = index;
 	w->ctx.shared = shared;
 	w->ctx.config = config;
@@ -278,10 +278,10 @@ void worker_free(struct worker *w)
 {
 	if (!w)
 		return;
-	drop_buried(&w->retry);
-	drop_buried(&w->later);
+	worker_drop_buried(&w->retry);
+	worker_drop_buried(&w->later);
 	RESIDENTS(w, free);
-	bury_all(w);
+	worker_bury_all(w);
 	for (struct job *j = w->jobs, *next; j; j = next) {
 		next = j->next;
 		j->run(NULL, j);
@@ -308,7 +308,7 @@ static void worker_run_jobs(struct worker *w)
 	}
 }
 
-static int timeout_ms(const struct worker *w)
+static int worker_timeout_ms(const struct worker *w)
 {
 	/* Who waits for its own room is served at once; for other workers, give them a moment. */
 	if (w->retry.n > 0 || w->residents_wait)
@@ -318,7 +318,7 @@ static int timeout_ms(const struct worker *w)
 	return TICK_US / 1000;
 }
 
-static void read_events(struct worker *w, int timeout)
+static void worker_read_events(struct worker *w, int timeout)
 {
 	struct epoll_event events[EVENTS];
 
@@ -334,7 +334,7 @@ static void read_events(struct worker *w, int timeout)
 }
 
 /* Lets more input come for a room that is busy, and reads it. */
-static void gather(struct worker *w)
+static void worker_gather(struct worker *w)
 {
 	int64_t delay = 0;
 
@@ -348,34 +348,34 @@ static void gather(struct worker *w)
 	/* The others may begin with what is there. */
 	rooms_kick(w->ctx.shared->rooms, &w->ctx.kick, w->ctx.slot);
 	nanosleep(&(struct timespec){.tv_nsec = delay * 1000}, NULL);
-	read_events(w, 0);
+	worker_read_events(w, 0);
 	/* Whoever posted one meanwhile has woken this worker already, and won't do it again. */
 	worker_run_jobs(w);
 }
 
 void worker_turn(struct worker *w)
 {
-	int timeout = wakeup_pending(w->wakeup) ? 0 : timeout_ms(w);
+	int timeout = wakeup_pending(w->wakeup) ? 0 : worker_timeout_ms(w);
 
 	w->hurries = false;
-	read_events(w, timeout);
+	worker_read_events(w, timeout);
 	worker_run_jobs(w);
 	w->retries = w->retry.n > 0 || w->residents_wait ? w->retries + 1 : 0;
-	if (w->retry.n > 0 && !run_queue(w, &w->retry, AGAIN_MAX))
+	if (w->retry.n > 0 && !worker_run_queue(w, &w->retry, AGAIN_MAX))
 		w->hurries = true;
-	w->residents_wait = residents_again(w);
-	if (w->later.n > 0 && w->ctx.now >= w->later_at && run_queue(w, &w->later, LATER_MAX))
+	w->residents_wait = worker_residents_again(w);
+	if (w->later.n > 0 && w->ctx.now >= w->later_at && worker_run_queue(w, &w->later, LATER_MAX))
 		w->later_at = w->ctx.now + LATER_US;
 	if (w->ctx.now - w->ticked >= TICK_US) {
 		w->ticked = w->ctx.now;
 		RESIDENTS(w, tick);
 	}
-	gather(w);
+	worker_gather(w);
 	rooms_kick(w->ctx.shared->rooms, &w->ctx.kick, w->ctx.slot);
-	wakeup_take(w->wakeup, deliver_room, w);
+	wakeup_take(w->wakeup, worker_deliver_room, w);
 	/* Closing a connection may have told a room so. */
 	rooms_kick(w->ctx.shared->rooms, &w->ctx.kick, w->ctx.slot);
-	bury_all(w);
+	worker_bury_all(w);
 	atomic_store_explicit(&w->ctx.scratch->beat_us, (uint64_t)w->ctx.now, memory_order_relaxed);
 }
 

@@ -34,7 +34,7 @@ bool chat_lost_account(struct connection *c)
 }
 
 /* The account is proved: the client gets its name, and enters the listener's room if it waited for that. */
-static enum verdict login_done(struct connection *c, const struct account *a, size_t consumed)
+static enum verdict chat_login_done(struct connection *c, const struct account *a, size_t consumed)
 {
 	struct room *room = connection_room(c);
 	size_t len = strlen(a->nick);
@@ -72,8 +72,8 @@ static enum verdict login_done(struct connection *c, const struct account *a, si
 }
 
 /* why is for the log, where the name stands behind the address: docs/fail2ban counts on it. */
-static enum verdict login_failed(struct connection *c, const struct chat_call *call, const char *why,
-				 const char *text)
+static enum verdict chat_login_failed(struct connection *c, const struct chat_call *call, const char *why,
+				      const char *text)
 {
 	char from[ADDRESS_TEXT_MAX];
 
@@ -113,15 +113,15 @@ enum verdict chat_login(struct connection *c, const struct chat_call *call)
 	switch (connection_login_take(c, &q)) {
 	case LOGIN_GOOD:
 		if (a)
-			return login_done(c, a, call->consumed);
+			return chat_login_done(c, a, call->consumed);
 		break;
 	case LOGIN_BAD:
-		return login_failed(c, call, "wrong name or password", "* Wrong name or password.\n");
+		return chat_login_failed(c, call, "wrong name or password", "* Wrong name or password.\n");
 	default:
 		break;
 	}
 	if (connection_login_ask(c, &q))
 		return HANDLER_WAITING;
-	return login_failed(c, call, "too many logins at once",
-			    "* Too many are logging in at the moment; try again in a while.\n");
+	return chat_login_failed(c, call, "too many logins at once",
+				 "* Too many are logging in at the moment; try again in a while.\n");
 }

@@ -118,7 +118,7 @@ struct change {
 	size_t n_stop, n_start, n_keep;
 };
 
-static void change_free(void *arg)
+static void listeners_change_free(void *arg)
 {
 	struct change *c = arg;
 
@@ -132,7 +132,7 @@ static void change_free(void *arg)
 	free(c);
 }
 
-static struct change *change_new(const struct listeners *ls)
+static struct change *listeners_change_new(const struct listeners *ls)
 {
 	struct change *c = calloc(1, sizeof(*c));
 
@@ -144,18 +144,18 @@ static struct change *change_new(const struct listeners *ls)
 	c->settings = calloc(ls->n_next + 1, sizeof(struct listener_config *));
 	if (c->stop && c->start && c->keep && c->settings)
 		return c;
-	change_free(c);
+	listeners_change_free(c);
 	return NULL;
 }
 
-static void change_reconfigure(struct listener *l, const struct listener_config *config)
+static void listeners_change_reconfigure(struct listener *l, const struct listener_config *config)
 {
 	l->config = config;
 	if (l->ops->configure)
 		l->ops->configure(l);
 }
 
-static void change_apply(struct worker *w, void *arg)
+static void listeners_change_apply(struct worker *w, void *arg)
 {
 	const struct change *c = arg;
 	unsigned me = worker_context(w)->slot;
@@ -166,7 +166,7 @@ static void change_apply(struct worker *w, void *arg)
 			listener_stop(c->stop[i]->listener);
 	for (size_t i = 0; i < c->n_keep; i++)
 		if (c->keep[i]->home == me)
-			change_reconfigure(c->keep[i], c->settings[i]);
+			listeners_change_reconfigure(c->keep[i], c->settings[i]);
 	for (size_t i = 0; i < c->n_start; i++) {
 		if (c->start[i]->home != me)
 			continue;
@@ -221,7 +221,7 @@ static void listeners_begin_new(struct listeners *ls, struct change *c, const st
 
 void listeners_apply(struct listeners *ls, const struct config *new, struct config *old)
 {
-	struct change *c = change_new(ls);
+	struct change *c = listeners_change_new(ls);
 
 	if (!c)
 		abort(); /* a crash is recovered from */
@@ -241,6 +241,7 @@ void listeners_apply(struct listeners *ls, const struct config *new, struct conf
 	ls->n = ls->n_next;
 	ls->next = NULL;
 	listeners_forget_next(ls);
-	if (workers_call(ls->shared, NULL, change_apply, c, change_free, LISTENERS_CALL_US) < 0)
+	if (workers_call(ls->shared, NULL, listeners_change_apply, c, listeners_change_free,
+			 LISTENERS_CALL_US) < 0)
 		log_error("a worker does not answer; it will follow the reload when it does");
 }

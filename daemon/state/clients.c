@@ -18,7 +18,7 @@ uint64_t clients_file_size(void)
 	return sizeof(struct file);
 }
 
-static bool header_is_ours(const struct file_header *h)
+static bool clients_header_is_ours(const struct file_header *h)
 {
 	static const struct file_shape shape = FILE_SHAPE;
 
@@ -38,7 +38,7 @@ static bool header_is_ours(const struct file_header *h)
 }
 
 /* Maps the file; where there is not enough address space (39 bits of it, ulimit -v), with fewer areas. */
-static int map_file(struct clients *cs, int fd)
+static int clients_map_file(struct clients *cs, int fd)
 {
 	int r = -ENOMEM;
 
@@ -61,7 +61,7 @@ int clients_open(int fd, bool fresh, struct clients **ret)
 	if (!cs)
 		return -ENOMEM;
 	size = memfd_check(fd, sizeof(struct file));
-	e = size < 0 ? (int)size : map_file(cs, fd);
+	e = size < 0 ? (int)size : clients_map_file(cs, fd);
 	if (e < 0) {
 		free(cs);
 		return e;
@@ -74,7 +74,7 @@ int clients_open(int fd, bool fresh, struct clients **ret)
 		h->shape = FILE_SHAPE;
 		h->revision = CLIENTS_REVISION;
 		atomic_store(&h->next_id, 1);
-	} else if (!header_is_ours(h)) {
+	} else if (!clients_header_is_ours(h)) {
 		clients_close(cs);
 		return -EBADMSG;
 	} else if (atomic_load(&h->high) > cs->capacity) {
@@ -170,7 +170,7 @@ _Atomic uint64_t *clients_counters(struct clients *cs, unsigned set)
 }
 
 /* Where the counter of that name is in the state; CLIENTS_COUNTERS: nowhere. */
-static unsigned find_counter(const struct file_header *a, const char *name)
+static unsigned clients_find_counter(const struct file_header *a, const char *name)
 {
 	uint64_t n = atomic_load(&a->n_names), h = hash_fixed(name, strlen(name));
 
@@ -187,7 +187,7 @@ void clients_order_counters(struct clients *cs, const char *const names[], unsig
 	bool same = atomic_load(&a->n_names) == n;
 
 	for (unsigned i = 0; i < n; i++) {
-		from[i] = find_counter(a, names[i]);
+		from[i] = clients_find_counter(a, names[i]);
 		same &= from[i] == i;
 	}
 	if (same)
@@ -272,7 +272,7 @@ struct scratch *clients_scratch(struct clients *cs, unsigned worker)
 	return &cs->file->scratches[worker];
 }
 
-static bool origin_used(struct clients *cs, unsigned number)
+static bool clients_origin_used(struct clients *cs, unsigned number)
 {
 	if (atomic_load(&cs->holds[number]) > 0)
 		return true;
@@ -297,7 +297,7 @@ int clients_intern(struct clients *cs, const struct client_origin *origin)
 		return (int)number;
 	}
 	for (uint32_t i = 0; i < h->n_origins; i++)
-		if (!origin_used(cs, i)) {
+		if (!clients_origin_used(cs, i)) {
 			h->origin[i] = *origin;
 			memset(&cs->file->header.tallies[i], 0, sizeof(cs->file->header.tallies[i]));
 			return (int)i;

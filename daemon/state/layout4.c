@@ -20,14 +20,14 @@
 
 /* --- copying what is somewhere in a file --- */
 
-static int read_at(int fd, void *buf, size_t n, uint64_t at)
+static int layout4_read_at(int fd, void *buf, size_t n, uint64_t at)
 {
 	ssize_t r = pread(fd, buf, n, (off_t)at);
 
 	return r == (ssize_t)n ? 0 : r < 0 ? -errno : -EBADMSG;
 }
 
-static int write_at(int fd, const void *buf, size_t n, uint64_t at)
+static int layout4_write_at(int fd, const void *buf, size_t n, uint64_t at)
 {
 	ssize_t r = pwrite(fd, buf, n, (off_t)at);
 
@@ -35,7 +35,7 @@ static int write_at(int fd, const void *buf, size_t n, uint64_t at)
 }
 
 /* Copies len bytes, but not the pages that were never written. */
-static int copy(int from, uint64_t from_at, int to, uint64_t to_at, uint64_t len)
+static int layout4_copy(int from, uint64_t from_at, int to, uint64_t to_at, uint64_t len)
 {
 	static char buf[CHUNK];
 	const uint64_t end = from_at + len;
@@ -52,9 +52,9 @@ static int copy(int from, uint64_t from_at, int to, uint64_t to_at, uint64_t len
 		off_t hole = lseek(from, (off_t)at, SEEK_HOLE);
 		if (hole > (off_t)at && (uint64_t)hole - at < n)
 			n = (size_t)((uint64_t)hole - at);
-		r = read_at(from, buf, n, at);
+		r = layout4_read_at(from, buf, n, at);
 		if (r == 0)
-			r = write_at(to, buf, n, to_at + (at - from_at));
+			r = layout4_write_at(to, buf, n, to_at + (at - from_at));
 		at += n;
 	}
 	return r;
@@ -62,23 +62,23 @@ static int copy(int from, uint64_t from_at, int to, uint64_t to_at, uint64_t len
 
 /* --- rooms --- */
 
-static uint64_t old_records_at(uint64_t off)
+static uint64_t layout4_old_records_at(uint64_t off)
 {
 	return off + MEMFD_ALIGN;
 }
 
-static uint64_t old_log_at(uint64_t off, uint64_t size)
+static uint64_t layout4_old_log_at(uint64_t off, uint64_t size)
 {
 	return off + MEMFD_ALIGN + memfd_align(size / 64 * sizeof(struct old_record));
 }
 
-static uint64_t old_extent(uint64_t size)
+static uint64_t layout4_old_extent(uint64_t size)
 {
-	return old_log_at(0, size) + size;
+	return layout4_old_log_at(0, size) + size;
 }
 
 /* Where slots lie, and nothing else, is checked here: rooms_open() does it for what is in them. */
-static bool old_slot_is_placed(const struct old_directory *d, uint32_t i, uint64_t file_size)
+static bool layout4_old_slot_is_placed(const struct old_directory *d, uint32_t i, uint64_t file_size)
 {
 	const struct old_slot *s = &d->slots[i];
 
@@ -86,9 +86,9 @@ static bool old_slot_is_placed(const struct old_directory *d, uint32_t i, uint64
 	    s->log_size & (s->log_size - 1))
 		return false;
 	if (s->off % MEMFD_ALIGN || s->off < sizeof(*d) || s->off > file_size ||
-	    old_extent(s->log_size) > file_size - s->off)
+	    layout4_old_extent(s->log_size) > file_size - s->off)
 		return false;
-	return i == 0 || s->off >= d->slots[i - 1].off + old_extent(d->slots[i - 1].log_size);
+	return i == 0 || s->off >= d->slots[i - 1].off + layout4_old_extent(d->slots[i - 1].log_size);
 }
 
 /*
@@ -96,7 +96,7 @@ static bool old_slot_is_placed(const struct old_directory *d, uint32_t i, uint64
  * behind the nick unless the room was raw. Of an action they don't: its line may be "* NICK TEXT", as the server's
  * are, and speech_shows() has to look at it.
  */
-static uint8_t old_nick_len(const struct old_record *r)
+static uint8_t layout4_old_nick_len(const struct old_record *r)
 {
 	size_t around = strlen(r->target != 0 ? "* [ -> you] " : ": ");
 
@@ -107,12 +107,12 @@ static uint8_t old_nick_len(const struct old_record *r)
 }
 
 /* Where the nick stands in the line, if it does. */
-static uint8_t old_nick_at(const struct old_record *r)
+static uint8_t layout4_old_nick_at(const struct old_record *r)
 {
-	return old_nick_len(r) == 0 ? 0 : r->kind > RECORD_NOTICE ? 2 : r->target != 0 ? 3 : 0;
+	return layout4_old_nick_len(r) == 0 ? 0 : r->kind > RECORD_NOTICE ? 2 : r->target != 0 ? 3 : 0;
 }
 
-static int convert_records(int from, uint64_t from_at, int to, uint64_t to_at, uint64_t n)
+static int layout4_convert_records(int from, uint64_t from_at, int to, uint64_t to_at, uint64_t n)
 {
 	static struct old_record old[1024];
 	static struct record new[1024];
@@ -120,7 +120,7 @@ static int convert_records(int from, uint64_t from_at, int to, uint64_t to_at, u
 
 	for (uint64_t done = 0, k; done < n && r == 0; done += k) {
 		k = n - done < 1024 ? n - done : 1024;
-		r = read_at(from, old, k * sizeof(*old), from_at + done * sizeof(*old));
+		r = layout4_read_at(from, old, k * sizeof(*old), from_at + done * sizeof(*old));
 		if (r < 0)
 			return r;
 		for (uint64_t i = 0; i < k; i++)
@@ -130,38 +130,39 @@ static int convert_records(int from, uint64_t from_at, int to, uint64_t to_at, u
 						 .target = old[i].target,
 						 .text = old[i].text,
 						 .kind = old[i].kind,
-						 .nick_len = old_nick_len(&old[i]),
-						 .nick_at = old_nick_at(&old[i]),
+						 .nick_len = layout4_old_nick_len(&old[i]),
+						 .nick_at = layout4_old_nick_at(&old[i]),
 						 .target_index = old[i].target_index,
 						 .notices = old[i].notices,
 						 .sender_index = old[i].sender_index};
-		r = write_at(to, new, k * sizeof(*new), to_at + done * sizeof(*new));
+		r = layout4_write_at(to, new, k * sizeof(*new), to_at + done * sizeof(*new));
 	}
 	return r;
 }
 
 /* A log whose header is damaged is copied without what it is about, and so is refused when it is opened. */
-static int convert_log(int from, uint64_t from_at, int to, uint64_t to_at, uint64_t size)
+static int layout4_convert_log(int from, uint64_t from_at, int to, uint64_t to_at, uint64_t size)
 {
 	struct logring_header h;
 	uint64_t records = size / LOGRING_BYTES_PER_RECORD;
-	int r = read_at(from, &h, sizeof(h), from_at);
+	int r = layout4_read_at(from, &h, sizeof(h), from_at);
 
 	if (r == 0)
-		r = write_at(to, &h, sizeof(h), to_at);
+		r = layout4_write_at(to, &h, sizeof(h), to_at);
 	if (r < 0 || h.magic != LOGRING_MAGIC || h.log_size != size || h.records != records)
 		return r;
 	uint64_t count = atomic_load(&h.count);
-	r = convert_records(from, old_records_at(from_at), to, to_at + MEMFD_ALIGN,
-			    count < records ? count : records);
+	r = layout4_convert_records(from, layout4_old_records_at(from_at), to, to_at + MEMFD_ALIGN,
+				    count < records ? count : records);
 	FAULT("convert-records");
 	if (r == 0)
-		r = copy(from, old_log_at(from_at, size), to, to_at + logring_extent(size) - size, size);
+		r = layout4_copy(from, layout4_old_log_at(from_at, size), to,
+				 to_at + logring_extent(size) - size, size);
 	FAULT("convert-log");
 	return r;
 }
 
-static int convert_slot(const struct old_slot *old, int from, struct room_slot *new, int to)
+static int layout4_convert_slot(const struct old_slot *old, int from, struct room_slot *new, int to)
 {
 	int r = 0;
 
@@ -173,13 +174,14 @@ static int convert_slot(const struct old_slot *old, int from, struct room_slot *
 	new->log_size = old->log_size;
 	new->epoch = room_epoch_new();
 	if (old->used) {
-		r = convert_log(from, old->off, to, new->off, old->log_size);
+		r = layout4_convert_log(from, old->off, to, new->off, old->log_size);
 		atomic_store(&new->used, old->used);
 	}
 	return r;
 }
 
-static int convert_directory(const struct old_directory *old, int from, struct rooms_directory *new, int to)
+static int layout4_convert_directory(const struct old_directory *old, int from, struct rooms_directory *new,
+				     int to)
 {
 	uint64_t off = memfd_align(sizeof(*new));
 	int r = 0;
@@ -190,13 +192,13 @@ static int convert_directory(const struct old_directory *old, int from, struct r
 	new->file_size = rooms_file_size();
 	new->revision = old->revision;
 	for (uint32_t i = 0; i < ROOMS_CAPACITY && old->slots[i].off && r == 0; i++) {
-		if (!old_slot_is_placed(old, i, old->file_size))
+		if (!layout4_old_slot_is_placed(old, i, old->file_size))
 			return -EBADMSG;
 		if (off + logring_extent(old->slots[i].log_size) > new->file_size)
 			return -EBADMSG;
 		new->slots[i].off = off;
 		off += logring_extent(old->slots[i].log_size);
-		r = convert_slot(&old->slots[i], from, &new->slots[i], to);
+		r = layout4_convert_slot(&old->slots[i], from, &new->slots[i], to);
 	}
 	return r;
 }
@@ -220,7 +222,7 @@ int layout4_convert_rooms(int rooms_fd)
 	if (r == 0)
 		r = fd < 0 ? fd : memfd_map(fd, 0, sizeof(*new), (void **)&new);
 	if (r == 0) {
-		r = convert_directory(old, rooms_fd, new, fd);
+		r = layout4_convert_directory(old, rooms_fd, new, fd);
 		munmap(new, sizeof(*new));
 	}
 	munmap(old, sizeof(*old));
@@ -230,34 +232,35 @@ int layout4_convert_rooms(int rooms_fd)
 /* --- clients --- */
 
 /* How many messages a room has, as its file says. */
-static uint64_t old_room_count(int rooms_fd, uint32_t room)
+static uint64_t layout4_old_room_count(int rooms_fd, uint32_t room)
 {
 	struct old_slot s;
 	struct logring_header h;
 
 	if (rooms_fd < 0 || room >= ROOMS_CAPACITY ||
-	    read_at(rooms_fd, &s, sizeof(s), offsetof(struct old_directory, slots) + room * sizeof(s)) < 0 ||
+	    layout4_read_at(rooms_fd, &s, sizeof(s),
+			    offsetof(struct old_directory, slots) + room * sizeof(s)) < 0 ||
 	    !s.used || s.off % MEMFD_ALIGN || s.off > INT64_MAX / 2 ||
-	    read_at(rooms_fd, &h, sizeof(h), s.off) < 0 || h.magic != LOGRING_MAGIC)
+	    layout4_read_at(rooms_fd, &h, sizeof(h), s.off) < 0 || h.magic != LOGRING_MAGIC)
 		return 0;
 	return atomic_load(&h.count);
 }
 
 /* Which of an entry's states is true: the steps that a crash cut are carried out, as a takeover does it. */
-static uint32_t old_live(const struct old_file *f, uint32_t index, int rooms_fd)
+static uint32_t layout4_old_live(const struct old_file *f, uint32_t index, int rooms_fd)
 {
 	uint32_t live = f->entries[index].live;
 
 	for (unsigned i = 0; i < 64; i++) {
 		const struct old_scratch *s = &f->scratches[i];
 		if (s->intent != 0 && s->client == index && s->intent == old_intent(s) &&
-		    s->live_after <= 1 && old_room_count(rooms_fd, s->room) >= s->count)
+		    s->live_after <= 1 && layout4_old_room_count(rooms_fd, s->room) >= s->count)
 			live = s->live_after;
 	}
 	return live;
 }
 
-static void convert_state(const struct old_state *st, struct clients *cs, struct client *c)
+static void layout4_convert_state(const struct old_state *st, struct clients *cs, struct client *c)
 {
 	struct client_state *to = &c->st[0];
 
@@ -273,7 +276,8 @@ static void convert_state(const struct old_state *st, struct clients *cs, struct
 		membership_set_direct(cs, c, to, st->room, (struct position){st->cursor, st->cursor_seq});
 }
 
-static void convert_entry(const struct old_client *old, uint32_t live, struct clients *cs, struct client *c)
+static void layout4_convert_entry(const struct old_client *old, uint32_t live, struct clients *cs,
+				  struct client *c)
 {
 	const struct old_state *st = &old->st[live & 1];
 
@@ -284,14 +288,14 @@ static void convert_entry(const struct old_client *old, uint32_t live, struct cl
 	memcpy(c->address, old->address, sizeof(c->address));
 	atomic_store(&c->sent_seq, old->sent_seq);
 	atomic_store(&c->active_us, old->active_us);
-	convert_state(st, cs, c);
+	layout4_convert_state(st, cs, c);
 	client_seal(c, &c->st[0]);
 	if (live > 1 || st->seal != old_seal(old, st))
 		c->st[0].seal = ~c->st[0].seal; /* what was damaged stays so */
 	atomic_store(&c->cookie, old->cookie);
 }
 
-static bool old_header_is_sound(const struct old_header *h)
+static bool layout4_old_header_is_sound(const struct old_header *h)
 {
 	if (h->magic != CLIENTS_MAGIC || h->layout != OLD_CLIENTS_LAYOUT || h->capacity != OLD_CAPACITY ||
 	    h->high > OLD_CAPACITY || h->n_origins > 1024 || h->next_id == 0 || h->next_id > UINT64_MAX / 2)
@@ -299,7 +303,7 @@ static bool old_header_is_sound(const struct old_header *h)
 	return true; /* the origins are looked at when the new file is opened */
 }
 
-static void convert_header(const struct old_file *old, struct file_header *h)
+static void layout4_convert_header(const struct old_file *old, struct file_header *h)
 {
 	const struct old_tallies *t = &old->tallies;
 
@@ -317,8 +321,8 @@ static void convert_header(const struct old_file *old, struct file_header *h)
 	atomic_store(&h->n_names, t->n_names);
 }
 
-/* All but the intents, which are carried out: see old_live(). Those of threads that never were stay holes. */
-static void convert_scratch(const struct old_scratch *old, struct scratch *s)
+/* All but the intents, which are carried out: see layout4_old_live(). Those of threads that never were stay holes. */
+static void layout4_convert_scratch(const struct old_scratch *old, struct scratch *s)
 {
 	static const struct old_scratch none;
 
@@ -330,20 +334,21 @@ static void convert_scratch(const struct old_scratch *old, struct scratch *s)
 		memcpy(s->data, old->data, sizeof(s->data));
 }
 
-static int convert_table(const struct old_file *old, int clients_fd, int rooms_fd, struct clients *cs, int fd)
+static int layout4_convert_table(const struct old_file *old, int clients_fd, int rooms_fd, struct clients *cs,
+				 int fd)
 {
-	convert_header(old, &cs->file->header);
+	layout4_convert_header(old, &cs->file->header);
 	for (unsigned i = 0; i < 64; i++)
-		convert_scratch(&old->scratches[i], &cs->file->scratches[i]);
+		layout4_convert_scratch(&old->scratches[i], &cs->file->scratches[i]);
 	FAULT("convert-header");
 	for (uint32_t i = 0; i < old->header.high; i++) {
 		if (old->entries[i].cookie)
-			convert_entry(&old->entries[i], old_live(old, i, rooms_fd), cs,
-				      &cs->file->entries[i]);
+			layout4_convert_entry(&old->entries[i], layout4_old_live(old, i, rooms_fd), cs,
+					      &cs->file->entries[i]);
 		FAULT("convert-entry");
 	}
-	return copy(clients_fd, offsetof(struct old_file, areas), fd, offsetof(struct file, areas),
-		    old->header.high * (uint64_t)(CLIENT_IN_SIZE + CLIENT_OUT_SIZE));
+	return layout4_copy(clients_fd, offsetof(struct old_file, areas), fd, offsetof(struct file, areas),
+			    old->header.high * (uint64_t)(CLIENT_IN_SIZE + CLIENT_OUT_SIZE));
 }
 
 int layout4_convert_clients(int clients_fd, int rooms_fd)
@@ -360,13 +365,13 @@ int layout4_convert_clients(int clients_fd, int rooms_fd)
 	int r = memfd_map(clients_fd, 0, mapped, (void **)&old);
 	if (r < 0)
 		return r;
-	if (!old_header_is_sound(&old->header))
+	if (!layout4_old_header_is_sound(&old->header))
 		r = -EBADMSG;
 	fd = r == 0 ? memfd_new("chatd-clients", clients_file_size()) : r;
 	if (r == 0)
 		r = fd < 0 ? fd : clients_open(fd, true, &cs);
 	if (r == 0)
-		r = convert_table(old, clients_fd, rooms_fd, cs, fd);
+		r = layout4_convert_table(old, clients_fd, rooms_fd, cs, fd);
 	clients_close(cs);
 	munmap(old, mapped);
 	return r < 0 ? r : take_fd(&fd);

@@ -34,7 +34,7 @@ struct pair {
 
 static const struct layout *const ours = &layouts[N_LAYOUTS - 1];
 
-static void pair_close(struct pair *p)
+static void layouts_close_pair(struct pair *p)
 {
 	if (p->rooms >= 0)
 		close(take_fd(&p->rooms));
@@ -42,7 +42,7 @@ static void pair_close(struct pair *p)
 		close(take_fd(&p->clients));
 }
 
-static void layout_unstore(const struct layout *l)
+static void layouts_unstore(const struct layout *l)
 {
 	sockets_unstore(l->clients);
 	FAULT("convert-unstore");
@@ -50,14 +50,14 @@ static void layout_unstore(const struct layout *l)
 }
 
 /* What tells one memory file from all others since the machine was started. */
-static uint64_t identity(int fd)
+static uint64_t layouts_identity(int fd)
 {
 	struct stat st;
 
 	return fstat(fd, &st) == 0 ? st.st_ino : 0;
 }
 
-static int note_origin(int clients_fd, uint64_t from)
+static int layouts_note_origin(int clients_fd, uint64_t from)
 {
 	const off_t at = offsetof(struct file_header, made_from);
 
@@ -68,7 +68,7 @@ static int note_origin(int clients_fd, uint64_t from)
  * Whether this build's files count, rather than those of an earlier one that are there as well: they are complete,
  * and what they were made from is what is there. An older build that was run in between has another table.
  */
-static bool is_finished(const struct pair *new, const struct pair *old)
+static bool layouts_is_finished(const struct pair *new, const struct pair *old)
 {
 	const off_t at = offsetof(struct file_header, made_from);
 	uint64_t from;
@@ -76,7 +76,7 @@ static bool is_finished(const struct pair *new, const struct pair *old)
 	if (new->rooms < 0 || new->clients < 0)
 		return false;
 	return old->clients < 0 || (pread(new->clients, &from, sizeof(from), at) == sizeof(from) &&
-				    from == identity(old->clients));
+				    from == layouts_identity(old->clients));
 }
 
 void layouts_tell_refused(const char *name, int error)
@@ -88,7 +88,7 @@ void layouts_tell_refused(const char *name, int error)
 
 /* What converting a file gave. One that is damaged is left out (-1), and 0 is returned; other errors are returned:
  * the next start may have what was lacking. */
-static int converted(const char *name, int fd, int *ret)
+static int layouts_converted(const char *name, int fd, int *ret)
 {
 	*ret = fd >= 0 ? fd : -1;
 	if (fd >= 0)
@@ -100,46 +100,47 @@ static int converted(const char *name, int fd, int *ret)
 }
 
 /* To the next layout. */
-static int convert_pair(const struct layout *l, const struct pair *old, struct pair *ret)
+static int layouts_convert_pair(const struct layout *l, const struct pair *old, struct pair *ret)
 {
 	int r = 0;
 
 	*ret = (struct pair){-1, -1};
 	if (old->rooms >= 0)
-		r = converted(l->rooms, l->convert_rooms(old->rooms), &ret->rooms);
+		r = layouts_converted(l->rooms, l->convert_rooms(old->rooms), &ret->rooms);
 	FAULT("convert-rooms");
 	if (r == 0 && old->clients >= 0)
-		r = converted(l->clients, l->convert_clients(old->clients, old->rooms), &ret->clients);
+		r = layouts_converted(l->clients, l->convert_clients(old->clients, old->rooms),
+				      &ret->clients);
 	FAULT("convert-clients");
 	if (r < 0)
-		pair_close(ret);
+		layouts_close_pair(ret);
 	return r;
 }
 
-static int convert_all(const struct layout *from, const struct pair *old, struct pair *ret)
+static int layouts_convert_all(const struct layout *from, const struct pair *old, struct pair *ret)
 {
 	struct pair p = {.rooms = -1, .clients = -1};
 	int r = 0;
 
 	for (const struct layout *l = from; l < ours && r == 0; l++) {
 		struct pair next;
-		r = convert_pair(l, l == from ? old : &p, &next);
-		pair_close(&p);
+		r = layouts_convert_pair(l, l == from ? old : &p, &next);
+		layouts_close_pair(&p);
 		if (r == 0)
 			p = next;
 	}
 	if (r == 0 && p.clients >= 0)
-		r = note_origin(p.clients, identity(old->clients));
+		r = layouts_note_origin(p.clients, layouts_identity(old->clients));
 	if (r < 0)
-		pair_close(&p);
+		layouts_close_pair(&p);
 	*ret = p;
 	return r;
 }
 
 /* Stores what an earlier layout was converted to, in place of that. */
-static void replace(const struct layout *from, const struct pair *new)
+static void layouts_replace(const struct layout *from, const struct pair *new)
 {
-	layout_unstore(ours); /* what is left of an attempt that was cut */
+	layouts_unstore(ours); /* what is left of an attempt that was cut */
 	FAULT("convert-store");
 	if (new->rooms >= 0)
 		sockets_store(new->rooms, ours->rooms);
@@ -147,7 +148,7 @@ static void replace(const struct layout *from, const struct pair *new)
 	if (new->clients >= 0)
 		sockets_store(new->clients, ours->clients);
 	FAULT("convert-store-clients");
-	layout_unstore(from);
+	layouts_unstore(from);
 	FAULT("convert-done");
 	log_event(LOG_NOTICE, &(struct log_fields){.message_id = EVENT_TAKEOVER},
 		  "the state of an earlier release (layout %u) is converted to layout %u", from->number,
@@ -155,7 +156,7 @@ static void replace(const struct layout *from, const struct pair *new)
 }
 
 /* What was passed of an earlier layout, the newest of those, or NULL. */
-static const struct layout *claim_old(struct sockets *s, struct pair *ret)
+static const struct layout *layouts_claim_old(struct sockets *s, struct pair *ret)
 {
 	const struct layout *from = NULL;
 
@@ -165,8 +166,8 @@ static const struct layout *claim_old(struct sockets *s, struct pair *ret)
 		if (p.rooms < 0 && p.clients < 0)
 			continue;
 		if (from) {
-			layout_unstore(from);
-			pair_close(ret);
+			layouts_unstore(from);
+			layouts_close_pair(ret);
 		}
 		from = l;
 		*ret = p;
@@ -177,24 +178,24 @@ static const struct layout *claim_old(struct sockets *s, struct pair *ret)
 int layouts_adopt(struct sockets *s, bool *ret_refused)
 {
 	struct pair old, new;
-	const struct layout *from = claim_old(s, &old);
+	const struct layout *from = layouts_claim_old(s, &old);
 	int r = 0;
 
 	*ret_refused = false;
 	if (!from)
 		return 0;
 	new = (struct pair){sockets_claim(s, ours->rooms), sockets_claim(s, ours->clients)};
-	if (is_finished(&new, &old)) {
-		layout_unstore(from);
+	if (layouts_is_finished(&new, &old)) {
+		layouts_unstore(from);
 	} else {
-		pair_close(&new);
-		r = convert_all(from, &old, &new);
+		layouts_close_pair(&new);
+		r = layouts_convert_all(from, &old, &new);
 		if (r == 0) {
 			*ret_refused = old.clients >= 0 && new.clients < 0;
-			replace(from, &new);
+			layouts_replace(from, &new);
 		}
 	}
-	pair_close(&old);
+	layouts_close_pair(&old);
 	if (new.rooms >= 0)
 		sockets_give_back(s, new.rooms, ours->rooms);
 	if (new.clients >= 0)

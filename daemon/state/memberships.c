@@ -11,8 +11,8 @@
 /* Of a mark, so many bits are the check; a generation has the others, which last for years. */
 #define CHECK_BITS 16
 
-static uint64_t mark_of(const struct client *c, const struct membership *m, uint64_t generation,
-			struct position p)
+static uint64_t memberships_mark_of(const struct client *c, const struct membership *m, uint64_t generation,
+				    struct position p)
 {
 	uint64_t h = c->id * 0x9e3779b97f4a7c15ULL + m->room;
 
@@ -26,36 +26,38 @@ static uint64_t mark_of(const struct client *c, const struct membership *m, uint
 	return generation << CHECK_BITS | h >> (64 - CHECK_BITS);
 }
 
-static uint64_t generation_at(const struct membership *m, unsigned i)
+static uint64_t memberships_generation_at(const struct membership *m, unsigned i)
 {
 	return atomic_load_explicit(&m->at[i].mark, memory_order_relaxed) >> CHECK_BITS;
 }
 
-static struct position position_at(const struct membership *m, unsigned i)
+static struct position memberships_position_at(const struct membership *m, unsigned i)
 {
 	return (struct position){atomic_load_explicit(&m->at[i].cursor, memory_order_relaxed),
 				 atomic_load_explicit(&m->at[i].seq, memory_order_relaxed)};
 }
 
 /* The place that counts up to that generation; -1: none. */
-static int counting(const struct membership *m, uint64_t generation)
+static int memberships_counting(const struct membership *m, uint64_t generation)
 {
 	int best = -1;
 
 	for (int i = 0; i < 2; i++) {
-		uint64_t g = generation_at(m, (unsigned)i);
-		if (g > 0 && g <= generation && (best < 0 || g > generation_at(m, (unsigned)best)))
+		uint64_t g = memberships_generation_at(m, (unsigned)i);
+		if (g > 0 && g <= generation &&
+		    (best < 0 || g > memberships_generation_at(m, (unsigned)best)))
 			best = i;
 	}
 	return best;
 }
 
 /* Whatever is marked is whole. */
-static bool is_sound(const struct client *c, const struct membership *m)
+static bool memberships_is_sound(const struct client *c, const struct membership *m)
 {
 	for (unsigned i = 0; i < 2; i++) {
 		uint64_t mark = atomic_load_explicit(&m->at[i].mark, memory_order_relaxed);
-		if (mark != 0 && mark != mark_of(c, m, mark >> CHECK_BITS, position_at(m, i)))
+		if (mark != 0 &&
+		    mark != memberships_mark_of(c, m, mark >> CHECK_BITS, memberships_position_at(m, i)))
 			return false;
 	}
 	return m->flags == 0;
@@ -64,11 +66,11 @@ static bool is_sound(const struct client *c, const struct membership *m)
 bool membership_get(const struct client *c, const struct client_state *st, const struct membership *m,
 		    struct position *ret)
 {
-	int i = counting(m, st->generation);
+	int i = memberships_counting(m, st->generation);
 
-	if (i < 0 || !is_sound(c, m))
+	if (i < 0 || !memberships_is_sound(c, m))
 		return false;
-	*ret = position_at(m, (unsigned)i);
+	*ret = memberships_position_at(m, (unsigned)i);
 	return ret->cursor != MEMBERSHIP_LEFT;
 }
 
@@ -94,9 +96,9 @@ uint32_t membership_room(struct clients *cs, const struct client_state *st)
 struct position membership_place(struct clients *cs, const struct client_state *st)
 {
 	const struct membership *m = membership_direct(cs, st);
-	int i = m ? counting(m, st->generation) : -1;
+	int i = m ? memberships_counting(m, st->generation) : -1;
 
-	return i >= 0 ? position_at(m, (unsigned)i) : (struct position){0, 0};
+	return i >= 0 ? memberships_position_at(m, (unsigned)i) : (struct position){0, 0};
 }
 
 struct membership *membership_next(struct clients *cs, const struct client *c, const struct membership *m)
@@ -112,7 +114,7 @@ struct membership *membership_next(struct clients *cs, const struct client *c, c
 static void memberships_put(const struct client *c, const struct client_state *draft, struct membership *m,
 			    struct position p)
 {
-	int now = counting(m, draft->generation - 1);
+	int now = memberships_counting(m, draft->generation - 1);
 	struct membership_position *to = &m->at[now == 0];
 
 	atomic_store_explicit(&to->mark, 0, memory_order_release);
@@ -121,12 +123,13 @@ static void memberships_put(const struct client *c, const struct client_state *d
 	atomic_store_explicit(&to->cursor, p.cursor, memory_order_relaxed);
 	atomic_store_explicit(&to->seq, p.seq, memory_order_relaxed);
 	FAULT("position-written");
-	atomic_store_explicit(&to->mark, mark_of(c, m, draft->generation, p), memory_order_release);
+	atomic_store_explicit(&to->mark, memberships_mark_of(c, m, draft->generation, p),
+			      memory_order_release);
 	FAULT("position-marked");
 }
 
 /* A free place in the table, plus 1; 0: there is none. */
-static uint32_t take_place(struct clients *cs)
+static uint32_t memberships_take_place(struct clients *cs)
 {
 	struct file_header *h = &cs->file->header;
 	uint32_t place = 0;
@@ -140,7 +143,7 @@ static uint32_t take_place(struct clients *cs)
 	return place;
 }
 
-static void give_place(struct clients *cs, struct membership *m)
+static void memberships_give_place(struct clients *cs, struct membership *m)
 {
 	atomic_store(&m->client, 0);
 	FAULT("membership-freed");
@@ -152,7 +155,7 @@ static void give_place(struct clients *cs, struct membership *m)
 struct membership *membership_join(struct clients *cs, struct client *c, const struct client_state *draft,
 				   uint32_t room, struct position p)
 {
-	uint32_t place = take_place(cs);
+	uint32_t place = memberships_take_place(cs);
 
 	if (!place)
 		return NULL;
@@ -203,8 +206,8 @@ void membership_set_direct(struct clients *cs, struct client *c, struct client_s
 }
 
 /* Gives those of a client's back that are over, and unlinks them. */
-static void filter(struct clients *cs, struct client *c,
-		   bool (*is_over)(const struct client *c, struct membership *m))
+static void memberships_filter(struct clients *cs, struct client *c,
+			       bool (*is_over)(const struct client *c, struct membership *m))
 {
 	uint32_t *link = &c->memberships;
 
@@ -212,7 +215,7 @@ static void filter(struct clients *cs, struct client *c,
 		struct membership *m = &cs->file->memberships[*link - 1];
 		if (is_over(c, m)) {
 			*link = m->next;
-			give_place(cs, m);
+			memberships_give_place(cs, m);
 		} else {
 			link = &m->next;
 		}
@@ -220,27 +223,27 @@ static void filter(struct clients *cs, struct client *c,
 }
 
 /* Takes the marks away that belong to no state yet. */
-static void wipe(const struct client *c, struct membership *m)
+static void memberships_wipe(const struct client *c, struct membership *m)
 {
 	for (unsigned i = 0; i < 2; i++)
-		if (generation_at(m, i) > client_live(c)->generation)
+		if (memberships_generation_at(m, i) > client_live(c)->generation)
 			atomic_store_explicit(&m->at[i].mark, 0, memory_order_release);
 }
 
-static bool wiped_is_over(const struct client *c, struct membership *m)
+static bool memberships_wiped_is_over(const struct client *c, struct membership *m)
 {
-	wipe(c, m);
-	return counting(m, client_live(c)->generation) < 0;
+	memberships_wipe(c, m);
+	return memberships_counting(m, client_live(c)->generation) < 0;
 }
 
-static bool has_been_left(const struct client *c, struct membership *m)
+static bool memberships_has_been_left(const struct client *c, struct membership *m)
 {
-	int i = counting(m, client_live(c)->generation);
+	int i = memberships_counting(m, client_live(c)->generation);
 
-	return i < 0 || position_at(m, (unsigned)i).cursor == MEMBERSHIP_LEFT;
+	return i < 0 || memberships_position_at(m, (unsigned)i).cursor == MEMBERSHIP_LEFT;
 }
 
-static bool always(const struct client *c, struct membership *m)
+static bool memberships_always(const struct client *c, struct membership *m)
 {
 	(void)c;
 	(void)m;
@@ -250,22 +253,22 @@ static bool always(const struct client *c, struct membership *m)
 void memberships_forget_draft(struct clients *cs, struct client *c)
 {
 	c->has_left = 0;
-	filter(cs, c, wiped_is_over);
+	memberships_filter(cs, c, memberships_wiped_is_over);
 }
 
 void memberships_sweep(struct clients *cs, struct client *c)
 {
 	c->has_left = 0;
-	filter(cs, c, has_been_left);
+	memberships_filter(cs, c, memberships_has_been_left);
 }
 
 void memberships_release(struct clients *cs, struct client *c)
 {
-	filter(cs, c, always);
+	memberships_filter(cs, c, memberships_always);
 }
 
 /* Whose membership it is, if it adds up, in a state that is true; else NULL. */
-static struct client *owner_of(struct clients *cs, const struct membership *m)
+static struct client *memberships_owner_of(struct clients *cs, const struct membership *m)
 {
 	uint32_t index = atomic_load(&m->client);
 	struct client *c = index > 0 ? clients_at(cs, index - 1) : NULL;
@@ -283,12 +286,12 @@ void memberships_rebuild(struct clients *cs)
 	cs->free_memberships.n = 0;
 	for (uint32_t i = atomic_load(&cs->file->header.memberships_high); i-- > 0;) {
 		struct membership *m = &cs->file->memberships[i];
-		c = owner_of(cs, m);
+		c = memberships_owner_of(cs, m);
 		if (!c) {
-			give_place(cs, m);
+			memberships_give_place(cs, m);
 			continue;
 		}
-		wipe(c, m);
+		memberships_wipe(c, m);
 		m->next = c->memberships;
 		c->memberships = i + 1;
 	}
