@@ -74,7 +74,7 @@ static void show_print_takeover(const json_t *takeover)
 
 int command_status(const struct options *o, int argc, char **argv)
 {
-	static const char *const titles[] = {"WORKER", ">CLIENTS", "SENDS BY", NULL};
+	static const char *const titles[] = {"THREAD", ">CLIENTS", "SENDS BY", NULL};
 	char uptime[32], in[32], out[32];
 	json_t *reply, *worker;
 	size_t i;

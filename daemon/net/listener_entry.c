@@ -91,6 +91,21 @@ int listener_entry_open(struct shared *shared, struct sockets *sockets, const st
 	return r;
 }
 
+#define LISTENER_ENTRY_TEXT(x) LISTENER_ENTRY_TEXT_OF(x)
+#define LISTENER_ENTRY_TEXT_OF(x) #x
+
+const char *listener_entry_why(int error)
+{
+	/* Old and new ones are open at once in a reload, so half as many can be too many. */
+	if (error == -EUSERS)
+		return "only " LISTENER_ENTRY_TEXT(
+		    CONFIG_MAX_ZMQ) " ZeroMQ listeners can be open at once, and "
+				    "those that a reload replaces still are: remove them with one reload, "
+				    "and add the new "
+				    "ones with the next";
+	return zmq_strerror(-error);
+}
+
 void listener_entry_free(struct listener_entry *e)
 {
 	if (!e)

@@ -30,6 +30,8 @@ struct listener_entry {
  */
 int listener_entry_open(struct shared *shared, struct sockets *sockets, const struct places_list *there,
 			struct config *config, size_t number, struct listener_entry **ret);
+/* Why it could not be opened or started, in words. */
+const char *listener_entry_why(int error);
 /* It is open no more: its thread has ended, or its worker has let it go. */
 void listener_entry_free(struct listener_entry *e);
 /* Says in the log that it is there. */

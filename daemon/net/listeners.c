@@ -47,7 +47,7 @@ static void listeners_log_failure(const struct listener_entry *e, const char *wh
 
 	log_event(LOG_ERR, &(struct log_fields){.message_id = EVENT_LISTENER, .listener = e->name},
 		  "%s: listener %s: %s: %s", where ? where : "?", e->name, places_text(&e->places, text),
-		  zmq_strerror(-error));
+		  listener_entry_why(error));
 }
 
 int listeners_open(struct listeners *ls, struct config *config, bool taken_over)

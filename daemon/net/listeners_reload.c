@@ -98,7 +98,7 @@ int listeners_prepare(struct listeners *ls, struct config *new, FILE *errors)
 		if (ls->next[i])
 			places_text(&ls->next[i]->places, text);
 		fprintf(errors, "%s: listener %s: %s: %s\n", c->where ? c->where : "?", c->name, text,
-			zmq_strerror(-r));
+			listener_entry_why(r));
 		result = r;
 	}
 	if (result < 0)

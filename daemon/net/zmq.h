@@ -27,7 +27,7 @@ struct zmq_listener;
 /*
  * fds: for each of the mode's sockets one that listens at its TCP endpoint, or -1; they stay with the
  * listener. It becomes one of the services, takes a slot, and is started as a service. Returns 0, -ENOMEM, or
- * -ENOSPC if there are so many threads.
+ * -EUSERS if there are CONFIG_MAX_ZMQ of them, those that a reload is about to end included.
  */
 int zmq_listener_new(struct shared *shared, const struct config *config,
 		     const struct listener_config *listener, const int *fds, unsigned origin,

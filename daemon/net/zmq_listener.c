@@ -159,12 +159,12 @@ static int zmq_take_slot(struct zmq_listener *z, struct shared *shared)
 	int r = slots_take(shared->slots, true, &z->ctx.slot);
 
 	if (r < 0)
-		return r;
+		return r == -ENOSPC ? -EUSERS : r;
 	z->ctx.shared = shared;
 	z->ctx.counters = context_counters(shared, z->ctx.slot);
 	if (!z->ctx.counters) {
 		slots_give(shared->slots, z->ctx.slot);
-		return -ENOSPC;
+		return -EUSERS;
 	}
 	for (int i = 0; i < COUNTERS_N; i++)
 		z->before[i] = atomic_load_explicit(&z->ctx.counters->v[i], memory_order_relaxed);

@@ -63,7 +63,9 @@ int threads_start(struct server *s);
 void threads_quit(struct server *s);
 /* Waits for the workers. False if one does not end. */
 bool threads_join(struct server *s);
-unsigned threads_count(const struct server *s);
+/* How many there are, in words: "2 workers and 1 service". Returns ret. */
+#define THREADS_TEXT_MAX 64
+const char *threads_text(const struct server *s, char ret[static THREADS_TEXT_MAX]);
 /* False if one has made no progress for so long that the service manager shall restart the service. */
 bool threads_are_alive(const struct server *s);
 

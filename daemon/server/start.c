@@ -222,11 +222,11 @@ static void start_announce(struct server *s)
 {
 	const char *sender = s->shared.n_workers > 0 ? worker_sender_name(s->shared.workers[0]) : "";
 	size_t listeners = listeners_count(s->listeners);
-	unsigned threads = threads_count(s);
+	char threads[THREADS_TEXT_MAX];
 
 	log_event(LOG_INFO, &(struct log_fields){.message_id = EVENT_STARTED},
-		  "chatd %s serves %zu listener%s with %u worker%s (%s)", PACKAGE_VERSION, listeners,
-		  listeners == 1 ? "" : "s", threads, threads == 1 ? "" : "s", sender);
+		  "chatd %s serves %zu listener%s with %s (%s)", PACKAGE_VERSION, listeners,
+		  listeners == 1 ? "" : "s", threads_text(s, threads), sender);
 	if (!sockets_have_store())
 		log_info(
 		    "there is no fd store (FileDescriptorStoreMax= of systemd): clients survive `chatctl "

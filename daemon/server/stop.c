@@ -74,6 +74,8 @@ static void stop_forget_state(struct server *s)
 
 int stop_server(struct server *s)
 {
+	char threads[THREADS_TEXT_MAX];
+
 	sd_notify(false, s->ending == END_HANDOVER ? "STOPPING=1\nSTATUS=handing over"
 						   : "STOPPING=1\nSTATUS=stopping");
 	log_event(LOG_INFO, &(struct log_fields){.message_id = EVENT_STOPPED},
@@ -85,8 +87,8 @@ int stop_server(struct server *s)
 	threads_quit(s);
 	bool joined = threads_join(s);
 	joined &= services_end(&s->shared.services);
-	log_event(LOG_INFO, &(struct log_fields){.message_id = EVENT_WORKER}, "%u worker%s ended",
-		  threads_count(s), threads_count(s) == 1 ? "" : "s");
+	log_event(LOG_INFO, &(struct log_fields){.message_id = EVENT_WORKER}, "%s ended",
+		  threads_text(s, threads));
 	if (!joined)
 		_exit(EXIT_FAILURE); /* what that thread uses can't be freed; the state itself is whole */
 	if (s->ending == END_STOP)

@@ -7,6 +7,7 @@
 #include "daemon/engine/connections.h"
 #include "daemon/engine/worker.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -69,9 +70,15 @@ bool threads_join(struct server *s)
 	return all;
 }
 
-unsigned threads_count(const struct server *s)
+const char *threads_text(const struct server *s, char ret[static THREADS_TEXT_MAX])
 {
-	return s->shared.n_workers + services_shown(&s->shared.services);
+	unsigned workers = s->shared.n_workers, services = services_shown(&s->shared.services);
+	int n = snprintf(ret, THREADS_TEXT_MAX, "%u worker%s", workers, workers == 1 ? "" : "s");
+
+	if (services > 0)
+		snprintf(ret + n, THREADS_TEXT_MAX - (size_t)n, " and %u service%s", services,
+			 services == 1 ? "" : "s");
+	return ret;
 }
 
 bool threads_are_alive(const struct server *s)

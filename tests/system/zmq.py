@@ -107,6 +107,7 @@ def requests_are_answered():
     equal((listener["accepted"], listener["received"]), (n + 4, n * 20 + 530))
     equal([t for t in d.threads() if t.startswith("chatd/z")], ["chatd/z0"])
     check("chatd/z0" in [w["name"] for w in d.json("status")["workers"]])
+    check(re.search(r"^<6>chatd \S+ serves 1 listener with 2 workers and 1 service ", d.log(), re.M), d.log())
 
 
 @test
@@ -480,6 +481,29 @@ def mistakes_have_a_line():
         check(code == 1 and endpoint in err, err)
     equal(tool("req", d.reply, 2, 2, 10), "4 answers\n")
     taken.close()
+
+
+@test
+@cleaned
+def a_reload_that_replaces_too_many_says_what_to_do():
+    d = zmq_daemon("reply")
+    old, new = [["tcp://127.0.0.1:%d" % free_port() for _ in range(9)] for _ in range(2)]
+
+    def reload(endpoints):
+        d.write_config(listeners=", ".join([d.listener_texts["reply"]] + [
+            '{ name = "r%d"; type = "zmq"; mode = "reply"; listen = "%s"; }' % (i, e) for i, e in enumerate(endpoints)]))
+        code, _, err = d.ctl("reload")
+        return code, err
+
+    equal(reload(old), (0, ""))
+    # 1 + 9 are open, and 9 more would be for a moment.
+    code, err = reload(new)
+    check(code == 1 and "only 16 ZeroMQ listeners can be open at once" in err and "with one reload" in err, err)
+    equal(tool("req", old[8], 2, 2, 10), "4 answers\n")
+    # What it says helps.
+    equal(reload([]), (0, ""))
+    equal(reload(new), (0, ""))
+    equal(tool("req", new[8], 2, 2, 10), "4 answers\n")
 
 
 def zmtp(endpoint, kind):
