@@ -39,7 +39,8 @@ static void show_print_survival(const json_t *status, const json_t *takeover)
 
 	printf("clients    %" JSON_INTEGER_FORMAT, clients);
 	if (!json_is_true(json_object_get(takeover, "store")))
-		puts(" (they survive `chatctl restart`, but not a crash: systemd's fd store is missing)");
+		puts(" (they survive `chatctl restart`, but not a crash: neither systemd's fd store nor "
+		     "`chatd --supervise` is there)");
 	else if (uncovered > 0)
 		printf(" (%" JSON_INTEGER_FORMAT
 		       " of them would not survive a crash: see chatd(8), SURVIVAL)\n",

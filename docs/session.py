@@ -78,7 +78,7 @@ def main():
     with open(os.path.join(where, "chatd.conf"), "w") as f:
         f.write(text)
     programs = os.path.join(ROOT, "build")
-    chatd = subprocess.Popen([programs + "/chatd", "-c", where + "/chatd.conf"], stderr=subprocess.DEVNULL)
+    chatd = subprocess.Popen([programs + "/chatd", "--supervise", "-c", where + "/chatd.conf"], stderr=subprocess.DEVNULL)
     try:
         time.sleep(1)
         path = "PS1='$ ' PATH=%s:$PATH bash --norc" % programs
@@ -91,13 +91,13 @@ def main():
         alice.type("clear; chatctl join --nick alice", 1.2)
         alice.type("hello, is anybody here?")
         bob.type("I am. Still with plain nc :)")
-        admin.type("chatctl restart", 1.5)
-        alice.type("somebody just restarted the server")
+        admin.type("pkill -9 -f '%s/chatd -c'" % programs, 1.5)
+        alice.type("somebody just killed the server")
         bob.type("really? I did not notice")
-        admin.type("chatctl send lobby \"that was the update\"")
-        admin.type("chatctl status | sed -n 2,4p")
+        admin.type("chatctl send lobby \"that was me\"")
+        admin.type("chatctl status | sed -n '2p; /^takeovers/p'")
         with open(os.path.join(ROOT, "docs", "session.svg"), "w") as f:
-            f.write(draw([alice, bob, admin]))
+            f.write(draw([alice, bob, admin]).replace(ROOT + "/", ""))
     finally:
         subprocess.run(base + ["kill-server"])
         chatd.terminate()

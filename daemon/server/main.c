@@ -3,6 +3,7 @@
 #include "daemon/config/config.h"
 #include "daemon/modes/table.h"
 #include "daemon/server/server.h"
+#include "daemon/server/supervise.h"
 #include "daemon/state/clients.h"
 
 #include <getopt.h>
@@ -16,12 +17,13 @@
 #include <zmq.h>
 
 static const char help[] =
-    "Usage: chatd [-c FILE]\n"
+    "Usage: chatd [--supervise] [-c FILE]\n"
     "       chatd --check [--user NAME] [FILE]\n"
     "\n"
     "Serves chat and relays messages in the foreground, as the configuration says.\n"
     "\n"
     "  -c, --config FILE  the configuration (" SYSCONFDIR "/chatd.conf)\n"
+    "      --supervise    where there is no systemd: start it again when it dies, with all connections\n"
     "      --check [FILE] check the configuration and exit: 0 good, 1 bad\n"
     "      --user NAME    whom chatd runs as: root checks with that user's eyes (chatd)\n"
     "  -h, --help         show this help\n"
@@ -44,7 +46,7 @@ static const char help[] =
 #define SANITIZER ""
 #endif
 
-enum { OPTION_CHECK = 256, OPTION_PROBE, OPTION_USER };
+enum { OPTION_CHECK = 256, OPTION_PROBE, OPTION_SUPERVISE, OPTION_USER };
 
 static void main_print_version(void)
 {
@@ -94,13 +96,14 @@ int main(int argc, char **argv)
 	    {"config", required_argument, NULL, 'c'},
 	    {"check", no_argument, NULL, OPTION_CHECK},
 	    {"probe", no_argument, NULL, OPTION_PROBE},
+	    {"supervise", no_argument, NULL, OPTION_SUPERVISE},
 	    {"help", no_argument, NULL, 'h'},
 	    {"version", no_argument, NULL, 'V'},
 	    {"user", required_argument, NULL, OPTION_USER},
 	    {NULL, 0, NULL, 0},
 	};
 	const char *path = SYSCONFDIR "/chatd.conf", *user = NULL;
-	enum { RUN, CHECK, PROBE } action = RUN;
+	enum { RUN, SUPERVISE, CHECK, PROBE } action = RUN;
 	int o;
 
 	while ((o = getopt_long(argc, argv, "c:hV", options, NULL)) >= 0)
@@ -113,6 +116,9 @@ int main(int argc, char **argv)
 			break;
 		case OPTION_PROBE: /* what a running chatd asks a new one before it hands over */
 			action = PROBE;
+			break;
+		case OPTION_SUPERVISE:
+			action = SUPERVISE;
 			break;
 		case OPTION_USER:
 			user = optarg;
@@ -133,13 +139,11 @@ int main(int argc, char **argv)
 		fprintf(stderr, "chatd: what is \"%s\"? Try chatd --help.\n", argv[optind]);
 		return 2;
 	}
-	switch (action) {
-	case CHECK:
+	if (action == CHECK)
 		return main_check(path, user);
-	case PROBE:
+	if (action == PROBE)
 		return main_probe(path);
-	case RUN:
-		break;
-	}
+	if (action == SUPERVISE)
+		return supervise_run(path);
 	return server_run(path, argv);
 }

@@ -10,6 +10,7 @@
 #include "daemon/base/logger.h"
 #include "daemon/engine/worker.h"
 #include "daemon/modes/table.h"
+#include "daemon/server/supervise.h"
 #include "daemon/server/takeover.h"
 #include "daemon/state/sockets.h"
 
@@ -18,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sysexits.h>
 #include <systemd/sd-daemon.h>
@@ -35,6 +37,18 @@ static void start_block_signals(void)
 		sigaddset(&set, numbers[i]);
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
+}
+
+/* Without its supervisor nobody keeps what is stored, or starts it again: then it ends in order. */
+static void start_follow_supervisor(void)
+{
+	const char *parent = getenv(SUPERVISE_VARIABLE);
+
+	if (!parent)
+		return;
+	prctl(PR_SET_PDEATHSIG, SIGTERM);
+	if (getppid() != atoi(parent))
+		kill(getpid(), SIGTERM); /* it is gone already */
 }
 
 static void start_raise_nofile(const struct config *config)
@@ -147,6 +161,7 @@ static int start_server(struct server *s)
 
 	log_open(LOG_INFO);
 	start_block_signals();
+	start_follow_supervisor();
 	r = start_find_program(s);
 	if (r == 0)
 		r = sockets_take(&s->sockets);
@@ -228,9 +243,9 @@ static void start_announce(struct server *s)
 		  "chatd %s serves %zu listener%s with %s (%s)", PACKAGE_VERSION, listeners,
 		  listeners == 1 ? "" : "s", threads_text(s, threads), sender);
 	if (!sockets_have_store())
-		log_info(
-		    "there is no fd store (FileDescriptorStoreMax= of systemd): clients survive `chatctl "
-		    "restart`, but none of them a crash");
+		log_info("there is no fd store (FileDescriptorStoreMax= of systemd, or chatd --supervise): "
+			 "clients "
+			 "survive `chatctl restart`, but none of them a crash");
 	status_tell(s);
 	sd_notify(false, "READY=1");
 }

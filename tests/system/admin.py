@@ -30,7 +30,7 @@ def status_and_lists():
     code, out, err = d.ctl("status")
     equal((code, err), (0, ""))
     check(re.match(r"chatd \S+, pid %d, up \d+ s, configured by %s\n" % (d.pid, d.config), out), out)
-    check("clients    1 (they survive `chatctl restart`, but not a crash: systemd's fd store is missing)\n" in out, out)
+    check("clients    1 (they survive `chatctl restart`, but not a crash: neither systemd's fd store nor `chatd --supervise` is there)\n" in out, out)
     check(re.search(r"^THREAD   CLIENTS  SENDS BY\nchatd/0        \d  ", out, re.M), out)
     code, out, err = d.ctl("list")
     check(re.search(r"^ *ID  NICK   ROOM   BEHIND  IDLE  ADDRESS +LISTENER ", out, re.M), out)

@@ -234,13 +234,14 @@ def children_exit(pid):
 
 
 class Daemon:
-    """A chatd with its own directory, ports and control socket. store=True: this class keeps its fds as systemd would."""
+    """A chatd with its own directory, ports and control socket. store=True: this class keeps its fds as systemd would;
+    parent=True: `chatd --supervise` does, which is who pid is then."""
 
     running = []
     log_level = "debug"
 
     def __init__(self, rooms="", listeners=None, extra="", store=False, env=None, workers=2, start=True, binary=CHATD,
-                 netns=None):
+                 netns=None, parent=False):
         self.dir = tempfile.mkdtemp(prefix="chatd-test-")
         self.socket = os.path.join(self.dir, "control.sock")
         self.config = os.path.join(self.dir, "chatd.conf")
@@ -262,6 +263,7 @@ class Daemon:
         self.clients = []
         self.supervised = False
         self.netns = netns
+        self.parent = parent
         self.write_config(rooms, listeners, extra)
         Daemon.running.append(self)
         if start:
@@ -369,8 +371,9 @@ control: { socket = "%s"; group = "chatd"; };
             env["LISTEN_FDS"] = str(len(pairs))
             env["LISTEN_FDNAMES"] = ":".join(name for _, name in pairs)
         enter = "nsenter --net=/run/netns/%s " % self.netns if self.netns else ""
-        self.pid = os.posix_spawn("/bin/sh", ["sh", "-c", 'LISTEN_PID=$$ exec %s"$0" -c "$1"' % enter, self.binary,
-                                              self.config], env, file_actions=actions)
+        self.pid = os.posix_spawn("/bin/sh", ["sh", "-c", 'LISTEN_PID=$$ exec %s"$0" %s -c "$1"' %
+                                              (enter, "--supervise" if self.parent else ""), self.binary, self.config],
+                                  env, file_actions=actions)
         self.status = None
         for fd in high:
             os.close(fd)
@@ -429,6 +432,20 @@ control: { socket = "%s"; group = "chatd"; };
 
     def signal(self, number):
         os.kill(self.pid, number)
+
+    def child(self):
+        """The daemon that a parent has now; None: there is none for the moment."""
+        try:
+            with open("/proc/%d/task/%d/children" % (self.pid, self.pid)) as f:
+                return int((f.read().split() or [0])[0]) or None
+        except OSError:
+            return None
+
+    def kill_child(self):
+        pid = self.child()
+        if pid:
+            os.kill(pid, signal.SIGKILL)
+            wait_for(lambda: self.child() not in (pid, None), 20, "the next daemon")
 
     def wait(self, timeout=30.0):
         wait_for(lambda: not self.alive(), timeout, "chatd's end")
