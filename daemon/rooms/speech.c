@@ -4,6 +4,7 @@
 
 #include "common/cleanup.h"
 #include "daemon/base/clock.h"
+#include "daemon/base/fault.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -56,6 +57,15 @@ struct room *speech_room(struct speech *s)
 	return take_ptr(s->room);
 }
 
+/* What was put becomes true without a transaction, and the log's lock is given back. */
+static void speech_make_true(struct room *room)
+{
+	FAULT("speech-put");
+	logring_commit(room->log);
+	FAULT("speech-commit");
+	logring_unlock(room->log);
+}
+
 uint64_t speech_commit(struct speech *s, struct rooms *rooms, struct slot_set *kick)
 {
 	struct room *room = speech_room(s);
@@ -63,8 +73,7 @@ uint64_t speech_commit(struct speech *s, struct rooms *rooms, struct slot_set *k
 	if (!room)
 		return 0;
 	uint64_t n = logring_pending(room->log) - s->first;
-	logring_commit(room->log);
-	logring_unlock(room->log);
+	speech_make_true(room);
 	if (n > 0)
 		rooms_mark(rooms, room, kick);
 	return n;
@@ -138,6 +147,18 @@ bool speech_leave(struct speech *s, struct room *room, const struct speaker *who
 	return true;
 }
 
+/* With the lock held: whether the room's last word is that this client is gone. */
+static bool speech_has_left(struct room *room, const struct speaker *who)
+{
+	struct logring_view v;
+
+	logring_peek(room->log, &v);
+	if (v.count == v.first)
+		return false;
+	const struct record *last = logring_record(room->log, v.count - 1);
+	return last->kind == RECORD_QUIT && last->sender == who->id;
+}
+
 void speech_leave_lost(struct room *room, const struct speaker *who)
 {
 	struct speech s = {0};
@@ -145,9 +166,10 @@ void speech_leave_lost(struct room *room, const struct speaker *who)
 	if (room->raw || room_members(room) >= room->announce_max)
 		return;
 	speech_begin(&s, room);
-	speech_announce_end(&s, who, true);
-	logring_commit(room->log);
-	logring_unlock(room->log);
+	/* Or a process that died before the client's entry was released has said it already. */
+	if (!speech_has_left(room, who))
+		speech_announce_end(&s, who, true);
+	speech_make_true(room);
 }
 
 bool speech_rename(struct speech *s, struct room *room, const struct speaker *who, const char *nick,

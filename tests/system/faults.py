@@ -244,7 +244,7 @@ def every_fault_point_is_recovered_exactly():
                 break
         return hits
 
-    names = [n for n in fault_points() if n not in ELSEWHERE and not n.startswith(("udp-", "convert-", "reload-"))]
+    names = [n for n in fault_points() if n not in ELSEWHERE and not n.startswith(("udp-", "convert-", "reload-", "speech-"))]
     hits = dict(zip(names, side_by_side(die_at, names)))
     check(all(hits.values()), hits)
     note("%d deaths at %d fault points" % (sum(hits.values()), len(fault_points())))
@@ -437,6 +437,63 @@ def listeners_are_exchanged_wherever_a_reload_dies():
         wait_for(lambda: sorted(n for n in d.stored if n.startswith("chatd-own-")) ==
                  ["chatd-own-" + n for n in ("chat", "echo", "new", "wide")], 5, str(sorted(d.stored)))
         equal([n for n in d.stored if n.startswith("chatd-own-") and len(d.stored[n]) != 1], [])
+        d.unsupervise()
+        d.finish()
+
+    side_by_side(die_at, points)
+
+
+@test
+def what_is_said_without_a_transaction_is_said_once_or_not_at_all():
+    """By an admin, a device, and a ZeroMQ peer; and, always once, that a device has left whose listener is no more."""
+    if not has_faults():
+        raise Skip("this build has no fault points (--enable-faults)")
+    points = [n for n in fault_points() if n.startswith("speech-")]
+    check(points, "no fault points of speech")
+
+    def die_at(name):
+        port, pull, pub = free_port(socket.SOCK_DGRAM), free_port(), free_port()
+        d = Daemon(store=True, start=False, workers=2)
+        once = os.path.join(d.dir, "once")
+        doors = ['{ name = "chat"; type = "tcp"; mode = "chat"; listen = "[::]:%d"; room = "lobby"; }' % d.port,
+                 '{ name = "udp"; type = "udp"; mode = "registry"; listen = "127.0.0.1:%d"; room = "lobby"; }' % port,
+                 '{ name = "bridge"; type = "zmq"; mode = "relay"; pull = "tcp://127.0.0.1:%d"; pub = "tcp://127.0.0.1:%d"; '
+                 'room = "lobby"; }' % (pull, pub)]
+        d.write_config(listeners=", ".join(doors))
+        d.env.update(CHATD_FAULT=name, CHATD_FAULT_ONCE=once)
+        d.start()
+        d.supervise()
+        people = [Person(d, "alice"), Person(d, "bob")]
+        device = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        device.connect(("127.0.0.1", port))
+        device.settimeout(0.3)
+        ask(device, b"#REG dev", b"#OK dev 300\n")
+        for p in people:
+            p.expect("* dev joined lobby\n")
+
+        def dies(what, said, act, deaths=1):
+            before = [len(p.all) for p in people]
+            died = d.deaths
+            open(once, "w").close()
+            act()
+            wait_for(lambda: d.deaths == died + deaths and d.ready, 20, "the death at %s of %r" % (name, what))
+            people[0].send("after\n")
+            for p, at in zip(people, before):
+                p.expect("alice: after\n")
+                equal((name, what, p.all[at:].count(what)), (name, what, said))
+
+        said = int(name != "speech-put")
+        dies(b"admin: by an admin\n", said, lambda: d.ctl("send", "lobby", "by an admin"))
+        dies(b"dev: by a device\n", said, lambda: device.send(b"by a device"))
+        dies(b"bridge: by a peer\n", said, lambda: subprocess.run(
+            [os.path.abspath(os.path.join(BUILD, "tests/system/zmqtool")), "push", "tcp://127.0.0.1:%d" % pull],
+            input=b"by a peer\n", timeout=60))
+
+        def take_the_door_away():
+            d.write_config(listeners=", ".join(doors[:1]))
+            d.signal(signal.SIGKILL)
+        dies(b"* dev left lobby\n", 1, take_the_door_away, 2)
+        device.close()
         d.unsupervise()
         d.finish()
 

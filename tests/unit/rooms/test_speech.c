@@ -203,6 +203,12 @@ static void large_rooms_are_silent(void **state)
 	rooms_leave(f->rooms, r, 1);
 	speech_leave_lost(f->room, &alice);
 	assert_event(f->room, RECORD_QUIT, "* alice left lobby\n", "alice", "lobby\n");
+	/* It dies before the entry is released, and the next process finds it again. */
+	n = logring_count(f->room->log);
+	speech_leave_lost(f->room, &alice);
+	assert_int_equal(logring_count(f->room->log), n);
+	speech_leave_lost(f->room, &(struct speaker){alice.id + 1, 0, "bob", 3});
+	assert_event(f->room, RECORD_QUIT, "* bob left lobby\n", "bob", "lobby\n");
 }
 
 static void private_messages(void **state)
