@@ -5,6 +5,7 @@
  */
 #include "daemon/engine/connection_own.h"
 
+#include "daemon/base/clock.h"
 #include "daemon/base/fault.h"
 #include "daemon/base/logger.h"
 #include "daemon/engine/limits.h"
@@ -82,7 +83,7 @@ static size_t input_take(struct connection *c, char *data, size_t have, int64_t 
 	} else if (n > 0) {
 		c->active = c->ctx->now;
 		count(c->ctx->counters, COUNT_BYTES_IN, (uint64_t)n);
-		*ret_rest = limits_charge(&c->pace.bytes_due, rate, (uint64_t)n, c->active);
+		*ret_rest = limits_charge(&c->pace.bytes_due, rate, (uint64_t)n, SECOND_US, c->active);
 		return (size_t)n;
 	}
 	return 0;
