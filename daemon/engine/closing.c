@@ -31,9 +31,7 @@ void closing_retire(struct connection *c)
 	if (c->retired)
 		return;
 	c->retired = true;
-	if (c->asked)
-		logins_cancel(c->ctx->shared->logins, c->asked);
-	c->asked = NULL;
+	connection_login_forget(c);
 	c->handler->closed(c);
 	connection_set_room(c, NULL);
 }
@@ -54,10 +52,11 @@ void closing_close(struct connection *c)
 	c->phase = PHASE_DEAD;
 	closing_retire(c);
 	log_event(LOG_DEBUG, CONNECTION_FIELDS(c, EVENT_CLIENT_CLOSED),
-		  "client %" PRIu64 " from %s closed%s%s", c->client->id, address_peer(&c->address, from),
-		  c->error ? ": " : "", c->error ? strerror(c->error) : "");
+		  "client %" PRIu64 " from %s closed%s%s", c->client->id,
+		  address_peer(connection_address(c), from), c->error ? ": " : "",
+		  c->error ? strerror(c->error) : "");
 	connections_remove(c->ctx->connections, c);
-	worker_unwatch(c->w, c->stream.fd);
+	worker_unwatch(context_worker(c->ctx), c->stream.fd);
 	/* The keeper may hold the socket, too: it ends here for all of them. */
 	if (c->error == ETIMEDOUT || closing_lacks_something(c))
 		sockets_reset(c->stream.fd);
@@ -68,7 +67,7 @@ void closing_close(struct connection *c)
 		memfd_release(clients_outbox(shared->clients, c->client), CLIENT_OUT_SIZE);
 	if (c->in_touched)
 		memfd_release(clients_inbox(shared->clients, c->client), CLIENT_IN_SIZE);
-	limits_give(shared->limits, &c->address, c->client->origin);
+	limits_give(shared->limits, connection_address(c), c->client->origin);
 	clients_release(shared->clients, c->client);
 	FAULT("close-release");
 	stream_free(&c->stream);
@@ -76,7 +75,7 @@ void closing_close(struct connection *c)
 	close(c->stream.fd);
 	c->stream.fd = -1;
 	count(c->ctx->counters, COUNT_CLIENTS_CLOSED, 1);
-	worker_bury(c->w, &c->task);
+	worker_bury(context_worker(c->ctx), &c->task);
 }
 
 /* Closing takes locks, which must not happen while a pin is held. */
@@ -84,7 +83,7 @@ void closing_doom(struct connection *c, int error)
 {
 	if (c->phase >= PHASE_DOOMED)
 		return;
-	c->error = error;
+	c->error = (uint16_t)error;
 	c->phase = PHASE_DOOMED;
 	connection_retry(c);
 }
@@ -102,9 +101,9 @@ void closing_lose_peer(struct connection *c, int error)
 		closing_doom(c, error);
 		return;
 	}
-	c->error = error;
+	c->error = (uint16_t)error;
 	c->unheard = c->behind = true;
-	c->unheard_until = c->ctx->now + c->ctx->config->flush_timeout_us;
+	c->deadline = c->ctx->now + c->ctx->config->flush_timeout_us;
 	c->blocked = false;
 	connection_unwatch(c);
 	/* Whether it had ended in order before, the kernel tells only once. */
@@ -186,7 +185,7 @@ static void closing_give_up(struct connection *c)
 	count(c->ctx->counters, COUNT_CLIENTS_UNREAD, 1);
 	log_limited(LOG_TOPIC_TIMEOUT, LOG_INFO, CONNECTION_FIELDS(c, EVENT_CLIENT_CLOSED),
 		    "client %" PRIu64 " from %s is reset: it does not read what is left for it",
-		    c->client->id, address_peer(&c->address, from));
+		    c->client->id, address_peer(connection_address(c), from));
 	c->error = ETIMEDOUT;
 	closing_close(c);
 }
@@ -208,8 +207,8 @@ void closing_watch(struct connection *c)
 	}
 	memset(&info, 0, sizeof(info));
 	if (!c->kicked && getsockopt(c->stream.fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 &&
-	    info.tcpi_bytes_acked != c->acked) {
-		c->acked = info.tcpi_bytes_acked;
+	    (uint32_t)info.tcpi_bytes_acked != c->acked) {
+		c->acked = (uint32_t)info.tcpi_bytes_acked;
 		c->deadline = now + c->ctx->config->flush_timeout_us;
 	}
 	if (now >= c->deadline)

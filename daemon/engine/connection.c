@@ -67,7 +67,12 @@ const char *connection_first_room(const struct connection *c)
 
 const union address *connection_address(const struct connection *c)
 {
-	return &c->address;
+	return c->client->address.sa.sa_family ? &c->client->address : c->address;
+}
+
+int64_t connection_began(const struct connection *c)
+{
+	return atomic_load_explicit(&c->client->active_us, memory_order_relaxed);
 }
 
 bool connection_is_ending(const struct connection *c)
@@ -110,7 +115,7 @@ struct client_state *connection_begin(struct connection *c)
 {
 	struct client_state *next = transaction_begin(c->ctx->shared->clients, c->client);
 
-	c->draft = next;
+	c->drafting = true;
 	if (c->sent >= next->out_end) {
 		/* The outbox is empty, so the stream's next byte is the log's at pos. */
 		next->out_end = c->sent;
@@ -121,42 +126,45 @@ struct client_state *connection_begin(struct connection *c)
 
 void connection_go_on_at(struct connection *c, struct position p)
 {
-	struct membership *m = membership_direct(c->ctx->shared->clients, c->draft);
+	const struct client_state *draft = connection_draft(c);
+	struct membership *m = membership_direct(c->ctx->shared->clients, draft);
 
 	if (m)
-		membership_move(c->client, c->draft, m, p);
+		membership_move(c->client, draft, m, p);
 }
 
 void connection_place(struct connection *c, const struct room *room, struct position p)
 {
-	membership_set_direct(c->ctx->shared->clients, c->client, c->draft, room ? room->index : ROOM_NONE,
-			      p);
+	membership_set_direct(c->ctx->shared->clients, c->client, connection_draft(c),
+			      room ? room->index : ROOM_NONE, p);
 }
 
-struct client_state *connection_draft(struct connection *c)
+struct client_state *connection_draft(const struct connection *c)
 {
-	return c->draft;
+	return c->drafting ? transaction_draft(c->client) : NULL;
 }
 
 void connection_abandon(struct connection *c)
 {
-	c->draft = NULL;
+	c->drafting = false;
 }
 
 void connection_consume(struct connection *c, size_t n)
 {
-	c->draft->in_parsed += n;
+	struct client_state *draft = connection_draft(c);
+
+	draft->in_parsed += n;
 	if (n > 0)
-		c->draft->rights &= (uint8_t)~CLIENT_NEW;
+		draft->rights &= (uint8_t)~CLIENT_NEW;
 }
 
 void connection_commit(struct connection *c, struct room *locked)
 {
 	transaction_commit(c->ctx, c->client, locked);
-	const struct position p = membership_place(c->ctx->shared->clients, c->draft);
+	const struct position p = membership_place(c->ctx->shared->clients, connection_state(c));
 	c->pos = p.cursor;
 	c->seq = p.seq;
-	c->draft = NULL;
+	c->drafting = false;
 }
 
 void connection_set_flags(struct connection *c, uint16_t flags)
@@ -169,7 +177,7 @@ void connection_set_flags(struct connection *c, uint16_t flags)
 
 void connection_retry(struct connection *c)
 {
-	worker_retry(c->w, &c->task);
+	worker_retry(context_worker(c->ctx), &c->task);
 }
 
 /* Has epoll watch for what the connection waits for now. */
@@ -182,19 +190,19 @@ void connection_rewatch(struct connection *c)
 		return;
 	if (c->blocked || stream_is_waiting(&c->stream))
 		events |= EPOLLOUT;
-	if (events == c->events)
+	if (events == c->watched)
 		return;
-	int r = worker_rewatch(c->w, c->stream.fd, events, &c->source);
+	int r = worker_rewatch(context_worker(c->ctx), c->stream.fd, events, &c->source);
 	if (r < 0)
 		closing_doom(c, -r);
-	c->events = events;
+	c->watched = (uint8_t)events;
 }
 
 void connection_unwatch(struct connection *c)
 {
-	worker_unwatch(c->w, c->stream.fd);
+	worker_unwatch(context_worker(c->ctx), c->stream.fd);
 	c->unwatched = true;
-	c->events = 0;
+	c->watched = 0;
 }
 
 /* --- its beginning --- */
@@ -226,25 +234,28 @@ static struct connection *connection_new(struct worker *w, const struct connecti
 {
 	struct shared *shared = worker_context(w)->shared;
 	struct stream stream = start->stream;
-	struct connection *c = calloc(1, sizeof(*c));
+	struct client *client = start->client;
+	bool addressed = client->address.sa.sa_family != 0;
+	struct connection *c = calloc(1, sizeof(*c) + (addressed ? 0 : sizeof(c->address[0])));
+	int64_t began;
 
 	if (c) {
 		*c = (struct connection){
 		    .source.ready = input_ready,
 		    .task.ops = &connection_task_ops,
 		    .stream = stream,
-		    .client = start->client,
+		    .client = client,
 		    .handler = start->handler,
-		    .w = w,
 		    .ctx = worker_context(w),
 		    .covered = start->covered,
 		    .active = worker_context(w)->now,
-		    .began = atomic_load(&start->client->active_us),
-		    .address = start->address,
 		};
+		if (!addressed)
+			c->address[0] = start->address;
 		/* An entry of an older build doesn't say, and a damaged one is not believed. */
-		if (c->began <= 0 || c->began > c->active)
-			c->began = c->active;
+		began = atomic_load(&client->active_us);
+		if (began <= 0 || began > c->active)
+			atomic_store(&client->active_us, c->active);
 		if (worker_watch(w, stream.fd, 0, &c->source) == 0) {
 			connections_add(c->ctx->connections, c);
 			return c;
@@ -254,8 +265,8 @@ static struct connection *connection_new(struct worker *w, const struct connecti
 	stream_free(&stream);
 	shutdown(stream.fd, SHUT_RDWR);
 	close(stream.fd);
-	limits_give(shared->limits, &start->address, start->client->origin);
-	clients_release(shared->clients, start->client);
+	limits_give(shared->limits, &start->address, client->origin);
+	clients_release(shared->clients, client);
 	return NULL;
 }
 
@@ -274,8 +285,9 @@ int connection_open(struct worker *w, const struct connection_start *start)
 		  &(struct log_fields){.message_id = EVENT_CLIENT_OPENED,
 				       .client = client->id,
 				       .listener = connection_listener(c),
-				       .address = &c->address},
-		  "client %" PRIu64 " from %s connected", client->id, address_peer(&c->address, from));
+				       .address = connection_address(c)},
+		  "client %" PRIu64 " from %s connected", client->id,
+		  address_peer(connection_address(c), from));
 	c->handler->opened(c, connection_first_room(c));
 	input_pump(c);
 	return 0;
@@ -417,9 +429,9 @@ void connection_info(const struct connection *c, struct client_info *ret)
 	*ret = (struct client_info){
 	    .lease_us = -1,
 	    .id = c->client->id,
-	    .address = c->address,
+	    .address = *connection_address(c),
 	    .mode = c->handler->mode,
-	    .age_us = c->ctx->now - c->began,
+	    .age_us = c->ctx->now - connection_began(c),
 	    .idle_us = c->ctx->now - c->active,
 	    .received = st->in_parsed + c->leftover,
 	    .sent = c->sent,

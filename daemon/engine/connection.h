@@ -40,8 +40,8 @@ const char *connection_listener(const struct connection *c);
 const char *connection_first_room(const struct connection *c);
 
 struct client_state *connection_begin(struct connection *c);
-/* What connection_begin() returned last. */
-struct client_state *connection_draft(struct connection *c);
+/* What connection_begin() returned last; NULL: no transaction is under way. */
+struct client_state *connection_draft(const struct connection *c);
 /* Forgets the transaction. */
 void connection_abandon(struct connection *c);
 /* How many bytes still fit in the outbox. */

@@ -32,77 +32,87 @@ enum pause {
 	PAUSE_LOGIN = 1 << 4,	/* a password is being checked */
 };
 
-/* How fast it has been (pace.c): when the next of each kind is due if they come evenly spread (GCRA). */
-struct pace {
-	int64_t lines_due, bytes_due, commands_due, nicks_due, rooms_due;
-	bool paid_line, paid_command; /* what the line at hand costs */
-	const char *too_many;	      /* of what, when it is slowed down */
-	int64_t noticed;	      /* when it was last told that it is slowed down */
+enum pace { PACE_LINES, PACE_BYTES, PACE_COMMANDS, PACE_NICKS, PACE_ROOMS, PACES };
+
+/* What is to be known of a connection only while it does something: see activity.c. */
+struct activity {
+	struct connection *of;
+	/* How fast it has been: when the next of each kind is due if they come evenly spread (GCRA). */
+	int64_t due[PACES];
+	int64_t matters_until; /* then all of this is as if it had done nothing */
+	int64_t rests_until;   /* as long as it is PAUSE_LIMITED */
+	int64_t noticed;       /* when it was last told that it is slowed down */
+	const char *too_many;  /* of what, when it is slowed down */
+	/* The password that is being checked (connection_login.c). */
+	struct login_request *asked; /* until its answer is there */
+	uint8_t login_subject[LOGIN_SUBJECT_LEN];
+	uint8_t login; /* enum login: the answer, until it is taken */
 };
 
+/* Most connections are idle at most times, so this is what each one costs: see the assertion below. */
 struct connection {
 	struct source source;
 	struct task task; /* to be looked at again, or buried */
 	struct stream stream;
-	uint8_t phase; /* enum phase */
-	uint8_t pause; /* enum pause */
-	/* What is known of the peer. */
-	bool eof;     /* it says nothing more, and all it said has been received */
-	bool unheard; /* it has gone: what is sent goes nowhere, but what it said before counts */
-	bool spoke;   /* it has said something */
-	/* What is known of its output. */
-	bool blocked; /* the kernel took less than it was given: wait for EPOLLOUT */
-	bool behind;  /* there may be news in the room that it was not sent */
-	/* What was done. */
-	bool covered;		      /* the keeper has the socket, too */
-	bool unwatched;		      /* epoll would tell of its end without end */
-	bool retired;		      /* it has left its room and given its nick back */
-	bool ending;		      /* because the server ends */
-	bool kicked;		      /* so its deadline is one, whatever it reads */
-	bool out_touched, in_touched; /* pages to give back when idle */
-	uint8_t login;		      /* enum login */
-	uint8_t failures;	      /* wrong passwords */
-	uint8_t login_subject[LOGIN_SUBJECT_LEN];
-	struct login_request *asked; /* until its answer is there */
-	uint32_t events;	     /* that epoll watches for */
-	uint32_t leftover;	     /* input bytes received, not consumed, in the inbox */
-	uint64_t pos;		     /* in the room's log, once the outbox is empty */
-	uint64_t seq;		     /* the number of the message at pos */
-	uint64_t sent;		     /* output bytes the kernel took */
-	struct connection *room_next, *room_prev;
-	struct room *room;
+	struct context *ctx; /* of its worker */
 	struct client *client;
 	const struct handler *handler;
-	struct worker *w;
-	struct context *ctx; /* of its worker */
-	struct connection *next, *prev;
+	struct room *room;
+	struct connection *room_next, *room_prev;
+	uint64_t pos;  /* in the room's log, once the outbox is empty */
+	uint64_t seq;  /* the number of the message at pos */
+	uint64_t sent; /* output bytes the kernel took */
 	struct roster_entry *roster;
-	struct client_state *draft; /* within a transaction */
-	int error;		    /* errno that ended it, for the log */
-	int64_t active;		    /* CLOCK_MONOTONIC in us of the last input */
-	int64_t began;		    /* and of the beginning, also if that was in another process */
-	struct pace pace;
-	int64_t deadline;      /* of closing, or of being limited */
-	int64_t unheard_until; /* so long what it sent may take */
-	uint64_t acked;	       /* bytes that the peer's TCP had at the last look, when closing */
-	union address address;
+	int64_t active;	   /* CLOCK_MONOTONIC in us of the last input */
+	int64_t deadline;  /* of closing; before, of what was said by who is unheard */
+	uint32_t acked;	   /* how far the peer's TCP had got at the last look, when closing */
+	uint32_t leftover; /* input bytes received, not consumed, in the inbox */
+	uint32_t activity; /* its number among those, plus 1; 0: it has none */
+	uint16_t error;	   /* errno that ended it, for the log */
+	uint8_t phase;	   /* enum phase */
+	uint8_t pause;	   /* enum pause */
+	uint8_t watched;   /* the events that epoll watches for */
+	uint8_t failures;  /* wrong passwords */
+	/* What is known of the peer. */
+	bool eof : 1;	  /* it says nothing more, and all it said has been received */
+	bool unheard : 1; /* it has gone: what is sent goes nowhere, but what it said before counts */
+	bool spoke : 1;	  /* it has said something */
+	/* What is known of its output. */
+	bool blocked : 1; /* the kernel took less than it was given: wait for EPOLLOUT */
+	bool behind : 1;  /* there may be news in the room that it was not sent */
+	/* What was done. */
+	bool covered : 1;		      /* the keeper has the socket, too */
+	bool unwatched : 1;		      /* epoll would tell of its end without end */
+	bool retired : 1;		      /* it has left its room and given its nick back */
+	bool ending : 1;		      /* because the server ends */
+	bool kicked : 1;		      /* so its deadline is one, whatever it reads */
+	bool out_touched : 1, in_touched : 1; /* pages to give back when idle */
+	bool paid_line : 1, paid_command : 1; /* what the line at hand costs */
+	bool drafting : 1;		      /* a transaction is under way */
+	/* One, if the entry was made by a release that didn't note it there, else none. */
+	union address address[];
 };
+
+/* With malloc's header this is a multiple of 16. What an idle connection costs in all is in docs/PERFORMANCE.md. */
+_Static_assert(sizeof(struct connection) <= 184, "an idle connection costs no more than 0.7 kB in all");
 
 /* What the log says of a connection beside the message. */
 #define CONNECTION_FIELDS(c, event, ...)                                                                     \
 	(&(struct log_fields){.message_id = (event),                                                         \
 			      .client = (c)->client->id,                                                     \
 			      .listener = connection_listener(c),                                            \
-			      .address = &(c)->address,                                                      \
+			      .address = connection_address(c),                                              \
 			      ##__VA_ARGS__})
 
 /* A worker's. */
 struct connections {
 	struct resident resident;
 	struct context *ctx;
-	struct connection *first;
 	struct connection **members;  /* per room */
 	struct connection **by_index; /* per place in the table */
+	uint32_t high;		      /* places from here on were never used */
+	struct activity *activities;
+	uint32_t n_activities, activities_capacity;
 	struct batch batch;
 	uint64_t private_seq; /* up to where this worker has handed out private messages */
 	atomic_uint all, uncovered, mortal;
@@ -143,6 +153,9 @@ static inline bool connection_may_read(const struct connection *c)
 	return c->phase == PHASE_OPEN && !c->pause;
 }
 
+/* CLOCK_MONOTONIC in us of its beginning, also if that was in another process. */
+int64_t connection_began(const struct connection *c);
+
 /* --- upkeep.c --- */
 
 /* Once a second. *releases is how many buffers' pages may still be given back. */
@@ -158,10 +171,36 @@ void input_again(struct connection *c);
 /* Sends what is there, and takes up input that had to wait for that. */
 void input_pump(struct connection *c);
 
+/* --- activity.c --- */
+
+/* NULL: it has none. The pointer is good until one is made or forgotten, be it another connection's. */
+static inline struct activity *activity_of(const struct connection *c)
+{
+	return c->activity ? &c->ctx->connections->activities[c->activity - 1] : NULL;
+}
+/* The one it has, or one that is made; NULL without memory. */
+struct activity *activity_make(struct connection *c);
+void activity_forget(struct connection *c);
+/* Until then something in it makes a difference. */
+void activity_matters(struct activity *a, int64_t until);
+/* Once a second: forgets those that make none any more. */
+void activity_tick(struct connections *cs);
+
+/* --- connection_login.c --- */
+
+/* The password that is being checked is nobody's any more. */
+void connection_login_forget(struct connection *c);
+
 /* --- pace.c --- */
 
-/* Reading rests until c->deadline; a person is told why, now and then. */
-void pace_slow_down(struct connection *c, const char *what);
+/* n bytes were received. Returns for how long (us) no more should be. */
+int64_t pace_received(struct connection *c, uint64_t n);
+/* The line at hand was not paid for: reading rests until it can be. */
+void pace_wait(struct connection *c);
+/* Reading rests for so long (us); a person is told why, now and then. */
+void pace_slow_down(struct connection *c, int64_t rest, const char *what);
+/* Whether it still has to rest. */
+bool pace_rests(const struct connection *c);
 
 /* --- output.c --- */
 

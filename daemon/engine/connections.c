@@ -20,12 +20,11 @@ static struct connections *connections_of(struct worker *w)
 
 void connections_add(struct connections *cs, struct connection *c)
 {
-	c->prev = NULL;
-	c->next = cs->first;
-	if (c->next)
-		c->next->prev = c;
-	cs->first = c;
-	cs->by_index[connection_index(c)] = c;
+	uint32_t index = connection_index(c);
+
+	cs->by_index[index] = c;
+	if (index >= cs->high)
+		cs->high = index + 1;
 	atomic_fetch_add(&cs->all, 1);
 	if (!c->stream.ops->survives)
 		atomic_fetch_add(&cs->mortal, 1);
@@ -35,12 +34,7 @@ void connections_add(struct connections *cs, struct connection *c)
 
 void connections_remove(struct connections *cs, struct connection *c)
 {
-	if (c->prev)
-		c->prev->next = c->next;
-	else
-		cs->first = c->next;
-	if (c->next)
-		c->next->prev = c->prev;
+	activity_forget(c);
 	cs->by_index[connection_index(c)] = NULL;
 	atomic_fetch_sub(&cs->all, 1);
 	if (!c->stream.ops->survives)
@@ -91,17 +85,31 @@ unsigned connections_at_risk(const struct shared *shared)
 
 /* --- all of them --- */
 
-/* In these loops, one that ends meanwhile still knows which was next: it is freed at the end of the turn. */
+/* The next one from place *at on, which goes on behind it; NULL: there is none. Any of them may end meanwhile. */
+static struct connection *connections_next(const struct connections *cs, uint32_t *at)
+{
+	while (*at < cs->high) {
+		struct connection *c = cs->by_index[(*at)++];
+		if (c)
+			return c;
+	}
+	return NULL;
+}
 
 static void connections_tick_all(struct connections *cs, unsigned releases)
 {
-	for (struct connection *c = cs->first; c; c = c->next)
+	struct connection *c;
+
+	for (uint32_t at = 0; (c = connections_next(cs, &at));)
 		connection_tick(c, &releases);
 }
 
 static void connections_tick(struct resident *r)
 {
-	connections_tick_all((struct connections *)r, RELEASES_MAX);
+	struct connections *cs = (struct connections *)r;
+
+	activity_tick(cs);
+	connections_tick_all(cs, RELEASES_MAX);
 }
 
 static void connections_deliver(struct resident *r, uint32_t room)
@@ -136,26 +144,38 @@ static int64_t connections_delay(struct resident *r)
 
 static void connections_reload(struct resident *r)
 {
-	for (struct connection *c = ((struct connections *)r)->first; c; c = c->next)
+	struct connections *cs = (struct connections *)r;
+	struct connection *c;
+
+	for (uint32_t at = 0; (c = connections_next(cs, &at));)
 		connection_reloaded(c);
 }
 
 static void connections_freeze(struct resident *r)
 {
-	for (struct connection *c = ((struct connections *)r)->first; c; c = c->next)
+	struct connections *cs = (struct connections *)r;
+	struct connection *c;
+
+	for (uint32_t at = 0; (c = connections_next(cs, &at));)
 		connection_freeze(c);
 }
 
 static void connections_goodbye(struct resident *r)
 {
-	for (struct connection *c = ((struct connections *)r)->first; c; c = c->next)
+	struct connections *cs = (struct connections *)r;
+	struct connection *c;
+
+	for (uint32_t at = 0; (c = connections_next(cs, &at));)
 		connection_end(c);
 }
 
 static void connections_each(struct resident *r, void (*fn)(const struct client_info *info, void *arg),
 			     void *arg)
 {
-	for (struct connection *c = ((struct connections *)r)->first; c; c = c->next) {
+	struct connections *cs = (struct connections *)r;
+	struct connection *c;
+
+	for (uint32_t at = 0; (c = connections_next(cs, &at));) {
 		struct client_info info;
 		connection_info(c, &info);
 		fn(&info, arg);
@@ -165,10 +185,13 @@ static void connections_each(struct resident *r, void (*fn)(const struct client_
 static bool connections_kick(struct resident *r, uint64_t id, const struct notice *why,
 			     union address *ret_from)
 {
-	for (struct connection *c = ((struct connections *)r)->first; c; c = c->next) {
+	struct connections *cs = (struct connections *)r;
+	struct connection *c;
+
+	for (uint32_t at = 0; (c = connections_next(cs, &at));) {
 		if (connection_id(c) != id)
 			continue;
-		*ret_from = c->address;
+		*ret_from = *connection_address(c);
 		return connection_kick(c, why);
 	}
 	return false;
@@ -176,10 +199,12 @@ static bool connections_kick(struct resident *r, uint64_t id, const struct notic
 
 static unsigned connections_evict(struct resident *r, const struct prefix *from, const struct notice *why)
 {
+	struct connections *cs = (struct connections *)r;
+	struct connection *c;
 	unsigned n = 0;
 
-	for (struct connection *c = ((struct connections *)r)->first; c; c = c->next)
-		if (prefix_contains(from, &c->address))
+	for (uint32_t at = 0; (c = connections_next(cs, &at));)
+		if (prefix_contains(from, connection_address(c)))
 			n += connection_kick(c, why);
 	return n;
 }
@@ -187,13 +212,13 @@ static unsigned connections_evict(struct resident *r, const struct prefix *from,
 static void connections_free(struct resident *r)
 {
 	struct connections *cs = (struct connections *)r;
+	struct connection *c;
 
-	for (struct connection *c = cs->first, *next; c; c = next) {
-		next = c->next;
+	for (uint32_t at = 0; (c = connections_next(cs, &at));)
 		connection_free(c);
-	}
 	free(cs->members);
 	free(cs->by_index);
+	free(cs->activities);
 	free(cs);
 }
 
@@ -239,21 +264,30 @@ void connections_drain(struct worker *w)
 
 void connections_cover(struct worker *w)
 {
-	for (struct connection *c = connections_of(w)->first; c; c = c->next)
+	struct connections *cs = connections_of(w);
+	struct connection *c;
+
+	for (uint32_t at = 0; (c = connections_next(cs, &at));)
 		connection_cover(c);
 }
 
 /* What is sent is cipher text, whose keys end with this process. */
 void connections_dismiss_mortals(struct worker *w)
 {
-	for (struct connection *c = connections_of(w)->first; c; c = c->next)
+	struct connections *cs = connections_of(w);
+	struct connection *c;
+
+	for (uint32_t at = 0; (c = connections_next(cs, &at));)
 		if (!c->stream.ops->survives)
 			connection_kick(c, &(struct notice){.kind = NOTICE_RESTARTING});
 }
 
 void connections_hang_up(struct worker *w, bool mortals_only)
 {
-	for (struct connection *c = connections_of(w)->first; c; c = c->next)
+	struct connections *cs = connections_of(w);
+	struct connection *c;
+
+	for (uint32_t at = 0; (c = connections_next(cs, &at));)
 		if (!mortals_only || !c->stream.ops->survives)
 			connection_hang_up(c);
 }

@@ -5,7 +5,6 @@
  */
 #include "daemon/engine/connection_own.h"
 
-#include "daemon/base/clock.h"
 #include "daemon/base/fault.h"
 #include "daemon/base/logger.h"
 #include "daemon/engine/limits.h"
@@ -46,7 +45,7 @@ static void input_tell_of_renewals(struct connection *c)
 	count(c->ctx->counters, COUNT_TLS_RENEWALS, 1);
 	log_limited(LOG_TOPIC_TLS, LOG_NOTICE, CONNECTION_FIELDS(c, EVENT_CLIENT_CLOSED),
 		    "client %" PRIu64 " from %s is closed: it wants new TLS keys all the time", c->client->id,
-		    address_peer(&c->address, from));
+		    address_peer(connection_address(c), from));
 }
 
 static ssize_t input_receive(struct connection *c, void *buf, size_t len)
@@ -83,7 +82,7 @@ static size_t input_take(struct connection *c, char *data, size_t have, int64_t 
 	} else if (n > 0) {
 		c->active = c->ctx->now;
 		count(c->ctx->counters, COUNT_BYTES_IN, (uint64_t)n);
-		*ret_rest = limits_charge(&c->pace.bytes_due, rate, (uint64_t)n, SECOND_US, c->active);
+		*ret_rest = pace_received(c, (uint64_t)n);
 		return (size_t)n;
 	}
 	return 0;
@@ -115,14 +114,14 @@ static void input_follow(struct connection *c, enum verdict verdict)
 		break;
 	case HANDLER_YIELD:
 		c->pause |= PAUSE_TURN;
-		worker_hurry(c->w);
+		worker_hurry(context_worker(c->ctx));
 		break;
 	case HANDLER_CROWDED:
 		c->pause |= PAUSE_TURN;
 		count(c->ctx->counters, COUNT_CROWDED, 1);
 		break;
 	case HANDLER_LIMITED:
-		pace_slow_down(c, c->pace.too_many);
+		pace_wait(c);
 		break;
 	case HANDLER_WAITING:
 		c->pause |= PAUSE_LOGIN;
@@ -158,14 +157,12 @@ static void input_run(struct connection *c, bool receive)
 	atomic_store_explicit(&s->owner, 0, memory_order_release);
 
 	input_follow(c, verdict);
-	if (rest > 0 && c->phase == PHASE_OPEN && !(c->pause & PAUSE_LIMITED)) {
-		c->deadline = c->ctx->now + rest;
-		pace_slow_down(c, "bytes");
-	}
+	if (rest > 0 && c->phase == PHASE_OPEN && !(c->pause & PAUSE_LIMITED))
+		pace_slow_down(c, rest, "bytes");
 	if (c->pause & PAUSE_TURN)
 		connection_retry(c);
 	else if (c->pause & PAUSE_LIMITED)
-		worker_retry_later(c->w, &c->task);
+		worker_retry_later(context_worker(c->ctx), &c->task);
 }
 
 /* Input of which no event will tell: what the stream has already, or what was sent by who has gone. */
@@ -217,8 +214,8 @@ void input_ready(struct source *s, uint32_t events)
 void input_again(struct connection *c)
 {
 	if (c->phase == PHASE_OPEN) {
-		if (c->pause & PAUSE_LIMITED && c->ctx->now < c->deadline) {
-			worker_retry_later(c->w, &c->task);
+		if (pace_rests(c)) {
+			worker_retry_later(context_worker(c->ctx), &c->task);
 			return;
 		}
 		if (c->pause & (PAUSE_TURN | PAUSE_LIMITED)) {

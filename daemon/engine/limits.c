@@ -113,12 +113,24 @@ unsigned limits_total(struct limits *l)
 	return n;
 }
 
+static int64_t limits_price(unsigned rate, unsigned cost, int64_t per_us)
+{
+	return per_us / rate * cost;
+}
+
+/* What costs more than may come at once is allowed after a pause as long as its price. */
+int64_t limits_window(unsigned rate, unsigned cost, int64_t per_us)
+{
+	int64_t price = limits_price(rate, cost, per_us);
+
+	return price > per_us ? price : per_us;
+}
+
 int64_t limits_wait(int64_t *due, unsigned rate, unsigned cost, int64_t per_us, int64_t now)
 {
 	if (rate == 0 || cost == 0)
 		return 0;
-	/* What costs more than may come at once is allowed after a pause as long as its price. */
-	int64_t price = per_us / rate * cost, window = price > per_us ? price : per_us;
+	int64_t price = limits_price(rate, cost, per_us), window = limits_window(rate, cost, per_us);
 	if (*due < now - window)
 		*due = now - window;
 	if (*due + price > now)
@@ -132,12 +144,12 @@ bool limits_allow(int64_t *due, unsigned rate, int64_t per_us, int64_t now)
 	return limits_wait(due, rate, 1, per_us, now) == 0;
 }
 
-int64_t limits_charge(int64_t *due, unsigned rate, uint64_t n, int64_t per_us, int64_t now)
+int64_t limits_charge(int64_t *due, unsigned rate, uint64_t n, int64_t now)
 {
 	if (rate == 0)
 		return 0;
-	if (*due < now - per_us)
-		*due = now - per_us;
-	*due += (int64_t)(n * (uint64_t)per_us / rate);
+	if (*due < now - SECOND_US)
+		*due = now - SECOND_US;
+	*due += (int64_t)(n * SECOND_US / rate);
 	return *due > now ? *due - now : 0;
 }

@@ -18,7 +18,7 @@
 
 size_t connection_space(const struct connection *c)
 {
-	uint64_t end = c->draft ? c->draft->out_end : connection_state(c)->out_end;
+	uint64_t end = c->drafting ? connection_draft(c)->out_end : connection_state(c)->out_end;
 
 	return end > c->sent ? CLIENT_OUT_SIZE - (size_t)(end - c->sent) : CLIENT_OUT_SIZE;
 }
@@ -26,13 +26,14 @@ size_t connection_space(const struct connection *c)
 void connection_write(struct connection *c, const char *data, size_t len)
 {
 	char *outbox = clients_outbox(c->ctx->shared->clients, c->client);
-	size_t at = c->draft->out_end % CLIENT_OUT_SIZE, first = CLIENT_OUT_SIZE - at;
+	struct client_state *draft = connection_draft(c);
+	size_t at = draft->out_end % CLIENT_OUT_SIZE, first = CLIENT_OUT_SIZE - at;
 
 	if (first > len)
 		first = len;
 	memcpy(outbox + at, data, first);
 	memcpy(outbox, data + first, len - first);
-	c->draft->out_end += len;
+	draft->out_end += len;
 	c->out_touched = true;
 }
 
@@ -117,15 +118,16 @@ bool connection_settle(struct connection *c, size_t reserve)
 	if (!c->room)
 		return true;
 	logring_peek(c->room->log, &v);
-	struct position p = membership_place(c->ctx->shared->clients, c->draft);
-	uint64_t out_end = c->draft->out_end;
+	struct client_state *draft = connection_draft(c);
+	struct position p = membership_place(c->ctx->shared->clients, draft);
+	uint64_t out_end = draft->out_end;
 	if (p.cursor < v.floor) {
 		if (connection_space(c) < NOTICE_MAX + reserve)
 			return false;
 		output_skip(c, v.count - p.seq);
 	} else if (c->handler->deliver) {
 		if (!output_render(c, &v, &p) || connection_space(c) < reserve) {
-			c->draft->out_end = out_end;
+			draft->out_end = out_end;
 			return false;
 		}
 	} else {
@@ -148,7 +150,7 @@ static void output_lapped(struct connection *c, const struct logring_view *v)
 			count(c->ctx->counters, COUNT_CLIENTS_SLOW, 1);
 			log_event(LOG_INFO, CONNECTION_FIELDS(c, EVENT_CLIENT_CLOSED, .room = c->room->name),
 				  "client %" PRIu64 " from %s reads too slowly and is disconnected",
-				  c->client->id, address_peer(&c->address, from));
+				  c->client->id, address_peer(connection_address(c), from));
 		}
 		closing_doom(c, EOVERFLOW);
 		return;
@@ -162,7 +164,7 @@ static void output_lapped(struct connection *c, const struct logring_view *v)
 	c->behind = true;
 	log_event(LOG_DEBUG, CONNECTION_FIELDS(c, EVENT_SKIPPED, .room = c->room->name),
 		  "client %" PRIu64 " from %s reads too slowly and misses %" PRIu64 " messages in %s",
-		  c->client->id, address_peer(&c->address, from), skipped, c->room->name);
+		  c->client->id, address_peer(connection_address(c), from), skipped, c->room->name);
 }
 
 void output_finish(struct connection *c, const struct logring_view *v, uint64_t seq)

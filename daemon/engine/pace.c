@@ -16,81 +16,130 @@
 #define COMMANDS_PAUSE_US 250000
 /* A client that is too fast hears of it so often. */
 #define NOTICE_US 10000000
+/* Without memory it waits so long before it is tried again. */
+#define NO_MEMORY_US 10000
+
+/* As limits_wait(). Without memory it isn't allowed yet. */
+static int64_t pace_pay(struct connection *c, enum pace what, unsigned rate, unsigned cost, int64_t per_us)
+{
+	if (rate == 0 || cost == 0)
+		return 0;
+	struct activity *a = activity_make(c);
+	if (!a)
+		return NO_MEMORY_US;
+	int64_t wait = limits_wait(&a->due[what], rate, cost, per_us, c->ctx->now);
+	activity_matters(a, a->due[what] + limits_window(rate, cost, per_us));
+	return wait;
+}
+
+/* False: it has to rest first. */
+static bool pace_allows(struct connection *c, enum pace what, unsigned rate, unsigned cost, int64_t rest_min,
+			const char *name)
+{
+	int64_t wait = pace_pay(c, what, rate, cost, SECOND_US);
+	struct activity *a = activity_of(c);
+
+	if (wait > 0 && a) {
+		a->too_many = name;
+		a->rests_until = c->ctx->now + (wait > rest_min ? wait : rest_min);
+	}
+	return wait == 0;
+}
 
 bool connection_may_talk(struct connection *c, unsigned command_cost)
 {
 	const struct config *config = c->ctx->config;
-	int64_t now = c->ctx->now, wait;
 
-	if (!c->pace.paid_line) {
-		wait = limits_wait(&c->pace.lines_due, config->lines_per_second, 1, SECOND_US, now);
-		c->pace.too_many = "lines";
-		if (wait > 0) {
-			c->deadline = now + wait;
-			return false;
-		}
-		c->pace.paid_line = true;
-	}
-	if (!c->pace.paid_command) {
-		wait = limits_wait(&c->pace.commands_due, config->commands_per_second, command_cost,
-				   SECOND_US, now);
-		c->pace.too_many = "commands";
-		if (wait > 0) {
-			/* Several at once, as each time all that it has sent is looked at. */
-			c->deadline = now + (wait > COMMANDS_PAUSE_US ? wait : COMMANDS_PAUSE_US);
-			return false;
-		}
-		c->pace.paid_command = true;
-	}
-	return true;
+	if (!c->paid_line)
+		c->paid_line = pace_allows(c, PACE_LINES, config->lines_per_second, 1, 0, "lines");
+	/* Several at once, as each time all that it has sent is looked at. */
+	if (c->paid_line && !c->paid_command)
+		c->paid_command = pace_allows(c, PACE_COMMANDS, config->commands_per_second, command_cost,
+					      COMMANDS_PAUSE_US, "commands");
+	return c->paid_line && c->paid_command;
 }
 
 void connection_line_done(struct connection *c)
 {
-	c->pace.paid_line = c->pace.paid_command = false;
+	c->paid_line = c->paid_command = false;
 }
 
-static bool pace_allow(struct connection *c, int64_t *due, unsigned rate)
+static bool pace_allows_change(struct connection *c, enum pace what, unsigned rate)
 {
 	char from[ADDRESS_TEXT_MAX];
 
-	if (limits_allow(due, rate, 60 * SECOND_US, c->ctx->now))
+	if (pace_pay(c, what, rate, 1, 60 * SECOND_US) == 0)
 		return true;
 	count(c->ctx->counters, COUNT_CHANGES_REFUSED, 1);
 	log_limited(LOG_TOPIC_RATE, LOG_INFO, CONNECTION_FIELDS(c, EVENT_CLIENT_SLOWED),
 		    "client %" PRIu64 " from %s changes its nick or room too often", c->client->id,
-		    address_peer(&c->address, from));
+		    address_peer(connection_address(c), from));
 	return false;
 }
 
 bool connection_may_rename(struct connection *c)
 {
-	return pace_allow(c, &c->pace.nicks_due, c->ctx->config->nick_changes_per_minute);
+	return pace_allows_change(c, PACE_NICKS, c->ctx->config->nick_changes_per_minute);
 }
 
 bool connection_may_move(struct connection *c)
 {
-	return pace_allow(c, &c->pace.rooms_due, c->ctx->config->joins_per_minute);
+	return pace_allows_change(c, PACE_ROOMS, c->ctx->config->joins_per_minute);
 }
 
-/* Reading rests until c->deadline; a person is told why, now and then. */
-void pace_slow_down(struct connection *c, const char *what)
+int64_t pace_received(struct connection *c, uint64_t n)
+{
+	unsigned rate = c->ctx->config->bytes_per_second;
+
+	if (rate == 0)
+		return 0;
+	struct activity *a = activity_make(c);
+	if (!a)
+		return NO_MEMORY_US;
+	int64_t rest = limits_charge(&a->due[PACE_BYTES], rate, n, c->ctx->now);
+	activity_matters(a, a->due[PACE_BYTES] + SECOND_US);
+	return rest;
+}
+
+void pace_wait(struct connection *c)
+{
+	const struct activity *a = activity_of(c);
+
+	if (a)
+		pace_slow_down(c, a->rests_until - c->ctx->now, a->too_many);
+	else
+		c->pause |= PAUSE_LIMITED;
+}
+
+void pace_slow_down(struct connection *c, int64_t rest, const char *what)
 {
 	int64_t now = c->ctx->now;
+	struct activity *a = activity_make(c);
 	char from[ADDRESS_TEXT_MAX];
 
 	if (!(c->pause & PAUSE_LIMITED))
 		count(c->ctx->counters, COUNT_RATE_PAUSES, 1);
 	c->pause |= PAUSE_LIMITED;
+	if (!a)
+		return;
+	a->rests_until = now + rest;
 	log_limited(LOG_TOPIC_RATE, LOG_INFO, CONNECTION_FIELDS(c, EVENT_CLIENT_SLOWED),
 		    "client %" PRIu64 " from %s sends too many %s a second and is slowed down", c->client->id,
-		    address_peer(&c->address, from), what);
-	if (!c->handler->notice || (c->pace.noticed && now - c->pace.noticed < NOTICE_US) ||
+		    address_peer(connection_address(c), from), what);
+	if (!c->handler->notice || (a->noticed && now - a->noticed < NOTICE_US) ||
 	    connection_space(c) < NOTICE_MAX)
 		return;
-	c->pace.noticed = now;
+	a->noticed = now;
+	activity_matters(a, now + NOTICE_US);
 	connection_begin(c);
 	connection_notify(c, &(struct notice){.kind = NOTICE_SLOWED, .text = what});
 	connection_commit(c, NULL);
 	c->behind = true;
+}
+
+bool pace_rests(const struct connection *c)
+{
+	const struct activity *a = activity_of(c);
+
+	return c->pause & PAUSE_LIMITED && a && c->ctx->now < a->rests_until;
 }

@@ -10,6 +10,11 @@ static uint32_t transaction_other_half(const struct client *c)
 	return !(atomic_load_explicit(&c->live, memory_order_relaxed) & 1);
 }
 
+struct client_state *transaction_draft(struct client *c)
+{
+	return &c->st[transaction_other_half(c)];
+}
+
 struct client_state *transaction_begin(struct clients *cs, struct client *c)
 {
 	uint32_t next = transaction_other_half(c);

@@ -16,6 +16,8 @@
  * are changed for it (state/memberships.h). One that isn't committed is forgotten.
  */
 struct client_state *transaction_begin(struct clients *cs, struct client *c);
+/* What transaction_begin() returned last, until it is committed. */
+struct client_state *transaction_draft(struct client *c);
 
 /* locked (or NULL): the room whose log is locked and holds what was put; it is unlocked. */
 void transaction_commit(struct context *ctx, struct client *c, struct room *locked);

@@ -32,7 +32,7 @@ static void upkeep_check_beginning(struct connection *c)
 
 	if ((first == 0 || c->spoke) && login == 0)
 		return;
-	int64_t age = c->ctx->now - c->began;
+	int64_t age = c->ctx->now - connection_began(c);
 	struct notice why = {.kind = NOTICE_NOT_LOGGED_IN};
 	char from[ADDRESS_TEXT_MAX];
 	if (login == 0 || age <= login) {
@@ -43,7 +43,7 @@ static void upkeep_check_beginning(struct connection *c)
 	count(c->ctx->counters, COUNT_CLIENTS_MUTE, 1);
 	log_limited(LOG_TOPIC_TIMEOUT, LOG_INFO, CONNECTION_FIELDS(c, EVENT_CLIENT_CLOSED),
 		    "client %" PRIu64 " from %s said nothing in time", c->client->id,
-		    address_peer(&c->address, from));
+		    address_peer(connection_address(c), from));
 	connection_kick(c, &why);
 }
 
@@ -85,7 +85,7 @@ void connection_tick(struct connection *c, unsigned *releases)
 		closing_watch(c);
 		return;
 	}
-	if (c->unheard && c->ctx->now >= c->unheard_until) {
+	if (c->unheard && c->ctx->now >= c->deadline) {
 		closing_doom(c, ETIMEDOUT); /* or what it left would keep its nick for hours */
 		return;
 	}
@@ -95,7 +95,7 @@ void connection_tick(struct connection *c, unsigned *releases)
 		count(c->ctx->counters, COUNT_CLIENTS_IDLE, 1);
 		log_limited(LOG_TOPIC_TIMEOUT, LOG_INFO, CONNECTION_FIELDS(c, EVENT_CLIENT_CLOSED),
 			    "client %" PRIu64 " from %s was silent for too long", c->client->id,
-			    address_peer(&c->address, from));
+			    address_peer(connection_address(c), from));
 		connection_kick(c, &(struct notice){.kind = NOTICE_SILENT});
 		return;
 	}

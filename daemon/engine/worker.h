@@ -45,8 +45,6 @@ const char *worker_sender_name(const struct worker *w);
  */
 int workers_call(struct shared *shared, struct worker *only, void (*fn)(struct worker *w, void *arg),
 		 void *arg, void (*release)(void *arg), int64_t timeout_us);
-/* The same, of a function that needs nothing, on all of them. */
-int workers_do(struct shared *shared, void (*fn)(struct worker *w), int64_t timeout_us);
 
 /* --- from any thread --- */
 
@@ -63,6 +61,12 @@ void worker_post(struct worker *w, struct job *job);
 static inline struct context *worker_context(struct worker *w)
 {
 	return (struct context *)w;
+}
+
+/* The worker that begins with it; the context is a worker's. */
+static inline struct worker *context_worker(struct context *ctx)
+{
+	return (struct worker *)ctx;
 }
 
 /* Something in the epoll set: the first member of a struct. */

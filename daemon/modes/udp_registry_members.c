@@ -185,7 +185,7 @@ static struct client *registry_make_entry(struct udp_listener *u, const union ad
 	c->connected_us = (uint64_t)clock_us(CLOCK_REALTIME);
 	c->origin = (uint16_t)udp_base(u)->origin;
 	c->kind = CLIENT_DATAGRAM;
-	memcpy(c->address, a, address_len(a));
+	memcpy(&c->address, a, address_len(a));
 	atomic_store_explicit(&c->active_us, registry_context(u)->now, memory_order_relaxed);
 	c->st[0].private_seq = logring_count(rooms_private(shared->rooms)->log);
 	client_seal(c, &c->st[0]);

@@ -26,8 +26,7 @@ static const char *registry_check_entry(struct udp_listener *u, const struct cli
 	if (atomic_load(&c->live) > 1 || st->seal != client_seal_of(c, st) ||
 	    !nick_well_formed(st->nick, st->nick_len))
 		return "its entry is damaged";
-	_Static_assert(sizeof(*ret) <= sizeof(c->address), "an address fits");
-	memcpy(ret, c->address, sizeof(*ret));
+	*ret = c->address;
 	if ((ret->sa.sa_family != AF_INET && ret->sa.sa_family != AF_INET6) || address_port(ret) == 0)
 		return "its address is damaged";
 	if (!room || strcmp(room->name, g->room_name) != 0)

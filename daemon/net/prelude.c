@@ -104,10 +104,8 @@ static bool prelude_read_header(struct prelude *p)
 	int one = 1;
 	setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &one, sizeof(one));
 	p->result.consumed = (uint64_t)len;
-	if (real.sa.sa_family) {
+	if (real.sa.sa_family)
 		p->result.address = real;
-		p->result.proxied = true;
-	}
 	p->proxy = false;
 	return true;
 }

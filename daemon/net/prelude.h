@@ -18,9 +18,8 @@ struct prelude;
 /* A connection that may begin; all of it is handed over. */
 struct prelude_result {
 	struct stream stream;
-	union address address;
-	bool proxied;	   /* the address is what a proxy said, not the socket's */
-	uint64_t consumed; /* bytes that came before the stream */
+	union address address; /* the socket's, or what a proxy said */
+	uint64_t consumed;     /* bytes that came before the stream */
 };
 
 /*

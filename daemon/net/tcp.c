@@ -104,8 +104,7 @@ static void tcp_fill_entry(const struct listener *l, struct client *client, cons
 	client->kind = CLIENT_CONNECTION;
 	atomic_store(&client->active_us, l->ctx->now);
 	atomic_store_explicit(&client->sealed_cookie, cookie, memory_order_relaxed);
-	if (p->proxied)
-		memcpy(client->address, &p->address, sizeof(p->address));
+	client->address = p->address;
 	client->st[0].in_parsed = p->consumed;
 	client->st[0].flags = p->stream.ops->secret ? CLIENT_TLS : 0;
 	client->st[0].rights = CLIENT_NEW | (l->config->password ? 0 : CLIENT_OPEN);

@@ -285,14 +285,14 @@ static void takeover_end_socket(int fd)
 	close(fd);
 }
 
-/* Where it came from: what a proxy said, else the socket's. */
+/* Where it came from, as its entry says; if that says nothing, as the socket does. */
 static bool takeover_find_address(int fd, const struct client *c, union address *ret)
 {
-	static const uint8_t none[sizeof(c->address)];
+	static const uint8_t none[sizeof(c->address_space)];
 	socklen_t len = sizeof(*ret);
 
-	if (memcmp(c->address, none, sizeof(none)) != 0) {
-		memcpy(ret, c->address, sizeof(*ret));
+	if (memcmp(c->address_space, none, sizeof(none)) != 0) {
+		*ret = c->address;
 		return ret->sa.sa_family == AF_INET || ret->sa.sa_family == AF_INET6;
 	}
 	memset(ret, 0, sizeof(*ret));

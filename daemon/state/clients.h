@@ -16,6 +16,7 @@
 #ifndef DAEMON_CLIENTS_H
 #define DAEMON_CLIENTS_H
 
+#include "common/address.h"
 #include "common/text.h"
 
 #include <stdatomic.h>
@@ -95,8 +96,11 @@ struct client {
 	uint16_t origin;
 	uint16_t kind; /* enum client_kind */
 	struct client_state st[2];
-	/* union address: a datagram client's; of a connection the one that a proxy told, else 0 */
-	uint8_t address[32];
+	/* Where it is, or came from, maybe as a proxy told. Releases before 0.2.0 noted a connection's only then. */
+	union {
+		union address address;
+		uint8_t address_space[32];
+	};
 	union {
 		/* A connection's cookie once more, under the seal. */
 		_Atomic uint64_t sealed_cookie;
@@ -225,8 +229,8 @@ static inline uint64_t client_seal_of(const struct client *c, const struct clien
 		h = (h ^ word) * 0xff51afd7ed558ccdULL;
 		h ^= h >> 32;
 	}
-	for (size_t i = 0; i < sizeof(c->address); i += sizeof(word)) {
-		memcpy(&word, c->address + i, sizeof(word));
+	for (size_t i = 0; i < sizeof(c->address_space); i += sizeof(word)) {
+		memcpy(&word, c->address_space + i, sizeof(word));
 		h = (h ^ word) * 0xc4ceb9fe1a85ec53ULL;
 	}
 	/* Or another one's socket could be taken for this client's. */

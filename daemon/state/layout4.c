@@ -285,7 +285,7 @@ static void layout4_convert_entry(const struct old_client *old, uint32_t live, s
 	c->connected_us = old->connected_us;
 	c->origin = old->origin;
 	c->kind = old->kind;
-	memcpy(c->address, old->address, sizeof(c->address));
+	memcpy(c->address_space, old->address, sizeof(c->address_space));
 	atomic_store(&c->sent_seq, old->sent_seq);
 	atomic_store(&c->active_us, old->active_us);
 	layout4_convert_state(st, cs, c);

@@ -57,6 +57,9 @@ static void rates(void **state)
 	assert_int_equal(limits_wait(&due, 1, 4, SECOND_US, now), 0);
 	assert_int_equal(limits_wait(&due, 1, 4, SECOND_US, now + SECOND_US), 3 * SECOND_US);
 	assert_int_equal(limits_wait(&due, 1, 4, SECOND_US, now + 4 * SECOND_US), 0);
+	/* So long after that it is as good as 0. */
+	assert_int_equal(limits_window(1, 4, SECOND_US), 4 * SECOND_US);
+	assert_int_equal(limits_window(10, 4, SECOND_US), SECOND_US);
 	assert_int_equal(limits_wait(&due, 20, 0, SECOND_US, now), 0);
 	assert_true(limits_allow(&due, 0, SECOND_US, now));
 	due = 0;
@@ -64,9 +67,9 @@ static void rates(void **state)
 		;
 	assert_int_equal(n, 30);
 	due = 0;
-	assert_int_equal(limits_charge(&due, 0, 1 << 30, SECOND_US, now), 0);
-	assert_int_equal(limits_charge(&due, 1000, 1000, SECOND_US, now), 0);
-	assert_int_equal(limits_charge(&due, 1000, 500, SECOND_US, now), SECOND_US / 2);
+	assert_int_equal(limits_charge(&due, 0, 1 << 30, now), 0);
+	assert_int_equal(limits_charge(&due, 1000, 1000, now), 0);
+	assert_int_equal(limits_charge(&due, 1000, 500, now), SECOND_US / 2);
 }
 
 int main(void)

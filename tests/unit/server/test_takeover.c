@@ -3,7 +3,7 @@
 #include "tests/unit/unit.h"
 
 #include "daemon/state/file.h"
-#include "tests/unit/harnessed.h"
+#include "tests/harness.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -16,7 +16,14 @@ static const char config[] = "workers = 1; rooms = ( { name = \"lobby\"; history
 
 static int setup(void **state)
 {
-	return harnessed(state, config);
+	*state = harness_new(config);
+	return *state ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+	harness_free(*state);
+	return 0;
 }
 
 static int join(struct harness *h)
@@ -192,7 +199,7 @@ static void a_next_id_of_nobody_is_refused(void **state)
 	close(a);
 }
 
-#define CASE(f) cmocka_unit_test_setup_teardown(f, setup, harnessed_teardown)
+#define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
 {
