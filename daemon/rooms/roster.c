@@ -8,29 +8,24 @@
 
 #include <inttypes.h>
 #include <pthread.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
 #define BUCKETS 65536
 
-/* An entry's place in the bucket of one of its keys. Where the keys are equal, only the first has a place. */
-struct place {
-	struct place *next;
-	struct roster_entry *entry;
-	uint64_t key;
-};
-
-/* An entry's seat in a room. */
+/* An entry's seat in a room. An entry's seats are a ring, of one for most. */
 struct seat {
 	struct seat *prev, *next; /* in the room, newest first */
-	struct seat *other;	  /* of the same entry */
-	struct roster_entry *entry;
-	uint32_t room; /* ROOMS_CAPACITY: none */
+	struct seat *other;	  /* the ring's next one */
+	uint32_t room;		  /* ROOMS_CAPACITY: none */
+	bool own;		  /* it begins its entry; the others are on the heap */
 };
 
 struct roster_entry {
-	struct place places[NICK_KEYS];
-	struct seat first; /* most have no other one */
+	struct seat seat;		      /* first: see roster_entry_of() */
+	struct roster_entry *next[NICK_KEYS]; /* in the bucket of each key; it is in each of them once */
+	struct nick_keys keys;
 	uint64_t id;
 	uint32_t index;
 	uint8_t len;
@@ -39,7 +34,7 @@ struct roster_entry {
 
 struct roster {
 	pthread_mutex_t lock;
-	struct place *buckets[BUCKETS];
+	struct roster_entry *buckets[BUCKETS];
 	struct seat *rooms[ROOMS_CAPACITY];
 	uint32_t sizes[ROOMS_CAPACITY];
 	uint64_t *reserved; /* keys, sorted */
@@ -66,7 +61,7 @@ void roster_free(struct roster *ro)
 		return;
 	for (size_t i = 0; i < BUCKETS; i++)
 		while (ro->buckets[i])
-			roster_release(ro, ro->buckets[i]->entry);
+			roster_release(ro, ro->buckets[i]);
 	pthread_mutex_destroy(&ro->lock);
 	free(ro->reserved);
 	free(ro);
@@ -104,19 +99,53 @@ static bool roster_reserves(const struct roster *ro, const char *nick, size_t le
 	return false;
 }
 
-static struct place **roster_bucket(struct roster *ro, uint64_t key)
+static struct roster_entry *roster_entry_of(struct seat *s)
 {
-	return &ro->buckets[key % BUCKETS];
+	while (!s->own)
+		s = s->other;
+	return (struct roster_entry *)s;
+}
+
+/* Where it says what comes after it in that bucket. */
+static struct roster_entry **roster_after(struct roster_entry *e, uint64_t bucket)
+{
+	return &e->next[e->keys.at[0] % BUCKETS != bucket];
+}
+
+static void roster_hash(struct roster *ro, struct roster_entry *e)
+{
+	uint64_t first = e->keys.at[0] % BUCKETS, second = e->keys.at[1] % BUCKETS;
+
+	e->next[0] = ro->buckets[first];
+	ro->buckets[first] = e;
+	if (second == first)
+		return;
+	e->next[1] = ro->buckets[second];
+	ro->buckets[second] = e;
+}
+
+static void roster_unhash(struct roster *ro, struct roster_entry *e)
+{
+	for (unsigned i = 0; i < NICK_KEYS; i++) {
+		uint64_t bucket = e->keys.at[i] % BUCKETS;
+		struct roster_entry **p = &ro->buckets[bucket];
+		while (*p && *p != e)
+			p = roster_after(*p, bucket);
+		if (*p)
+			*p = *roster_after(e, bucket);
+	}
 }
 
 /* Somebody else of the same nick, or NULL. The lock is held. */
 static const struct roster_entry *roster_find_keys(struct roster *ro, const struct nick_keys *keys,
 						   uint64_t except)
 {
-	for (unsigned i = 0; i < NICK_KEYS; i++)
-		for (const struct place *p = *roster_bucket(ro, keys->at[i]); p; p = p->next)
-			if (p->key == keys->at[i] && p->entry->id != except)
-				return p->entry;
+	for (unsigned i = 0; i < NICK_KEYS; i++) {
+		uint64_t bucket = keys->at[i] % BUCKETS;
+		for (struct roster_entry *e = ro->buckets[bucket]; e; e = *roster_after(e, bucket))
+			if (e->id != except && nick_keys_meet(&e->keys, keys))
+				return e;
+	}
 	return NULL;
 }
 
@@ -164,13 +193,14 @@ int roster_claim(struct roster *ro, const char *nick, size_t len, uint64_t id, u
 
 	if (len > TEXT_NICK_MAX || roster_is_chatds(ro, nick, len, &keys, id))
 		return -EPERM;
-	struct roster_entry *e = malloc(sizeof(*e) + len);
+	struct roster_entry *e = malloc(offsetof(struct roster_entry, nick) + len);
 	if (!e)
 		return -ENOMEM;
 	e->id = id;
 	e->index = index;
 	e->len = (uint8_t)len;
-	e->first = (struct seat){.entry = e, .room = ROOMS_CAPACITY};
+	e->seat = (struct seat){.other = &e->seat, .room = ROOMS_CAPACITY, .own = true};
+	e->keys = keys;
 	memcpy(e->nick, nick, len);
 
 	pthread_mutex_lock(&ro->lock);
@@ -183,12 +213,7 @@ int roster_claim(struct roster *ro, const char *nick, size_t len, uint64_t id, u
 		free(e);
 		return r;
 	}
-	for (unsigned i = 0; i < NICK_KEYS; i++) {
-		struct place **b = roster_bucket(ro, keys.at[i]);
-		e->places[i] = (struct place){*b, e, keys.at[i]};
-		if (i == 0 || keys.at[i] != keys.at[0])
-			*b = &e->places[i];
-	}
+	roster_hash(ro, e);
 	pthread_mutex_unlock(&ro->lock);
 	*ret = e;
 	return 0;
@@ -210,25 +235,10 @@ int roster_check(struct roster *ro, const char *nick, size_t len)
 
 bool roster_is_reserved(struct roster *ro, const struct roster_entry *e)
 {
-	struct nick_keys keys = {{e->places[0].key, e->places[1].key}};
-
 	pthread_mutex_lock(&ro->lock);
-	bool r = roster_reserves(ro, e->nick, e->len, &keys);
+	bool r = roster_reserves(ro, e->nick, e->len, &e->keys);
 	pthread_mutex_unlock(&ro->lock);
 	return r;
-}
-
-/* The lock is held. */
-static void roster_forget_keys(struct roster *ro, struct roster_entry *e)
-{
-	for (unsigned i = 0; i < NICK_KEYS; i++) {
-		if (i > 0 && e->places[i].key == e->places[0].key)
-			continue;
-		struct place **p = roster_bucket(ro, e->places[i].key);
-		while (*p != &e->places[i])
-			p = &(*p)->next;
-		*p = e->places[i].next;
-	}
 }
 
 void roster_release(struct roster *ro, struct roster_entry *e)
@@ -236,12 +246,12 @@ void roster_release(struct roster *ro, struct roster_entry *e)
 	if (!e)
 		return;
 	pthread_mutex_lock(&ro->lock);
-	roster_forget_keys(ro, e);
-	for (struct seat *s = &e->first, *other; s; s = other) {
+	roster_unhash(ro, e);
+	roster_unlink(ro, &e->seat);
+	for (struct seat *s = e->seat.other, *other; s != &e->seat; s = other) {
 		other = s->other;
 		roster_unlink(ro, s);
-		if (s != &e->first)
-			free(s);
+		free(s);
 	}
 	pthread_mutex_unlock(&ro->lock);
 	free(e);
@@ -255,16 +265,19 @@ void roster_replace(struct roster *ro, struct roster_entry **mine, struct roster
 	if (!e)
 		return;
 	pthread_mutex_lock(&ro->lock);
-	if (e->first.room < ROOMS_CAPACITY)
-		roster_link(ro, &with->first, e->first.room);
-	with->first.other = e->first.other;
-	e->first.other = NULL;
-	for (struct seat *s = with->first.other; s; s = s->other) {
-		uint32_t room = s->room;
-		roster_unlink(ro, s);
-		s->entry = with;
-		roster_link(ro, s, room);
+	if (e->seat.room < ROOMS_CAPACITY)
+		roster_link(ro, &with->seat, e->seat.room);
+	struct seat *last = &e->seat;
+	while (last->other != &e->seat) {
+		last = last->other;
+		uint32_t room = last->room;
+		roster_unlink(ro, last);
+		roster_link(ro, last, room);
 	}
+	/* The two rings become one, without the old entry's own seat. */
+	last->other = with->seat.other;
+	with->seat.other = e->seat.other;
+	e->seat.other = &e->seat;
 	pthread_mutex_unlock(&ro->lock);
 	roster_release(ro, e);
 }
@@ -273,16 +286,18 @@ int roster_enter(struct roster *ro, struct roster_entry *e, uint32_t room)
 {
 	if (!e || room >= ROOMS_CAPACITY)
 		return 0;
-	struct seat *s = &e->first;
+	struct seat *s = &e->seat;
 	if (s->room < ROOMS_CAPACITY) {
 		s = malloc(sizeof(*s));
 		if (!s)
 			return -ENOMEM;
-		*s = (struct seat){.entry = e, .other = e->first.other};
+		*s = (struct seat){0};
 	}
 	pthread_mutex_lock(&ro->lock);
-	if (s != &e->first)
-		e->first.other = s;
+	if (s != &e->seat) {
+		s->other = e->seat.other;
+		e->seat.other = s;
+	}
 	roster_link(ro, s, room);
 	pthread_mutex_unlock(&ro->lock);
 	return 0;
@@ -290,19 +305,18 @@ int roster_enter(struct roster *ro, struct roster_entry *e, uint32_t room)
 
 void roster_leave(struct roster *ro, struct roster_entry *e, uint32_t room)
 {
-	struct seat **at, *s;
-
 	if (!e || room >= ROOMS_CAPACITY)
 		return;
 	pthread_mutex_lock(&ro->lock);
-	if (e->first.room == room) {
-		roster_unlink(ro, &e->first);
+	if (e->seat.room == room) {
+		roster_unlink(ro, &e->seat);
 	} else {
-		for (at = &e->first.other; (s = *at) && s->room != room;)
-			at = &s->other;
-		if (s) {
+		struct seat *before = &e->seat, *s;
+		while ((s = before->other) != &e->seat && s->room != room)
+			before = s;
+		if (s != &e->seat) {
 			roster_unlink(ro, s);
-			*at = s->other;
+			before->other = s->other;
 			free(s);
 		}
 	}
@@ -331,9 +345,10 @@ size_t roster_list(struct roster *ro, uint32_t room, char *buf, size_t size, siz
 	pthread_mutex_lock(&ro->lock);
 	if (room < ROOMS_CAPACITY) {
 		n = ro->sizes[room];
-		for (const struct seat *s = ro->rooms[room]; s && o + s->entry->len + 3 <= size;
-		     s = s->next) {
-			const struct roster_entry *e = s->entry;
+		for (struct seat *s = ro->rooms[room]; s; s = s->next) {
+			const struct roster_entry *e = roster_entry_of(s);
+			if (o + e->len + 3 > size)
+				break;
 			o += (size_t)snprintf(buf + o, size - o, "%s%.*s", o ? ", " : "", e->len, e->nick);
 			shown++;
 		}
