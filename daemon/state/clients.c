@@ -6,6 +6,7 @@
 #include "common/hash.h"
 #include "daemon/base/fault.h"
 #include "daemon/state/file.h"
+#include "daemon/state/memberships.h"
 
 #include <string.h>
 #include <sys/mman.h>
@@ -99,20 +100,6 @@ void clients_close(struct clients *cs)
 struct client_history *clients_history(struct clients *cs)
 {
 	return &cs->file->header.history;
-}
-
-bool free_places_push(struct free_places *f, uint32_t index)
-{
-	if (f->n == f->capacity) {
-		uint32_t n = f->capacity ? f->capacity * 2 : 256;
-		uint32_t *p = reallocarray(f->at, n, sizeof(*p));
-		if (!p)
-			return false;
-		f->at = p;
-		f->capacity = n;
-	}
-	f->at[f->n++] = index;
-	return true;
 }
 
 struct client *clients_allocate(struct clients *cs)
@@ -244,12 +231,12 @@ uint32_t clients_high(const struct clients *cs)
 
 uint32_t clients_index(const struct clients *cs, const struct client *c)
 {
-	return (uint32_t)(c - cs->file->entries);
+	return file_index(cs, c);
 }
 
 struct client *clients_at(struct clients *cs, uint32_t index)
 {
-	return index < atomic_load(&cs->file->header.high) ? &cs->file->entries[index] : NULL;
+	return file_entry(cs, index);
 }
 
 char *clients_inbox(struct clients *cs, const struct client *c)

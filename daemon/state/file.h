@@ -17,8 +17,7 @@
 #define DAEMON_STATE_FILE_H
 
 #include "daemon/io/memfd.h"
-#include "daemon/state/clients.h"
-#include "daemon/state/memberships.h"
+#include "daemon/state/entry.h"
 
 #include <pthread.h>
 
@@ -107,5 +106,16 @@ struct clients {
 	struct free_places free, free_memberships;
 	atomic_uint holds[CLIENTS_ORIGINS];
 };
+
+static inline uint32_t file_index(const struct clients *cs, const struct client *c)
+{
+	return (uint32_t)(c - cs->file->entries);
+}
+
+/* NULL: there never was one at that place. */
+static inline struct client *file_entry(struct clients *cs, uint32_t index)
+{
+	return index < atomic_load(&cs->file->header.high) ? &cs->file->entries[index] : NULL;
+}
 
 #endif

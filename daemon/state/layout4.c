@@ -8,8 +8,10 @@
 #include "daemon/base/fault.h"
 #include "daemon/rooms/room.h"
 #include "daemon/rooms/speech.h"
+#include "daemon/state/clients.h"
 #include "daemon/state/layout4.h"
 #include "daemon/state/layouts.h"
+#include "daemon/state/memberships.h"
 
 #include <errno.h>
 #include <string.h>

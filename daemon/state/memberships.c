@@ -76,7 +76,7 @@ bool membership_get(const struct client *c, const struct client_state *st, const
 
 bool membership_is_of(struct clients *cs, const struct client *c, const struct membership *m)
 {
-	return atomic_load(&m->client) == clients_index(cs, c) + 1;
+	return atomic_load(&m->client) == file_index(cs, c) + 1;
 }
 
 struct membership *membership_direct(struct clients *cs, const struct client_state *st)
@@ -167,7 +167,7 @@ struct membership *membership_join(struct clients *cs, struct client *c, const s
 	m->next = c->memberships;
 	c->memberships = place;
 	/* Whose it is, a successor is told last: before, the place had the marks of another client's. */
-	atomic_store_explicit(&m->client, clients_index(cs, c) + 1, memory_order_release);
+	atomic_store_explicit(&m->client, file_index(cs, c) + 1, memory_order_release);
 	FAULT("membership-made");
 	memberships_put(c, draft, m, p);
 	return m;
@@ -271,7 +271,7 @@ void memberships_release(struct clients *cs, struct client *c)
 static struct client *memberships_owner_of(struct clients *cs, const struct membership *m)
 {
 	uint32_t index = atomic_load(&m->client);
-	struct client *c = index > 0 ? clients_at(cs, index - 1) : NULL;
+	struct client *c = index > 0 ? file_entry(cs, index - 1) : NULL;
 	struct position p;
 
 	return c && atomic_load(&c->cookie) && membership_get(c, client_live(c), m, &p) ? c : NULL;
@@ -281,7 +281,7 @@ void memberships_rebuild(struct clients *cs)
 {
 	struct client *c;
 
-	for (uint32_t i = 0; (c = clients_at(cs, i)); i++)
+	for (uint32_t i = 0; (c = file_entry(cs, i)); i++)
 		c->memberships = c->has_left = 0;
 	cs->free_memberships.n = 0;
 	for (uint32_t i = atomic_load(&cs->file->header.memberships_high); i-- > 0;) {

@@ -19,29 +19,9 @@
 #ifndef DAEMON_MEMBERSHIPS_H
 #define DAEMON_MEMBERSHIPS_H
 
-#include "daemon/state/clients.h"
+#include "daemon/state/entry.h"
 
-#include <stdbool.h>
-#include <stdint.h>
-
-#define MEMBERSHIPS_CAPACITY (4 * CLIENTS_CAPACITY)
-/* The cursor of who has left. */
-#define MEMBERSHIP_LEFT UINT64_MAX
-
-struct membership {
-	_Atomic uint32_t client; /* whose it is: the entry's index, plus 1; 0: free */
-	uint32_t room;
-	uint32_t next;	/* the client's next one, plus 1; made anew by every process */
-	uint32_t flags; /* none yet */
-	struct membership_position {
-		_Atomic uint64_t
-		    mark; /* the generation, and a check of all this: see memberships.c; 0: none */
-		_Atomic uint64_t cursor; /* a message boundary in the room's log */
-		_Atomic uint64_t seq;	 /* that message's number */
-	} at[2];
-};
-
-_Static_assert(sizeof(struct membership) == 64, "part of the state's layout: a cache line");
+struct clients;
 
 /* Where somebody is in a room's log. */
 struct position {

@@ -4,7 +4,9 @@
 
 #include "daemon/base/logger.h"
 #include "daemon/rooms/room.h"
+#include "daemon/state/clients.h"
 #include "daemon/state/layouts.h"
+#include "daemon/state/memberships.h"
 #include "tests/old_state.h"
 
 #include <errno.h>
