@@ -206,8 +206,9 @@ int harness_connect(struct harness *h, const char *type, const char *mode, const
 	atomic_store(&c->sealed_cookie, cookie);
 	client_seal(c, &c->st[0]);
 	atomic_store(&c->cookie, cookie);
-	const struct connection_start start = {stream_plain(fd), a, c, handler_find(type, mode), true};
-	if (keeper_add(h->shared.keeper, fd) < 0 || connection_open(h->workers[0], &start) < 0)
+	const struct connection_start start = {stream_plain(fd), a, c, handler_find(type, mode),
+					       keeper_add(h->shared.keeper, &fd, 1) == 0};
+	if (connection_open(h->workers[0], &start) < 0)
 		abort();
 	return ours;
 }

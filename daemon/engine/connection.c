@@ -220,6 +220,7 @@ static void connection_again(struct task *t)
 		closing_close(c);
 	else
 		input_again(c);
+	connection_cover(c);
 }
 
 static void connection_task_free(struct task *t)
@@ -290,6 +291,7 @@ int connection_open(struct worker *w, const struct connection_start *start)
 		  address_peer(connection_address(c), from));
 	c->handler->opened(c, connection_first_room(c));
 	input_pump(c);
+	connection_cover(c);
 	return 0;
 }
 

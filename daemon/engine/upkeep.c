@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What is seen to once a second for each connection: time-outs, pages of memory that it has no use for, and a
- * socket that the keeper has not got yet.
+ * What is seen to once a second for each connection: time-outs, pages of memory that it has no use for; and
+ * sooner, a socket that the keeper has not got yet.
  */
 #include "daemon/engine/connection_own.h"
 
@@ -15,11 +15,16 @@
 
 void connection_cover(struct connection *c)
 {
-	if (c->covered || c->phase == PHASE_DEAD || !c->stream.ops->survives ||
-	    keeper_add(c->ctx->shared->keeper, c->stream.fd) < 0)
+	if (c->covered || c->phase == PHASE_DEAD || !c->stream.ops->survives)
 		return;
-	c->covered = true;
-	atomic_fetch_sub(&c->ctx->connections->uncovered, 1);
+	int r = keeper_add(c->ctx->shared->keeper, &c->stream.fd, 1);
+	if (r == 0) {
+		c->covered = true;
+		atomic_fetch_sub(&c->ctx->connections->uncovered, 1);
+	} else if (r == -EAGAIN) {
+		/* The main thread makes more pairs, which takes it a moment. For all else the next second is early enough. */
+		worker_retry_later(c->w, &c->task);
+	}
 }
 
 /* Who has to say something, or who they are, before long. */

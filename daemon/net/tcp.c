@@ -26,10 +26,15 @@
 /* So many connections are accepted in a turn, so that a flood doesn't keep others waiting. */
 #define ACCEPT_BATCH 16
 
+struct adoption;
+
 struct tcp_listener {
 	struct listener base;
 	bool paused, warned;
 	struct prelude *preludes;
+	/* Have an entry; the keeper gets them as one message before their workers do. */
+	struct adoption *arrivals[ACCEPT_BATCH];
+	unsigned n_arrivals;
 };
 
 static void tcp_ready(struct source *s, uint32_t events);
@@ -112,9 +117,10 @@ static void tcp_fill_entry(const struct listener *l, struct client *client, cons
 	client_seal(client, &client->st[0]);
 }
 
-/* A connection that has been counted and may begin. */
+/* A connection that has been counted and may begin: as soon as tcp_hand_out() is called. */
 static void tcp_begin(struct listener *l, const struct prelude_result *p)
 {
+	struct tcp_listener *t = (struct tcp_listener *)l;
 	struct shared *shared = l->ctx->shared;
 	uint64_t cookie = 0;
 	socklen_t len = sizeof(cookie);
@@ -135,16 +141,35 @@ static void tcp_begin(struct listener *l, const struct prelude_result *p)
 	/* The entry comes before the socket's copy, so that a socket without an entry is nobody's. */
 	atomic_store_explicit(&client->cookie, cookie, memory_order_release);
 	FAULT("accept-cookie");
-	bool covered = p->stream.ops->survives && keeper_add(shared->keeper, p->stream.fd) == 0;
-	FAULT("accept-keeper");
-
-	struct worker *to = tcp_least_loaded(shared);
-	*job = (struct adoption){{NULL, tcp_adopt}, {p->stream, p->address, client, l->handler, covered}};
+	*job = (struct adoption){{NULL, tcp_adopt}, {p->stream, p->address, client, l->handler, false}};
 	atomic_fetch_add(&l->tally->accepted, 1);
-	if (to == l->w)
-		tcp_adopt(to, &job->job);
-	else
-		worker_post(to, &job->job);
+	t->arrivals[t->n_arrivals++] = job;
+}
+
+/* To the keeper, and then each to its worker. */
+static void tcp_hand_out(struct tcp_listener *t)
+{
+	struct shared *shared = t->base.ctx->shared;
+	int fds[ACCEPT_BATCH];
+	unsigned n = 0;
+
+	if (t->n_arrivals == 0)
+		return;
+	for (unsigned i = 0; i < t->n_arrivals; i++)
+		if (t->arrivals[i]->start.stream.ops->survives)
+			fds[n++] = t->arrivals[i]->start.stream.fd;
+	bool covered = n > 0 && keeper_add(shared->keeper, fds, n) == 0;
+	FAULT("accept-keeper");
+	for (unsigned i = 0; i < t->n_arrivals; i++) {
+		struct adoption *a = t->arrivals[i];
+		struct worker *to = tcp_least_loaded(shared);
+		a->start.covered = covered && a->start.stream.ops->survives;
+		if (to == t->base.w)
+			tcp_adopt(to, &a->job);
+		else
+			worker_post(to, &a->job);
+	}
+	t->n_arrivals = 0;
 }
 
 /* The address is known now, if a proxy stood before it. */
@@ -152,10 +177,12 @@ static void tcp_after_prelude(struct listener *l, const struct prelude_result *p
 {
 	const char *why;
 
-	if (listener_admit(l, &p->address, &why))
-		tcp_begin(l, p);
-	else
+	if (!listener_admit(l, &p->address, &why)) {
 		tcp_turn_away(l, p, why);
+		return;
+	}
+	tcp_begin(l, p);
+	tcp_hand_out((struct tcp_listener *)l);
 }
 
 /* A peer may vanish without a word; the kernel finds out, and what it held is given back. The settings are
@@ -220,16 +247,11 @@ static void tcp_pause(struct tcp_listener *t, int error)
 	worker_rewatch(l->w, l->fd, 0, &l->source);
 }
 
-static void tcp_ready(struct source *s, uint32_t events)
+/* As many as wait, but not more than are one turn's. */
+static void tcp_accept(struct tcp_listener *t)
 {
-	struct tcp_listener *t = (struct tcp_listener *)s;
 	int enough = sockets_for_clients();
 
-	(void)events;
-	if (sockets_are_short()) {
-		tcp_pause(t, EMFILE);
-		return;
-	}
 	for (unsigned i = 0; i < ACCEPT_BATCH; i++) {
 		union address a;
 		socklen_t len = sizeof(a);
@@ -250,6 +272,19 @@ static void tcp_ready(struct source *s, uint32_t events)
 			return;
 		}
 	}
+}
+
+static void tcp_ready(struct source *s, uint32_t events)
+{
+	struct tcp_listener *t = (struct tcp_listener *)s;
+
+	(void)events;
+	if (sockets_are_short()) {
+		tcp_pause(t, EMFILE);
+		return;
+	}
+	tcp_accept(t);
+	tcp_hand_out(t);
 }
 
 static void tcp_tick(struct listener *l)

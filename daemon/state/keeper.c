@@ -22,28 +22,36 @@
 /* A merge that had no file descriptors is tried again after that, then after twice the time, and so on. */
 #define RETRY_US SECOND_US
 #define RETRY_MAX_US (64 * SECOND_US)
-/* Merging is worth while from so many single sockets on. */
+/* Merging is worth while from so many new sockets on. */
 #define MERGE_FROM 128
-/* Single sockets looked at in one step, so that the main loop goes on. */
-#define MERGE_STEP 128
-#define MAX_PAIRS 64
+/* Sockets looked at in one step, so that the main loop goes on. */
+#define MERGE_STEP 256
+/* A base that may have more closed sockets than open ones is made anew, but no more often than this if nobody comes. */
+#define RENEW_US (10 * SECOND_US)
+#define MAX_FROZEN 128
+#define MAX_BASES 64
+/* Once many come at once, so many pairs are ready for what comes next. */
+#define LINE 4
 
 struct keeper {
 	pthread_mutex_t lock;
-	struct pair current;	       /* new sockets go there; under the lock */
-	struct pair base;	       /* full messages; main thread */
-	struct pair frozen[MAX_PAIRS]; /* to be merged into base; main thread */
-	unsigned n_frozen;
+	/* Under the lock: those before at are full, new sockets go to the one at it, the others are spare. */
+	struct pair line[2 * LINE];
+	unsigned n_line, at;
+	unsigned loose; /* sockets in them */
+	/* The main thread's. */
+	struct pair bases[MAX_BASES];	/* full messages; the last one is written to */
+	struct pair frozen[MAX_FROZEN]; /* to be merged into the bases; the first one first */
+	unsigned n_bases, n_frozen;
 	unsigned next_number;
 	bool merging;
-	bool base_is_spare; /* all that it has is still in the frozen pairs as well */
-	int64_t retry_at, retry_after;
+	int64_t retry_at, retry_after, renew_at;
 	unsigned full; /* sockets in a full message: whoever looks at it needs as many free descriptors */
-	int batch[PAIR_MESSAGE_MAX]; /* peeked, to be put into base */
+	int batch[PAIR_MESSAGE_MAX]; /* peeked, to be put into a base */
 	unsigned n_batch;
-	atomic_uint singles;
-	atomic_bool full_pair; /* the current one takes no more */
-	int event;	       /* eventfd: the current pair is half full, or full */
+	unsigned n_copied;	    /* messages that are in the bases once the batch is */
+	atomic_bool short_of_pairs; /* the main thread has been asked for more */
+	int event;		    /* eventfd: so that it hears of it */
 };
 
 /* --- start --- */
@@ -71,7 +79,7 @@ static void keeper_take_pairs(struct keeper *k, struct sockets *passed)
 		for (unsigned i = 0; i < k->n_frozen; i++)
 			if (k->frozen[i].number == p.number)
 				same = &k->frozen[i];
-		if (!same && k->n_frozen < MAX_PAIRS) {
+		if (!same && k->n_frozen < MAX_FROZEN) {
 			same = &k->frozen[k->n_frozen++];
 			*same = p;
 		}
@@ -99,20 +107,13 @@ static void keeper_take_pairs(struct keeper *k, struct sockets *passed)
 	}
 }
 
-/* The newest pair goes on being filled, so that many restarts in a row don't make many pairs. */
-static int keeper_choose_current(struct keeper *k)
+static int keeper_open_line(struct keeper *k)
 {
-	unsigned newest = 0;
+	int r = pair_open(k->next_number++, &k->line[0]);
 
-	if (k->n_frozen == 0)
-		return pair_open(k->next_number++, &k->current);
-	for (unsigned i = 1; i < k->n_frozen; i++)
-		if (k->frozen[i].number > k->frozen[newest].number)
-			newest = i;
-	k->current = k->frozen[newest];
-	pair_measure(&k->current);
-	k->frozen[newest] = k->frozen[--k->n_frozen];
-	return 0;
+	k->n_line = r == 0;
+	k->at = k->loose = 0;
+	return r;
 }
 
 int keeper_new(struct sockets *passed, struct keeper **ret)
@@ -128,11 +129,13 @@ int keeper_new(struct sockets *passed, struct keeper **ret)
 	k->full = sockets_reserve() / 2;
 	if (k->full > PAIR_MESSAGE_MAX || k->full < 2)
 		k->full = k->full < 2 ? 2 : PAIR_MESSAGE_MAX;
-	k->base.read = k->base.write = k->current.read = k->current.write = -1;
 	k->event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (passed)
+	r = k->event < 0 ? -errno : 0;
+	if (r == 0 && passed)
 		keeper_take_pairs(k, passed);
-	r = k->event < 0 ? -errno : keeper_choose_current(k);
+	/* Where there are some, keeper_each() finds out which of them go on being filled. */
+	if (r == 0 && k->n_frozen == 0)
+		r = keeper_open_line(k);
 	if (r < 0) {
 		keeper_free(k);
 		return r;
@@ -147,8 +150,10 @@ void keeper_free(struct keeper *k)
 		return;
 	for (unsigned i = 0; i < k->n_batch; i++)
 		close(k->batch[i]);
-	pair_close(&k->current);
-	pair_close(&k->base);
+	for (unsigned i = 0; i < k->n_line; i++)
+		pair_close(&k->line[i]);
+	for (unsigned i = 0; i < k->n_bases; i++)
+		pair_close(&k->bases[i]);
 	for (unsigned i = 0; i < k->n_frozen; i++)
 		pair_close(&k->frozen[i]);
 	if (k->event >= 0)
@@ -157,38 +162,77 @@ void keeper_free(struct keeper *k)
 	free(k);
 }
 
-int keeper_add(struct keeper *k, int fd)
+/* The lock is held. */
+static bool keeper_line_is_short(const struct keeper *k)
 {
-	/* A merge holds the lock only while it swaps the pairs. */
+	return k->at >= k->n_line ||
+	       (k->at == k->n_line - 1 && k->line[k->at].messages >= k->line[k->at].capacity / 2);
+}
+
+int keeper_add(struct keeper *k, const int *fds, unsigned n)
+{
+	int r = -EAGAIN;
+
+	/* A merge holds the lock only while it takes pairs out of the line. */
 	pthread_mutex_lock(&k->lock);
-	int r = pair_put(&k->current, &fd, 1);
-	bool half_full = r == 0 && k->current.messages == k->current.capacity / 2;
-	pthread_mutex_unlock(&k->lock);
+	while (k->at < k->n_line) {
+		r = pair_put(&k->line[k->at], fds, n);
+		if (r != -EAGAIN)
+			break;
+		k->at++;
+	}
 	if (r == 0)
-		atomic_fetch_add(&k->singles, 1);
-	if (half_full || (r < 0 && !atomic_exchange(&k->full_pair, true)))
+		k->loose += n;
+	bool is_short = keeper_line_is_short(k);
+	pthread_mutex_unlock(&k->lock);
+	if (is_short && !atomic_exchange(&k->short_of_pairs, true))
 		eventfd_write(k->event, 1);
 	return r;
 }
 
+static int keeper_by_number(const void *a, const void *b)
+{
+	unsigned x = ((const struct pair *)a)->number, y = ((const struct pair *)b)->number;
+
+	return x < y ? -1 : x > y;
+}
+
+/* What becomes of a pair of the process before that has been looked at. True: it is to be merged. */
+static bool keeper_sort_in(struct keeper *k, struct pair *p)
+{
+	pair_measure(p);
+	if (p->messages > 0 && p->sockets >= p->messages * (k->full / 2 + 1) && k->n_bases < MAX_BASES) {
+		k->bases[k->n_bases++] = *p; /* of full messages, which need not be merged again */
+		return false;
+	}
+	/* So that many restarts in a row don't make many pairs. */
+	if (p->messages < p->capacity / 2 && k->n_line == 0) {
+		k->line[k->n_line++] = *p;
+		k->loose = p->sockets;
+		return false;
+	}
+	if (p->messages == 0)
+		pair_drop(p);
+	return p->messages > 0;
+}
+
 void keeper_each(struct keeper *k, void (*fn)(int fd, void *arg), void *arg)
 {
-	pair_each(&k->current, fn, arg);
-	atomic_store(&k->singles, k->current.singles);
-	for (unsigned i = 0; i < k->n_frozen;) {
-		struct pair *p = &k->frozen[i];
-		pair_each(p, fn, arg);
-		if (p->messages > 0 && (k->base.read >= 0 || p->singles > p->messages / 2)) {
-			i++;
-			continue;
-		}
-		/* An empty one goes; one of full messages need not be merged again. */
-		if (p->messages == 0)
-			pair_drop(p);
-		else
-			k->base = *p;
-		*p = k->frozen[--k->n_frozen];
+	unsigned n = k->n_frozen;
+
+	/* The newest base is the one that has space. */
+	qsort(k->frozen, n, sizeof(*k->frozen), keeper_by_number);
+	k->n_frozen = 0;
+	for (unsigned i = 0; i < k->n_line; i++)
+		pair_each(&k->line[i], fn, arg);
+	for (unsigned i = 0; i < n; i++) {
+		struct pair p = k->frozen[i];
+		pair_each(&p, fn, arg);
+		if (keeper_sort_in(k, &p))
+			k->frozen[k->n_frozen++] = p;
 	}
+	if (k->n_line == 0 && keeper_open_line(k) < 0)
+		atomic_store(&k->short_of_pairs, true); /* it is tried again */
 }
 
 /* --- merging --- */
@@ -201,17 +245,36 @@ static bool keeper_is_open(int fd)
 	return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 && info.tcpi_state != TCP_STATE_CLOSE;
 }
 
+static int keeper_open_base(struct keeper *k)
+{
+	int r = k->n_bases < MAX_BASES ? pair_open(k->next_number++, &k->bases[k->n_bases]) : -ENOBUFS;
+
+	k->n_bases += r == 0;
+	return r;
+}
+
+/* What is in a base leaves the pair it came from at once: a user's sockets in flight are limited. */
 static bool keeper_put_batch(struct keeper *k)
 {
 	if (k->n_batch == 0)
 		return true;
-	int r = pair_put(&k->base, k->batch, k->n_batch);
+	int r = pair_put(&k->bases[k->n_bases - 1], k->batch, k->n_batch);
+	if (r == -EAGAIN) {
+		r = keeper_open_base(k);
+		if (r == 0)
+			r = pair_put(&k->bases[k->n_bases - 1], k->batch, k->n_batch);
+	}
 	for (unsigned i = 0; i < k->n_batch; i++)
 		close(k->batch[i]);
 	k->n_batch = 0;
-	if (r < 0)
+	if (r < 0) {
 		log_warning("keeper: sockets can't be merged: %s", strerror(-r));
-	return r == 0;
+		return false;
+	}
+	FAULT("keeper-copied");
+	pair_take(&k->frozen[0], k->n_copied);
+	k->n_copied = 0;
+	return true;
 }
 
 /* Nothing is dropped before its copy is in place, so giving up costs only space. */
@@ -219,32 +282,49 @@ static void keeper_give_up(struct keeper *k)
 {
 	for (unsigned i = 0; i < k->n_batch; i++)
 		close(k->batch[i]);
-	k->n_batch = 0;
+	k->n_batch = k->n_copied = 0;
 	k->merging = false;
-	if (k->base_is_spare)
-		pair_drop(&k->base);
 	k->retry_after = k->retry_after == 0		 ? RETRY_US
 			 : k->retry_after < RETRY_MAX_US ? 2 * k->retry_after
 							 : RETRY_MAX_US;
 	k->retry_at = clock_us(CLOCK_MONOTONIC) + k->retry_after;
 }
 
-/* New sockets go to a fresh pair from now on. */
-static bool keeper_swap(struct keeper *k)
+/*
+ * Leaves the full pairs of the line to be merged and, if all is true, the current one as well. At least ready pairs
+ * are there then for new sockets; false if they can't be made.
+ */
+static bool keeper_advance(struct keeper *k, bool all, unsigned ready)
 {
-	struct pair fresh;
+	struct pair fresh[LINE];
+	unsigned n = 0, moved = 0;
 
-	if (k->n_frozen >= MAX_PAIRS - 1 || pair_open(k->next_number++, &fresh) < 0)
-		return false;
 	pthread_mutex_lock(&k->lock);
-	k->frozen[k->n_frozen] = k->current;
-	k->current = fresh;
+	unsigned used = k->at + all < k->n_line ? k->at + all : k->n_line, spare = k->n_line - used;
 	pthread_mutex_unlock(&k->lock);
-	atomic_store(&k->singles, 0);
-	atomic_store(&k->full_pair, false);
+	while (spare + n < ready && pair_open(k->next_number++, &fresh[n]) == 0)
+		n++;
+	bool good = spare + n >= ready;
+	pthread_mutex_lock(&k->lock);
+	/* Meanwhile others may have come to be full. The current one stays as long as there is no other. */
+	used = k->at + (all && (n > 0 || k->at + 1 < k->n_line));
+	if (used > k->n_line)
+		used = k->n_line;
+	for (; moved < used && k->n_frozen < MAX_FROZEN; moved++) {
+		k->loose -= k->line[moved].sockets;
+		k->frozen[k->n_frozen++] = k->line[moved];
+	}
+	memmove(k->line, k->line + moved, (k->n_line - moved) * sizeof(*k->line));
+	k->n_line -= moved;
+	k->at -= k->at < moved ? k->at : moved;
+	unsigned fit = 2 * LINE - k->n_line < n ? 2 * LINE - k->n_line : n;
+	memcpy(k->line + k->n_line, fresh, fit * sizeof(*fresh));
+	k->n_line += fit;
+	pthread_mutex_unlock(&k->lock);
+	for (unsigned i = fit; i < n; i++)
+		pair_drop(&fresh[i]);
 	FAULT("keeper-swap");
-	pair_peek_from(&k->frozen[k->n_frozen++], 0);
-	return true;
+	return good;
 }
 
 int keeper_fd(const struct keeper *k)
@@ -256,32 +336,48 @@ void keeper_relieve(struct keeper *k)
 {
 	eventfd_t n;
 
-	if (eventfd_read(k->event, &n) == 0)
-		keeper_swap(k);
+	if (eventfd_read(k->event, &n) < 0 && !atomic_load(&k->short_of_pairs))
+		return;
+	if (keeper_advance(k, false, LINE))
+		atomic_store(&k->short_of_pairs, false);
+}
+
+static unsigned keeper_loose(struct keeper *k)
+{
+	pthread_mutex_lock(&k->lock);
+	unsigned n = k->loose;
+	pthread_mutex_unlock(&k->lock);
+	return n;
+}
+
+/* Whether the bases may have more closed sockets than open ones. */
+static bool keeper_is_stale(const struct keeper *k, unsigned live)
+{
+	unsigned sockets = 0;
+
+	for (unsigned i = 0; i < k->n_bases; i++)
+		sockets += k->bases[i].sockets;
+	return sockets > 2 * live + 1024;
 }
 
 static bool keeper_begin_merge(struct keeper *k, unsigned live)
 {
-	/* Mostly closed sockets in the base: it is made anew, too. */
-	if (k->base.read >= 0 && k->base.sockets > 2 * live + 1024 && k->n_frozen < MAX_PAIRS - 2) {
-		pair_peek_from(&k->base, 0);
-		k->frozen[k->n_frozen++] = k->base;
-		k->base.read = k->base.write = -1;
+	if (keeper_is_stale(k, live) && k->n_frozen < MAX_FROZEN) {
+		k->frozen[k->n_frozen++] = k->bases[0];
+		memmove(k->bases, k->bases + 1, --k->n_bases * sizeof(*k->bases));
+		k->renew_at = clock_us(CLOCK_MONOTONIC) + RENEW_US;
 	}
 	/* A merge that is tried again has its pairs already. */
-	if ((atomic_load(&k->singles) >= MERGE_FROM || atomic_load(&k->full_pair)) && !keeper_swap(k) &&
-	    k->n_frozen == 0)
+	if (keeper_loose(k) >= MERGE_FROM)
+		keeper_advance(k, true, 1);
+	if (k->n_frozen == 0 || (k->n_bases == 0 && keeper_open_base(k) < 0))
 		return false;
-	k->base_is_spare = k->base.read < 0;
-	if (k->base_is_spare && pair_open(k->next_number++, &k->base) < 0)
-		return false;
-	for (unsigned i = 0; i < k->n_frozen; i++)
-		pair_peek_from(&k->frozen[i], 0);
+	pair_peek_from(&k->frozen[0], 0);
 	k->merging = true;
 	return true;
 }
 
-/* Copies n sockets of a pair into the base. They are closed then, or put aside for the next full message. */
+/* Copies the n sockets of a message into a base. They are closed then, or put aside for the next full message. */
 static bool keeper_merge_sockets(struct keeper *k, const int *fds, int n)
 {
 	bool good = true;
@@ -295,19 +391,23 @@ static bool keeper_merge_sockets(struct keeper *k, const int *fds, int n)
 		if (k->n_batch == k->full)
 			good = keeper_put_batch(k);
 	}
+	k->n_copied++;
 	return good;
 }
 
-/* All of the last pair is in the base as well, so it goes. False if it can't. */
+/* All of the first pair is in the bases, so it goes. False if it can't. */
 static bool keeper_end_pair(struct keeper *k)
 {
 	if (!keeper_put_batch(k))
 		return false;
 	FAULT("keeper-merged");
-	pair_drop(&k->frozen[--k->n_frozen]);
-	k->base_is_spare = false;
+	pair_drop(&k->frozen[0]);
+	memmove(k->frozen, k->frozen + 1, --k->n_frozen * sizeof(*k->frozen));
+	k->n_copied = 0;
 	k->merging = k->n_frozen > 0;
-	if (!k->merging)
+	if (k->merging)
+		pair_peek_from(&k->frozen[0], 0);
+	else
 		k->retry_after = 0;
 	return true;
 }
@@ -315,17 +415,20 @@ static bool keeper_end_pair(struct keeper *k)
 bool keeper_merge(struct keeper *k, unsigned live)
 {
 	int fds[PAIR_MESSAGE_MAX] = {-1};
+	unsigned seen = 0;
 
+	if (atomic_load(&k->short_of_pairs))
+		keeper_relieve(k);
 	if (!k->merging) {
-		bool due =
-		    atomic_load(&k->singles) >= MERGE_FROM || atomic_load(&k->full_pair) || k->n_frozen > 0;
-		if (!due || (k->retry_after > 0 && clock_us(CLOCK_MONOTONIC) < k->retry_at) ||
-		    !keeper_begin_merge(k, live))
+		int64_t now = clock_us(CLOCK_MONOTONIC);
+		bool due = keeper_loose(k) >= MERGE_FROM || k->n_frozen > 0 ||
+			   (keeper_is_stale(k, live) && now >= k->renew_at);
+		if (!due || (k->retry_after > 0 && now < k->retry_at) || !keeper_begin_merge(k, live))
 			return false;
 	}
-	for (unsigned step = 0; step < MERGE_STEP && k->merging; step++) {
+	while (seen < MERGE_STEP && k->merging) {
 		bool cut, good;
-		int n = pair_peek(&k->frozen[k->n_frozen - 1], fds, &cut);
+		int n = pair_peek(&k->frozen[0], fds, &cut);
 		if (n == -EAGAIN) {
 			good = keeper_end_pair(k);
 		} else {
@@ -335,8 +438,7 @@ bool keeper_merge(struct keeper *k, unsigned live)
 		}
 		if (!good)
 			keeper_give_up(k);
-		if (n > 8)
-			break; /* a full message is a step's worth */
+		seen += n > 0 ? (unsigned)n : 1;
 	}
 	return k->merging;
 }
@@ -345,27 +447,29 @@ int keeper_forget(struct keeper *k)
 {
 	while (k->n_frozen > 0)
 		pair_drop(&k->frozen[--k->n_frozen]);
-	pair_drop(&k->base);
-	pair_drop(&k->current);
-	atomic_store(&k->singles, 0);
-	return pair_open(k->next_number++, &k->current);
+	while (k->n_bases > 0)
+		pair_drop(&k->bases[--k->n_bases]);
+	while (k->n_line > 0)
+		pair_drop(&k->line[--k->n_line]);
+	return keeper_open_line(k);
+}
+
+static void keeper_tell(const struct pair *p, unsigned n, void (*fn)(const char *name, int fd, void *arg),
+			void *arg)
+{
+	char name[PAIR_NAME_MAX];
+
+	for (unsigned i = 0; i < n; i++) {
+		pair_name(&p[i], 'w', name);
+		fn(name, p[i].write, arg);
+		pair_name(&p[i], 'r', name);
+		fn(name, p[i].read, arg);
+	}
 }
 
 void keeper_pairs(struct keeper *k, void (*fn)(const char *name, int fd, void *arg), void *arg)
 {
-	struct pair all[MAX_PAIRS + 2];
-	unsigned n = 0;
-	char name[PAIR_NAME_MAX];
-
-	all[n++] = k->current;
-	if (k->base.read >= 0)
-		all[n++] = k->base;
-	for (unsigned i = 0; i < k->n_frozen; i++)
-		all[n++] = k->frozen[i];
-	for (unsigned i = 0; i < n; i++) {
-		pair_name(&all[i], 'w', name);
-		fn(name, all[i].write, arg);
-		pair_name(&all[i], 'r', name);
-		fn(name, all[i].read, arg);
-	}
+	keeper_tell(k->line, k->n_line, fn, arg);
+	keeper_tell(k->bases, k->n_bases, fn, arg);
+	keeper_tell(k->frozen, k->n_frozen, fn, arg);
 }

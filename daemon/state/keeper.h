@@ -2,11 +2,12 @@
 /*
  * The keeper: holds a copy of every client's socket outside of this process, so that connections outlive it.
  *
- * It is an AF_UNIX stream socketpair whose queue holds sockets in flight (SCM_RIGHTS, unix(7)); both ends are
- * in the service manager's fd store, or are passed on by exec. A new socket is one message in the current
- * pair; now and then the main thread merges pairs of single sockets into one of full messages, leaving out
- * what is closed. A successor reads by peeking, so that it may die while it does. Being in two pairs does no
- * harm: SO_COOKIE tells sockets apart.
+ * It is AF_UNIX stream socketpairs whose queues hold sockets in flight (SCM_RIGHTS, unix(7)); all ends are in
+ * the service manager's fd store, or are passed on by exec. What is accepted in a turn is one message in the
+ * current pair; when that is full, the next of a line of pairs is the current one. Now and then the main thread
+ * merges those that were filled into pairs of full messages (bases), leaving out what is closed. A successor
+ * reads by peeking, so that it may die while it does. Being in two pairs does no harm: SO_COOKIE tells sockets
+ * apart.
  */
 #ifndef DAEMON_KEEPER_H
 #define DAEMON_KEEPER_H
@@ -23,17 +24,18 @@ int keeper_new(struct sockets *passed, struct keeper **ret);
 void keeper_free(struct keeper *k);
 
 /*
- * Keeps a copy of the socket; any thread, never waits. Returns 0, -EAGAIN when the queue is full (try again
- * later) or -errno. A socket leaves by being shut down (SHUT_RDWR) before it is closed.
+ * Keeps a copy of each of n sockets, PAIR_MESSAGE_MAX (pair.h) at most; any thread, never waits. Returns 0,
+ * -EAGAIN when the whole line is full (the main thread has been told; try again in a moment) or -errno. A socket
+ * leaves by being shut down (SHUT_RDWR) before it is closed.
  */
-int keeper_add(struct keeper *k, int fd);
+int keeper_add(struct keeper *k, const int *fds, unsigned n);
 
-/* Readable when the current pair will soon be full: see keeper_relieve(). */
+/* Readable when the line will soon be full: see keeper_relieve(). */
 int keeper_fd(const struct keeper *k);
-/* Has new sockets go to a fresh pair; the one before is left to be merged. Main thread. */
+/* Makes more pairs for new sockets; those that are full are left to be merged. Main thread. */
 void keeper_relieve(struct keeper *k);
 
-/* Calls fn with each socket of the pairs taken over, maybe more than once; fn owns the fd. Main thread. */
+/* After keeper_new(): calls fn with each socket of the pairs taken over, maybe more than once; fn owns the fd. */
 void keeper_each(struct keeper *k, void (*fn)(int fd, void *arg), void *arg);
 
 /* One step of the merging, if it is due; live is how many clients there are. True if there is more to do. */

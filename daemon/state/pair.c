@@ -12,8 +12,12 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define BUFFER (64 << 20)
-/* More than the kernel accounts to one message of one socket. */
+/*
+ * Whoever peeks at a message has the kernel go through all before it, so more and shorter queues are faster. So many
+ * messages fit with what any user may have by default: net.core.wmem_max is 212992, which the kernel doubles.
+ */
+#define MESSAGES_MAX 400
+/* More than the kernel accounts to one message, whatever the number of its sockets. */
 #define MESSAGE_SPACE 1024
 
 void pair_name(const struct pair *p, char end, char dst[static PAIR_NAME_MAX])
@@ -28,19 +32,19 @@ void pair_measure(struct pair *p)
 
 	if (getsockopt(p->write, SOL_SOCKET, SO_SNDBUF, &size, &len) == 0)
 		p->capacity = (unsigned)size / MESSAGE_SPACE;
+	if (p->capacity > MESSAGES_MAX)
+		p->capacity = MESSAGES_MAX;
 }
 
 int pair_open(unsigned number, struct pair *ret)
 {
-	const int size = BUFFER;
+	const int size = MESSAGES_MAX * MESSAGE_SPACE / 2;
 	int fds[2];
 	char name[PAIR_NAME_MAX];
 
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) < 0)
 		return -errno;
-	/* As much as the system allows: net.core.wmem_max. */
-	if (setsockopt(fds[0], SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size)) < 0)
-		setsockopt(fds[0], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+	setsockopt(fds[0], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
 	*ret = (struct pair){.write = fds[0], .read = fds[1], .number = number};
 	pair_measure(ret);
 	pair_name(ret, 'w', name);
@@ -79,6 +83,8 @@ int pair_put(struct pair *p, const int *fds, unsigned n)
 			   .msg_control = &control,
 			   .msg_controllen = CMSG_SPACE(n * sizeof(int))};
 
+	if (p->messages >= MESSAGES_MAX)
+		return -EAGAIN;
 	memset(&control, 0, m.msg_controllen);
 	struct cmsghdr *h = CMSG_FIRSTHDR(&m);
 	h->cmsg_level = SOL_SOCKET;
@@ -115,6 +121,17 @@ int pair_peek(const struct pair *p, int fds[static PAIR_MESSAGE_MAX], bool *ret_
 		}
 	*ret_cut = m.msg_flags & MSG_CTRUNC;
 	return n;
+}
+
+/* The kernel closes what it has no space to tell of. */
+void pair_take(struct pair *p, unsigned n)
+{
+	char byte;
+
+	while (n > 0 && recv(p->read, &byte, 1, MSG_DONTWAIT) == 1) {
+		p->messages--;
+		n--;
+	}
 }
 
 /* Each message is a byte. */
@@ -160,7 +177,6 @@ void pair_each(struct pair *p, void (*fn)(int fd, void *arg), void *arg)
 
 	while ((n = pair_message_each(p, (int)p->messages, fn, arg, &cut)) >= 0) {
 		p->messages++;
-		p->singles += n == 1;
 		p->sockets += (unsigned)n;
 		cut_messages += cut;
 	}

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * One pair of the keeper (keeper.h): a socketpair, each message of which has a byte and one or more sockets. Both ends
- * are in the service manager's store, under names with the pair's number. Whoever looks at messages leaves them.
+ * are in the service manager's store, under names with the pair's number. Whoever looks at messages leaves them there.
  */
 #ifndef DAEMON_PAIR_H
 #define DAEMON_PAIR_H
@@ -15,8 +15,8 @@
 struct pair {
 	int write, read;
 	unsigned number;
-	unsigned messages, singles, sockets; /* as far as is known; singles are messages of one socket */
-	unsigned capacity;		     /* messages that fit for certain */
+	unsigned messages, sockets; /* as far as is known */
+	unsigned capacity;	    /* messages that fit for certain */
 };
 
 /* Makes one, and stores it. Returns 0 or -errno. */
@@ -30,13 +30,15 @@ void pair_name(const struct pair *p, char end, char dst[static PAIR_NAME_MAX]);
 /* Finds out how much fits. */
 void pair_measure(struct pair *p);
 
-/* Puts n sockets into the pair as one message. */
+/* Puts n sockets into the pair as one message. Returns 0, -EAGAIN when it is full, or -errno. */
 int pair_put(struct pair *p, const int *fds, unsigned n);
 /*
  * Looks at the next message without taking it. Returns how many fds it has, or -EAGAIN after the last.
  * *ret_cut: it has more of them, for which there are no free descriptors.
  */
 int pair_peek(const struct pair *p, int fds[static PAIR_MESSAGE_MAX], bool *ret_cut);
+/* Takes the first n messages out. What comes next when peeking stays the same. */
+void pair_take(struct pair *p, unsigned n);
 /* The next message to be looked at is that one, counted from 0. */
 void pair_peek_from(const struct pair *p, int number);
 /* Calls fn, which owns the fd, for each socket, maybe more than once; counts the messages. */

@@ -12,6 +12,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -31,6 +32,13 @@ static int setup(void **state)
 	struct fixture *f = calloc(1, sizeof(*f));
 	struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 
+	struct rlimit l;
+
+	/* The kernel allows a user as many sockets in flight. */
+	if (getrlimit(RLIMIT_NOFILE, &l) == 0) {
+		l.rlim_cur = l.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &l);
+	}
 	log_open(LOG_CRIT);
 	f->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (bind(f->listener, (struct sockaddr *)&a, sizeof(a)) < 0 || listen(f->listener, 64) < 0)
@@ -74,7 +82,7 @@ static void add(struct fixture *f, unsigned n)
 		assert_int_equal(connect(f->theirs[f->n], (struct sockaddr *)&a, sizeof(a)), 0);
 		f->ours[f->n] = accept4(f->listener, NULL, NULL, SOCK_CLOEXEC);
 		f->inodes[f->n] = inode(f->ours[f->n]);
-		assert_int_equal(keeper_add(f->k, f->ours[f->n]), 0);
+		assert_int_equal(keeper_add(f->k, &f->ours[f->n], 1), 0);
 	}
 }
 
@@ -173,7 +181,7 @@ static void merged(void **state)
 		assert_true(++steps < 100);
 	assert_true(steps > 0);
 	keeper_pairs(f->k, count_pair, &pairs);
-	assert_int_equal(pairs, 4); /* two ends each, of the base and the current one */
+	assert_true(pairs >= 4 && pairs <= 10); /* two ends each, of the base and of what new sockets go to */
 	struct seen s = {.f = f};
 	die(f);
 	keeper_each(f->k, look, &s);
@@ -196,21 +204,115 @@ static void merge_is_cut(void **state)
 	assert_all_there(f);
 }
 
+static unsigned pairs(struct fixture *f)
+{
+	unsigned ends = 0;
+
+	keeper_pairs(f->k, count_pair, &ends);
+	return ends / 2;
+}
+
+static bool asks_for_pairs(struct fixture *f)
+{
+	struct pollfd p = {.fd = keeper_fd(f->k), .events = POLLIN};
+
+	return poll(&p, 1, 0) == 1;
+}
+
+/* The same socket again and again, one by one, until the keeper takes no more. */
+static unsigned fill(struct fixture *f)
+{
+	unsigned n = 0;
+
+	while (keeper_add(f->k, &f->ours[0], 1) == 0)
+		assert_true(++n < 10000);
+	return n;
+}
+
 static void relieved(void **state)
 {
 	struct fixture *f = *state;
-	unsigned pairs = 0;
-	struct pollfd p = {.fd = keeper_fd(f->k), .events = POLLIN};
 
-	keeper_pairs(f->k, count_pair, &pairs);
-	assert_int_equal(pairs, 2);
+	assert_int_equal(pairs(f), 1);
 	keeper_relieve(f->k); /* nobody asked for it */
-	add(f, 10);
-	assert_int_equal(poll(&p, 1, 0), 0);
-	pairs = 0;
-	keeper_pairs(f->k, count_pair, &pairs);
-	assert_int_equal(pairs, 2);
+	assert_int_equal(pairs(f), 1);
+	add(f, 100);
+	assert_false(asks_for_pairs(f));
+	add(f, 120); /* the pair is half full */
+	assert_true(asks_for_pairs(f));
+	keeper_relieve(f->k);
+	assert_false(asks_for_pairs(f));
+	assert_true(pairs(f) > 1);
+	/* It has been seen to before anybody has to wait. */
+	unsigned n = pairs(f);
+	add(f, 100);
+	assert_false(asks_for_pairs(f));
+	assert_int_equal(pairs(f), n);
 	assert_all_there(f);
+}
+
+/* However many come before the main thread has its turn: what fits is known, and there is more space afterwards. */
+static void filled(void **state)
+{
+	struct fixture *f = *state;
+
+	add(f, 1);
+	unsigned first = fill(f);
+	assert_true(asks_for_pairs(f));
+	assert_int_equal(fill(f), 0);
+	keeper_relieve(f->k);
+	assert_true(fill(f) >= 3 * first);
+	/* Those that are full are merged, and a line that is empty again is no reason to look. */
+	for (unsigned round = 0; round < 3; round++) {
+		keeper_relieve(f->k);
+		assert_true(fill(f) >= 3 * first);
+	}
+	while (keeper_merge(f->k, 1))
+		;
+	add(f, 10);
+	assert_all_there(f);
+}
+
+/* What comes in one turn is one message, so that sixteen times as many fit. */
+static void together(void **state)
+{
+	struct fixture *f = *state;
+	unsigned n = 0;
+
+	add(f, 16);
+	while (keeper_add(f->k, f->ours, 16) == 0)
+		assert_true(++n < 10000);
+	assert_true(n >= 300);
+	keeper_relieve(f->k);
+	while (keeper_merge(f->k, 16))
+		;
+	assert_all_there(f);
+}
+
+/* More than one base holds: each is full of messages of 253, and none is merged again after a crash. */
+static void many(void **state)
+{
+	struct fixture *f = *state;
+	unsigned n = 0;
+
+	add(f, 253);
+	for (unsigned round = 0; round < 4; round++) {
+		while (keeper_add(f->k, f->ours, 253) == 0)
+			assert_true(++n < 10000);
+		keeper_relieve(f->k);
+		while (keeper_merge(f->k, 1000000))
+			;
+	}
+	assert_true(n > 1200);
+	unsigned before = pairs(f);
+	assert_true(before > 4);
+	assert_all_there(f);
+	while (keeper_merge(f->k, 1000000))
+		;
+	assert_true(pairs(f) <= before);
+	assert_all_there(f);
+	/* Nearly all of them are copies: base by base they are made anew. */
+	assert_true(keeper_merge(f->k, 0));
 }
 
 static void forgotten(void **state)
@@ -259,8 +361,8 @@ static void strange_things(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    CASE(kept),	    CASE(merged),    CASE(merge_is_cut),
-	    CASE(relieved), CASE(forgotten), CASE(strange_things),
+	    CASE(kept),	    CASE(merged), CASE(merge_is_cut), CASE(relieved),	    CASE(filled),
+	    CASE(together), CASE(many),	  CASE(forgotten),    CASE(strange_things),
 	};
 
 	return cmocka_run_group_tests_name("keeper", tests, NULL, NULL);
