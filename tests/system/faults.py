@@ -210,7 +210,7 @@ def compare(reference, got, what):
 
 
 # Reached by other means than the scenario; those of converting an old state in upgrade.py.
-ELSEWHERE = {"keeper-swap", "keeper-merged"}
+ELSEWHERE = {"keeper-swap", "keeper-copied", "keeper-merged"}
 
 
 @test
@@ -254,7 +254,7 @@ def every_fault_point_is_recovered_exactly():
 def the_keeper_may_be_interrupted_anywhere():
     if not has_faults():
         raise Skip("this build has no fault points (--enable-faults)")
-    for fault in ("keeper-swap:1", "keeper-merged:1", "keeper-store:2", "keeper-store:3", "keeper-store:4"):
+    for fault in ("keeper-swap:1", "keeper-copied:1", "keeper-merged:1", "keeper-store:2", "keeper-store:3", "keeper-store:4"):
         d, once = launch(fault)
         clients = [d.join() for _ in range(300)]
         # Each merge makes new pairs, and takes place when there are enough new sockets.
