@@ -23,7 +23,7 @@ void connection_cover(struct connection *c)
 		atomic_fetch_sub(&c->ctx->connections->uncovered, 1);
 	} else if (r == -EAGAIN) {
 		/* The main thread makes more pairs, which takes it a moment. For all else the next second is early enough. */
-		worker_retry_later(c->w, &c->task);
+		worker_retry_later(context_worker(c->ctx), &c->task);
 	}
 }
 
