@@ -93,6 +93,9 @@ int command_status(const struct options *o, int argc, char **argv)
 	printf("chatd %s, pid %" JSON_INTEGER_FORMAT ", up %s, configured by %s\n",
 	       show_string(reply, "version"), show_integer(reply, "pid"),
 	       format_duration(show_number(reply, "uptime"), uptime), show_string(reply, "config"));
+	if (json_object_get(reply, "config_mistakes"))
+		printf("mistakes   that file is not in use; what was in use before goes on:\n%s\n",
+		       show_string(reply, "config_mistakes"));
 	show_print_survival(reply, json_object_get(reply, "takeover"));
 	printf("rooms      %" JSON_INTEGER_FORMAT "\nlisteners  %" JSON_INTEGER_FORMAT "\n",
 	       show_integer(reply, "rooms"), show_integer(reply, "listeners"));

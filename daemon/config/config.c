@@ -3,6 +3,7 @@
 #include "daemon/config/config.h"
 
 #include "daemon/base/log_watch.h"
+#include "daemon/config/copies.h"
 #include "daemon/config/mode.h"
 #include "daemon/io/tls.h"
 #include "daemon/state/clients.h"
@@ -48,6 +49,7 @@ void config_free(struct config *c)
 	free(c->control_group);
 	free(c->state_directory);
 	free(c->metrics_where);
+	copies_free(c->copies);
 	free(c);
 }
 

@@ -73,6 +73,8 @@ struct listener_config {
 	struct tls_context *tls;			 /* made of them; NULL: plain text */
 };
 
+struct copies;
+
 struct config {
 	unsigned workers;	  /* threads; 0: one per CPU */
 	unsigned max_message;	  /* bytes; never 0 */
@@ -113,6 +115,7 @@ struct config {
 	char *control_group;   /* its name */
 	union address metrics; /* where they are served over HTTP; family 0: nowhere */
 	char *metrics_where;   /* in the configuration: "FILE:LINE"; NULL if there are none */
+	struct copies *copies; /* of all files that it was made of; NULL: there are none */
 	char *
 	    state_directory; /* path, for what has to outlive a reboot; NULL: systemd's, or control_socket's */
 };
@@ -125,6 +128,9 @@ struct config {
  */
 int config_load(const char *path, const struct handler *const *modes, FILE *errors, FILE *warnings,
 		struct config **ret);
+/* The same from copies of those files, which are consumed; they are no part of what it returns. */
+int config_load_copies(struct copies *copies, const struct handler *const *modes, FILE *errors,
+		       struct config **ret);
 /*
  * For `chatd --check`: also writes what is odd, as "FILE:LINE: warning: what". The files that the
  * configuration names are looked at as the user that chatd runs as, which this process becomes for good

@@ -4,6 +4,7 @@
 #include "daemon/config/listener_files.h"
 
 #include "common/cleanup.h"
+#include "daemon/config/copies.h"
 #include "daemon/io/tls.h"
 
 #include <string.h>
@@ -23,6 +24,26 @@ static bool listener_file_was_read(const struct config *c, size_t n, const char 
 	return false;
 }
 
+/* What is used is what is copied, and not what the file has become in between. */
+static int listener_load_accounts(struct settings *ss, const char *path, FILE *errors, FILE *warnings,
+				  struct accounts *ret)
+{
+	_cleanup_free_ char *text = NULL;
+	const char *copy = NULL;
+
+	if (ss->copies && !ss->from_copies && accounts_read_text(path, &text) == 0)
+		copies_add(ss->copies, path, text, strlen(text));
+	if (ss->copies)
+		copy = copies_text(ss->copies, path);
+	free(text);
+	text = copy ? strdup(copy) : NULL;
+	if (!text)
+		return accounts_load(path, errors, warnings, ret); /* which says why it can't be read */
+	int r = accounts_parse(text, path, errors, warnings, ret);
+	explicit_bzero(text, strlen(copy));
+	return r;
+}
+
 static void listener_read_accounts(struct settings *ss, const config_setting_t *s, const struct config *c,
 				   struct listener_config *l)
 {
@@ -33,7 +54,8 @@ static void listener_read_accounts(struct settings *ss, const config_setting_t *
 	if (!l->password_file || listener_file_is_elsewhere(l->password_file))
 		return;
 	FILE *f = open_memstream(&text, &size), *warnings = open_memstream(&odd, &odd_size);
-	int r = f && warnings ? accounts_load(l->password_file, f, warnings, &l->accounts) : -ENOMEM;
+	int r =
+	    f && warnings ? listener_load_accounts(ss, l->password_file, f, warnings, &l->accounts) : -ENOMEM;
 	/* An account that looks like one of another file would pass for it. */
 	for (size_t i = 0; r == 0 && i < c->n_listeners; i++) {
 		const struct listener_config *o = &c->listeners[i];
@@ -60,6 +82,39 @@ static void listener_read_accounts(struct settings *ss, const config_setting_t *
 	}
 }
 
+/* A path that leads to the copy of a file, whose *ret_fd is open meanwhile. */
+static const char *listener_open_copy(const struct settings *ss, const char *path, char dst[static 32],
+				      int *ret_fd)
+{
+	if (!path)
+		return NULL;
+	if (!ss->from_copies)
+		copies_add_file(ss->copies, path);
+	*ret_fd = copies_open(ss->copies, path);
+	if (*ret_fd < 0)
+		return path;
+	snprintf(dst, 32, "/proc/self/fd/%d", *ret_fd);
+	return dst;
+}
+
+/* OpenSSL reads files by their paths: those of the copies, or else of the files themselves, which it names then. */
+static int listener_load_tls(struct settings *ss, const struct tls_files *files, char *why, size_t size,
+			     const char **ret_setting, struct tls_context **ret)
+{
+	_cleanup_close_ int certificate = -1, key = -1, client_ca = -1;
+	char paths[3][32];
+
+	if (ss->copies) {
+		const struct tls_files copies = {
+		    listener_open_copy(ss, files->certificate, paths[0], &certificate),
+		    listener_open_copy(ss, files->key, paths[1], &key),
+		    listener_open_copy(ss, files->client_ca, paths[2], &client_ca)};
+		if (tls_context_new(&copies, why, size, ret_setting, ret) == 0)
+			return 0;
+	}
+	return tls_context_new(files, why, size, ret_setting, ret);
+}
+
 void listener_read_files(struct settings *ss, const config_setting_t *e, const struct config *c,
 			 struct listener_config *l)
 {
@@ -77,7 +132,7 @@ void listener_read_files(struct settings *ss, const config_setting_t *e, const s
 	if (!files.certificate || listener_file_is_elsewhere(files.certificate) ||
 	    listener_file_is_elsewhere(files.key) || listener_file_is_elsewhere(files.client_ca))
 		return;
-	if (tls_context_new(&files, why, sizeof(why), &setting, &l->tls) < 0) {
+	if (listener_load_tls(ss, &files, why, sizeof(why), &setting, &l->tls) < 0) {
 		const config_setting_t *s = config_setting_get_member(e, setting);
 		settings_complain(ss, s ? s : config_setting_get_member(e, "tls_certificate"), "%s%s", why,
 				  ss->as);

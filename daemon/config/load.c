@@ -7,6 +7,7 @@
 #include "daemon/base/clock.h"
 #include "daemon/base/logger.h"
 #include "daemon/config/config.h"
+#include "daemon/config/copies.h"
 #include "daemon/config/listener_checks.h"
 #include "daemon/config/listeners.h"
 #include "daemon/config/rooms.h"
@@ -289,6 +290,22 @@ static int load_become(struct settings *ss, const struct passwd *user)
 	return 0;
 }
 
+/* What libconfig has read, as text: with what the file includes, and as it was when it was read. */
+static int load_copy_text(const config_t *lib, struct settings *ss)
+{
+	_cleanup_free_ char *text = NULL;
+	size_t size;
+	FILE *f = open_memstream(&text, &size);
+
+	if (!f)
+		return -ENOMEM;
+	config_write(lib, f);
+	fclose(f);
+	int r = copies_add(ss->copies, ss->file, text, size);
+	explicit_bzero(text, size);
+	return r;
+}
+
 static int load_file(struct settings *ss, const struct passwd *as, struct config **ret)
 {
 	config_t lib;
@@ -308,6 +325,8 @@ static int load_file(struct settings *ss, const struct passwd *as, struct config
 			config_report_file(&lib, ss->file, ss->errors);
 		fclose(f);
 	}
+	if (r == 0 && ss->copies)
+		r = load_copy_text(&lib, ss);
 	if (r == 0)
 		r = load_root(&lib, ss, ret);
 	config_destroy(&lib);
@@ -317,9 +336,53 @@ static int load_file(struct settings *ss, const struct passwd *as, struct config
 int config_load(const char *path, const struct handler *const *modes, FILE *errors, FILE *warnings,
 		struct config **ret)
 {
-	struct settings ss = {.file = path, .errors = errors, .warnings = warnings, .as = "", .modes = modes};
+	struct settings ss = {.file = path,
+			      .errors = errors,
+			      .warnings = warnings,
+			      .as = "",
+			      .copies = copies_new(),
+			      .modes = modes};
+	int r = ss.copies ? load_file(&ss, NULL, ret) : -ENOMEM;
 
-	return load_file(&ss, NULL, ret);
+	if (r == 0)
+		(*ret)->copies = ss.copies;
+	else
+		copies_free(ss.copies);
+	return r;
+}
+
+static int load_text(struct settings *ss, const char *text, struct config **ret)
+{
+	config_t lib;
+	int r = -EINVAL;
+
+	config_init(&lib);
+	if (config_read_string(&lib, text))
+		r = load_root(&lib, ss, ret);
+	else
+		config_report_syntax(&lib, ss->file, text, ss->errors);
+	config_destroy(&lib);
+	return r;
+}
+
+int config_load_copies(struct copies *copies, const struct handler *const *modes, FILE *errors,
+		       struct config **ret)
+{
+	const char *path = copies_first(copies);
+	_cleanup_free_ char *name = NULL;
+	int r = -ENOMEM;
+
+	if (path && asprintf(&name, "%s (as it was)", path) >= 0) {
+		struct settings ss = {.file = name,
+				      .errors = errors,
+				      .as = "",
+				      .copies = copies,
+				      .from_copies = true,
+				      .modes = modes};
+		r = load_text(&ss, copies_text(copies, path), ret);
+	}
+	copies_free(copies);
+	return r;
 }
 
 int config_check(const char *path, const struct handler *const *modes, const struct passwd *as, FILE *errors)
@@ -344,14 +407,6 @@ int config_parse(const char *text, const char *name, const struct handler *const
 		 struct config **ret)
 {
 	struct settings ss = {.file = name, .errors = errors, .as = "", .modes = modes};
-	config_t lib;
-	int r = -EINVAL;
 
-	config_init(&lib);
-	if (config_read_string(&lib, text))
-		r = load_root(&lib, &ss, ret);
-	else
-		config_report_syntax(&lib, name, text, errors);
-	config_destroy(&lib);
-	return r;
+	return load_text(&ss, text, ret);
 }

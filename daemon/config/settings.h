@@ -15,6 +15,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+struct copies;
 struct handler;
 
 struct settings {
@@ -26,6 +27,8 @@ struct settings {
 	unsigned n_warnings;
 	bool checking; /* the file is only checked: what can only be looked up in the service is left alone */
 	const char *as;			    /* "", or " as user NAME" if that is who looks at files */
+	struct copies *copies;		    /* of the files that are read; NULL: none are made */
+	bool from_copies;		    /* they are there already, and are read instead of the files */
 	const struct handler *const *modes; /* which a listener can have; NULL-terminated */
 };
 

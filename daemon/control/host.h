@@ -11,6 +11,7 @@
 struct host {
 	struct context ctx; /* the main thread's */
 	const char *config_path;
+	char *mistakes; /* what is wrong with that file, if another one is in use; NULL: it is in use */
 	const struct listeners *listeners;
 	int64_t started_us; /* CLOCK_REALTIME */
 	int64_t began_us;   /* the same as CLOCK_MONOTONIC */

@@ -87,6 +87,9 @@ char *metrics_text(struct host *h)
 		metrics_value(f, name, "counter", counter_help((enum counter)i),
 			      metrics_total(h, (enum counter)i));
 	}
+	metrics_value(f, "config_stale", "gauge",
+		      "1 if the configuration file has mistakes and an earlier one is in use",
+		      h->mistakes != NULL);
 	metrics_value(f, "rooms", "gauge", "Rooms that exist", rooms_count(shared->rooms));
 	metrics_value(f, "clients", "gauge", "Clients connected", limits_total(shared->limits));
 	metrics_value(f, "uncovered_clients", "gauge", "Clients connected that would not survive a crash",

@@ -57,6 +57,8 @@ void control_status(struct control_client *c, const json_t *parameters, bool mor
 		      "messages", (json_int_t)metrics_total(h, COUNT_MESSAGES), "received_bytes",
 		      (json_int_t)metrics_total(h, COUNT_BYTES_IN), "sent_bytes",
 		      (json_int_t)metrics_total(h, COUNT_BYTES_OUT), "workers", workers);
+	if (h->mistakes)
+		json_object_set_new(reply, "config_mistakes", json_string(h->mistakes));
 	json_object_set_new(reply, "takeover", status_takeover(h->ctx.shared));
 	control_reply(c, reply, false);
 }

@@ -83,6 +83,7 @@ static int reload_apply(struct server *s, struct config *new, FILE *errors)
 	log_set_level(new->log_level);
 	reserved_apply(s->shared.roster, new);
 	listeners_apply(s->listeners, new, old);
+	last_good_keep(s);
 	return 0;
 }
 
@@ -94,6 +95,14 @@ void reload_report(int level, const char *text)
 			  line);
 		line += n + (line[n] == '\n');
 	}
+}
+
+void reload_note_mistakes(struct server *s, const char *text)
+{
+	size_t len = text ? strlen(text) : 0;
+
+	free(s->host.mistakes);
+	s->host.mistakes = text ? strndup(text, len > 0 && text[len - 1] == '\n' ? len - 1 : len) : NULL;
 }
 
 int reload_server(struct host *h, char **ret_text)
@@ -130,6 +139,7 @@ int reload_server(struct host *h, char **ret_text)
 	fclose(errors);
 	fclose(warnings);
 	sd_notify(false, "READY=1");
+	reload_note_mistakes(s, r < 0 ? *ret_text : NULL);
 	if (r < 0) {
 		reload_report(LOG_ERR, *ret_text);
 		log_event(LOG_ERR, &(struct log_fields){.message_id = EVENT_CONFIG_ERROR},

@@ -66,6 +66,7 @@ static void restart_exec(struct server *s)
 	services_end(&s->shared.services);
 	handover_add(LAYOUTS_ROOMS_NAME, s->rooms_fd, h);
 	handover_add(LAYOUTS_CLIENTS_NAME, s->clients_fd, h);
+	last_good_each(s, handover_add, h);
 	keeper_pairs(s->shared.keeper, handover_add, h);
 	sockets_each(s->sockets, handover_add, h);
 	listeners_each_socket(s->listeners, handover_add, h);

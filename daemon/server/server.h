@@ -31,6 +31,8 @@ struct server {
 	struct config *config;
 	struct sockets *sockets;
 	int rooms_fd, clients_fd;
+	int copies_fd; /* last_good.c; -1: none */
+	unsigned copies_number;
 	struct shared shared;
 	struct listeners *listeners;
 	struct control *control;
@@ -85,6 +87,20 @@ int reload_server(struct host *h, char **ret_text);
 int reload_metrics(struct server *s, const struct config *config, FILE *errors);
 /* Logs what config_load() said, line by line. */
 void reload_report(int level, const char *text);
+/* Notes what is wrong with the file on disk, as another configuration is in use; NULL: it is in use. */
+void reload_note_mistakes(struct server *s, const char *text);
+
+/*
+ * last_good.c: the configuration in use, for a successor. last_good_load() takes what the process before left, and uses it
+ * if there are mistakes in what is on disk (else NULL): 0, or -errno without a configuration.
+ */
+#define LAST_GOOD_NAME_MAX 40
+int last_good_load(struct server *s, const char *mistakes);
+/* After a configuration from disk was taken into service. */
+void last_good_keep(struct server *s);
+void last_good_forget(struct server *s);
+/* For an exec: calls fn with its name and fd. */
+void last_good_each(struct server *s, void (*fn)(const char *name, int fd, void *arg), void *arg);
 
 /* reserved.c: nobody may use the nicks that belong to somebody by this configuration. */
 void reserved_apply(struct roster *roster, const struct config *config);

@@ -95,7 +95,7 @@ static int start_load_config(struct server *s)
 		reload_report(LOG_ERR, text);
 	else if (warned)
 		reload_report(LOG_WARNING, warned);
-	return r;
+	return last_good_load(s, r < 0 ? text : NULL) == 0 ? 0 : r;
 }
 
 /* Without metrics people can still talk, so a mistake here doesn't stop the start. */
@@ -195,6 +195,7 @@ static int start_server(struct server *s)
 	if (r < 0)
 		return r;
 	sockets_settle(s->sockets);
+	last_good_keep(s);
 	start_open_metrics(s);
 	return control_new(&s->host, s->event, s->config->control_socket, s->config->control_group,
 			   &s->control);
@@ -211,6 +212,9 @@ static void start_undo(struct server *s)
 	sd_event_source_unref(s->merge_timer);
 	sd_event_unref(s->event);
 	config_free(s->config);
+	if (s->copies_fd >= 0)
+		close(s->copies_fd);
+	free(s->host.mistakes);
 	free(s->program);
 	free(s);
 }
@@ -281,7 +285,7 @@ int server_run(const char *config_path, char **argv)
 				.reload = reload_server,
 				.restart = restart_server};
 	s->argv = argv;
-	s->rooms_fd = s->clients_fd = -1;
+	s->rooms_fd = s->clients_fd = s->copies_fd = -1;
 	s->host.started_us = clock_us(CLOCK_REALTIME);
 	s->host.began_us = clock_us(CLOCK_MONOTONIC);
 	int r = start_server(s);

@@ -18,9 +18,10 @@ void status_tell(struct server *s)
 	unsigned rooms = rooms_count(s->shared.rooms), clients = limits_total(s->shared.limits);
 	char status[sizeof(s->status)], threads[THREADS_TEXT_MAX];
 
-	snprintf(status, sizeof(status), "%u client%s in %u room%s, %zu listener%s, %s", clients,
+	snprintf(status, sizeof(status), "%u client%s in %u room%s, %zu listener%s, %s%s", clients,
 		 clients == 1 ? "" : "s", rooms, rooms == 1 ? "" : "s", listeners_count(s->listeners),
-		 listeners_count(s->listeners) == 1 ? "" : "s", threads_text(s, threads));
+		 listeners_count(s->listeners) == 1 ? "" : "s", threads_text(s, threads),
+		 s->host.mistakes ? "; the configuration has mistakes (chatctl status)" : "");
 	if (strcmp(status, s->status) == 0)
 		return;
 	memcpy(s->status, status, sizeof(status));

@@ -70,6 +70,7 @@ static void stop_forget_state(struct server *s)
 	keeper_pairs(s->shared.keeper, stop_unstore, NULL);
 	sockets_unstore(LAYOUTS_CLIENTS_NAME);
 	sockets_unstore(LAYOUTS_ROOMS_NAME);
+	last_good_forget(s);
 }
 
 int stop_server(struct server *s)

@@ -77,7 +77,8 @@ static bool sockets_is_kept_by_us(const char *name)
 		if (sockets_has_prefix(name, states[i]) &&
 		    strspn(name + strlen(states[i]), "-0123456789") == strlen(name + strlen(states[i])))
 			return true;
-	return sockets_has_prefix(name, OWN_PREFIX) || sockets_has_prefix(name, "chatd-keeper-");
+	return sockets_has_prefix(name, OWN_PREFIX) || sockets_has_prefix(name, "chatd-keeper-") ||
+	       sockets_has_prefix(name, "chatd-config-");
 }
 
 static int sockets_add(struct sockets *s, int fd, char *name)
