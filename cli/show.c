@@ -36,6 +36,7 @@ static void show_print_survival(const json_t *status, const json_t *takeover)
 {
 	json_int_t clients = show_integer(status, "clients"), tls = show_integer(takeover, "tls");
 	json_int_t uncovered = show_integer(takeover, "uncovered") - tls;
+	json_int_t handshakes = show_integer(takeover, "handshakes");
 
 	printf("clients    %" JSON_INTEGER_FORMAT, clients);
 	if (!json_is_true(json_object_get(takeover, "store")))
@@ -46,10 +47,15 @@ static void show_print_survival(const json_t *status, const json_t *takeover)
 		       " of them would not survive a crash: see chatd(8), SURVIVAL)\n",
 		       uncovered);
 	else
-		printf(" (all %ssurvive a restart or a crash)\n", tls ? "but those of TLS " : "of them ");
+		printf(" (all %ssurvive a restart or a crash)\n", tls ? "others " : "of them ");
 	if (tls > 0)
-		printf("           %" JSON_INTEGER_FORMAT " of them use%s TLS and %s closed at a restart\n",
+		printf("           %" JSON_INTEGER_FORMAT
+		       " of them use%s TLS that does not survive, and %s closed at a restart\n",
 		       tls, tls == 1 ? "s" : "", tls == 1 ? "is" : "are");
+	if (handshakes > 0)
+		printf("           %" JSON_INTEGER_FORMAT
+		       " more %s not begun (TLS, PROXY), and would be closed at a restart\n",
+		       handshakes, handshakes == 1 ? "has" : "have");
 }
 
 void print_outcome(const json_t *takeover)

@@ -25,12 +25,12 @@ PATIENCE = 1500
 # Beside these nothing may run: they measure what honest people wait for.
 ALONE = ("attacks.py",)
 # These take long, so they begin first.
-LONG = ("faults.py", "container.py", "survive.py", "supervise.py", "access.py", "upgrade.py", "connections.py", "admin.py", "chat.py", "join.py")
+LONG = ("faults.py", "container.py", "survive.py", "supervise.py", "tls.py", "access.py", "upgrade.py", "connections.py", "admin.py", "chat.py", "join.py")
 # A short one of each kind, for `./dev check quick`.
 QUICK = {"chat.py": "conversation_with_nc", "connections.py": "browsers_are_turned_away",
          "admin.py": "a_bad_file_changes_nothing", "survive.py": "an_abort_is_survived", "supervise.py": "an_abort_is_survived",
          "last_good.py": "what_was_reloaded_is_what_goes_on", "udp.py": "conversation_with_nc",
-         "zmq.py": "requests_are_answered", "access.py": "echo_of_megabytes_over_tls", "attacks.py": "a_gigabyte_without_a_newline", "shells.py": "bash",
+         "zmq.py": "requests_are_answered", "access.py": "logins", "tls.py": "nobody_notices", "attacks.py": "a_gigabyte_without_a_newline", "shells.py": "bash",
          "join.py": "piped_over_tcp", "container.py": "starts_and_tells_so"}
 # The lines of each failure, and of all of them, that are said at the end.
 REASON, REASONS = 15, 100

@@ -108,7 +108,7 @@ static int listener_load_tls(struct settings *ss, const struct tls_files *files,
 		const struct tls_files copies = {
 		    listener_open_copy(ss, files->certificate, paths[0], &certificate),
 		    listener_open_copy(ss, files->key, paths[1], &key),
-		    listener_open_copy(ss, files->client_ca, paths[2], &client_ca)};
+		    listener_open_copy(ss, files->client_ca, paths[2], &client_ca), files->survives};
 		if (tls_context_new(&copies, why, size, ret_setting, ret) == 0)
 			return 0;
 	}
@@ -119,7 +119,7 @@ void listener_read_files(struct settings *ss, const config_setting_t *e, const s
 			 struct listener_config *l)
 {
 	const struct tls_files files = {l->tls_certificate, l->tls_key ? l->tls_key : l->tls_certificate,
-					l->tls_client_ca};
+					l->tls_client_ca, l->tls_survives};
 	const char *setting;
 	char why[1024];
 

@@ -119,6 +119,7 @@ static bool listener_set_mode(struct listener_config *l, const struct handler *h
 	const struct mode_settings *m = h ? h->settings : NULL;
 
 	l->backlog = 4096;
+	l->tls_survives = true;
 	l->own = m && m->own ? calloc(1, m->own_size) : NULL;
 	if (m && m->own && (!l->own || (m->init && !m->init(l->own))))
 		return false;

@@ -17,9 +17,10 @@ static json_t *status_takeover(const struct shared *shared)
 	struct connections_tally tally = connections_total(shared);
 	unsigned at_risk = connections_at_risk(shared);
 
-	json_t *o = json_pack("{s:I,s:i,s:i,s:i,s:b}", "count", (json_int_t)h->takeovers, "covered",
-			      (int)(tally.all - at_risk), "uncovered", (int)at_risk, "tls", (int)tally.mortal,
-			      "store", sockets_have_store());
+	json_t *o =
+	    json_pack("{s:I,s:i,s:i,s:i,s:i,s:b}", "count", (json_int_t)h->takeovers, "covered",
+		      (int)(tally.all - at_risk), "uncovered", (int)at_risk, "tls", (int)tally.mortal,
+		      "handshakes", (int)atomic_load(&shared->preludes), "store", sockets_have_store());
 	if (h->takeovers > 0)
 		json_object_update_new(o, json_pack("{s:f,s:I,s:I,s:f}", "time", (double)h->last_us / 1e6,
 						    "clients", (json_int_t)h->last_clients, "closed",

@@ -240,6 +240,7 @@ static struct connection *connection_new(struct worker *w, const struct connecti
 	struct connection *c = calloc(1, sizeof(*c) + (addressed ? 0 : sizeof(c->address[0])));
 	int64_t began;
 
+	stream_attach(&stream, worker_context(w)->tls);
 	if (c) {
 		*c = (struct connection){
 		    .source.ready = input_ready,

@@ -21,12 +21,12 @@ struct connection *connections_find(const struct context *ctx, uint32_t index, u
 struct connections_tally {
 	unsigned all;
 	unsigned uncovered; /* whose sockets the keeper does not hold */
-	unsigned mortal;    /* of those, the ones that can't survive at all (TLS) */
+	unsigned mortal;    /* of those, the ones that can't survive at all: see tls_mortal.c */
 };
 struct connections_tally connections_tally(struct worker *w);
 /* The sum over all workers. */
 struct connections_tally connections_total(const struct shared *shared);
-/* Connections that would not survive a crash: TLS, or no fd store, or the keeper has not got them (yet). */
+/* Connections that would not survive a crash: mortal ones, or no fd store, or the keeper has not got them (yet). */
 unsigned connections_at_risk(const struct shared *shared);
 
 /* While the server ends: looks at all of them as often as it is called, not only once a second. */

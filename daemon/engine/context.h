@@ -24,6 +24,8 @@ struct sender;
 struct bans;
 struct logins;
 struct connections;
+struct tls_tools;
+struct secrets;
 
 /* What all threads share; made by the server before them and destroyed after them. */
 struct shared {
@@ -32,10 +34,12 @@ struct shared {
 	struct roster *roster;
 	struct limits *limits;
 	struct keeper *keeper;
-	struct bans *bans;     /* or NULL */
-	struct logins *logins; /* or NULL */
+	struct secrets *secrets; /* or NULL */
+	struct bans *bans;	 /* or NULL */
+	struct logins *logins;	 /* or NULL */
 	struct slots *slots;
 	struct services services;
+	atomic_uint preludes; /* connections whose handshake, or PROXY header, is not over */
 	struct worker **workers;
 	unsigned n_workers;
 };
@@ -47,6 +51,7 @@ struct context {
 	    *config; /* changes with a reload; NULL: the thread is told of its settings otherwise */
 	struct counters *counters;
 	struct scratch *scratch;	 /* NULL: it takes no input that has to survive */
+	struct tls_tools *tls;		 /* for its connections' TLS; NULL: it has none */
 	struct sender *sender;		 /* NULL: it sends to no members */
 	struct connections *connections; /* its own; NULL: it has none */
 	struct slot_set kick;		 /* whom to wake at the end of this turn, see rooms_mark() */

@@ -67,7 +67,7 @@ static size_t input_take(struct connection *c, char *data, size_t have, int64_t 
 	unsigned rate = c->ctx->config->bytes_per_second;
 
 	if (rate > 0 && most > rate)
-		most = rate;
+		most = rate > c->stream.ops->least ? rate : c->stream.ops->least;
 	ssize_t n = input_receive(c, data + have, most);
 	FAULT("receive");
 	/* All has been read. Who had ended in order before it was reset had an end. */
@@ -145,7 +145,7 @@ static void input_run(struct connection *c, bool receive)
 	s->base = base;
 	atomic_store_explicit(&s->owner, scratch_owner(s, c->client->id), memory_order_release);
 	FAULT("receive-owner");
-	if (receive && !c->eof && have < CLIENT_IN_SIZE)
+	if (receive && !c->eof && have + c->stream.ops->least < CLIENT_IN_SIZE)
 		have += input_take(c, s->data, have, &rest);
 
 	enum verdict verdict = HANDLER_MORE;

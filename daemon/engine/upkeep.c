@@ -70,6 +70,8 @@ static void upkeep_release_pages(struct connection *c, unsigned *releases)
 		c->in_touched = false;
 		--*releases;
 	}
+	if (*releases > 0 && stream_relax(&c->stream))
+		--*releases;
 }
 
 /* Who was silent for too long, though it might have talked. */

@@ -265,6 +265,8 @@ int worker_new(struct shared *shared, unsigned index, const struct config *confi
 	if (r == 0)
 		r = sender_new(config->io_uring, &w->ctx.sender);
 	if (r == 0)
+		r = tls_tools_new(clients_tls_scratches(shared->clients) + index, &w->ctx.tls);
+	if (r == 0)
 		r = worker_watch(w, wakeup_fd(w->wakeup), EPOLLIN, &w->wakeup_source);
 	if (r < 0) {
 		worker_free(w);
@@ -287,6 +289,7 @@ void worker_free(struct worker *w)
 		j->run(NULL, j);
 	}
 	sender_free(w->ctx.sender);
+	tls_tools_free(w->ctx.tls);
 	if (w->epoll >= 0)
 		close(w->epoll);
 	pthread_mutex_destroy(&w->lock);

@@ -15,6 +15,7 @@
 #include <sys/types.h>
 
 struct stream;
+struct tls_tools;
 
 struct stream_ops {
 	/* The socket's bytes are the handler's: what is sent may be given to the kernel by others (sender.h). */
@@ -23,6 +24,8 @@ struct stream_ops {
 	bool survives;
 	/* Nobody between the peers can read it. */
 	bool secret;
+	/* receive() wants so much space at least. */
+	size_t least;
 
 	/*
 	 * Both take or give what they can without waiting. -EPROTO: the peer does what isn't allowed; -EDQUOT: it
@@ -30,7 +33,9 @@ struct stream_ops {
 	 */
 	ssize_t (*receive)(struct stream *s, void *buf, size_t len);
 	ssize_t (*send)(struct stream *s, const void *data, size_t len);
-	/* The rest is NULL where direct is true. */
+	/* The rest is NULL where direct is true, and some of it elsewhere. */
+	/* Before anything else: the thread that has the stream from now on lends it these. */
+	void (*attach)(struct stream *s, struct tls_tools *tools);
 	/* Whether there is input that receive() would return without looking at the socket. */
 	bool (*has_input)(const struct stream *s);
 	/* Whether output was taken that waits for the socket; flush() tries again. Returns 0, -EAGAIN or -errno. */
@@ -38,6 +43,8 @@ struct stream_ops {
 	int (*flush)(struct stream *s);
 	/* Tells the peer that nothing follows. As flush(). */
 	int (*bye)(struct stream *s);
+	/* Gives pages of memory back that have no use now; whether there were any. */
+	bool (*relax)(struct stream *s);
 	/* Releases own. */
 	void (*free)(struct stream *s);
 };
@@ -71,6 +78,17 @@ static inline int stream_flush(struct stream *s)
 static inline int stream_bye(struct stream *s)
 {
 	return s->ops->bye ? s->ops->bye(s) : 0;
+}
+
+static inline void stream_attach(struct stream *s, struct tls_tools *tools)
+{
+	if (s->ops->attach)
+		s->ops->attach(s, tools);
+}
+
+static inline bool stream_relax(struct stream *s)
+{
+	return s->ops->relax && s->ops->relax(s);
 }
 
 /* Whether the same may well succeed later. */

@@ -1,42 +1,17 @@
 /* SPDX-License-Identifier: MIT */
-/* TLS by OpenSSL: contexts from the files of a listener, the handshake, and the stream after it. */
-#include "daemon/io/tls.h"
+/* TLS by OpenSSL: contexts from the files of a listener, the handshake, and what it gives to the stream after it. */
+#include "daemon/io/tls_own.h"
 
 #include "common/cleanup.h"
-#include "daemon/base/clock.h"
 
 #include <openssl/err.h>
-#include <openssl/ssl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 
-/*
- * Handshake messages behind the handshake are new keys, or the wish for a new handshake; each costs as much
- * as many lines. So many are taken within a minute, or a megabyte: programs do it every few gigabytes.
- */
-#define RENEWALS_MAX 32
-#define RENEWALS_US (60 * SECOND_US)
-#define RENEWALS_BYTES (1 << 20)
-/* Answers to them that a peer may leave unread. */
-#define ANSWERS_MAX 65536
-
 struct tls_context {
 	SSL_CTX *ctx;
-};
-
-/*
- * Cipher text goes through a buffer, so that what was accepted once is on its way: OpenSSL would want the
- * very same bytes again after a short write, but a reader that is lapped meanwhile has others to be sent.
- */
-struct tls {
-	SSL *ssl;
-	BIO *out;
-	int fd;
-	bool said_bye, established;
-	unsigned renewals;     /* handshake messages since renewals_us */
-	int64_t renewals_us;   /* CLOCK_MONOTONIC */
-	size_t renewals_bytes; /* of data since then */
+	bool survives; /* its connections, if their suite allows it */
 };
 
 /* What the system said (a file that isn't there) has no text of OpenSSL's. */
@@ -115,6 +90,30 @@ static const char *tls_load(SSL_CTX *ctx, const struct tls_files *files, char *w
 	return NULL;
 }
 
+static void tls_unhex(const char *text, uint8_t *ret, uint8_t *ret_len)
+{
+	unsigned n = 0, byte;
+
+	while (n < TLS_SECRET_MAX && sscanf(text + (size_t)2 * n, "%2x", &byte) == 1)
+		ret[n++] = (uint8_t)byte;
+	*ret_len = (uint8_t)n;
+}
+
+/* OpenSSL tells the secrets of TLS 1.3 in the way of a key log. */
+static void tls_heard(const SSL *ssl, const char *line)
+{
+	static const char *const labels[] = {
+	    [TLS_IN] = "CLIENT_TRAFFIC_SECRET_0 ",
+	    [TLS_OUT] = "SERVER_TRAFFIC_SECRET_0 ",
+	};
+	struct tls *t = SSL_get_app_data(ssl);
+	const char *secret = strrchr(line, ' ');
+
+	for (enum tls_direction d = TLS_IN; t && secret && d <= TLS_OUT; d++)
+		if (strncmp(line, labels[d], strlen(labels[d])) == 0)
+			tls_unhex(secret + 1, t->secret[d], &t->secret_len[d]);
+}
+
 int tls_context_new(const struct tls_files *files, char *why, size_t size, const char **ret_setting,
 		    struct tls_context **ret)
 {
@@ -139,6 +138,9 @@ int tls_context_new(const struct tls_files *files, char *why, size_t size, const
 	SSL_CTX_set_mode(c->ctx, SSL_MODE_RELEASE_BUFFERS);
 	/* Or a peer that sends nothing but new keys would keep SSL_read() for as long as it likes. */
 	SSL_CTX_clear_mode(c->ctx, SSL_MODE_AUTO_RETRY);
+	c->survives = files->survives;
+	if (c->survives)
+		SSL_CTX_set_keylog_callback(c->ctx, tls_heard);
 	*ret_setting = tls_load(c->ctx, files, why, size);
 	if (*ret_setting) {
 		tls_context_free(c);
@@ -168,13 +170,7 @@ static void tls_saw_message(int is_sent, int version, int type, const void *data
 	(void)ssl;
 	if (is_sent || type != SSL3_RT_HANDSHAKE || !t->established)
 		return;
-	int64_t now = clock_us(CLOCK_MONOTONIC);
-	if (now - t->renewals_us > RENEWALS_US || t->renewals_bytes >= RENEWALS_BYTES) {
-		t->renewals = 0;
-		t->renewals_bytes = 0;
-		t->renewals_us = now;
-	}
-	t->renewals++;
+	tls_renewals_add(&t->renewals);
 }
 
 struct tls *tls_new(struct tls_context *c, int fd)
@@ -184,6 +180,7 @@ struct tls *tls_new(struct tls_context *c, int fd)
 	if (!t)
 		return NULL;
 	t->fd = fd;
+	t->survives = c->survives;
 	t->ssl = SSL_new(c->ctx); /* holds a reference to ctx, so a reload may drop ours */
 	BIO *in = BIO_new_socket(fd, BIO_NOCLOSE);
 	t->out = BIO_new(BIO_s_mem());
@@ -198,6 +195,7 @@ struct tls *tls_new(struct tls_context *c, int fd)
 	SSL_set_accept_state(t->ssl);
 	SSL_set_msg_callback(t->ssl, tls_saw_message);
 	SSL_set_msg_callback_arg(t->ssl, t);
+	SSL_set_app_data(t->ssl, t);
 	return t;
 }
 
@@ -206,6 +204,7 @@ void tls_free(struct tls *t)
 	if (!t)
 		return;
 	SSL_free(t->ssl);
+	explicit_bzero(t, sizeof(*t));
 	free(t);
 }
 
@@ -214,7 +213,7 @@ bool tls_is_waiting(const struct tls *t)
 	return BIO_ctrl_pending(t->out) > 0;
 }
 
-static int tls_flush(struct tls *t)
+int tls_flush(struct tls *t)
 {
 	char *data;
 	long n = BIO_get_mem_data(t->out, &data);
@@ -223,6 +222,7 @@ static int tls_flush(struct tls *t)
 		ssize_t sent = send(t->fd, data, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL);
 		if (sent < 0)
 			return errno == EINTR || errno == ENOBUFS ? -EAGAIN : -errno;
+		t->sent += (uint64_t)sent;
 		if (sent == n) {
 			BIO_reset(t->out);
 			return 0;
@@ -240,11 +240,31 @@ static int tls_flush(struct tls *t)
 	return 0;
 }
 
+/*
+ * TLS 1.2 with AES-GCM: our Finished is the last record of the handshake and the first one under the key; nonces go on
+ * from the one that was sent with it.
+ */
+static void tls_note_nonce(struct tls *t)
+{
+	const unsigned size = TLS_HEADER_SIZE + 8 + 16 + 16; /* the nonce, the message, its tag */
+	char *data;
+	long n = BIO_get_mem_data(t->out, &data);
+
+	if (t->established || n < (long)size || data[n - size] != TLS_HANDSHAKE)
+		return;
+	for (unsigned i = 0; i < 8; i++)
+		t->nonce = t->nonce << 8 | (uint8_t)data[n - size + TLS_HEADER_SIZE + i];
+	t->nonce_is_known = true;
+}
+
 int tls_handshake(struct tls *t, char *why, size_t size)
 {
 	ERR_clear_error();
-	int r = SSL_do_handshake(t->ssl), flushed = tls_flush(t);
+	int r = SSL_do_handshake(t->ssl);
 
+	if (r == 1)
+		tls_note_nonce(t);
+	int flushed = tls_flush(t);
 	if (r == 1) {
 		t->established = true;
 		return flushed;
@@ -257,101 +277,77 @@ int tls_handshake(struct tls *t, char *why, size_t size)
 	return -EPROTO;
 }
 
-/* --- as a stream --- */
+/* --- handing over --- */
 
-static ssize_t tls_receive(struct stream *s, void *buf, size_t len)
+static int tls_suite_of(const struct tls *t, struct tls_suite *ret)
 {
-	struct tls *t = s->own;
-	size_t n;
+	const SSL_CIPHER *cipher = SSL_get_current_cipher(t->ssl);
+	const EVP_MD *md = cipher ? SSL_CIPHER_get_handshake_digest(cipher) : NULL;
 
-	ERR_clear_error();
-	int r = SSL_read_ex(t->ssl, buf, len, &n);
-	/* An answer to a request for new keys. */
-	if (tls_is_waiting(t))
-		tls_flush(t);
-	if (t->renewals > RENEWALS_MAX || BIO_ctrl_pending(t->out) > ANSWERS_MAX)
-		return -EDQUOT;
-	if (r == 1) {
-		t->renewals_bytes += n;
-		return (ssize_t)n;
-	}
-	switch (SSL_get_error(t->ssl, r)) {
-	case SSL_ERROR_WANT_READ:
-		return -EAGAIN;
-	case SSL_ERROR_ZERO_RETURN:
-		return 0;
-	case SSL_ERROR_SYSCALL:
-		return errno == 0 ? 0 : -errno;
+	*ret = (struct tls_suite){.version = SSL_version(t->ssl) == TLS1_3_VERSION   ? TLS_1_3
+					     : SSL_version(t->ssl) == TLS1_2_VERSION ? TLS_1_2
+										     : 0,
+				  .hash = md ? (uint8_t)EVP_MD_get_size(md) : 0};
+	switch (cipher ? SSL_CIPHER_get_cipher_nid(cipher) : NID_undef) {
+	case NID_aes_128_gcm:
+		ret->aead = TLS_AES_128_GCM;
+		break;
+	case NID_aes_256_gcm:
+		ret->aead = TLS_AES_256_GCM;
+		break;
+	case NID_chacha20_poly1305:
+		ret->aead = TLS_CHACHA20_POLY1305;
+		break;
 	default:
-		ERR_clear_error();
-		return -EPROTO;
+		break;
 	}
+	return tls_suite_check(ret);
 }
 
-static ssize_t tls_send(struct stream *s, const void *data, size_t len)
+static int tls_hand_over_12(const struct tls *t, struct tls_cryptor *c, struct tls_handed *ret)
 {
-	struct tls *t = s->own;
-	const char *p = data;
-	size_t done = 0, n;
-	int r = tls_flush(t);
+	uint8_t master[48], client[32], server[32];
+	struct tls_keys keys[2];
+	bool counts = ret->suite.aead != TLS_CHACHA20_POLY1305;
 
-	while (r == 0 && done < len) {
-		ERR_clear_error();
-		if (SSL_write_ex(t->ssl, p + done, len - done < 16384 ? len - done : 16384, &n) != 1)
-			return -EPROTO;
-		done += n;
-		r = tls_flush(t);
+	if ((counts && !t->nonce_is_known) ||
+	    SSL_SESSION_get_master_key(SSL_get_session(t->ssl), master, sizeof(master)) != sizeof(master))
+		return -EOPNOTSUPP;
+	SSL_get_client_random(t->ssl, client, sizeof(client));
+	SSL_get_server_random(t->ssl, server, sizeof(server));
+	int r = tls12_keys(c, &ret->suite, master, client, server, &keys[TLS_IN], &keys[TLS_OUT]);
+	for (enum tls_direction d = TLS_IN; d <= TLS_OUT; d++)
+		memcpy(ret->secret[d], &keys[d], sizeof(keys[d]));
+	ret->in_seq = ret->out_seq = 1; /* behind each one's Finished */
+	ret->nonce = counts ? t->nonce : 0;
+	explicit_bzero(master, sizeof(master));
+	explicit_bzero(keys, sizeof(keys));
+	return r;
+}
+
+static int tls_hand_over_13(const struct tls *t, struct tls_handed *ret)
+{
+	for (enum tls_direction d = TLS_IN; d <= TLS_OUT; d++) {
+		if (t->secret_len[d] != ret->suite.hash)
+			return -EOPNOTSUPP;
+		memcpy(ret->secret[d], t->secret[d], sizeof(ret->secret[d]));
 	}
-	return done > 0 ? (ssize_t)done : r;
+	return 0;
 }
 
-static bool tls_has_input(const struct stream *s)
+int tls_hand_over(const struct stream *s, struct tls_cryptor *c, struct tls_handed *ret)
 {
-	const struct tls *t = s->own;
+	const struct tls *t = tls_of(s);
 
-	return SSL_pending(t->ssl) > 0;
-}
-
-static bool tls_waits(const struct stream *s)
-{
-	return tls_is_waiting(s->own);
-}
-
-static int tls_flush_stream(struct stream *s)
-{
-	return tls_flush(s->own);
-}
-
-static int tls_bye(struct stream *s)
-{
-	struct tls *t = s->own;
-
-	if (!t->said_bye) {
-		ERR_clear_error();
-		SSL_shutdown(t->ssl);
-		ERR_clear_error();
-		t->said_bye = true;
-	}
-	return tls_flush(t);
-}
-
-static void tls_stream_free(struct stream *s)
-{
-	tls_free(s->own);
-}
-
-static const struct stream_ops tls_ops = {
-    .secret = true,
-    .receive = tls_receive,
-    .send = tls_send,
-    .has_input = tls_has_input,
-    .is_waiting = tls_waits,
-    .flush = tls_flush_stream,
-    .bye = tls_bye,
-    .free = tls_stream_free,
-};
-
-struct stream tls_stream(struct tls *t, int fd)
-{
-	return (struct stream){.ops = &tls_ops, .own = t, .fd = fd};
+	*ret = (struct tls_handed){.fragment = TLS_PLAIN_MAX};
+	/* Every byte that was taken from the socket is used up, and every one of ours is with the kernel. */
+	if (!t || !t->survives || !c || !t->established || tls_is_waiting(t) || SSL_has_pending(t->ssl) ||
+	    tls_suite_of(t, &ret->suite) < 0)
+		return -EOPNOTSUPP;
+	uint8_t fragment = SSL_SESSION_get_max_fragment_length(SSL_get_session(t->ssl));
+	if (fragment >= TLSEXT_max_fragment_length_512 && fragment <= TLSEXT_max_fragment_length_4096)
+		ret->fragment = (uint16_t)(256 << fragment);
+	ret->received = BIO_number_read(SSL_get_rbio(t->ssl));
+	ret->sent = t->sent;
+	return ret->suite.version == TLS_1_3 ? tls_hand_over_13(t, ret) : tls_hand_over_12(t, c, ret);
 }

@@ -3,12 +3,13 @@
  * TLS on a connection, by OpenSSL: plain text on our side, a non-blocking socket on the other. Of one
  * connection's only its worker calls anything; a context is shared by all.
  *
- * The keys are the process's own, so these connections can't be handed on: see chatd(8).
+ * After the handshake its keys can be handed to a stream that other processes can go on with (tls_stream.h), or it goes
+ * on as a stream that ends with this process.
  */
 #ifndef DAEMON_TLS_H
 #define DAEMON_TLS_H
 
-#include "daemon/io/stream.h"
+#include "daemon/io/tls_stream.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -21,6 +22,7 @@ struct tls;
  * for). */
 struct tls_files {
 	const char *certificate, *key, *client_ca;
+	bool survives; /* keys may be handed over */
 };
 
 /* Returns 0, or -EINVAL (-ENOMEM) with the reason in why, and whose it is in *ret_setting: "tls_key". */
@@ -38,7 +40,13 @@ int tls_handshake(struct tls *t, char *why, size_t size);
 /* Whether cipher text waits for the socket. */
 bool tls_is_waiting(const struct tls *t);
 
-/* After the handshake: all of it as a stream, which takes it over. */
+/* After the handshake: all of it as a stream, which takes it over, and ends with the process. */
 struct stream tls_stream(struct tls *t, int fd);
+
+/*
+ * Of such a stream before its first use: its keys, and where it is. From then on it may only be freed. -EOPNOTSUPP: it
+ * goes on as it is. ret holds secrets, which the caller wipes.
+ */
+int tls_hand_over(const struct stream *s, struct tls_cryptor *c, struct tls_handed *ret);
 
 #endif

@@ -45,6 +45,7 @@ static void prelude_unlink(struct prelude *p)
 static void prelude_over(struct prelude *p)
 {
 	p->over = true;
+	atomic_fetch_sub(&p->l->ctx->shared->preludes, 1);
 	worker_unwatch(p->l->w, p->result.stream.fd);
 }
 
@@ -179,6 +180,7 @@ void prelude_start(struct prelude **list, struct listener *l, int fd, const unio
 			if (p->next)
 				p->next->prev = p;
 			*list = p;
+			atomic_fetch_add(&l->ctx->shared->preludes, 1);
 			return;
 		}
 		free(p);
@@ -206,6 +208,7 @@ void prelude_end(struct prelude **list, bool running)
 	for (struct prelude *p = *list, *next; p; p = next) {
 		next = p->next;
 		if (!p->over) {
+			atomic_fetch_sub(&p->l->ctx->shared->preludes, 1);
 			tls_free(p->tls);
 			close(p->result.stream.fd);
 		}

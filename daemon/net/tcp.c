@@ -12,6 +12,7 @@
 #include "daemon/engine/connection.h"
 #include "daemon/engine/connections.h"
 #include "daemon/engine/limits.h"
+#include "daemon/io/tls.h"
 #include "daemon/net/prelude.h"
 #include "daemon/state/keeper.h"
 #include "daemon/state/sockets.h"
@@ -110,11 +111,30 @@ static void tcp_fill_entry(const struct listener *l, struct client *client, cons
 	atomic_store(&client->active_us, l->ctx->now);
 	atomic_store_explicit(&client->sealed_cookie, cookie, memory_order_relaxed);
 	client->address = p->address;
-	client->st[0].in_parsed = p->consumed;
+	/* The stream of a surviving TLS counts from its beginning. */
+	client->st[0].in_parsed = p->stream.ops->secret ? 0 : p->consumed;
 	client->st[0].flags = p->stream.ops->secret ? CLIENT_TLS : 0;
 	client->st[0].rights = CLIENT_NEW | (l->config->password ? 0 : CLIENT_OPEN);
 	client->st[0].private_seq = logring_count(rooms_private(l->ctx->shared->rooms)->log);
 	client_seal(client, &client->st[0]);
+}
+
+/* From here on TLS is chatd's own, whose state is in the table, if it can be. */
+static void tcp_take_over_tls(const struct listener *l, const struct client *client, uint64_t consumed,
+			      struct stream *stream)
+{
+	const struct tls_place place = clients_tls(l->ctx->shared->clients, client);
+	struct tls_handed handed;
+	struct stream ours;
+
+	if (!place.secrets || tls_hand_over(stream, tls_tools_cryptor(l->ctx->tls), &handed) < 0)
+		return;
+	handed.received += consumed;
+	if (tls_stream_begin(&place, &handed, stream->fd, &ours) == 0) {
+		stream_free(stream);
+		*stream = ours;
+	}
+	explicit_bzero(&handed, sizeof(handed));
 }
 
 /* A connection that has been counted and may begin: as soon as tcp_hand_out() is called. */
@@ -136,12 +156,14 @@ static void tcp_begin(struct listener *l, const struct prelude_result *p)
 		tcp_turn_away(l, p, "the server is full");
 		return;
 	}
+	struct stream stream = p->stream;
 	tcp_fill_entry(l, client, p, cookie);
+	tcp_take_over_tls(l, client, p->consumed, &stream);
 	FAULT("accept-entry");
 	/* The entry comes before the socket's copy, so that a socket without an entry is nobody's. */
 	atomic_store_explicit(&client->cookie, cookie, memory_order_release);
 	FAULT("accept-cookie");
-	*job = (struct adoption){{NULL, tcp_adopt}, {p->stream, p->address, client, l->handler, false}};
+	*job = (struct adoption){{NULL, tcp_adopt}, {stream, p->address, client, l->handler, false}};
 	atomic_fetch_add(&l->tally->accepted, 1);
 	t->arrivals[t->n_arrivals++] = job;
 }

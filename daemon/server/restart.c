@@ -11,6 +11,7 @@
 #include "daemon/state/handover.h"
 #include "daemon/state/keeper.h"
 #include "daemon/state/layouts.h"
+#include "daemon/state/secrets.h"
 
 #include <string.h>
 #include <time.h>
@@ -66,6 +67,7 @@ static void restart_exec(struct server *s)
 	services_end(&s->shared.services);
 	handover_add(LAYOUTS_ROOMS_NAME, s->rooms_fd, h);
 	handover_add(LAYOUTS_CLIENTS_NAME, s->clients_fd, h);
+	handover_add(SECRETS_NAME, s->secrets_fd, h);
 	last_good_each(s, handover_add, h);
 	keeper_pairs(s->shared.keeper, handover_add, h);
 	sockets_each(s->sockets, handover_add, h);

@@ -30,7 +30,7 @@ struct server {
 	char *program; /* the binary's path when it was started: an upgrade puts the new one there */
 	struct config *config;
 	struct sockets *sockets;
-	int rooms_fd, clients_fd;
+	int rooms_fd, clients_fd, secrets_fd;
 	int copies_fd; /* last_good.c; -1: none */
 	unsigned copies_number;
 	struct shared shared;

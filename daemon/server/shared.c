@@ -12,6 +12,7 @@
 #include "daemon/io/memfd.h"
 #include "daemon/state/keeper.h"
 #include "daemon/state/layouts.h"
+#include "daemon/state/secrets.h"
 
 #include <sched.h>
 #include <stdio.h>
@@ -89,6 +90,34 @@ static int shared_open_state(struct server *s, const char *name, uint64_t size,
 	return 0;
 }
 
+/*
+ * The secrets of TLS: of the process before, or new ones, without which the connections of that one are closed. Those
+ * of clients whose table is gone are nobody's.
+ */
+static int shared_open_secrets(struct server *s, bool fresh)
+{
+	_cleanup_close_ int fd = sockets_claim(s->sockets, SECRETS_NAME);
+	uint32_t high = clients_high(s->shared.clients);
+	uint32_t most = s->config->max_clients > high ? s->config->max_clients : high;
+	int r = fd < 0 || fresh ? -ENOENT : secrets_open(fd, CLIENTS_CAPACITY, high, &s->shared.secrets);
+
+	if (r < 0 && fd >= 0) {
+		if (!fresh)
+			layouts_tell_refused(SECRETS_NAME, r);
+		sockets_unstore(SECRETS_NAME);
+		close(take_fd(&fd));
+	}
+	if (r < 0) {
+		fd = secrets_new(CLIENTS_CAPACITY, most, &s->shared.secrets);
+		if (fd < 0)
+			return take_fd(&fd);
+		sockets_store(fd, SECRETS_NAME);
+	}
+	clients_set_secrets(s->shared.clients, s->shared.secrets);
+	s->secrets_fd = take_fd(&fd);
+	return 0;
+}
+
 static void shared_end_client(int fd, void *arg)
 {
 	++*(unsigned *)arg;
@@ -123,6 +152,9 @@ int shared_open(struct server *s)
 		r = shared_open_state(s, LAYOUTS_CLIENTS_NAME, clients_file_size(), shared_open_clients,
 				      &s->clients_fd, &clients_refused);
 	if (r == 0)
+		r = shared_open_secrets(s, clients_refused || old_refused ||
+					       clients_high(s->shared.clients) == 0);
+	if (r == 0)
 		r = roster_new(&s->shared.roster);
 	if (r == 0)
 		r = limits_new(&s->shared.limits);
@@ -155,10 +187,13 @@ void shared_free(struct server *s)
 	bans_free(s->shared.bans);
 	roster_free(s->shared.roster);
 	clients_close(s->shared.clients);
+	secrets_free(s->shared.secrets);
 	rooms_close(s->shared.rooms);
 	slots_free(s->shared.slots);
 	if (s->rooms_fd >= 0)
 		close(s->rooms_fd);
 	if (s->clients_fd >= 0)
 		close(s->clients_fd);
+	if (s->secrets_fd >= 0)
+		close(s->secrets_fd);
 }

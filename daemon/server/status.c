@@ -29,7 +29,7 @@ void status_tell(struct server *s)
 }
 
 /*
- * Clients whose sockets the keeper has no space for; TLS connections never survive, so they don't count here.
+ * Clients whose sockets the keeper has no space for; those whose TLS never survives don't count here.
  */
 void status_tell_uncovered(struct server *s)
 {

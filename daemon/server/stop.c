@@ -10,6 +10,7 @@
 #include "daemon/engine/connections.h"
 #include "daemon/state/keeper.h"
 #include "daemon/state/layouts.h"
+#include "daemon/state/secrets.h"
 
 #include <stdlib.h>
 #include <systemd/sd-daemon.h>
@@ -69,6 +70,7 @@ static void stop_forget_state(struct server *s)
 	listeners_unstore(s->listeners);
 	keeper_pairs(s->shared.keeper, stop_unstore, NULL);
 	sockets_unstore(LAYOUTS_CLIENTS_NAME);
+	sockets_unstore(SECRETS_NAME);
 	sockets_unstore(LAYOUTS_ROOMS_NAME);
 	last_good_forget(s);
 }

@@ -15,85 +15,9 @@
 #include "daemon/state/sockets.h"
 
 #include <inttypes.h>
-#include <linux/sockios.h>
-#include <linux/tcp.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
-
-static int takeover_read_progress(int fd, struct connection_progress *ret, unsigned *ret_state)
-{
-	struct tcp_info info;
-	socklen_t len = sizeof(info);
-	int in, out;
-
-	memset(&info, 0, sizeof(info));
-	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0)
-		return -errno;
-	if (len < offsetof(struct tcp_info, tcpi_bytes_received) + sizeof(info.tcpi_bytes_received))
-		return -EOPNOTSUPP;
-	*ret_state = info.tcpi_state;
-	if (info.tcpi_state == TCP_STATE_CLOSE)
-		return -ENOTCONN;
-	if (ioctl(fd, SIOCINQ, &in) < 0 || ioctl(fd, SIOCOUTQ, &out) < 0)
-		return -errno;
-	/* The peer's FIN counts as a byte once it has arrived. */
-	bool fin = info.tcpi_state == TCP_STATE_CLOSE_WAIT || info.tcpi_state == TCP_STATE_LAST_ACK ||
-		   info.tcpi_state == TCP_STATE_CLOSING || info.tcpi_state == TCP_STATE_TIME_WAIT;
-	uint64_t received = info.tcpi_bytes_received - (fin && info.tcpi_bytes_received > 0);
-	ret->received = received > (uint64_t)in ? received - (uint64_t)in : 0;
-	ret->sent = info.tcpi_bytes_acked + (uint64_t)out;
-	return 0;
-}
-
-/*
- * Of a connection that was reset, nothing can be sent any more, but what it had said before counts. Whether
- * the peer's FIN is among the bytes received, the state doesn't tell any more; the error does, once, and then
- * the entry.
- */
-static void takeover_progress_of_closed(int fd, const struct client *c, struct connection_progress *ret)
-{
-	const struct client_state *st = client_live(c);
-	int in = 0, error = 0;
-	struct tcp_info info;
-	socklen_t len = sizeof(error), info_len = sizeof(info);
-
-	*ret = (struct connection_progress){st->out_end, st->in_parsed, 0};
-	memset(&info, 0, sizeof(info));
-	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0 ||
-	    getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &info_len) < 0 || ioctl(fd, SIOCINQ, &in) < 0)
-		return;
-	if (error == 0 && st->rights & CLIENT_PEER_ENDED)
-		error = EPIPE;
-	else if (error == 0 && st->rights & CLIENT_PEER_RESET)
-		error = ECONNRESET;
-	uint64_t not_taken = (uint64_t)in + (error == EPIPE);
-	if (error == 0 || info.tcpi_bytes_received < not_taken + st->in_parsed)
-		return;
-	ret->received = info.tcpi_bytes_received - not_taken;
-	ret->gone = error;
-}
-
-int takeover_progress(int fd, struct connection_progress *ret)
-{
-	struct connection_progress a = {0}, b = {0};
-	unsigned state_a = 0, state_b = 0;
-
-	/* The peer goes on sending and acknowledging meanwhile; two readings that agree are one instant's. */
-	for (unsigned tries = 0; tries < 1000; tries++) {
-		int r = takeover_read_progress(fd, &a, &state_a);
-		if (r == 0)
-			r = takeover_read_progress(fd, &b, &state_b);
-		if (r < 0)
-			return r;
-		if (a.received == b.received && a.sent == b.sent && state_a == state_b) {
-			*ret = a;
-			return 0;
-		}
-	}
-	return -EBUSY;
-}
 
 /* Why its place in a room can't be trusted, or NULL; sent: so much of that room's log went out. */
 static const char *takeover_check_place(struct room *room, struct position at, uint64_t sent)
@@ -317,7 +241,8 @@ static void takeover_refuse(struct taking *x, struct client *c, int fd, const ch
 	if (fd >= 0) {
 		const struct handler *h = o ? handler_find(o->type, o->mode) : NULL;
 		char text[NOTICE_MAX];
-		size_t len = h && h->notice ? h->notice(NULL, &sorry, text, sizeof(text)) : 0;
+		bool plain = !(client_live(c)->flags & CLIENT_TLS);
+		size_t len = plain && h && h->notice ? h->notice(NULL, &sorry, text, sizeof(text)) : 0;
 		if (len > 0 && send(fd, text, len, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
 			(void)0; /* a courtesy */
 		if (len == 0)
@@ -357,6 +282,16 @@ void takeover_orphans(struct shared *shared, bool (*has_home)(unsigned origin, v
 	}
 }
 
+/* It is not taken over: its rooms hear of it, if its entry can be believed. */
+static void takeover_drop(struct shared *shared, struct client *c)
+{
+	const struct connection_progress none = {client_live(c)->out_end, client_live(c)->in_parsed, 0};
+
+	if (!takeover_check(shared->clients, shared->rooms, c, &none))
+		takeover_tell_rooms(shared, c);
+	clients_release(shared->clients, c);
+}
+
 static struct known *takeover_find_cookie(const struct taking *x, uint64_t cookie)
 {
 	struct known key = {.cookie = cookie};
@@ -387,31 +322,26 @@ static void takeover_take_socket(int fd, void *arg)
 	known->taken = true;
 
 	struct client *c = clients_at(shared->clients, known->index);
-	int r = takeover_progress(fd, &p);
-	if (r == -ENOTCONN) {
-		takeover_progress_of_closed(fd, c, &p);
-	} else if (r < 0) {
-		takeover_refuse(x, c, fd, strerror(-r));
-		clients_release(shared->clients, c);
-		return;
-	}
-	const char *why = takeover_check(shared->clients, shared->rooms, c, &p);
+	struct stream stream;
+	const char *why = takeover_stream(shared, c, fd, &p, &stream);
+	if (!why)
+		why = takeover_check(shared->clients, shared->rooms, c, &p);
 	if (!why && !takeover_input(shared->clients, c, &p))
 		why = "its input is missing";
-	if (!why && client_live(c)->flags & CLIENT_TLS)
-		why = "it used TLS";
 	if (!why && !takeover_find_address(fd, c, &a))
 		why = "its address is damaged";
 	if (!why && limits_take(shared->limits, &a, c->origin, NULL) < 0)
 		why = "out of memory";
 	if (why) {
+		if (stream.ops)
+			stream_free(&stream);
 		takeover_refuse(x, c, fd, why);
-		clients_release(shared->clients, c);
+		takeover_drop(shared, c);
 		return;
 	}
 	const struct client_origin *o = clients_origin(shared->clients, c->origin);
 	struct worker *w = shared->workers[x->next_worker++ % shared->n_workers];
-	const struct connection_start start = {stream_plain(fd), a, c, handler_find(o->type, o->mode), true};
+	const struct connection_start start = {stream, a, c, handler_find(o->type, o->mode), true};
 	if (connection_restore(w, &start, &p) == 0)
 		x->result->taken++;
 	else
@@ -456,16 +386,13 @@ void takeover_run(struct shared *shared, struct takeover *ret)
 		if (known[i].taken)
 			continue;
 		/* It was being accepted when the process died, or the keeper was full. */
-		c = clients_at(clients, known[i].index);
-		const struct connection_progress none = {client_live(c)->out_end, client_live(c)->in_parsed,
-							 0};
-		if (!takeover_check(clients, shared->rooms, c, &none))
-			takeover_tell_rooms(shared, c);
-		clients_release(clients, c);
+		takeover_drop(shared, clients_at(clients, known[i].index));
 		ret->closed++;
 	}
-	for (unsigned i = 0; i < CLIENTS_SCRATCHES; i++)
+	for (unsigned i = 0; i < CLIENTS_SCRATCHES; i++) {
 		atomic_store(&clients_scratch(clients, i)->owner, 0);
+		tls_scratch_clear(clients_tls_scratches(clients) + i);
+	}
 	/* Private messages that were on their way are looked for. */
 	for (unsigned i = 0; i < shared->n_workers; i++)
 		rooms_remark(shared->rooms, rooms_private(shared->rooms), i);

@@ -28,6 +28,17 @@ void takeover_intents(struct clients *clients, struct rooms *rooms);
 /* What the kernel says about a socket. Returns 0, -ENOTCONN if the connection is over, or -errno. */
 int takeover_progress(int fd, struct connection_progress *ret);
 
+/* The same of one that is over, of which so many bytes were taken for certain. */
+void takeover_progress_of_closed(int fd, const struct client *c, uint64_t taken,
+				 struct connection_progress *ret);
+
+/*
+ * The stream of a connection of the process before, and how far its handler's bytes have got. Returns NULL or why it
+ * can't be; ret->ops may be NULL then, or is to be freed.
+ */
+const char *takeover_stream(struct shared *shared, const struct client *c, int fd,
+			    struct connection_progress *p, struct stream *ret);
+
 /* Why an entry can't be trusted with that progress, or NULL if it can. */
 const char *takeover_check(struct clients *clients, struct rooms *rooms, const struct client *c,
 			   const struct connection_progress *p);

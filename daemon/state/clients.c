@@ -7,6 +7,7 @@
 #include "daemon/base/fault.h"
 #include "daemon/state/file.h"
 #include "daemon/state/memberships.h"
+#include "daemon/state/secrets.h"
 
 #include <string.h>
 #include <sys/mman.h>
@@ -44,8 +45,7 @@ static int clients_map_file(struct clients *cs, int fd)
 	int r = -ENOMEM;
 
 	for (cs->capacity = CLIENTS_CAPACITY; r == -ENOMEM && cs->capacity >= CAPACITY_MIN;) {
-		cs->mapped =
-		    offsetof(struct file, areas) + cs->capacity * (size_t)(CLIENT_IN_SIZE + CLIENT_OUT_SIZE);
+		cs->mapped = offsetof(struct file, areas) + cs->capacity * (size_t)CLIENT_AREA_SIZE;
 		r = memfd_map(fd, 0, cs->mapped, (void **)&cs->file);
 		if (r < 0)
 			cs->capacity /= 2;
@@ -120,10 +120,20 @@ struct client *clients_allocate(struct clients *cs)
 	return c;
 }
 
+/* What is left of the TLS of who has gone. */
+static void clients_wipe_tls(struct clients *cs, uint32_t index)
+{
+	struct tls_state *s = &cs->file->tls[index];
+
+	if (s->suite.version != 0)
+		tls_place_wipe(s, secrets_at(cs->secrets, index));
+}
+
 void clients_release(struct clients *cs, struct client *c)
 {
 	atomic_store(&c->cookie, 0);
 	FAULT("release-entry");
+	clients_wipe_tls(cs, clients_index(cs, c));
 	memberships_release(cs, c);
 	pthread_mutex_lock(&cs->lock);
 	free_places_push(&cs->free, clients_index(cs, c));
@@ -135,8 +145,10 @@ void clients_rebuild(struct clients *cs)
 	pthread_mutex_lock(&cs->lock);
 	cs->free.n = 0;
 	for (uint32_t i = atomic_load(&cs->file->header.high); i-- > 0;)
-		if (atomic_load(&cs->file->entries[i].cookie) == 0)
+		if (atomic_load(&cs->file->entries[i].cookie) == 0) {
+			clients_wipe_tls(cs, i);
 			free_places_push(&cs->free, i);
+		}
 	pthread_mutex_unlock(&cs->lock);
 }
 
@@ -249,9 +261,24 @@ char *clients_outbox(struct clients *cs, const struct client *c)
 	return cs->file->areas[clients_index(cs, c)] + CLIENT_IN_SIZE;
 }
 
-void *clients_stream(struct clients *cs, const struct client *c)
+void clients_set_secrets(struct clients *cs, struct secrets *s)
 {
-	return cs->file->streams[clients_index(cs, c)];
+	cs->secrets = s;
+}
+
+struct tls_place clients_tls(struct clients *cs, const struct client *c)
+{
+	uint32_t i = clients_index(cs, c);
+
+	return (struct tls_place){.state = &cs->file->tls[i],
+				  .secrets = secrets_at(cs->secrets, i),
+				  .rests = (uint8_t *)cs->file->areas[i] + CLIENT_IN_SIZE + CLIENT_OUT_SIZE,
+				  .id = c->id};
+}
+
+struct tls_scratch *clients_tls_scratches(struct clients *cs)
+{
+	return cs->file->tls_scratches;
 }
 
 struct scratch *clients_scratch(struct clients *cs, unsigned worker)

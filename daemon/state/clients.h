@@ -16,9 +16,11 @@
 #ifndef DAEMON_CLIENTS_H
 #define DAEMON_CLIENTS_H
 
+#include "daemon/io/tls_stream.h"
 #include "daemon/state/entry.h"
 
 struct clients;
+struct secrets;
 
 /* The size to create the memory file with. It is the same whatever max_clients says: pages exist only where
  * something was written, so a restart may allow more clients, or fewer. */
@@ -43,8 +45,14 @@ uint32_t clients_index(const struct clients *cs, const struct client *c);
 struct client *clients_at(struct clients *cs, uint32_t index);
 char *clients_inbox(struct clients *cs, const struct client *c);
 char *clients_outbox(struct clients *cs, const struct client *c);
-void *clients_stream(struct clients *cs, const struct client *c);
 struct scratch *clients_scratch(struct clients *cs, unsigned worker);
+
+/* Where the secrets of TLS are; without them no TLS survives. Before anybody uses the table. */
+void clients_set_secrets(struct clients *cs, struct secrets *s);
+/* Where the state of a client's TLS is. Its secrets may be NULL. */
+struct tls_place clients_tls(struct clients *cs, const struct client *c);
+/* The first one, behind which are those of the other workers. */
+struct tls_scratch *clients_tls_scratches(struct clients *cs);
 
 /* The number for such an origin, made if need be; main thread only. -ENOSPC when all are in use, by clients
  * or by who holds them. */

@@ -9,6 +9,7 @@
 
 #include "common/address.h"
 #include "common/text.h"
+#include "daemon/io/tls_state.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -22,8 +23,8 @@
 #define CLIENTS_CAPACITY 2000896
 #define CLIENT_IN_SIZE 65536
 #define CLIENT_OUT_SIZE 262144
-/* What a stream keeps of its own in the file: the state of TLS, of a WebSocket. */
-#define CLIENT_STREAM_SIZE 64
+/* All that has an area of its own: the inbox, the outbox, and cipher text in both directions. */
+#define CLIENT_AREA_SIZE (CLIENT_IN_SIZE + CLIENT_OUT_SIZE + 2 * TLS_REST_SIZE)
 #define CLIENTS_SCRATCHES 64
 #define CLIENTS_ORIGINS 1024
 /* Space for counters, in sets: one for each scratch, and more for other threads. */
@@ -36,7 +37,7 @@ enum client_flags {
 	CLIENT_CLOSING = 1 << 1, /* flush, then close */
 	CLIENT_DISCARD = 1 << 2, /* within a line that is too long */
 	CLIENT_ACCOUNT = 1 << 3, /* logged in: the nick is its account's */
-	CLIENT_TLS = 1 << 4,	 /* what the kernel has is cipher text, whose keys end with the process */
+	CLIENT_TLS = 1 << 4,	 /* what the kernel has is cipher text: see tls_state.h */
 	CLIENT_FLAGS = (1 << 5) - 1,
 };
 

@@ -7,9 +7,10 @@
  *	scratches	one for each worker
  *	entries		struct client, by the client's index
  *	memberships	struct membership, in no order
- *	streams		CLIENT_STREAM_SIZE bytes, by the client's index
- *	later		as much again and more, for what clients will need, by the client's index
- *	areas		the inbox and the outbox, by the client's index
+ *	tls		struct tls_state, by the client's index
+ *	later		space for what clients will need, by the client's index
+ *	tls_scratches	one for each worker's TLS
+ *	areas		the inbox, the outbox, and TLS's rests, by the client's index
  *
  * Another layout is another set of structs: state/layouts.h says how one becomes the next.
  */
@@ -24,14 +25,14 @@
 #define CLIENTS_MAGIC 0x736e6c6364746863ULL
 #define CLIENTS_LAYOUT 5
 #define CLIENTS_HEADER_SIZE 524288
-#define CLIENT_LATER_SIZE 192
+#define CLIENT_LATER_SIZE 64
 
 /* What must be the same in the build that wrote the file. */
 struct file_shape {
 	uint32_t capacity, memberships;
 	uint32_t scratches, origins, counters, counter_sets;
-	uint32_t entry_size, membership_size, stream_size, area_size;
-	uint64_t entries_at, memberships_at, streams_at, areas_at;
+	uint32_t entry_size, membership_size, tls_size, area_size;
+	uint64_t entries_at, memberships_at, tls_at, areas_at;
 };
 
 struct file_header {
@@ -64,9 +65,10 @@ struct file {
 	struct scratch scratches[CLIENTS_SCRATCHES];
 	struct client entries[CLIENTS_CAPACITY];
 	struct membership memberships[MEMBERSHIPS_CAPACITY];
-	char streams[CLIENTS_CAPACITY][CLIENT_STREAM_SIZE];
+	struct tls_state tls[CLIENTS_CAPACITY];
 	char later[CLIENTS_CAPACITY][CLIENT_LATER_SIZE];
-	char areas[CLIENTS_CAPACITY][CLIENT_IN_SIZE + CLIENT_OUT_SIZE];
+	struct tls_scratch tls_scratches[CLIENTS_SCRATCHES];
+	char areas[CLIENTS_CAPACITY][CLIENT_AREA_SIZE];
 };
 
 _Static_assert(offsetof(struct file_header, origin) == 4096, "the first page has space to grow");
@@ -77,16 +79,15 @@ _Static_assert(CLIENTS_LIMIT <= CLIENTS_CAPACITY, "everybody has a place");
 /* Pages are given back by the area, whatever their size. */
 _Static_assert(offsetof(struct file, entries) % MEMFD_ALIGN == 0, "part of the state's layout");
 _Static_assert(offsetof(struct file, memberships) % MEMFD_ALIGN == 0, "part of the state's layout");
-_Static_assert(offsetof(struct file, streams) % MEMFD_ALIGN == 0, "part of the state's layout");
+_Static_assert(offsetof(struct file, tls) % MEMFD_ALIGN == 0, "part of the state's layout");
 _Static_assert(offsetof(struct file, areas) % MEMFD_ALIGN == 0, "part of the state's layout");
 
 #define FILE_SHAPE                                                                                           \
 	((struct file_shape){CLIENTS_CAPACITY, MEMBERSHIPS_CAPACITY, CLIENTS_SCRATCHES, CLIENTS_ORIGINS,     \
 			     CLIENTS_COUNTERS, CLIENTS_COUNTER_SETS, sizeof(struct client),                  \
-			     sizeof(struct membership), CLIENT_STREAM_SIZE,                                  \
-			     CLIENT_IN_SIZE + CLIENT_OUT_SIZE, offsetof(struct file, entries),               \
-			     offsetof(struct file, memberships), offsetof(struct file, streams),             \
-			     offsetof(struct file, areas)})
+			     sizeof(struct membership), sizeof(struct tls_state), CLIENT_AREA_SIZE,          \
+			     offsetof(struct file, entries), offsetof(struct file, memberships),             \
+			     offsetof(struct file, tls), offsetof(struct file, areas)})
 
 /* A stack of places that are free again, so that used ones stay close together. */
 struct free_places {
@@ -101,7 +102,8 @@ bool free_places_push(struct free_places *f, uint32_t index);
 struct clients {
 	struct file *file;
 	size_t mapped;
-	uint32_t capacity; /* entries whose areas are mapped */
+	uint32_t capacity;	 /* entries whose areas are mapped */
+	struct secrets *secrets; /* or NULL */
 	pthread_mutex_t lock;
 	struct free_places free, free_memberships;
 	atomic_uint holds[CLIENTS_ORIGINS];

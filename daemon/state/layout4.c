@@ -336,6 +336,19 @@ static void layout4_convert_scratch(const struct old_scratch *old, struct scratc
 		memcpy(s->data, old->data, sizeof(s->data));
 }
 
+/* What clients said, and are yet to hear. */
+static int layout4_convert_areas(const struct old_file *old, int from, int to)
+{
+	const uint64_t size = CLIENT_IN_SIZE + CLIENT_OUT_SIZE;
+	int r = 0;
+
+	for (uint32_t i = 0; i < old->header.high && r == 0; i++)
+		if (old->entries[i].cookie)
+			r = layout4_copy(from, offsetof(struct old_file, areas) + i * size, to,
+					 offsetof(struct file, areas) + i * (uint64_t)CLIENT_AREA_SIZE, size);
+	return r;
+}
+
 static int layout4_convert_table(const struct old_file *old, int clients_fd, int rooms_fd, struct clients *cs,
 				 int fd)
 {
@@ -349,8 +362,7 @@ static int layout4_convert_table(const struct old_file *old, int clients_fd, int
 					      &cs->file->entries[i]);
 		FAULT("convert-entry");
 	}
-	return layout4_copy(clients_fd, offsetof(struct old_file, areas), fd, offsetof(struct file, areas),
-			    old->header.high * (uint64_t)(CLIENT_IN_SIZE + CLIENT_OUT_SIZE));
+	return layout4_convert_areas(old, clients_fd, fd);
 }
 
 int layout4_convert_clients(int clients_fd, int rooms_fd)

@@ -5,6 +5,7 @@ import array
 import atexit
 import ctypes
 import fcntl
+import glob
 import itertools
 import json
 import os
@@ -13,12 +14,14 @@ import select
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 import traceback
+import warnings
 
 BUILD = os.environ.get("BUILD_DIR", os.path.join(os.path.dirname(__file__), "..", "..", "build"))
 SOURCE = os.environ.get("SOURCE_DIR", os.path.join(os.path.dirname(__file__), "..", ".."))
@@ -331,14 +334,19 @@ control: { socket = "%s"; group = "chatd"; };
             name = fields.get("FDNAME", "stored")
             if fields.get("FDSTORE") == "1" and self.store:
                 # As systemd does it: what is there already is not stored again.
-                known = {os.fstat(fd).st_ino for kept in self.stored.values() for fd in kept}
+                known = {self.identity(fd) for kept in self.stored.values() for fd in kept}
                 self.stored.setdefault(name, []).extend(fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 300) for fd in fds
-                                                        if os.fstat(fd).st_ino not in known)
+                                                        if self.identity(fd) not in known)
             if fields.get("FDSTOREREMOVE") == "1":
                 for fd in self.stored.pop(name, []):
                     os.close(fd)
             for fd in fds:
                 os.close(fd)
+
+    @staticmethod
+    def identity(fd):
+        st = os.fstat(fd)
+        return st.st_dev, st.st_ino
 
     def forget_store(self):
         self.drain_notify()
@@ -690,3 +698,64 @@ def need(*programs):
     for p in programs:
         if not shutil.which(p):
             raise Skip(p + " is not installed")
+
+
+def fault_points():
+    names = set()
+    for path in glob.glob(os.path.join(SOURCE, "daemon", "**", "*.c"), recursive=True):
+        with open(path) as f:
+            names.update(re.findall(r'\bFAULT\("([\w-]+)"\)', f.read()))
+    check(names, "no fault points were found in the source")
+    return sorted(names)
+
+
+def has_faults():
+    return run(CHATD, "--version").stdout.find(b"fault points") >= 0
+
+
+# --- TLS ---
+
+
+def tls_files(directory, name="chatd.invalid", ca=None):
+    """A certificate with its key, and a CA for clients; made by openssl(1)."""
+    key, cert = os.path.join(directory, name + ".key"), os.path.join(directory, name + ".pem")
+    args = ["openssl", "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", key,
+            "-out", cert, "-subj", "/CN=" + name, "-days", "2", "-x509"]
+    if ca:
+        args += ["-CA", ca + ".pem", "-CAkey", ca + ".key"]
+    subprocess.run(args, check=True, capture_output=True)
+    return cert, key
+
+
+def tls_connect(d, port, cert=None, minimum=ssl.TLSVersion.TLSv1_2, maximum=None, ca=None):
+    warnings.simplefilter("ignore", DeprecationWarning)  # old versions are wanted here
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    if ca:
+        context.load_verify_locations(ca)
+        context.verify_mode = ssl.CERT_REQUIRED
+    context.minimum_version = minimum
+    if maximum:
+        context.maximum_version = maximum
+    if cert:
+        context.load_cert_chain(*cert)
+    s = socket.create_connection(("127.0.0.1", port), timeout=20)
+    c = Client(context.wrap_socket(s))
+    d.clients.append(c)
+    return c
+
+
+def with_tls(more="", mode="chat", start=True, **kwargs):
+    """A daemon with a listener of TLS beside one without."""
+    d = Daemon(start=False, **kwargs)
+    d.tls = free_port()
+    d.cert, d.key = tls_files(d.dir)
+    d.doors = """
+      { name = "chat"; type = "tcp"; mode = "chat"; listen = "[::]:%d"; },
+      { name = "tls"; type = "tcp"; mode = "%s"; listen = "127.0.0.1:%d"; tls_certificate = "%s"; tls_key = "%s"; %s
+      } """ % (d.port, mode, d.tls, d.cert, d.key, more)
+    d.write_config(listeners=d.doors)
+    if start:
+        d.start()
+    return d

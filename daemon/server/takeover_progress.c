@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * How far the connections of a process before have got, by what the kernel says, and for TLS by what its state says
+ * of that.
+ */
+#include "daemon/server/takeover.h"
+
+#include "common/cleanup.h"
+#include "daemon/state/sockets.h"
+
+#include <linux/sockios.h>
+#include <linux/tcp.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+static int takeover_read_progress(int fd, struct connection_progress *ret, unsigned *ret_state)
+{
+	struct tcp_info info;
+	socklen_t len = sizeof(info);
+	int in, out;
+
+	memset(&info, 0, sizeof(info));
+	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0)
+		return -errno;
+	if (len < offsetof(struct tcp_info, tcpi_bytes_received) + sizeof(info.tcpi_bytes_received))
+		return -EOPNOTSUPP;
+	*ret_state = info.tcpi_state;
+	if (info.tcpi_state == TCP_STATE_CLOSE)
+		return -ENOTCONN;
+	if (ioctl(fd, SIOCINQ, &in) < 0 || ioctl(fd, SIOCOUTQ, &out) < 0)
+		return -errno;
+	/* The peer's FIN counts as a byte once it has arrived. */
+	bool fin = info.tcpi_state == TCP_STATE_CLOSE_WAIT || info.tcpi_state == TCP_STATE_LAST_ACK ||
+		   info.tcpi_state == TCP_STATE_CLOSING || info.tcpi_state == TCP_STATE_TIME_WAIT;
+	uint64_t received = info.tcpi_bytes_received - (fin && info.tcpi_bytes_received > 0);
+	ret->received = received > (uint64_t)in ? received - (uint64_t)in : 0;
+	ret->sent = info.tcpi_bytes_acked + (uint64_t)out;
+	return 0;
+}
+
+/*
+ * Of a connection that was reset, nothing can be sent any more, but what it had said before counts. Whether
+ * the peer's FIN is among the bytes received, the state doesn't tell any more; the error does, once, and then
+ * the entry. So much was taken for certain.
+ */
+void takeover_progress_of_closed(int fd, const struct client *c, uint64_t taken,
+				 struct connection_progress *ret)
+{
+	const struct client_state *st = client_live(c);
+	int in = 0, error = 0;
+	struct tcp_info info;
+	socklen_t len = sizeof(error), info_len = sizeof(info);
+
+	*ret = (struct connection_progress){st->out_end, taken, 0};
+	memset(&info, 0, sizeof(info));
+	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0 ||
+	    getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &info_len) < 0 || ioctl(fd, SIOCINQ, &in) < 0)
+		return;
+	if (error == 0 && st->rights & CLIENT_PEER_ENDED)
+		error = EPIPE;
+	else if (error == 0 && st->rights & CLIENT_PEER_RESET)
+		error = ECONNRESET;
+	uint64_t not_taken = (uint64_t)in + (error == EPIPE);
+	if (error == 0 || info.tcpi_bytes_received < not_taken + taken)
+		return;
+	ret->received = info.tcpi_bytes_received - not_taken;
+	ret->gone = error;
+}
+
+int takeover_progress(int fd, struct connection_progress *ret)
+{
+	struct connection_progress a = {0}, b = {0};
+	unsigned state_a = 0, state_b = 0;
+
+	/* The peer goes on sending and acknowledging meanwhile; two readings that agree are one instant's. */
+	for (unsigned tries = 0; tries < 1000; tries++) {
+		int r = takeover_read_progress(fd, &a, &state_a);
+		if (r == 0)
+			r = takeover_read_progress(fd, &b, &state_b);
+		if (r < 0)
+			return r;
+		if (a.received == b.received && a.sent == b.sent && state_a == state_b) {
+			*ret = a;
+			return 0;
+		}
+	}
+	return -EBUSY;
+}
+
+const char *takeover_stream(struct shared *shared, const struct client *c, int fd,
+			    struct connection_progress *p, struct stream *ret)
+{
+	const struct client_state *st = client_live(c);
+	const bool tls = st->flags & CLIENT_TLS;
+	const struct tls_place place = clients_tls(shared->clients, c);
+	int r = takeover_progress(fd, p);
+
+	*ret = stream_plain(fd);
+	if (r == -ENOTCONN)
+		takeover_progress_of_closed(fd, c, tls ? tls_live(place.state)->in_at : st->in_parsed, p);
+	else if (r < 0)
+		return strerror(-r);
+	if (!tls)
+		return NULL;
+	struct tls_progress at = {.received = p->received,
+				  .sent = p->sent,
+				  .over = r == -ENOTCONN,
+				  .closing = st->flags & CLIENT_CLOSING};
+	const char *why = tls_stream_restore(&place, clients_tls_scratches(shared->clients),
+					     CLIENTS_SCRATCHES, &at, fd, ret);
+	p->received = at.received;
+	p->sent = at.over ? st->out_end : at.sent;
+	return why;
+}
