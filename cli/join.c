@@ -178,7 +178,9 @@ static int join_talk(struct link_options *o, bool terminal)
 			break;
 		if (!terminal)
 			return fail(EXIT_UNREACHABLE, "the connection is lost");
-		/* The line being typed stays. What is typed meanwhile isn't shown, but isn't lost either. */
+		/*
+		 * The line being typed stays. What is typed during that isn't shown, but isn't lost either.
+		 */
 		if (!join_reconnect(o)) {
 			type_stop();
 			return EXIT_UNREACHABLE;

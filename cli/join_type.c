@@ -170,7 +170,7 @@ void type_start(void)
 	rl_catch_sigwinch = 0;
 	rl_attempted_completion_function = names_complete;
 	rl_completer_word_break_characters = " ";
-	/* A byte of UTF-8 is no command with Meta, whatever the locale and ~/.inputrc say, which this reads
+	/* A byte of UTF-8 isn't a command with Meta, whatever the locale and ~/.inputrc say, which this reads
 	 * first. */
 	rl_initialize();
 	rl_variable_bind("input-meta", "on");

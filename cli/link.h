@@ -16,7 +16,7 @@ struct link_options {
 	const char *url;
 	const char *room; /* or NULL; for udp and zmq, as nick; for the others see identity.h */
 	const char *nick; /* or NULL */
-	bool patient;	  /* udp: it is no error if nobody is there yet */
+	bool patient;	  /* udp: it isn't an error if nobody is there yet */
 	const char *ca;	  /* tls: certificates to trust instead of the system's, or NULL */
 };
 

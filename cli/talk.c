@@ -268,7 +268,7 @@ int command_watch(const struct options *o, int argc, char **argv)
 		nanosleep(&(struct timespec){.tv_nsec = RETRY_NS}, NULL);
 		if (client_open(o->socket, &c) < 0)
 			continue;
-		fputs("chatctl: chatd has restarted; what happened meanwhile is not shown\n", stderr);
+		fputs("chatctl: chatd has restarted; what happened in between is not shown\n", stderr);
 		r = talk_watch_events(o, c, &error);
 		client_close(c);
 		i = 0;

@@ -39,7 +39,7 @@ static const char *account_parse_line(char *line, struct account *ret, const cha
 	if (!nick_well_formed(line, len))
 		return "this is not a valid name";
 	if (!account_is_hash(colon + 1))
-		return "this is no hash of argon2id, as `chatctl passwd` writes it";
+		return "this isn't a hash of argon2id, as `chatctl passwd` writes it";
 	/* An older chatd took more names. */
 	if (nick_normalise(line, len, ret->nick) < 0) {
 		*ret_odd = "this is not a valid name any more";
@@ -67,7 +67,7 @@ static struct account_key *account_first_key(const struct accounts *a, uint64_t 
 	return from < a->n * NICK_KEYS && a->keys[from].key == key ? &a->keys[from] : NULL;
 }
 
-/* Who looks like it: anybody, the one of the very name, or anybody but that one. */
+/* Which account looks like it: any, the one of the very name, or any but that one. */
 enum likeness { ANY, EXACTLY, ALIKE };
 
 static const struct account *account_find(const struct accounts *a, const char *nick, size_t len,

@@ -114,7 +114,7 @@ static int accounts_write_file(int fd, const struct stat *st, const char *text, 
 		return r;
 	}
 	int r = accounts_write_changed(f, text, nick, hash, ret_alike);
-	/* Who may read the file is the admin's affair; it is no error where it can't be kept. */
+	/* Who may read the file is the admin's affair; it isn't an error where that can't be kept. */
 	if (fchown(fd, st->st_uid, st->st_gid) < 0 && errno != EPERM && r == 0)
 		r = -errno;
 	if ((fchmod(fd, st->st_mode & 07777) < 0 || fflush(f) != 0 || fsync(fd) < 0) && r == 0)

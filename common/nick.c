@@ -48,7 +48,7 @@ static bool nick_is_ready(void)
 
 /* --- which ones there may be --- */
 
-/* What nobody would tell from the text around: "alice: ", commands, what the server says. */
+/* What nobody could tell from the text around it: "alice: ", commands, what the server says. */
 static bool nick_is_misleading(const char *s, size_t len)
 {
 	return memchr(s, ':', len) || memchr(s, '*', len) || s[0] == '/' || s[0] == '#' || s[0] == '[';
@@ -337,7 +337,7 @@ static void nick_look_at(struct looks *l, const char *s, size_t len)
 		if (l->len[0] > 0 && l->len[1] > 0)
 			return;
 	}
-	/* It is no valid nick then; it is like itself only. */
+	/* Then it isn't a valid nick, and looks like itself only. */
 	l->n = 1;
 	l->len[0] = len;
 	memcpy(l->at[0], s, len);

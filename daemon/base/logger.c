@@ -143,7 +143,7 @@ static void log_emit(int level, const struct log_fields *fields, bool logged, un
 	if (watched)
 		log_watch_keep(fields, raw, len);
 	if (logged && missing > 0) {
-		n = snprintf(raw + len, sizeof(raw) - len, " (and %u more of the kind before)", missing);
+		n = snprintf(raw + len, sizeof(raw) - len, " (and %u more of this kind before)", missing);
 		len = len + (size_t)n < sizeof(raw) ? len + (size_t)n : sizeof(raw) - 1;
 	}
 	if (logged)

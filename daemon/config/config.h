@@ -26,7 +26,10 @@
 #define CONFIG_MAX_MESSAGE 16384 /* bytes */
 #define CONFIG_ENDPOINT_MAX 128	 /* with its NUL */
 
-/* A peer that has been silent for `keepalive`: every how many seconds it is asked, and how often in vain. */
+/*
+ * A peer that has been silent for `keepalive`: it is asked again after this many seconds, and given up after
+ * this many questions without an answer.
+ */
 #define CONFIG_PROBE_EVERY_S 10
 #define CONFIG_PROBES 6
 
@@ -35,8 +38,8 @@ enum slow_policy { SLOW_SKIP, SLOW_DISCONNECT };
 
 /* "tcp://ADDRESS:PORT" or "ipc://PATH", as libzmq has it. */
 struct endpoint_config {
-	char text[CONFIG_ENDPOINT_MAX]; /* "": there is none of that number */
-	union address address;		/* family 0: it is none of TCP */
+	char text[CONFIG_ENDPOINT_MAX]; /* "": it has no endpoint of that number */
+	union address address;		/* family 0: it is not a TCP endpoint */
 };
 
 struct listener_config {
@@ -56,15 +59,15 @@ struct listener_config {
 
 	/* Who may come. */
 	unsigned max_clients;	    /* clients; 0: no limit of its own */
-	struct prefix_list allow;   /* none: whoever deny doesn't have */
+	struct prefix_list allow;   /* none: everybody but those that deny names */
 	struct prefix_list deny;    /* none: nobody is kept out */
-	struct prefix_list proxies; /* who has to begin with a PROXY header; none: nobody */
+	struct prefix_list proxies; /* these have to begin with a PROXY header; none: nobody has to */
 
 	/* The room, and who they are there. */
 	char room[TEXT_ROOM_MAX + 1]; /* "": none */
 	/* What is said without a name is said under the listener's, which is nobody else's then. */
 	bool speaks;
-	bool password;		  /* nothing goes without a login */
+	bool password;		  /* nothing is possible without a login */
 	char *password_file;	  /* or NULL */
 	struct accounts accounts; /* of that file */
 
@@ -145,7 +148,7 @@ void config_free(struct config *c);
 /* Only what l points to. */
 void config_free_listener(struct listener_config *l);
 
-/* The path of an endpoint that is a Unix socket; NULL if it is none, or there is no endpoint. */
+/* The path of an endpoint that is a Unix socket; NULL if it isn't one, or there is no endpoint. */
 const char *config_endpoint_path(const struct endpoint_config *e);
 /* Where it listens: what is bound, or as long as nothing is, what shall be. */
 const union address *config_bound(const struct listener_config *c);

@@ -165,7 +165,7 @@ void listeners_check(struct settings *ss, const config_setting_t *root, const st
 			settings_warn(ss, room,
 				      "room \"%s\" is not in rooms; it is made as room_defaults say",
 				      l->room);
-		/* Who comes in by a listener's door must be allowed in its room. */
+		/* Whoever comes in by a listener's door must be allowed in its room. */
 		if (r && r->members && !l->password && l->handler)
 			settings_complain(ss, e, "room \"%s\" has members, so the listener needs %s", l->room,
 					  l->handler->transport == TRANSPORT_TCP ? "auth = \"password\""

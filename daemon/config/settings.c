@@ -9,7 +9,9 @@
 #include <stdarg.h>
 #include <string.h>
 
-/* So many mistakes are listed; with more of them it is the wrong file, or its encoding is. */
+/*
+ * No more mistakes than this are listed: with more of them it is the wrong file, or has the wrong encoding.
+ */
 #define ERRORS_MAX 100
 #define WARNINGS_MAX 100
 #define PREFIXES_MAX 4096
@@ -305,7 +307,7 @@ void setting_path(struct settings *ss, const config_setting_t *s, const struct s
 		return;
 	if (strncmp(v, prefix, sizeof(prefix) - 1) == 0 && !strchr(v, '/')) {
 		if (!dir && ss->checking) {
-			settings_warn(ss, s, "%s: %s is only there in the service, and not looked at here",
+			settings_warn(ss, s, "%s: %s is only there in the service, and isn't looked at here",
 				      key->name, v);
 			path = strdup(v);
 		} else if (!dir)

@@ -245,7 +245,8 @@ static void client_serve(struct control_client *c)
 	}
 	if (r < 0) {
 		log_event(LOG_NOTICE, &(struct log_fields){.message_id = EVENT_CONTROL},
-			  "control: %s sent what is no Varlink message; it is disconnected", c->peer);
+			  "control: %s sent something that isn't a Varlink message; it is disconnected",
+			  c->peer);
 		c->dead = true;
 	}
 	client_flush(c);

@@ -49,7 +49,7 @@ struct taken {
 
 /*
  * Copies the next messages from t->seq on; true if there are more. The log is locked and senders wait
- * meanwhile, so everything else comes later.
+ * for it, so everything else comes later.
  */
 static bool tail_take(struct tail *t, struct taken *k, uint64_t *ret_skipped)
 {
@@ -147,7 +147,7 @@ static void tail_go_back(struct tail *t, json_int_t n)
 	}
 }
 
-/* Begins at the message that is wanted, or so many before the end. */
+/* Begins at the message that is wanted, or the given number of messages before the end. */
 static void tail_begin(struct tail *t, const json_t *from, json_int_t lines)
 {
 	struct logring_view v;

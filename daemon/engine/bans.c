@@ -35,7 +35,7 @@ static void bans_read_line(struct bans *b, char *line, unsigned number)
 	long long until = space ? strtoll(space, &end, 10) : 0;
 	if (prefix_parse(line, &ban.prefix) < 0 || errno || until < 0 || until > INT64_MAX / SECOND_US ||
 	    (space && (end == space || *end))) {
-		log_warning("%s:%u: this is no ban; it is left out", b->path, number);
+		log_warning("%s:%u: this isn't a ban; it is left out", b->path, number);
 		return;
 	}
 	ban.until_us = until * SECOND_US;

@@ -17,7 +17,7 @@ struct ban {
 
 /*
  * path: where they are kept ("PREFIX UNTIL" lines, UNTIL in seconds), or NULL. What is there is read; a
- * line that is no ban is logged and left out. Returns 0 or -ENOMEM.
+ * line that isn't a ban is logged and left out. Returns 0 or -ENOMEM.
  */
 int bans_new(const char *path, struct bans **ret);
 void bans_free(struct bans *b);

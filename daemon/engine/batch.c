@@ -2,12 +2,12 @@
 /* Decides how long a busy room's delivery is put off, from how its last one went. */
 #include "daemon/engine/batch.h"
 
-/* Sleeping is not worth the while for less, and nothing is gained by sends that are larger than that. */
+/* Sleeping is not worth while for less, and nothing is gained by sends that are larger than that. */
 #define DELAY_MIN_US 40
 #define BYTES_ENOUGH 65536
-/* So many messages have to be on their way, or it is no stream of them. */
+/* Fewer messages than this on their way are not a stream. */
 #define MESSAGES_MIN 4
-/* After so long without a delivery another room may be the busiest one. */
+/* After this long without a delivery another room may be the busiest one. */
 #define FORGET_US 10000
 
 void batch_delivered(struct batch *b, uint32_t room, uint64_t messages, int64_t began, int64_t ended)

@@ -2,10 +2,10 @@
 /*
  * How long a worker waits before it delivers a busy room, so that its members get more with each send.
  *
- * A send costs far more than the lines in it. Where one worker has all of a room's members, delivering takes so
- * long that the next batch gathers meanwhile. Where several share them, each is done sooner, and would send
- * often and little. So it waits for about as long as delivering to all members would take, if it may expect
- * that at least as much will be said meanwhile as waits already. An idle room is delivered at once.
+ * A send costs far more than the lines in it. Where one worker has all of a room's members, delivering takes
+ * so long that the next batch gathers in the meantime. Where several share them, each is done sooner, and
+ * would send often and little. So it waits for about as long as delivering to all members would take, if it may expect
+ * that at least as much will be said in that time as is waiting already. An idle room is delivered at once.
  */
 #ifndef DAEMON_BATCH_H
 #define DAEMON_BATCH_H
@@ -24,12 +24,12 @@ struct batch {
 	uint64_t messages; /* how many each member got */
 };
 
-/* The room was delivered, with so many messages that were new to the worker. */
+/* The room was delivered; messages: how many were new to the worker. */
 void batch_delivered(struct batch *b, uint32_t room, uint64_t messages, int64_t began, int64_t ended);
 
 /*
- * So long (us) its next delivery had better wait. bytes and messages: what is new there; workers: how many have
- * members in it. 0: it is delivered at once.
+ * How long (us) its next delivery had better wait. bytes and messages: what is new there; workers: how many
+ * have members in it. 0: it is delivered at once.
  */
 int64_t batch_delay(const struct batch *b, uint64_t bytes, uint64_t messages, unsigned workers);
 

@@ -22,7 +22,10 @@
 
 /* Once a closed connection has got everything: how long it may take to say goodbye before its socket goes. */
 #define LINGER_US 2000000
-/* Who is kicked has so long to read what it was sent; others, whose loss it would be, have flush_timeout. */
+/*
+ * How long a kicked client has to read what it was sent; others, who would lose something, have
+ * flush_timeout.
+ */
 #define KICK_US 10000000
 
 /* Leaves the room and gives the nick back, as long as that is not done. */
@@ -190,7 +193,7 @@ static void closing_give_up(struct connection *c)
 	closing_close(c);
 }
 
-/* Once a second, for who is closing. */
+/* Once a second, for a connection that is closing. */
 void closing_watch(struct connection *c)
 {
 	int64_t now = c->ctx->now;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The life of a TCP connection: how it begins or is taken over from the process before, what its handler may
- * ask of it, and what befalls it once a second. Its end is in closing.c, its bytes in input.c and output.c.
+ * ask of it, and what happens to it once a second. Its end is in closing.c, its bytes in input.c and
+ * output.c.
  */
 #include "daemon/engine/connection_own.h"
 
@@ -296,7 +297,7 @@ int connection_open(struct worker *w, const struct connection_start *start)
 	return 0;
 }
 
-/* So many bytes were sent straight from the room's log: the cursor is put on the boundary behind them. */
+/* That many bytes were sent straight from the room's log: the cursor is put on the boundary behind them. */
 static void connection_restore_cursor(struct connection *c, uint64_t straight)
 {
 	struct logring *log = c->room->log;
@@ -360,7 +361,7 @@ int connection_restore(struct worker *w, const struct connection_start *start,
 	return 0;
 }
 
-/* --- what befalls it --- */
+/* --- what happens to it --- */
 
 void connection_reloaded(struct connection *c)
 {

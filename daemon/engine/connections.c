@@ -10,7 +10,7 @@
 #include "daemon/engine/connection_own.h"
 #include "daemon/state/sockets.h"
 
-/* So many buffers' pages are given back in a tick, which takes 4 ms. */
+/* The pages of at most this many buffers are given back in a tick, which takes 4 ms. */
 #define RELEASES_MAX 512
 
 static struct connections *connections_of(struct worker *w)

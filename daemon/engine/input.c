@@ -70,13 +70,13 @@ static size_t input_take(struct connection *c, char *data, size_t have, int64_t 
 		most = rate > c->stream.ops->least ? rate : c->stream.ops->least;
 	ssize_t n = input_receive(c, data + have, most);
 	FAULT("receive");
-	/* All has been read. Who had ended in order before it was reset had an end. */
+	/* All has been read. A peer that ended in order before it was reset did have an end. */
 	if (n == -EPIPE || (n == -EAGAIN && c->unheard && c->stream.ops->direct))
 		n = 0;
 	if (n < 0 && !stream_is_temporary(n)) {
 		closing_doom(c, (int)-n);
 	} else if (n == 0 && c->unheard && c->error != EPIPE) {
-		closing_doom(c, c->error); /* a line that it was within is none */
+		closing_doom(c, c->error); /* a line that has no end doesn't count */
 	} else if (n == 0) {
 		c->eof = true;
 	} else if (n > 0) {
@@ -165,7 +165,7 @@ static void input_run(struct connection *c, bool receive)
 		worker_retry_later(context_worker(c->ctx), &c->task);
 }
 
-/* Input of which no event will tell: what the stream has already, or what was sent by who has gone. */
+/* Input that no event will announce: what the stream has already, or what a peer sent that has gone. */
 static bool input_has_more(const struct connection *c)
 {
 	return connection_may_read(c) && !c->eof && (c->unheard || stream_has_input(&c->stream));

@@ -24,7 +24,7 @@ struct client_info {
 	int64_t age_us, idle_us;
 	uint64_t received, sent, behind; /* bytes */
 	uint64_t dropped;		 /* messages */
-	int64_t lease_us;		 /* what is left of a registration's; -1: it is none */
+	int64_t lease_us;		 /* what is left of a registration's; -1: it isn't a registration */
 	bool covered, tls;
 };
 

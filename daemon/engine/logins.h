@@ -22,7 +22,7 @@ struct worker;
 
 /* Makes it one of the services, which free it. Returns 0 or -ENOMEM, as does logins_new(). */
 int logins_open(struct shared *shared);
-/* One that is no service. */
+/* One that isn't a service. */
 int logins_new(struct logins **ret);
 /* Ends the thread, which finishes the check at hand; the workers must not run any more. */
 void logins_free(struct logins *l);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * How fast a connection may talk, command, and change its nick or room. Who is too fast is not read from for a
- * while; nothing is lost.
+ * How fast a connection may talk, command, and change its nick or room. One that is too fast is not read from
+ * for a while; nothing is lost.
  */
 #include "daemon/engine/connection_own.h"
 
@@ -12,9 +12,9 @@
 
 #include <inttypes.h>
 
-/* Who asks for too much waits at least so long. */
+/* A client that asks for too much waits at least this long. */
 #define COMMANDS_PAUSE_US 250000
-/* A client that is too fast hears of it so often. */
+/* A client that is too fast is told so this often. */
 #define NOTICE_US 10000000
 /* Without memory it waits so long before it is tried again. */
 #define NO_MEMORY_US 10000

@@ -77,7 +77,7 @@ bool services_end(struct services *ss)
 		if (s->ops->join(s, left > 0 ? left : 0))
 			continue;
 		log_event(LOG_ERR, &(struct log_fields){.message_id = EVENT_WORKER, .listener = s->listener},
-			  "worker %s does not end", s->name);
+			  "service %s does not end", s->name);
 		all = false;
 	}
 	return all;
@@ -123,7 +123,7 @@ bool services_are_alive(const struct services *ss, int64_t now, int64_t limit_us
 			continue;
 		log_event(LOG_WARNING,
 			  &(struct log_fields){.message_id = EVENT_WORKER, .listener = s->listener},
-			  "worker %s makes no progress; the watchdog is not fed", s->name);
+			  "service %s makes no progress; the watchdog is not fed", s->name);
 		return false;
 	}
 	return true;

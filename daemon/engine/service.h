@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A service is whatever has a thread of its own and is no worker: a ZeroMQ listener, the check of passwords.
- * It is one struct of functions, and the server starts, drains, watches, shows and ends all services alike.
- * A service begins its own struct with this one; that there is one of is a row in server/services.c.
+ * A service is whatever has a thread of its own and isn't a worker: a ZeroMQ listener, the check of
+ * passwords. It is one struct of functions, and the server starts, drains, watches, shows and ends all
+ * services alike. A service begins its own struct with this one; that there is one of is a row in
+ * server/services.c.
  */
 #ifndef DAEMON_SERVICE_H
 #define DAEMON_SERVICE_H

@@ -27,7 +27,7 @@ void connection_cover(struct connection *c)
 	}
 }
 
-/* Who has to say something, or who they are, before long. */
+/* Clients that have to say something, or who they are, within a time. */
 static void upkeep_check_beginning(struct connection *c)
 {
 	const struct config *config = c->ctx->config;
@@ -57,7 +57,7 @@ static void upkeep_release_pages(struct connection *c, unsigned *releases)
 {
 	struct clients *clients = c->ctx->shared->clients;
 
-	/* Who is talking will need them again. */
+	/* A client that is talking will need them again. */
 	if (*releases == 0 || c->ctx->now - c->active < SECOND_US)
 		return;
 	if (c->out_touched && !output_is_pending(c)) {
@@ -74,7 +74,7 @@ static void upkeep_release_pages(struct connection *c, unsigned *releases)
 		--*releases;
 }
 
-/* Who was silent for too long, though it might have talked. */
+/* Whether it was silent for too long, though it could have talked. */
 static bool upkeep_is_idle(const struct connection *c)
 {
 	int64_t idle = c->ctx->config->idle_timeout_us;

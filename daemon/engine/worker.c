@@ -21,7 +21,7 @@
 
 #define EVENTS 512
 #define TICK_US 1000000
-/* So many tasks are looked at again in a turn, since closing a connection takes a while. */
+/* At most this many tasks are looked at again in a turn, since closing a connection takes a while. */
 #define AGAIN_MAX 64
 #define LATER_MAX 256
 #define LATER_US 10000
@@ -313,7 +313,7 @@ static void worker_run_jobs(struct worker *w)
 
 static int worker_timeout_ms(const struct worker *w)
 {
-	/* Who waits for its own room is served at once; for other workers, give them a moment. */
+	/* What waits for a room of our own is served at once; other workers are given a moment. */
 	if (w->retry.n > 0 || w->residents_wait)
 		return w->hurries || w->retries < 4 ? 0 : 1;
 	if (w->later.n > 0)
@@ -352,7 +352,7 @@ static void worker_gather(struct worker *w)
 	rooms_kick(w->ctx.shared->rooms, &w->ctx.kick, w->ctx.slot);
 	nanosleep(&(struct timespec){.tv_nsec = delay * 1000}, NULL);
 	worker_read_events(w, 0);
-	/* Whoever posted one meanwhile has woken this worker already, and won't do it again. */
+	/* Whoever has posted one since then has woken this worker already, and won't do it again. */
 	worker_run_jobs(w);
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A worker: a thread with an epoll loop. Who lives on it (its listeners, its connections) registers as a
+ * A worker: a thread with an epoll loop. What lives on it (its listeners, its connections) registers as a
  * resident and is called by its operations; the main thread talks to it by jobs only.
  *
  * A turn: events are read and lines appended, other workers with members in those rooms are woken, then every
@@ -100,7 +100,7 @@ void worker_hurry(struct worker *w);
 void worker_bury(struct worker *w, struct task *t);
 
 /*
- * Who lives on the worker, be it one listener or all connections together. What it has no need of is NULL. A
+ * What lives on the worker: one listener, or all connections together. What it has no need of is NULL. A
  * call may remove the resident itself.
  */
 struct resident;
@@ -111,7 +111,7 @@ struct resident_ops {
 	void (*tick)(struct resident *r);
 	/* The room has news; one that this worker reads, or the private one. */
 	void (*deliver)(struct resident *r, uint32_t room);
-	/* So long (us) this turn's deliveries had better wait for more input; at most half a millisecond. */
+	/* How long (us) this turn's deliveries had better wait for more input; at most half a millisecond. */
 	int64_t (*delay)(struct resident *r);
 	/* The context's configuration is another one. */
 	void (*reload)(struct resident *r);

@@ -11,9 +11,9 @@
 #define PROXY_HEADER_MAX 4096
 
 /*
- * Parses the header at the begin of what a proxy sent. Returns its length, with the client's address in *ret,
- * or family 0 if the proxy speaks for itself (LOCAL, UNKNOWN); -EAGAIN if more is needed, -EBADMSG if it is
- * none.
+ * Parses the header at the beginning of what a proxy sent. Returns its length, with the client's address in
+ * *ret, or family 0 if the proxy speaks for itself (LOCAL, UNKNOWN); -EAGAIN if more is needed, -EBADMSG if
+ * it isn't one.
  */
 ssize_t proxy_parse(const void *data, size_t len, union address *ret);
 

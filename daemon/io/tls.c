@@ -130,7 +130,7 @@ int tls_context_new(const struct tls_files *files, char *why, size_t size, const
 	/* Nothing is kept about a session: its keys would have to outlive the process. */
 	SSL_CTX_set_session_cache_mode(c->ctx, SSL_SESS_CACHE_OFF);
 	SSL_CTX_set_num_tickets(c->ctx, 0);
-	/* Programs that end without a word of farewell are many: it counts as an end, as over plain TCP,
+	/* Many programs end without a word of farewell: it counts as an end, as over plain TCP,
 	 * where also the last line arrives without its newline, and we may still answer. */
 	SSL_CTX_set_options(c->ctx, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION |
 					SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_NO_COMPRESSION |
@@ -272,7 +272,7 @@ int tls_handshake(struct tls *t, char *why, size_t size)
 	if (SSL_get_error(t->ssl, r) == SSL_ERROR_WANT_READ && (flushed == 0 || flushed == -EAGAIN))
 		return -EAGAIN;
 	tls_explain(why, size,
-		    SSL_get_error(t->ssl, r) == SSL_ERROR_ZERO_RETURN ? "it ended within the handshake"
+		    SSL_get_error(t->ssl, r) == SSL_ERROR_ZERO_RETURN ? "it ended during the handshake"
 								      : "the handshake failed");
 	return -EPROTO;
 }

@@ -57,7 +57,7 @@ struct chat_input {
 	const char *data;
 	size_t len, at; /* up to at it is dealt with, or in the run */
 	bool eof;
-	bool dry; /* what is left is no whole line */
+	bool dry; /* what is left is not a whole line */
 	unsigned max;
 	unsigned work; /* of CHAT_TURN_WORK */
 	/* As many plain lines as come are put into the log under one lock and committed as one step. */

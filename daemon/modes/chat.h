@@ -107,7 +107,7 @@ struct chat_command {
 	enum verdict (*run)(struct connection *c, const struct chat_call *call);
 	const char *arguments, *help; /* for /help; NULL: it isn't listed there */
 	unsigned n_args;	      /* how many it takes */
-	unsigned needs;		      /* so many must be there, or the answer is how it is used */
+	unsigned needs;		      /* how many must be there, or the answer is how it is used */
 	unsigned cost;	/* what it takes from commands_per_second: roughly the work it makes. 0: as a line */
 	bool nameless;	/* possible before a login */
 	bool only_asks; /* does nothing but answer */

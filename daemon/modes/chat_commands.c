@@ -216,7 +216,7 @@ static enum verdict chat_command_msg(struct connection *c, const struct chat_cal
 
 	if (!nick_valid(nick->at, nick->len) ||
 	    !roster_find(shared->roster, nick->at, nick->len, &to.id, &to.index)) {
-		chat_reply(c, call->consumed, "* There is nobody of that name here.\n");
+		chat_reply(c, call->consumed, "* There is nobody by that name here.\n");
 		return HANDLER_MORE;
 	}
 	/* Or messages that are on their way would be overrun. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Accounts in the TCP mode "chat": /login, and what becomes of a client whose account is no more. */
+/* Accounts in the TCP mode "chat": /login, and what becomes of a client whose account has been removed. */
 #include "common/accounts.h"
 #include "common/nick.h"
 #include "daemon/config/config.h"
@@ -10,7 +10,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-/* A client is sent away after so many wrong passwords. */
+/* A client is sent away after this many wrong passwords. */
 #define LOGIN_FAILURES_MAX 3
 
 void chat_ask_for_login(struct connection *c, size_t consumed)
@@ -27,7 +27,8 @@ bool chat_lost_account(struct connection *c)
 	    config_has_account(chat_config(c), st->nick, st->nick_len))
 		return false;
 	const struct log_fields fields = chat_fields(c, EVENT_CLIENT_KICKED, NULL);
-	log_event(LOG_INFO, &fields, "client %" PRIu64 " from %s is sent away: the account %.*s is no more",
+	log_event(LOG_INFO, &fields,
+		  "client %" PRIu64 " from %s is sent away: the account %.*s has been removed",
 		  connection_id(c), address_peer(connection_address(c), from), st->nick_len, st->nick);
 	connection_kick(c, &(struct notice){.kind = NOTICE_ACCOUNT_GONE});
 	return true;

@@ -39,7 +39,7 @@ static void echo_closed(struct connection *c)
 	(void)c;
 }
 
-/* Who is sent away is told why; nothing else may stand between its bytes. */
+/* A client that is sent away is told why; nothing else may stand between its bytes. */
 static size_t echo_notice(const struct connection *c, const struct notice *n, char *text, size_t size)
 {
 	switch (n->kind) {

@@ -15,7 +15,7 @@ struct members {
 	struct member **buckets;
 	size_t n_buckets, n;
 	struct member *oldest, *newest;
-	struct member **by_index; /* per place in the table; what isn't used is no memory */
+	struct member **by_index; /* per place in the table; what isn't used takes no memory */
 };
 
 struct members *members_new(void)

@@ -89,7 +89,7 @@ void registry_make_guest(struct udp_listener *u, struct member *m);
 void registry_remove(struct udp_listener *u, struct member *m, bool announce);
 /* The same, of a member that is told so. */
 void registry_send_away(struct udp_listener *u, struct member *m, bool announce);
-/* A datagram has come from it: the lease begins anew. */
+/* A datagram has come from it: the lease begins again. */
 void registry_touch(struct registry *g, struct member *m, int64_t now);
 /* Remembers at which of our addresses it arrived, as the next process has to answer from there, too. */
 void registry_note_local(struct udp_listener *u, struct member *m, const struct udp_local *local);

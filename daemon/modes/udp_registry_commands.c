@@ -153,7 +153,7 @@ static bool registry_is_command(struct registry_word w, const char *name)
 /* A line of the protocol, without its end. */
 struct registry_line {
 	const char *text, *end;
-	struct registry_word command; /* "#WORD"; len 0: it is none */
+	struct registry_word command; /* "#WORD"; len 0: it isn't a command */
 	const char *rest;	      /* behind the command's word */
 	bool quits;
 };
@@ -167,7 +167,7 @@ static struct registry_line registry_parse(const struct datagram *d)
 	if (l.end > l.text && l.end[-1] == '\r')
 		l.end--;
 	l.command = registry_next_word(&l.rest, l.end);
-	/* What begins with a space is no command, nor is "##x", which says "#x". */
+	/* What begins with a space isn't a command, nor is "##x", which says "#x". */
 	if (l.command.at != l.text || l.command.len == 0 || l.text[0] != '#' ||
 	    (l.command.len > 1 && l.text[1] == '#'))
 		l.command.len = 0;

@@ -55,7 +55,7 @@ static bool registry_restore(struct udp_listener *u, struct client *c)
 		return false;
 	const char *why = registry_check_entry(u, c, &a);
 	if (!why && members_find(g->members, &a))
-		why = "its address is another one's";
+		why = "its address belongs to another client";
 	if (!why && limits_take(shared->limits, &a, udp_base(u)->origin, NULL) < 0)
 		why = "out of memory";
 	struct member *m = why ? NULL : registry_add(u, c, &a);

@@ -22,7 +22,7 @@ static bool zmq_pass_on(void *from, void *to, zmq_msg_t *m, uint64_t *bytes)
 	if (zmq_msg_send(m, to, ZMQ_DONTWAIT | (more ? ZMQ_SNDMORE : 0)) < 0)
 		return false;
 	*bytes += size;
-	/* What began is taken whole, unless the peer has gone meanwhile. */
+	/* A message that has begun is taken whole, unless the peer has gone. */
 	while (more && zmq_msg_recv(m, from, ZMQ_DONTWAIT) >= 0) {
 		more = zmq_msg_more(m);
 		*bytes += zmq_msg_size(m);

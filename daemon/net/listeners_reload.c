@@ -15,7 +15,7 @@
 
 /* How long workers may take over a change of what they do. */
 #define LISTENERS_CALL_US (5 * SECOND_US)
-/* How long a service that is taken away may go on, since others wait meanwhile. */
+/* How long a service that is taken away may go on, since others wait for its end. */
 #define LISTENERS_DRAIN_US (SECOND_US)
 
 /* --- preparing --- */

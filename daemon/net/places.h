@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Where a listener's sockets listen: where they shall by the configuration, where they do in truth, and whose
- * they are. A socket comes from systemd, from a process before, from a listener that a reload is about to end,
- * or is new. Only the main thread looks at places.
+ * Where a listener's sockets listen: where they should by the configuration, where they really do, and whose
+ * they are. A socket comes from systemd, from a process before, from a listener that a reload is about to
+ * end, or is new. Only the main thread looks at places.
  */
 #ifndef DAEMON_PLACES_H
 #define DAEMON_PLACES_H
@@ -17,7 +17,7 @@ struct place_socket {
 	const char *label;		    /* the setting that has it, if there are several; else NULL */
 	int fd;				    /* -1: not open, or libzmq has one of its own */
 	bool passed;			    /* the service manager passed it */
-	/* Where it is bound in truth: an address (else family 0), or any place as libzmq would have it. */
+	/* Where it is really bound: an address (else family 0), or any place as libzmq would have it. */
 	union address bound;
 	char bound_text[CONFIG_ENDPOINT_MAX];
 };
@@ -37,8 +37,8 @@ struct places_list {
 /* Where that listener's sockets shall be; none is open. */
 void places_init(struct places *p, const struct listener_config *c);
 /*
- * Opens them, except for those that libzmq makes by itself. Who is there already, under whatever name, lends
- * its socket to one at the same address. Returns 0, or -errno with none open.
+ * Opens them, except for those that libzmq makes by itself. Whoever is there already, under whatever name,
+ * lends its socket to one at the same address. Returns 0, or -errno with none open.
  */
 int places_open(struct places *p, struct sockets *sockets, const struct places_list *there);
 void places_close(struct places *p);

@@ -22,7 +22,7 @@ struct prelude {
 	struct source source;
 	struct prelude_result result;
 	struct tls *tls;       /* within its handshake */
-	union address counted; /* what the limits count it as meanwhile */
+	union address counted; /* what the limits count it as until then */
 	bool proxy;
 	bool over; /* freed at the next tick, since events may point at it until then */
 	bool writes;

@@ -24,7 +24,7 @@
 #include <sys/socket.h>
 #include <time.h>
 
-/* So many connections are accepted in a turn, so that a flood doesn't keep others waiting. */
+/* At most this many connections are accepted in a turn, so that a flood doesn't keep others waiting. */
 #define ACCEPT_BATCH 16
 
 struct adoption;
@@ -282,7 +282,7 @@ static void tcp_accept(struct tcp_listener *t)
 		if (fd < 0) {
 			if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
 				tcp_pause(t, errno);
-			/* EAGAIN: done. Whatever else befell one connection, accept(2) says to go on. */
+			/* EAGAIN: done. Whatever else happened to one connection, accept(2) says to go on. */
 			if (errno == EAGAIN || t->paused)
 				return;
 			continue;

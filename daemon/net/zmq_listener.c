@@ -102,7 +102,7 @@ static int64_t zmq_service_beat(const struct service *s)
 	const struct zmq_listener *z = (const struct zmq_listener *)s;
 
 	if (!z->started)
-		return INT64_MAX; /* it could not be started, which is no reason to end all */
+		return INT64_MAX; /* it could not be started, which is no reason to end everything */
 	return atomic_load_explicit(&z->beat, memory_order_relaxed);
 }
 

@@ -17,13 +17,13 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
-/* So many are watched closely at once; the others' turn is later. */
+/* At most this many are watched closely at once; the others' turn is later. */
 #define SUSPECTS 64
 /* What may be under way in libzmq: a batch that it has read, or messages that are not flushed. */
 #define SLACK 65536
 /* A peer's heartbeats count as well, for which there is no message. */
 #define HEARTBEAT_RATE 32 /* bytes a second */
-/* libzmq takes from its peers in turns, and learns of new messages after so many at the latest. */
+/* libzmq takes from its peers in turns, and learns of new messages after this many at the latest. */
 #define TURN_MAX 1000
 
 struct peer {
@@ -200,7 +200,7 @@ static void zmq_peers_call(int fd, uint64_t cookie, void (*fn)(int fd, void *arg
 static void zmq_peers_judge(struct zmq_peers *p, uint64_t limit, uint64_t waiting, int64_t now,
 			    void (*fn)(int fd, void *arg), void *arg)
 {
-	/* Somebody who has sent a whole message had its turn meanwhile. */
+	/* A peer that has sent a whole message has had its turn by now. */
 	bool all = p->took_all || p->taken > 2 * p->n + TURN_MAX;
 	uint64_t sent;
 
@@ -208,7 +208,7 @@ static void zmq_peers_judge(struct zmq_peers *p, uint64_t limit, uint64_t waitin
 		int fd = p->suspects[i];
 		struct peer *k = &p->at[fd];
 		if (k->took || zmq_peers_cookie(fd) != k->cookie) {
-			/* More may have been read since then, of which all was taken: it begins anew. */
+			/* More may have been read since then, of which all was taken: it begins again. */
 			zmq_peers_progress(fd, &sent, &k->seen);
 			zmq_peers_mark(k, now);
 			zmq_peers_acquit(p, i);
@@ -237,7 +237,7 @@ void zmq_peers_look(struct zmq_peers *p, uint64_t limit, uint64_t waiting, void 
 			struct peer *k = (size_t)fd < p->capacity ? &p->at[fd] : NULL;
 			if (!k || k->cookie == 0 || k->suspect || !zmq_peers_progress(fd, &sent, &k->seen))
 				continue;
-			/* How much of it were whole messages isn't known: it begins anew. */
+			/* How much of it was whole messages isn't known: it begins again. */
 			if (k->took)
 				zmq_peers_mark(k, now);
 			if (!zmq_peers_exceed(k, sent, limit, now))

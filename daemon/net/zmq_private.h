@@ -20,7 +20,7 @@
 
 #include <pthread.h>
 
-/* So many messages are passed on before the other sockets are looked at; zmq_proxy() does as many. */
+/* This many messages are passed on before the other sockets are looked at; zmq_proxy() does as many. */
 #define ZMQ_BURST 1000
 
 enum zmq_phase { ZMQ_PHASE_RUN, ZMQ_PHASE_DRAIN, ZMQ_PHASE_QUIT };
@@ -130,7 +130,8 @@ bool zmq_monitor_wants_to_look(const struct zmq_listener *z, int64_t now);
 #define ZMQ_LOOK_MS 5
 /*
  * Nobody can send any more: a peer that sees the end of our side closes, and its kernel delivers what it had
- * taken before that. Our side goes on reading until then. Peers who come again meanwhile are treated alike.
+ * taken before that. Our side goes on reading until then. Peers that come again before that are treated
+ * alike.
  */
 void zmq_monitor_end_peers(const struct zmq_endpoint *e);
 

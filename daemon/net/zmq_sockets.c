@@ -10,7 +10,7 @@
 #include <fcntl.h>
 #include <string.h>
 
-/* Half a greeting may be held for so long. */
+/* Half a greeting may be held for this long. */
 #define HANDSHAKE_MS 5000
 #define SOCKETS_MAX 1023
 
@@ -124,7 +124,7 @@ void zmq_sockets_close(struct zmq_listener *z)
 	if (z->libzmq)
 		zmq_ctx_term(z->libzmq); /* waits for linger */
 	z->libzmq = NULL;
-	/* Who comes now waits in the backlog. */
+	/* Whoever comes now waits in the backlog. */
 	for (unsigned i = 0; i < HANDLER_ENDPOINTS; i++)
 		zmq_doors_set(&z->at[i], false);
 }

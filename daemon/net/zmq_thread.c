@@ -13,7 +13,7 @@
 #define CROWDED_MS 1
 #define DRAINING_MS 1
 #define HELD_MS 10
-/* When the last question was so long ago, there are no more. */
+/* When the last question was this long ago, there are no more. */
 #define QUIET_US 50000
 /* How long a connection may be accepted but not yet reported by the monitor. */
 #define ALONE_US 5000
@@ -59,7 +59,7 @@ static bool zmq_thread_is_ready(const struct polled *p, int item)
 	return item >= 0 && p->items[item].revents;
 }
 
-/* Whether an item was waited for, in vain. */
+/* Whether an item was waited for and nothing came. */
 static bool zmq_thread_is_idle(const struct polled *p, int item)
 {
 	return item >= 0 && !p->items[item].revents;
@@ -116,7 +116,7 @@ static bool zmq_thread_drain(struct zmq_listener *z)
 	const struct zmq_endpoint *in = &z->at[0];
 	int64_t now = clock_us(CLOCK_MONOTONIC);
 
-	/* Who asked is answered on the same connection; a question may be under way for a moment. */
+	/* A question is answered on the connection that it came by; one may be under way for a moment. */
 	if (z->behaviour->types[0] != ZMQ_PULL)
 		return !zmq_thread_is_readable(in->socket) && now - z->last_input > QUIET_US;
 	zmq_monitor_end_peers(in);

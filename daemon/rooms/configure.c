@@ -19,7 +19,7 @@ static void configure_tell_of_closed(const struct rooms *rs)
 			    rs->at[i]->name);
 }
 
-/* A log can't change its size under its readers; an empty room just starts anew. */
+/* A log can't change its size under its readers; an empty room just starts again. */
 static struct room *configure_find(struct rooms *rs, const struct room_config *c)
 {
 	struct room *r = directory_find(rs, c->name);

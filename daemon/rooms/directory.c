@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The rooms' file and what the process makes of it: an index of names, and a log for each room. What a
- * process before left is checked, and rooms that don't add up begin anew.
+ * process before left is checked, and rooms that don't add up begin empty.
  */
 #include "daemon/rooms/directory.h"
 
@@ -205,7 +205,7 @@ static int directory_take_back(struct rooms *rs)
 			e = directory_attach(rs, i, false);
 		if (e == -EBADMSG) {
 			log_event(LOG_ERR, &(struct log_fields){.message_id = EVENT_STATE_REFUSED},
-				  "room %u (%.*s): its log can't be trusted, it starts anew", i, (int)n,
+				  "room %u (%.*s): its log can't be trusted; it starts empty", i, (int)n,
 				  s->name);
 			atomic_store(&s->used, 0);
 		} else if (e < 0) {

@@ -11,9 +11,9 @@
 #include <string.h>
 #include <time.h>
 
-/* So many rooms are looked at before whoever waits for the lock gets it. */
+/* This many rooms are looked at before whoever waits for the lock gets it. */
 #define LOCKED_MAX 64
-/* Rooms that are over are removed for so long; the others' turn is a second later. */
+/* Rooms whose time is over are removed for this long; the others' turn is a second later. */
 #define EXPIRE_US 10000
 
 /* --- entering and leaving --- */

@@ -20,7 +20,7 @@
 #define ROOMS_LAYOUT 5
 #define LOGRING_MAGIC 0x676f6c6474616863ULL /* "chatdlog" */
 
-/* One record for every so many bytes of a log. */
+/* There is one record for this many bytes of a log. */
 #define LOGRING_BYTES_PER_RECORD 64
 
 /* A room. A free slot keeps its extent for the next room of that size. */
@@ -33,7 +33,7 @@ struct room_slot {
 	uint8_t opener[ADDRESS_KEY_LEN]; /* address_site() of who opened it; 0: nobody from outside */
 	/* Made at random with the log, never 0: a number of a message means something only with the epoch. */
 	uint64_t epoch;
-	/* What the log's first message is counted as: a log that begins anew may go on counting. */
+	/* The number of the log's first message: a log that begins empty may go on counting. */
 	uint64_t number_base;
 	uint8_t reserved2[832]; /* for a topic, modes, lists */
 };

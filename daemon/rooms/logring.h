@@ -46,7 +46,7 @@ struct record {
 	uint8_t kind;
 	uint8_t nick_len;      /* of NICK; 0: there is none in the line, or it isn't known */
 	uint32_t target_index; /* and its place in the table */
-	uint32_t notices;      /* so many right before it are notices; 0 may also mean that it isn't known */
+	uint32_t notices;      /* how many right before it are notices; 0 may also mean that it isn't known */
 	uint32_t sender_index; /* private messages: the place of the sender, plus 1; 0: not known */
 	uint8_t nick_at;       /* where the nick begins */
 	uint8_t reserved[15];
@@ -121,7 +121,7 @@ void logring_unpin(struct logring *r, unsigned reader);
 void logring_peek(struct logring *r, struct logring_view *ret);
 /* With the lock or a pin held: message number seq, first <= seq < count. */
 const struct record *logring_record(const struct logring *r, uint64_t seq);
-/* Likewise: the newest message below seq that is no notice. False if there is none from v->first on. */
+/* Likewise: the newest message below seq that isn't a notice. False if there is none from v->first on. */
 bool logring_back(const struct logring *r, const struct logring_view *v, uint64_t *seq);
 
 /*

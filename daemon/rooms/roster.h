@@ -39,8 +39,10 @@ void roster_leave(struct roster *ro, struct roster_entry *e, uint32_t room);
 void roster_reserve(struct roster *ro, uint64_t *keys, size_t n);
 bool roster_is_reserved(struct roster *ro, const struct roster_entry *e);
 
-/* For who speaks under a nick without being there: 0, -EINVAL if it is none, -EPERM if it is reserved,
- * -EEXIST if somebody has it. */
+/*
+ * For somebody who speaks under a nick without being there: 0, -EINVAL if it isn't one, -EPERM if it is
+ * reserved, -EEXIST if somebody has it.
+ */
 int roster_check(struct roster *ro, const char *nick, size_t len);
 
 /* Whether somebody has that nick, and who. */

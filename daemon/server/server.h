@@ -107,7 +107,7 @@ void reserved_apply(struct roster *roster, const struct config *config);
 
 /* restart.c: host->restart (see there). */
 int restart_server(struct host *h, char **ret_why);
-/* While everybody is still served: nothing is left in hands that the successor can't reach. */
+/* While everybody is still served: sees to it that the successor can reach everything. */
 void restart_prepare(struct server *s);
 /* Ends the connections that can't be handed over. The workers have ended. */
 void restart_hang_up_mortals(struct server *s);

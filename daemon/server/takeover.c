@@ -277,7 +277,7 @@ void takeover_orphans(struct shared *shared, bool (*has_home)(unsigned origin, v
 		const struct client_state *st = client_live(c);
 		if (st->seal == client_seal_of(c, st) && nick_well_formed(st->nick, st->nick_len))
 			takeover_tell_rooms(shared, c);
-		log_info("client %" PRIu64 " was registered at a listener that is no more", c->id);
+		log_info("client %" PRIu64 " was registered at a listener that no longer exists", c->id);
 		clients_release(shared->clients, c);
 	}
 }

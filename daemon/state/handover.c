@@ -137,7 +137,7 @@ int handover_probe(const char *program, const char *config_path, int timeout_ms,
 		return -EINVAL;
 	}
 	if (strncmp(text, "chatd ", 6) != 0) {
-		handover_say(ret_why, "%s is no chatd", program);
+		handover_say(ret_why, "%s is not chatd", program);
 		return -EINVAL;
 	}
 	return 0;

@@ -68,7 +68,7 @@ static void keeper_take_pairs(struct keeper *k, struct sockets *passed)
 			break;
 		if (sscanf(name, "chatd-keeper-%u-%c", &p.number, &end) != 2 || (end != 'w' && end != 'r') ||
 		    sd_is_socket(fd, AF_UNIX, SOCK_STREAM, 0) <= 0) {
-			log_error("keeper: what was passed as %s is none", name);
+			log_error("keeper: what was passed as %s is not a keeper's socket", name);
 			sockets_unstore(name);
 			close(fd);
 			continue;

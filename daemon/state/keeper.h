@@ -41,7 +41,10 @@ void keeper_each(struct keeper *k, void (*fn)(int fd, void *arg), void *arg);
 /* One step of the merging, if it is due; live is how many clients there are. True if there is more to do. */
 bool keeper_merge(struct keeper *k, unsigned live);
 
-/* Begins anew: the clients of the process before have been dealt with otherwise. Returns 0 or -errno. */
+/*
+ * Begins again with nothing: the clients of the process before have been dealt with otherwise. Returns 0 or
+ * -errno.
+ */
 int keeper_forget(struct keeper *k);
 
 /* The fds and names of all pairs, for exec(): calls fn(name, fd). */

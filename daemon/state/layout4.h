@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the files of layout 4 look like (until version 0.1; their rooms' file counted as layout 1), for who reads them
- * and for tests. Nothing of it changes any more.
+ * What the files of layout 4 look like (until version 0.1; their rooms' file counted as layout 1), for
+ * whoever reads them and for tests. Nothing of it changes any more.
  */
 #ifndef DAEMON_LAYOUT4_H
 #define DAEMON_LAYOUT4_H

@@ -8,7 +8,7 @@
 
 #include <stdlib.h>
 
-/* Of a mark, so many bits are the check; a generation has the others, which last for years. */
+/* This many bits of a mark are the check; a generation has the others, which last for years. */
 #define CHECK_BITS 16
 
 static uint64_t memberships_mark_of(const struct client *c, const struct membership *m, uint64_t generation,

@@ -8,12 +8,12 @@
  * of those that are not above the true state's generation the newest counts. So:
  *
  * - a change goes to the place that does not count, never to the one that does;
- * - there the mark is taken away first and put back last, so that a half-written position is none;
+ * - there the mark is taken away first and put back last, so that a half-written position doesn't count;
  * - all that is done before `live` is stored;
  * - what a transaction left that was never committed is wiped before the next one begins, and by the next
  *   process before it serves anybody: its generation will be used again.
  *
- * Who leaves a room gets a last position that says so, and the membership is free once that is true. A
+ * A client that leaves a room gets a last position that says so, and the membership is free once that is true. A
  * client's memberships belong to the thread that has the client; the table is shared.
  */
 #ifndef DAEMON_MEMBERSHIPS_H
@@ -65,7 +65,7 @@ void membership_set_direct(struct clients *cs, struct client *c, struct client_s
 void memberships_forget_draft(struct clients *cs, struct client *c);
 /* After the commit: gives those back that have been left. */
 void memberships_sweep(struct clients *cs, struct client *c);
-/* The client is no more. */
+/* The client is gone. */
 void memberships_release(struct clients *cs, struct client *c);
 /*
  * For the start, when it is known which states are true: finds everybody's memberships again. Those that don't

@@ -8,7 +8,7 @@
 
 #include <stdbool.h>
 
-/* So many sockets fit in one message: SCM_MAX_FD of Linux. */
+/* This many sockets fit in one message: SCM_MAX_FD of Linux. */
 #define PAIR_MESSAGE_MAX 253
 #define PAIR_NAME_MAX 40
 

@@ -282,7 +282,7 @@ static int sockets_take_named(struct sockets *s, const struct place *place, bool
 		if (sockets_fits(p->fd, place, by_address))
 			return take_fd(&p->fd);
 		if (!by_address)
-			log_error("the passed file descriptor \"%s\" is no %s socket; it is not used",
+			log_error("the passed file descriptor \"%s\" is not a %s socket; it is not used",
 				  p->name, place->datagrams ? "UDP" : "listening TCP");
 	}
 	return -ENOENT;

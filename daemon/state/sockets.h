@@ -71,7 +71,7 @@ int sockets_claim_unix(struct sockets *s, const char *name, const char *endpoint
 bool sockets_bound(int fd, union address *ret, char *text, size_t size);
 /* Whether a passed socket's address is what a place's address means. */
 bool sockets_same_place(const union address *passed, const union address *wanted);
-/* Lets other sockets of ours have the address of this one meanwhile, or no longer. */
+/* Lets other sockets of ours have the address of this one, too, or no longer. */
 void sockets_share(int fd, bool share);
 /* The same for all that a process before bound and that nobody has claimed yet, where their address overlaps with
  * that of the place. Whether there was any. */

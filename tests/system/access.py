@@ -298,7 +298,7 @@ def limits_of_bans_and_damaged_files():
     d.write_config(extra="limits: { max_bans = 3; max_clients_per_address = 0; };")
     d.start()
     equal(sorted(x["address"] for x in d.json("list", "bans")), ["10.0.0.1", "10.0.0.3"])
-    equal(d.log().count("this is no ban; it is left out"), 3)
+    equal(d.log().count("this isn't a ban; it is left out"), 3)
     equal(d.ctl("ban", "10.0.0.6")[0], 0)
     equal(d.ctl("ban", "10.0.0.7")[2], "chatctl: there are too many bans (limits.max_bans)\n")
 
@@ -956,11 +956,11 @@ def who_has_no_account_any_more_is_sent_away():
     alice, bob = login(d, "alice", "wonder land"), login(d, "bob", "b")
     equal(subprocess.run([CHATCTL, "passwd", "-d", d.passwords, "alice"]).returncode, 0)
     equal(d.ctl("reload")[0], 0)
-    check(alice.rest().endswith(b"* Your account is no more; goodbye.\n"))
+    check(alice.rest().endswith(b"* Your account has been removed; goodbye.\n"))
     equal(subprocess.run([CHATCTL, "passwd", "-d", d.passwords, "bob"]).returncode, 0)
     d.kill()
     d.start()
-    check(bob.rest().endswith(b"* Your account is no more; goodbye.\n"))
+    check(bob.rest().endswith(b"* Your account has been removed; goodbye.\n"))
     add_account(d.passwords, "alice", "new")
     equal(d.ctl("reload")[0], 0)
     login(d, "alice", "new")
@@ -969,7 +969,7 @@ def who_has_no_account_any_more_is_sent_away():
 @test
 def whose_account_is_deleted_is_sent_away_and_nobody_else():
     d = with_accounts(store=True, rooms='{ name = "lobby"; }, { name = "board"; members = ( "alice" ); }')
-    goodbye = b"* Your account is no more; goodbye.\n"
+    goodbye = b"* Your account has been removed; goodbye.\n"
     for again in (lambda: equal(d.ctl("reload")[0], 0), lambda: (d.kill(), d.start())):
         alice, bob, guest = login(d, "alice", "wonder land"), login(d, "bob", "b"), d.join(port=d.guests)
         alice.send("/join board\n")
@@ -988,7 +988,7 @@ def whose_account_is_deleted_is_sent_away_and_nobody_else():
         text = bob.expect("Bob: hello\n")
         guest.send("hello\n")
         check(goodbye not in text + guest.expect(": hello\n"))
-        check("is sent away: the account alice is no more" in d.log())
+        check("is sent away: the account alice has been removed" in d.log())
         bob.close()
         equal(subprocess.run([CHATCTL, "passwd", "-d", d.passwords, "a1ice"]).returncode, 0)
         add_account(d.passwords, "alice", "wonder land")
@@ -1190,7 +1190,7 @@ def errors_in_files_are_told():
     p = subprocess.run([CHATD, "--check", *AS_ROOT, d.config], capture_output=True, text=True)
     equal(p.returncode, 1)
     for expected in (path + ":1: a line is NAME:HASH", path + ":3: this is not a valid name",
-                     path + ":4: this is no hash of argon2id", 'auth = "password" needs a password_file',
+                     path + ":4: this isn't a hash of argon2id", 'auth = "password" needs a password_file',
                      "can't be used with the certificate", "tls_key needs a tls_certificate",
                      'auth must be "none" or "password", not "some"', "tls_certificate must be an absolute path",
                      "allow is empty", 'mode "echo" of type "tcp" has no auth', "/nowhere: can't be read",

@@ -1148,7 +1148,7 @@ rooms = ( { name = "lobby"; members = ( "alice" ); } );
     code, err = checked(d, text)
     equal(code, 0)
     for name in ("password_file: credential:passwords", "tls_certificate: credential:cert", "tls_key: credential:key"):
-        check("3: warning: %s is only there in the service, and not looked at here\n" % name in err, err)
+        check("3: warning: %s is only there in the service, and isn't looked at here\n" % name in err, err)
     check("alice" not in err, err)
     # There they are looked at.
     code, err = checked(d, env={"CREDENTIALS_DIRECTORY": d.dir})
@@ -1286,7 +1286,7 @@ def nothing_of_clients_reaches_the_log_unescaped():
     d = Daemon()
     c = d.join()
     c.send(b"/nick \033[31mevil\n/join \033]0;x\007\n\033[2J\n/msg \xff\xfe x\n")
-    c.expect("* There is nobody of that name here.\n")
+    c.expect("* There is nobody by that name here.\n")
     d.ctl("kick", "1", "\033[31mreason")
     d.ctl("send", "lob\nby", "x")
     c.rest()

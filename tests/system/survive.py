@@ -367,7 +367,7 @@ def a_successor_that_fails_leaves_the_old_one_serving():
 
     for text, why in (("#!/bin/sh\necho no such library >&2; exit 127\n", "no such library"),
                       ("#!/bin/sh\nsleep 60\n", "does not end"),
-                      ("#!/bin/sh\necho something else\n", "is no chatd"),
+                      ("#!/bin/sh\necho something else\n", "is not chatd"),
                       ("not a program", "")):
         replace(text)
         code, out, err = d.ctl("restart")

@@ -155,7 +155,7 @@ static void private_messages(void **state)
 	assert_string_equal(harness_read(*state, b), "* [guest1 -> you] psst\n");
 	assert_string_equal(harness_read(*state, c), "");
 	assert_string_equal(harness_say(*state, a, "/msg nobody psst\n"),
-			    "* There is nobody of that name here.\n");
+			    "* There is nobody by that name here.\n");
 	assert_string_equal(harness_say(*state, a, "/msg guest2\n"), "* Usage: /msg NICK TEXT\n");
 	close(a);
 	close(b);
