@@ -316,14 +316,28 @@ static size_t output_prepare(struct connection *c, const struct logring_view *v,
 		connection_retry(c);
 	} else if (c->pos < v->head && c->handler->deliver) {
 		output_deliver_rendered(c, v);
-	} else if (c->pos < v->head && (!c->stream.ops->direct || c->unheard)) {
-		output_sent(c, v, output_transmit(c, logring_at(v, c->pos), v->head - c->pos));
-		connection_rewatch(c);
 	} else if (c->pos < v->head) {
-		ops[n++] = (struct send_op){
+		ops[n] = (struct send_op){
 		    .fd = c->stream.fd, .data = logring_at(v, c->pos), .len = v->head - c->pos, .user = c};
+		if (!c->unheard && stream_prepare(&c->stream, &ops[n].data, &ops[n].len))
+			return n + 1;
+		output_sent(c, v, output_transmit(c, ops[n].data, ops[n].len));
+		connection_rewatch(c);
 	}
 	return n;
+}
+
+/* One of a batch has had its turn. */
+static void output_offered(struct connection *c, const struct logring_view *v, ssize_t result)
+{
+	if (c->stream.ops->direct) {
+		output_sent(c, v, result);
+		return;
+	}
+	c->stream.ops->sent(&c->stream, result);
+	output_sent(c, v, (ssize_t)(v->head - c->pos));
+	if (stream_is_waiting(&c->stream))
+		connection_rewatch(c);
 }
 
 void output_deliver(struct connections *cs, uint32_t index)
@@ -345,7 +359,7 @@ void output_deliver(struct connections *cs, uint32_t index)
 		sender_run(ctx->sender, ops, n);
 		FAULT("send-log");
 		for (size_t i = 0; i < n; i++)
-			output_sent(ops[i].user, &v, ops[i].result);
+			output_offered(ops[i].user, &v, ops[i].result);
 		n = 0;
 	}
 	logring_flushed(log, ctx->slot, &v);

@@ -36,6 +36,13 @@ struct stream_ops {
 	/* The rest is NULL where direct is true, and some of it elsewhere. */
 	/* Before anything else: the thread that has the stream from now on lends it these. */
 	void (*attach)(struct stream *s, struct tls_tools *tools);
+	/*
+	 * For who sends to many at once (sender.h): makes all of data what the kernel is to be given, which is at *ret
+	 * then, and taken as by send(); once it was offered, sent() is told what came of it. Returns how many bytes
+	 * those are, or 0: send() has to do it.
+	 */
+	size_t (*prepare)(struct stream *s, const void *data, size_t len, const void **ret);
+	void (*sent)(struct stream *s, ssize_t result);
 	/* Whether there is input that receive() would return without looking at the socket. */
 	bool (*has_input)(const struct stream *s);
 	/* Whether output was taken that waits for the socket; flush() tries again. Returns 0, -EAGAIN or -errno. */
@@ -78,6 +85,17 @@ static inline int stream_flush(struct stream *s)
 static inline int stream_bye(struct stream *s)
 {
 	return s->ops->bye ? s->ops->bye(s) : 0;
+}
+
+/* Whether *data can be sent in a batch; then they are what is to be sent. */
+static inline bool stream_prepare(struct stream *s, const void **data, size_t *len)
+{
+	if (s->ops->direct)
+		return true;
+	size_t n = s->ops->prepare ? s->ops->prepare(s, *data, *len, data) : 0;
+	if (n > 0)
+		*len = n;
+	return n > 0;
 }
 
 static inline void stream_attach(struct stream *s, struct tls_tools *tools)

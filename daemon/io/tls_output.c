@@ -236,3 +236,48 @@ ssize_t tls_stream_send(struct stream *s, const void *data, size_t len)
 	}
 	return done > 0 ? (ssize_t)done : r;
 }
+
+/* --- in a batch --- */
+
+size_t tls_stream_prepare(struct stream *s, const void *data, size_t len, const void **ret)
+{
+	struct tls_stream *t = s->own;
+	struct tls_tools *tools = t->tools;
+	uint32_t size = (uint32_t)(len + TLS_RECORD_OVERHEAD);
+
+	if (tls_stream_is_waiting(s) || tls_true(t)->flags & (TLS_OWED | TLS_BYE) || tls_key_is_used_up(t) ||
+	    len > t->place.state->fragment || tools->batched == TLS_BATCH ||
+	    size > TLS_BATCH_SIZE - tools->batch_at || tls_need_keys(t, TLS_OUT) < 0)
+		return 0;
+	struct tls_half *h = tls_begin(t);
+	t->mark = &tools->scratch->out[1 + tools->batched];
+	tls_mark_set(t->mark, t->place.id, h->out_end, TLS_REST_SIZE + tools->batch_at, size);
+	FAULT("tls-batch-owner");
+	ssize_t sealed = tls_add(t, h, TLS_DATA, data, len);
+	if (sealed < 0)
+		return 0;
+	h->out_plain += len;
+	tls_commit_sealed(t, h);
+	tools->batched++;
+	tools->batch_at += size;
+	t->batched = true;
+	*ret = tls_sealed(t);
+	TLS_OFFER(t, t->sent, *ret, (size_t)sealed);
+	return (size_t)sealed;
+}
+
+void tls_stream_sent(struct stream *s, ssize_t result)
+{
+	struct tls_stream *t = s->own;
+	struct tls_tools *tools = t->tools;
+
+	/* What is wrong with the socket, if anything, the next send() tells. */
+	if (result > 0)
+		t->sent += (uint64_t)result;
+	t->batched = false;
+	FAULT("tls-batch-sent");
+	if (tls_stream_is_waiting(s))
+		tls_stash(t, tls_sealed(t));
+	if (++tools->offered == tools->batched)
+		tools->offered = tools->batched = tools->batch_at = 0;
+}

@@ -19,7 +19,8 @@ struct tls_tools {
 	struct tls_cryptor *cryptor; /* made when it is needed */
 	uint64_t records_max;
 	unsigned batched;  /* records of the batch that is being made */
-	uint32_t batch_at; /* and their bytes */
+	unsigned offered;  /* of those, the ones that have had their turn */
+	uint32_t batch_at; /* bytes of the batch */
 };
 
 /* The process's side of a connection. */
@@ -87,6 +88,8 @@ ssize_t tls_stream_send(struct stream *s, const void *data, size_t len);
 bool tls_stream_is_waiting(const struct stream *s);
 int tls_stream_flush(struct stream *s);
 int tls_stream_bye(struct stream *s);
+size_t tls_stream_prepare(struct stream *s, const void *data, size_t len, const void **ret);
+void tls_stream_sent(struct stream *s, ssize_t result);
 /* Tells the peer of t->alert, if that can be done at once. */
 void tls_tell_alert(struct stream *s);
 

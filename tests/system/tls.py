@@ -530,6 +530,31 @@ def scenario(d, late):
         check(attempt < 3, "the client with new keys failed", code)
 
 
+def room_scenario(d):
+    """A room whose members are sent to in batches, one of whom reads late."""
+    def member(**kwargs):
+        for attempt in range(20):
+            try:
+                c = connect(d, **kwargs)
+                c.expect(WELCOME)
+                return c
+            except (Failure, OSError):
+                time.sleep(0.02)
+        raise Failure("nobody can connect")
+    people = [member(), member(version=V12, cipher=SUITES[0][1]), member(rcvbuf=4096)]
+    people[0].send("/nick a\n")
+    for c in people:
+        c.expect("is now a\n")
+    lines = ["a: %05d %s\n" % (i, "x" * (i % 900)) for i in range(10000)]
+    for at in range(0, len(lines), 500):
+        people[0].send("".join(l[3:] for l in lines[at:at + 500]))
+        for c in people[:2]:
+            equal(c.expect(lines[at + 499]).decode(), "".join(lines[at:at + 500]))
+    equal(people[2].expect(lines[-1], 60).decode(), "".join(lines))
+    for c in people:
+        c.close()
+
+
 # Passed where the kernel doesn't take all.
 LATE = ("tls-stashed", "tls-recover-out", "tls-sent")
 # Passed by the successor of one that died within something.
@@ -545,13 +570,15 @@ def every_fault_point_of_tls():
     def die_at(name):
         hits = 0
         for passage in passages:
-            d = with_tls(mode="echo", store=True, start=False, workers=1)
+            d = with_tls(mode="chat" if name.startswith("tls-batch") else "echo", store=True, start=False, workers=1)
             fault, then = "%s:%d" % (name, passage), None
             if name in AFTER:
                 fault, then = AFTER[name] % passage, name + ":1"
             once = os.path.join(d.dir, "once")
             open(once, "w").close()
-            d.env.update(CHATD_FAULT=fault, CHATD_FAULT_ONCE=once, CHATD_TLS_RECORDS_MAX="40")
+            d.env.update(CHATD_FAULT=fault, CHATD_FAULT_ONCE=once)
+            if not name.startswith("tls-batch"):  # whose connection of TLS 1.2 would end
+                d.env.update(CHATD_TLS_RECORDS_MAX="40")
             if then:
                 open(once + "-then", "w").close()
                 d.env.update(CHATD_FAULT_THEN=then, CHATD_FAULT_THEN_ONCE=once + "-then")
@@ -560,7 +587,10 @@ def every_fault_point_of_tls():
             d.supervise()
             wait_for(lambda: d.ready, 20, "chatd")
             try:
-                scenario(d, name in LATE)
+                if name.startswith("tls-batch"):
+                    room_scenario(d)
+                else:
+                    scenario(d, name in LATE)
                 check("can't be" not in d.log(), [l for l in d.log().splitlines() if "can't be" in l][:5])
             except Exception as e:
                 raise Failure("at fault point %s:%d: %r" % (name, passage, e)) from e
