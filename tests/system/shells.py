@@ -149,7 +149,7 @@ def dev_run_installs_nc_and_says_the_same_each_time():
     installed, said = dev("run", "netcat-openbsd")
     check(installed.rstrip().endswith(" netcat-openbsd"), installed)
     check("    build/chatctl -s build/run/control.sock status\n" in said, said)
-    check(said.endswith("\nchatd -c /copy/build/run/chatd.conf\n"), said)
+    check(said.endswith("\nchatd --supervise -c /copy/build/run/chatd.conf\n"), said)
     equal(dev("run", "netcat-openbsd"), (installed, said))
 
 
