@@ -11,9 +11,6 @@
 #include <string.h>
 #include <sys/socket.h>
 
-/* TLS 1.2 has no new keys: it ends in order before 2^34 blocks, which are 2^24 full records. */
-#define BLOCKS_MAX(records) ((records) << 10)
-
 bool tls_stream_is_waiting(const struct stream *s)
 {
 	const struct tls_stream *t = s->own;
@@ -84,6 +81,7 @@ static ssize_t tls_add(struct tls_stream *t, struct tls_half *h, uint8_t type, c
 
 	if (size < 0)
 		return size;
+	TLS_SEALED(t, h->out_end, t->place.state->nonce + h->out_seq, at, (size_t)size);
 	h->out_end += (uint64_t)size;
 	h->out_seq++;
 	return size;
@@ -172,7 +170,7 @@ static bool tls_key_is_used_up(const struct tls_stream *t)
 
 	if (t->place.state->suite.version == TLS_1_3)
 		return h->out_seq >= max;
-	return h->out_seq * 2 + h->out_plain / 16 >= BLOCKS_MAX(max);
+	return h->out_seq * 2 + h->out_plain / 16 >= t->tools->blocks_max;
 }
 
 /* Before data: 0 if it may be sealed. */

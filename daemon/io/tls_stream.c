@@ -11,6 +11,8 @@
 
 /* RFC 8446, 5.5: 2^24.5 full records of AES-GCM under a key. */
 #define RECORDS_MAX (UINT64_C(1) << 24)
+/* TLS 1.2 has no new keys: it ends in order before 2^34 blocks, which are 2^24 full records. */
+#define BLOCKS_MAX(records) ((records) << 10)
 
 /* --- what a worker lends --- */
 
@@ -20,11 +22,15 @@ int tls_tools_new(struct tls_scratch *scratch, struct tls_tools **ret)
 
 	if (!t)
 		return -ENOMEM;
-	*t = (struct tls_tools){.scratch = scratch, .records_max = RECORDS_MAX};
+	*t = (struct tls_tools){.scratch = scratch};
+	tls_tools_limit(t, RECORDS_MAX);
 #ifdef ENABLE_FAULTS
 	const char *max = getenv("CHATD_TLS_RECORDS_MAX");
 	if (max)
-		t->records_max = strtoull(max, NULL, 10);
+		tls_tools_limit(t, strtoull(max, NULL, 10));
+	max = getenv("CHATD_TLS_BLOCKS_MAX");
+	if (max)
+		t->blocks_max = strtoull(max, NULL, 10);
 #endif
 	*ret = t;
 	return 0;
@@ -47,6 +53,7 @@ struct tls_cryptor *tls_tools_cryptor(struct tls_tools *t)
 void tls_tools_limit(struct tls_tools *t, uint64_t records)
 {
 	t->records_max = records;
+	t->blocks_max = BLOCKS_MAX(records);
 }
 
 /* --- checks: damage hardly makes them --- */

@@ -3,24 +3,17 @@
 #ifndef DAEMON_TLS_STREAM_OWN_H
 #define DAEMON_TLS_STREAM_OWN_H
 
+#include "daemon/io/tls_audit.h"
 #include "daemon/io/tls_renewals.h"
 #include "daemon/io/tls_stream.h"
 
-/* For an audit: these bytes are offered to the kernel, the first of them at that place of the socket's. */
-#ifdef ENABLE_AUDIT
-void tls_audit_offer(uint64_t id, uint64_t at, const void *data, size_t len);
-#define TLS_OFFER(t, at, data, len) tls_audit_offer((t)->place.id, (at), (data), (len))
-#else
-#define TLS_OFFER(t, at, data, len) ((void)0)
-#endif
-
 struct tls_tools {
 	struct tls_scratch *scratch;
-	struct tls_cryptor *cryptor; /* made when it is needed */
-	uint64_t records_max;
-	unsigned batched;  /* records of the batch that is being made */
-	unsigned offered;  /* of those, the ones that have had their turn */
-	uint32_t batch_at; /* bytes of the batch */
+	struct tls_cryptor *cryptor;	  /* made when it is needed */
+	uint64_t records_max, blocks_max; /* under a key: TLS 1.3, TLS 1.2 */
+	unsigned batched;		  /* records of the batch that is being made */
+	unsigned offered;		  /* of those, the ones that have had their turn */
+	uint32_t batch_at;		  /* bytes of the batch */
 };
 
 /* The process's side of a connection. */
