@@ -46,9 +46,9 @@ static int harness_begin(struct harness *h, bool fresh, struct sockets *passed)
 	if (r == 0)
 		r = clients_open(h->clients_fd, fresh, &h->shared.clients);
 	if (r == 0)
-		r = roster_new(&h->shared.roster);
+		r = roster_new(h->config->max_clients, &h->shared.roster);
 	if (r == 0)
-		r = limits_new(&h->shared.limits);
+		r = limits_new(h->config->max_clients, &h->shared.limits);
 	if (r == 0)
 		r = logins_new(&h->shared.logins);
 	if (r == 0)

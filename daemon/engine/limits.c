@@ -10,7 +10,8 @@
 #include <pthread.h>
 #include <string.h>
 
-#define BUCKETS 4096
+/* As many as the largest power of two that is not above the number of clients, and no fewer than this. */
+#define BUCKETS_MIN 4096
 
 struct source_count {
 	struct source_count *next;
@@ -23,15 +24,23 @@ struct limits {
 	pthread_mutex_t lock;
 	unsigned total;
 	unsigned origins[CLIENTS_ORIGINS];
-	struct source_count *buckets[BUCKETS];
+	struct source_count **buckets;
+	uint64_t n_buckets;
 };
 
-int limits_new(struct limits **ret)
+int limits_new(uint32_t clients, struct limits **ret)
 {
 	struct limits *l = calloc(1, sizeof(*l));
 
 	if (!l)
 		return -ENOMEM;
+	for (l->n_buckets = BUCKETS_MIN; 2 * l->n_buckets <= clients;)
+		l->n_buckets *= 2;
+	l->buckets = calloc(l->n_buckets, sizeof(struct source_count *));
+	if (!l->buckets) {
+		free(l);
+		return -ENOMEM;
+	}
 	pthread_mutex_init(&l->lock, NULL);
 	l->key = hash_key_new();
 	*ret = l;
@@ -42,19 +51,20 @@ void limits_free(struct limits *l)
 {
 	if (!l)
 		return;
-	for (unsigned i = 0; i < BUCKETS; i++)
+	for (uint64_t i = 0; i < l->n_buckets; i++)
 		for (struct source_count *s = l->buckets[i], *next; s; s = next) {
 			next = s->next;
 			free(s);
 		}
 	pthread_mutex_destroy(&l->lock);
+	free(l->buckets);
 	free(l);
 }
 
 static struct source_count **limits_find(struct limits *l, const union address *a, uint8_t key[static 16])
 {
 	address_site(a, key);
-	struct source_count **p = &l->buckets[hash_bytes(&l->key, key, 16) % BUCKETS];
+	struct source_count **p = &l->buckets[hash_bytes(&l->key, key, 16) & (l->n_buckets - 1)];
 	while (*p && memcmp((*p)->key, key, 16) != 0)
 		p = &(*p)->next;
 	return p;

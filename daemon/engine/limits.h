@@ -12,7 +12,8 @@
 
 struct limits;
 
-int limits_new(struct limits **ret);
+/* Look-ups are fast up to about so many clients; more are no harm. */
+int limits_new(uint32_t clients, struct limits **ret);
 void limits_free(struct limits *l);
 
 struct limits_caps {

@@ -12,7 +12,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define BUCKETS 65536
+/* As many as the largest power of two that is not above the number of clients, and no fewer than this. */
+#define BUCKETS_MIN 4096
 
 /* An entry's seat in a room. An entry's seats are a ring, of one for most. */
 struct seat {
@@ -34,7 +35,8 @@ struct roster_entry {
 
 struct roster {
 	pthread_mutex_t lock;
-	struct roster_entry *buckets[BUCKETS];
+	struct roster_entry **buckets;
+	uint64_t n_buckets;
 	struct seat *rooms[ROOMS_CAPACITY];
 	uint32_t sizes[ROOMS_CAPACITY];
 	uint64_t *reserved; /* keys, sorted */
@@ -42,12 +44,19 @@ struct roster {
 	struct nick_keys own[2]; /* chatd's */
 };
 
-int roster_new(struct roster **ret)
+int roster_new(uint32_t clients, struct roster **ret)
 {
 	struct roster *ro = calloc(1, sizeof(*ro));
 
 	if (!ro)
 		return -ENOMEM;
+	for (ro->n_buckets = BUCKETS_MIN; 2 * ro->n_buckets <= clients;)
+		ro->n_buckets *= 2;
+	ro->buckets = calloc(ro->n_buckets, sizeof(*ro->buckets));
+	if (!ro->buckets) {
+		free(ro);
+		return -ENOMEM;
+	}
 	pthread_mutex_init(&ro->lock, NULL);
 	ro->own[0] = nick_keys("admin", 5);
 	ro->own[1] = nick_keys("chatd", 5);
@@ -59,11 +68,12 @@ void roster_free(struct roster *ro)
 {
 	if (!ro)
 		return;
-	for (size_t i = 0; i < BUCKETS; i++)
+	for (uint64_t i = 0; i < ro->n_buckets; i++)
 		while (ro->buckets[i])
 			roster_release(ro, ro->buckets[i]);
 	pthread_mutex_destroy(&ro->lock);
 	free(ro->reserved);
+	free(ro->buckets);
 	free(ro);
 }
 
@@ -107,14 +117,14 @@ static struct roster_entry *roster_entry_of(struct seat *s)
 }
 
 /* Where it says what comes after it in that bucket. */
-static struct roster_entry **roster_after(struct roster_entry *e, uint64_t bucket)
+static struct roster_entry **roster_after(const struct roster *ro, struct roster_entry *e, uint64_t bucket)
 {
-	return &e->next[e->keys.at[0] % BUCKETS != bucket];
+	return &e->next[(e->keys.at[0] & (ro->n_buckets - 1)) != bucket];
 }
 
 static void roster_hash(struct roster *ro, struct roster_entry *e)
 {
-	uint64_t first = e->keys.at[0] % BUCKETS, second = e->keys.at[1] % BUCKETS;
+	uint64_t first = e->keys.at[0] & (ro->n_buckets - 1), second = e->keys.at[1] & (ro->n_buckets - 1);
 
 	e->next[0] = ro->buckets[first];
 	ro->buckets[first] = e;
@@ -127,12 +137,12 @@ static void roster_hash(struct roster *ro, struct roster_entry *e)
 static void roster_unhash(struct roster *ro, struct roster_entry *e)
 {
 	for (unsigned i = 0; i < NICK_KEYS; i++) {
-		uint64_t bucket = e->keys.at[i] % BUCKETS;
+		uint64_t bucket = e->keys.at[i] & (ro->n_buckets - 1);
 		struct roster_entry **p = &ro->buckets[bucket];
 		while (*p && *p != e)
-			p = roster_after(*p, bucket);
+			p = roster_after(ro, *p, bucket);
 		if (*p)
-			*p = *roster_after(e, bucket);
+			*p = *roster_after(ro, e, bucket);
 	}
 }
 
@@ -141,8 +151,8 @@ static const struct roster_entry *roster_find_keys(struct roster *ro, const stru
 						   uint64_t except)
 {
 	for (unsigned i = 0; i < NICK_KEYS; i++) {
-		uint64_t bucket = keys->at[i] % BUCKETS;
-		for (struct roster_entry *e = ro->buckets[bucket]; e; e = *roster_after(e, bucket))
+		uint64_t bucket = keys->at[i] & (ro->n_buckets - 1);
+		for (struct roster_entry *e = ro->buckets[bucket]; e; e = *roster_after(ro, e, bucket))
 			if (e->id != except && nick_keys_meet(&e->keys, keys))
 				return e;
 	}

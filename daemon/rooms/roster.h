@@ -14,7 +14,8 @@
 struct roster;
 struct roster_entry;
 
-int roster_new(struct roster **ret);
+/* Look-ups are fast up to about so many clients; more are no harm. */
+int roster_new(uint32_t clients, struct roster **ret);
 void roster_free(struct roster *ro);
 
 /*

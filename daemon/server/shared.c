@@ -155,9 +155,9 @@ int shared_open(struct server *s)
 		r = shared_open_secrets(s, clients_refused || old_refused ||
 					       clients_high(s->shared.clients) == 0);
 	if (r == 0)
-		r = roster_new(&s->shared.roster);
+		r = roster_new(s->config->max_clients, &s->shared.roster);
 	if (r == 0)
-		r = limits_new(&s->shared.limits);
+		r = limits_new(s->config->max_clients, &s->shared.limits);
 	if (r == 0)
 		r = services_open(&s->shared);
 	if (r == 0)

@@ -286,14 +286,20 @@ struct scratch *clients_scratch(struct clients *cs, unsigned worker)
 	return &cs->file->scratches[worker];
 }
 
-static bool clients_origin_used(struct clients *cs, unsigned number)
+/* The first that is nobody's; CLIENTS_ORIGINS: there is none. */
+static unsigned clients_free_origin(struct clients *cs)
 {
-	if (atomic_load(&cs->holds[number]) > 0)
-		return true;
+	bool used[CLIENTS_ORIGINS];
+
+	for (unsigned i = 0; i < CLIENTS_ORIGINS; i++)
+		used[i] = atomic_load(&cs->holds[i]) > 0;
 	for (uint32_t i = 0; i < atomic_load(&cs->file->header.high); i++)
-		if (atomic_load(&cs->file->entries[i].cookie) && cs->file->entries[i].origin == number)
-			return true;
-	return false;
+		if (atomic_load(&cs->file->entries[i].cookie))
+			used[cs->file->entries[i].origin % CLIENTS_ORIGINS] = true;
+	for (unsigned i = 0; i < CLIENTS_ORIGINS; i++)
+		if (!used[i])
+			return i;
+	return CLIENTS_ORIGINS;
 }
 
 int clients_intern(struct clients *cs, const struct client_origin *origin)
@@ -310,13 +316,12 @@ int clients_intern(struct clients *cs, const struct client_origin *origin)
 		atomic_store(&h->n_origins, number + 1);
 		return (int)number;
 	}
-	for (uint32_t i = 0; i < h->n_origins; i++)
-		if (!clients_origin_used(cs, i)) {
-			h->origin[i] = *origin;
-			memset(&cs->file->header.tallies[i], 0, sizeof(cs->file->header.tallies[i]));
-			return (int)i;
-		}
-	return -ENOSPC;
+	unsigned i = clients_free_origin(cs);
+	if (i == CLIENTS_ORIGINS)
+		return -ENOSPC;
+	h->origin[i] = *origin;
+	memset(&cs->file->header.tallies[i], 0, sizeof(cs->file->header.tallies[i]));
+	return (int)i;
 }
 
 const struct client_origin *clients_origin(const struct clients *cs, unsigned number)

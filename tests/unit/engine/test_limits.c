@@ -23,7 +23,7 @@ static void clients_are_counted(void **state)
 	struct limits *l;
 
 	(void)state;
-	assert_int_equal(limits_new(&l), 0);
+	assert_int_equal(limits_new(0, &l), 0);
 	assert_int_equal(limits_take(l, &a, 1, &caps), 0);
 	assert_int_equal(limits_take(l, &a, 2, &caps), -EDQUOT);
 	assert_int_equal(limits_take(l, &b, 1, &caps), 0);

@@ -13,7 +13,7 @@
 
 static int setup(void **state)
 {
-	return roster_new((struct roster **)state);
+	return roster_new(0, (struct roster **)state);
 }
 
 static int teardown(void **state)
