@@ -252,6 +252,7 @@ static struct connection *connection_new(struct worker *w, const struct connecti
 		    .ctx = worker_context(w),
 		    .covered = start->covered,
 		    .active = worker_context(w)->now,
+		    .watched = EPOLLIN, /* for most it stays so */
 		};
 		if (!addressed)
 			c->address[0] = start->address;
@@ -259,7 +260,7 @@ static struct connection *connection_new(struct worker *w, const struct connecti
 		began = atomic_load(&client->active_us);
 		if (began <= 0 || began > c->active)
 			atomic_store(&client->active_us, c->active);
-		if (worker_watch(w, stream.fd, 0, &c->source) == 0) {
+		if (worker_watch(w, stream.fd, EPOLLIN, &c->source) == 0) {
 			connections_add(c->ctx->connections, c);
 			return c;
 		}

@@ -111,6 +111,8 @@ struct connections {
 	struct connection **members;  /* per room */
 	struct connection **by_index; /* per place in the table */
 	uint32_t high;		      /* places from here on were never used */
+	uint32_t tick_at, tick_end;   /* up to where the tick has come, and where it ends */
+	unsigned releases;	      /* of buffers' pages that the tick may still make */
 	struct activity *activities;
 	uint32_t n_activities, activities_capacity;
 	struct batch batch;

@@ -10,8 +10,12 @@
 #include "daemon/engine/connection_own.h"
 #include "daemon/state/sockets.h"
 
-/* The pages of at most this many buffers are given back in a tick, which takes 4 ms. */
-#define RELEASES_MAX 512
+/* So many places of the table are looked at in a turn of the tick, so that nobody waits for that. */
+#define TICK_PLACES 8192
+/* Buffers whose pages are given back in such a turn, which takes up to 4 ms; in the whole tick so many, or a share of all. */
+#define RELEASES_TURN 512
+#define RELEASES_MIN 512
+#define RELEASES_SHARE 32
 
 static struct connections *connections_of(struct worker *w)
 {
@@ -96,20 +100,32 @@ static struct connection *connections_next(const struct connections *cs, uint32_
 	return NULL;
 }
 
-static void connections_tick_all(struct connections *cs, unsigned releases)
+/* The next places of the tick. True if there are more. */
+static bool connections_tick_on(struct resident *r)
 {
-	struct connection *c;
+	struct connections *cs = (struct connections *)r;
+	uint32_t end = cs->tick_end - cs->tick_at < TICK_PLACES ? cs->tick_end : cs->tick_at + TICK_PLACES;
+	unsigned share = cs->releases < RELEASES_TURN ? cs->releases : RELEASES_TURN, left = share;
 
-	for (uint32_t at = 0; (c = connections_next(cs, &at));)
-		connection_tick(c, &releases);
+	for (; cs->tick_at < end; cs->tick_at++)
+		if (cs->by_index[cs->tick_at])
+			connection_tick(cs->by_index[cs->tick_at], &left);
+	cs->releases -= share - left;
+	return cs->tick_at < cs->tick_end;
 }
 
 static void connections_tick(struct resident *r)
 {
 	struct connections *cs = (struct connections *)r;
+	unsigned all = atomic_load_explicit(&cs->all, memory_order_relaxed);
 
 	activity_tick(cs);
-	connections_tick_all(cs, RELEASES_MAX);
+	if (cs->tick_at < cs->tick_end)
+		return; /* the one before is not over */
+	cs->tick_at = 0;
+	cs->tick_end = cs->high;
+	cs->releases = all / RELEASES_SHARE > RELEASES_MIN ? all / RELEASES_SHARE : RELEASES_MIN;
+	connections_tick_on(r);
 }
 
 static void connections_deliver(struct resident *r, uint32_t room)
@@ -223,6 +239,7 @@ static void connections_free(struct resident *r)
 }
 
 static const struct resident_ops connections_ops = {
+    .again = connections_tick_on,
     .tick = connections_tick,
     .deliver = connections_deliver,
     .delay = connections_delay,
@@ -259,7 +276,12 @@ int connections_new(struct worker *w)
 
 void connections_drain(struct worker *w)
 {
-	connections_tick_all(connections_of(w), 0); /* the process ends, and its memory with it */
+	struct connections *cs = connections_of(w);
+	unsigned releases = 0; /* the process ends, and its memory with it */
+	struct connection *c;
+
+	for (uint32_t at = 0; (c = connections_next(cs, &at));)
+		connection_tick(c, &releases);
 }
 
 void connections_cover(struct worker *w)

@@ -313,8 +313,8 @@ def fill(d, c, at_least=65536):
         state = {}
 
         def taken():
-            state.update(next(x for x in d.json("list", "clients") if x["mode"] == "echo"))
-            return state["received"] == len(sent)
+            state.update(next((x for x in d.json("list", "clients") if x["mode"] == "echo"), {}))
+            return state.get("received") == len(sent)  # it may not even be accepted yet
         wait_for(taken, what="chatd to take what was sent")
         if state["behind"] >= at_least:
             return sent
