@@ -112,20 +112,35 @@ static void start_open_metrics(struct server *s)
 	reload_report(LOG_ERR, text);
 }
 
-/* Whether somebody is in the room who has not logged in. */
-static bool start_has_stranger(uint32_t room, void *arg)
+struct strangers {
+	struct clients *clients;
+	bool *in; /* per room; made when somebody asks */
+};
+
+static void start_find_strangers(struct strangers *s)
 {
-	struct clients *clients = arg;
 	const struct client *c;
 
-	for (uint32_t i = 0; (c = clients_at(clients, i)); i++) {
+	for (uint32_t i = 0; (c = clients_at(s->clients, i)); i++) {
 		if (!atomic_load(&c->cookie) || client_live(c)->flags & CLIENT_ACCOUNT)
 			continue;
-		for (const struct membership *m = NULL; (m = membership_next(clients, c, m));)
-			if (m->room == room)
-				return true;
+		for (const struct membership *m = NULL; (m = membership_next(s->clients, c, m));)
+			if (m->room < ROOMS_CAPACITY)
+				s->in[m->room] = true;
 	}
-	return false;
+}
+
+/* Whether somebody is in the room who has not logged in. Without memory nobody is, so that it stays as closed as it was. */
+static bool start_has_stranger(uint32_t room, void *arg)
+{
+	struct strangers *s = arg;
+
+	if (!s->in) {
+		s->in = calloc(ROOMS_CAPACITY, sizeof(*s->in));
+		if (s->in)
+			start_find_strangers(s);
+	}
+	return s->in && room < ROOMS_CAPACITY && s->in[room];
 }
 
 static bool start_has_home(unsigned origin, void *arg)
@@ -153,6 +168,14 @@ static bool start_take_over(struct server *s)
 		  "%u client%s taken over, %u closed; nobody was served for %.3f s", result.taken,
 		  result.taken == 1 ? "" : "s", result.closed, (double)h->last_gap_us / 1e6);
 	return true;
+}
+
+static void start_settle_rooms(struct server *s)
+{
+	struct strangers strangers = {.clients = s->shared.clients};
+
+	rooms_settle(s->shared.rooms, start_has_stranger, &strangers);
+	free(strangers.in);
 }
 
 static int start_server(struct server *s)
@@ -187,7 +210,7 @@ static int start_server(struct server *s)
 	if (r == 0)
 		takeover_orphans(&s->shared, start_has_home, s->listeners);
 	if (r == 0)
-		rooms_settle(s->shared.rooms, start_has_stranger, s->shared.clients);
+		start_settle_rooms(s);
 	if (r == 0)
 		r = events_add(s);
 	if (r == 0)

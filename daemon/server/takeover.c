@@ -10,6 +10,7 @@
 #include "daemon/engine/transaction.h"
 #include "daemon/modes/table.h"
 #include "daemon/rooms/speech.h"
+#include "daemon/server/entry_index.h"
 #include "daemon/state/keeper.h"
 #include "daemon/state/memberships.h"
 #include "daemon/state/sockets.h"
@@ -155,52 +156,15 @@ static void takeover_grant_rights(struct shared *shared)
 
 /* --- the whole --- */
 
-struct known {
-	uint64_t cookie;
-	uint32_t index;
-	bool taken;
-};
-
 struct taking {
 	struct shared *shared;
-	struct known *known;
-	size_t n;
+	struct entry_index *index; /* NULL: nobody is believed */
+	/* Where input of somebody is that was not worked on. */
+	const struct scratch *owned[CLIENTS_SCRATCHES];
+	unsigned n_owned;
 	unsigned next_worker;
 	struct takeover *result;
 };
-
-static int takeover_by_cookie(const void *a, const void *b)
-{
-	uint64_t x = ((const struct known *)a)->cookie, y = ((const struct known *)b)->cookie;
-
-	return x < y ? -1 : x > y;
-}
-
-static int takeover_by_id(const void *a, const void *b)
-{
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-	return x < y ? -1 : x > y;
-}
-
-/* An id that two entries claim belongs to neither. */
-static bool takeover_ids_are_unique(struct clients *clients)
-{
-	_cleanup_free_ uint64_t *ids = calloc(clients_high(clients) + 1, sizeof(*ids));
-	struct client *c;
-	size_t n = 0;
-
-	if (!ids)
-		return false;
-	for (uint32_t i = 0; (c = clients_at(clients, i)); i++)
-		if (atomic_load(&c->cookie))
-			ids[n++] = c->id;
-	qsort(ids, n, sizeof(*ids), takeover_by_id);
-	for (size_t i = 0; i < n; i++)
-		if (ids[i] == 0 || ids[i] >= clients_next_id(clients) || (i > 0 && ids[i] == ids[i - 1]))
-			return false;
-	return true;
-}
 
 /* Ends the connection whatever else holds its socket. */
 static void takeover_end_socket(int fd)
@@ -292,11 +256,14 @@ static void takeover_drop(struct shared *shared, struct client *c)
 	clients_release(shared->clients, c);
 }
 
-static struct known *takeover_find_cookie(const struct taking *x, uint64_t cookie)
+/* Its input, wherever the process before left it. */
+static bool takeover_collect_input(const struct taking *x, const struct client *c,
+				   const struct connection_progress *p)
 {
-	struct known key = {.cookie = cookie};
-
-	return x->n ? bsearch(&key, x->known, x->n, sizeof(key), takeover_by_cookie) : NULL;
+	for (unsigned i = 0; i < x->n_owned; i++)
+		if (atomic_load(&x->owned[i]->owner) == scratch_owner(x->owned[i], c->id))
+			return takeover_input(x->shared->clients, c, p);
+	return true;
 }
 
 static void takeover_take_socket(int fd, void *arg)
@@ -310,23 +277,22 @@ static void takeover_take_socket(int fd, void *arg)
 
 	if (getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &len) < 0)
 		cookie = 0;
-	struct known *known = cookie ? takeover_find_cookie(x, cookie) : NULL;
-	if (!known) {
+	bool again = false;
+	struct client *c = cookie && x->index ? entry_index_find(x->index, cookie, &again) : NULL;
+	if (!c) {
 		takeover_end_socket(fd); /* no entry: it was closed already */
 		return;
 	}
-	if (known->taken) {
+	if (again) {
 		close(fd); /* a second copy */
 		return;
 	}
-	known->taken = true;
 
-	struct client *c = clients_at(shared->clients, known->index);
 	struct stream stream;
 	const char *why = takeover_stream(shared, c, fd, &p, &stream);
 	if (!why)
 		why = takeover_check(shared->clients, shared->rooms, c, &p);
-	if (!why && !takeover_input(shared->clients, c, &p))
+	if (!why && !takeover_collect_input(x, c, &p))
 		why = "its input is missing";
 	if (!why && !takeover_find_address(fd, c, &a))
 		why = "its address is damaged";
@@ -348,47 +314,50 @@ static void takeover_take_socket(int fd, void *arg)
 		x->result->closed++;
 }
 
+/* It was being accepted when the process died, or the keeper was full. */
+static void takeover_miss(struct client *c, void *arg)
+{
+	struct taking *x = arg;
+
+	takeover_drop(x->shared, c);
+	x->result->closed++;
+}
+
+static void takeover_close_all(struct clients *clients, struct takeover *ret)
+{
+	struct client *c;
+
+	for (uint32_t i = 0; (c = clients_at(clients, i)); i++)
+		if (atomic_exchange(&c->cookie, 0))
+			ret->closed++;
+	log_event(LOG_ERR, &(struct log_fields){.message_id = EVENT_STATE_REFUSED},
+		  "the table of clients can't be trusted: %u clients are closed", ret->closed);
+	memberships_rebuild(clients);
+}
+
 void takeover_run(struct shared *shared, struct takeover *ret)
 {
 	struct taking x = {.shared = shared, .result = ret};
 	struct clients *clients = shared->clients;
-	_cleanup_free_ struct known *known = calloc(clients_high(clients) + 1, sizeof(*known));
-	struct client *c;
 
 	*ret = (struct takeover){0};
-	if (!known)
-		return;
 	takeover_intents(clients, shared->rooms);
 	memberships_rebuild(clients);
 	takeover_grant_rights(shared);
-	for (uint32_t i = 0; (c = clients_at(clients, i)); i++)
-		/* Those with an address instead of a connection wait for their listener. */
-		if (atomic_load(&c->cookie) && !client_is_datagram(c))
-			known[x.n++] = (struct known){.cookie = atomic_load(&c->cookie), .index = i};
-	qsort(known, x.n, sizeof(*known), takeover_by_cookie);
-	x.known = known;
-	bool damaged = !takeover_ids_are_unique(clients);
-	for (size_t i = 1; i < x.n; i++)
-		damaged |= known[i].cookie == known[i - 1].cookie;
-	if (damaged) {
-		for (uint32_t i = 0; (c = clients_at(clients, i)); i++)
-			if (atomic_exchange(&c->cookie, 0))
-				ret->closed++;
-		log_event(LOG_ERR, &(struct log_fields){.message_id = EVENT_STATE_REFUSED},
-			  "the table of clients can't be trusted: %u clients are closed", ret->closed);
-		x.n = 0;
-		memberships_rebuild(clients);
-	}
+	int r = entry_index_new(clients, &x.index);
+	if (r == -ENOMEM)
+		return;
+	if (r < 0)
+		takeover_close_all(clients, ret);
+	for (unsigned i = 0; i < CLIENTS_SCRATCHES; i++)
+		if (atomic_load(&clients_scratch(clients, i)->owner) != 0)
+			x.owned[x.n_owned++] = clients_scratch(clients, i);
 	clients_rebuild(clients);
 	keeper_each(shared->keeper, takeover_take_socket, &x);
 	FAULT("recover-taken");
-	for (size_t i = 0; i < x.n; i++) {
-		if (known[i].taken)
-			continue;
-		/* It was being accepted when the process died, or the keeper was full. */
-		takeover_drop(shared, clients_at(clients, known[i].index));
-		ret->closed++;
-	}
+	if (x.index)
+		entry_index_rest(x.index, takeover_miss, &x);
+	entry_index_free(x.index);
 	for (unsigned i = 0; i < CLIENTS_SCRATCHES; i++) {
 		atomic_store(&clients_scratch(clients, i)->owner, 0);
 		tls_scratch_clear(clients_tls_scratches(clients) + i);

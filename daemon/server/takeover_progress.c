@@ -14,29 +14,17 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
-static int takeover_read_progress(int fd, struct connection_progress *ret, unsigned *ret_state)
+/* 0 with the state; -ENOTCONN if the connection is over, or -errno. */
+static int takeover_read_info(int fd, struct tcp_info *ret)
 {
-	struct tcp_info info;
-	socklen_t len = sizeof(info);
-	int in, out;
+	socklen_t len = sizeof(*ret);
 
-	memset(&info, 0, sizeof(info));
-	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0)
+	memset(ret, 0, sizeof(*ret));
+	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, ret, &len) < 0)
 		return -errno;
-	if (len < offsetof(struct tcp_info, tcpi_bytes_received) + sizeof(info.tcpi_bytes_received))
+	if (len < offsetof(struct tcp_info, tcpi_bytes_received) + sizeof(ret->tcpi_bytes_received))
 		return -EOPNOTSUPP;
-	*ret_state = info.tcpi_state;
-	if (info.tcpi_state == TCP_STATE_CLOSE)
-		return -ENOTCONN;
-	if (ioctl(fd, SIOCINQ, &in) < 0 || ioctl(fd, SIOCOUTQ, &out) < 0)
-		return -errno;
-	/* The peer's FIN counts as a byte once it has arrived. */
-	bool fin = info.tcpi_state == TCP_STATE_CLOSE_WAIT || info.tcpi_state == TCP_STATE_LAST_ACK ||
-		   info.tcpi_state == TCP_STATE_CLOSING || info.tcpi_state == TCP_STATE_TIME_WAIT;
-	uint64_t received = info.tcpi_bytes_received - (fin && info.tcpi_bytes_received > 0);
-	ret->received = received > (uint64_t)in ? received - (uint64_t)in : 0;
-	ret->sent = info.tcpi_bytes_acked + (uint64_t)out;
-	return 0;
+	return ret->tcpi_state == TCP_STATE_CLOSE ? -ENOTCONN : 0;
 }
 
 /*
@@ -70,22 +58,35 @@ void takeover_progress_of_closed(int fd, const struct client *c, uint64_t taken,
 
 int takeover_progress(int fd, struct connection_progress *ret)
 {
-	struct connection_progress a = {0}, b = {0};
-	unsigned state_a = 0, state_b = 0;
+	struct tcp_info before, after;
+	int in = 0, out = 0;
+	int r = takeover_read_info(fd, &before);
 
-	/* The peer goes on sending and acknowledging meanwhile; two readings that agree are one instant's. */
-	for (unsigned tries = 0; tries < 1000; tries++) {
-		int r = takeover_read_progress(fd, &a, &state_a);
-		if (r == 0)
-			r = takeover_read_progress(fd, &b, &state_b);
-		if (r < 0)
-			return r;
-		if (a.received == b.received && a.sent == b.sent && state_a == state_b) {
-			*ret = a;
-			return 0;
-		}
+	*ret = (struct connection_progress){0};
+	/*
+	 * The peer goes on sending and acknowledging meanwhile. These numbers only grow, so if they are the same before
+	 * and after, what was asked between belongs to the same instant.
+	 */
+	for (unsigned tries = 0; r == 0 && tries < 1000; tries++, before = after) {
+		if (ioctl(fd, SIOCINQ, &in) < 0 || ioctl(fd, SIOCOUTQ, &out) < 0)
+			return -errno;
+		r = takeover_read_info(fd, &after);
+		if (r < 0 || before.tcpi_bytes_received != after.tcpi_bytes_received ||
+		    before.tcpi_bytes_acked != after.tcpi_bytes_acked ||
+		    before.tcpi_state != after.tcpi_state)
+			continue;
+		/* The peer's FIN counts as a byte once it has arrived. */
+		bool fin = after.tcpi_state == TCP_STATE_CLOSE_WAIT ||
+			   after.tcpi_state == TCP_STATE_LAST_ACK || after.tcpi_state == TCP_STATE_CLOSING ||
+			   after.tcpi_state == TCP_STATE_TIME_WAIT;
+		uint64_t received = after.tcpi_bytes_received - (fin && after.tcpi_bytes_received > 0);
+		*ret = (struct connection_progress){
+		    .sent = after.tcpi_bytes_acked + (uint64_t)out,
+		    .received = received > (uint64_t)in ? received - (uint64_t)in : 0,
+		};
+		return 0;
 	}
-	return -EBUSY;
+	return r < 0 ? r : -EBUSY;
 }
 
 const char *takeover_stream(struct shared *shared, const struct client *c, int fd,
