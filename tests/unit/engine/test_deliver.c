@@ -91,6 +91,20 @@ static void loud_leave(struct connection *c, size_t consumed)
 	connection_set_room(c, NULL);
 }
 
+/* "ask": an answer for which all of the outbox is wanted, so that what the room has can only come after it. */
+static void loud_answer(struct connection *c, size_t consumed)
+{
+	struct room *room = connection_room(c);
+
+	connection_begin(c);
+	logring_lock(room->log);
+	assert_false(connection_settle(c, CLIENT_OUT_SIZE));
+	logring_unlock(room->log);
+	connection_write(c, "now\n", 4);
+	connection_consume(c, consumed);
+	connection_commit(c, NULL);
+}
+
 static enum verdict loud_received(struct connection *c, const char *data, size_t len, bool eof)
 {
 	const struct speaker who = {.id = connection_id(c), .nick = "x", .nick_len = 1};
@@ -102,6 +116,10 @@ static enum verdict loud_received(struct connection *c, const char *data, size_t
 		struct speech s = {0};
 		if (n == 5 && memcmp(data, "leave", 5) == 0) {
 			loud_leave(c, n + 1);
+			continue;
+		}
+		if (n == 3 && memcmp(data, "ask", 3) == 0) {
+			loud_answer(c, n + 1);
 			continue;
 		}
 		if (!speech_try(&s, connection_context(c)->shared->rooms, connection_room(c)))
@@ -190,6 +208,15 @@ static void what_the_room_has_comes_before_a_reply(void **state)
 	int a = join(*state);
 
 	assert_string_equal(harness_say(*state, a, "one\ntwo\nleave\n"), "0 ONE\n0 TWO\nleft\n");
+	close(a);
+}
+
+/* What was rendered already is forgotten then, or it would come twice. */
+static void what_does_not_fit_comes_after_a_reply(void **state)
+{
+	int a = join(*state);
+
+	assert_string_equal(harness_say(*state, a, "one\ntwo\nask\nthree\n"), "now\n0 ONE\n0 TWO\n0 THREE\n");
 	close(a);
 }
 
@@ -315,6 +342,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(events_are_rendered, setup, teardown),
 	    cmocka_unit_test_setup_teardown(what_the_room_has_comes_before_a_reply, setup, teardown),
+	    cmocka_unit_test_setup_teardown(what_does_not_fit_comes_after_a_reply, setup, teardown),
 	    cmocka_unit_test_setup_teardown(notices_are_the_handlers, setup, teardown),
 	    cmocka_unit_test_setup_teardown(a_handler_may_say_nothing, setup, teardown),
 	    cmocka_unit_test_setup_teardown(a_slow_reader_gets_each_event_once, setup_with_a_long_log,
