@@ -179,15 +179,22 @@ class Old:
             equal(first, list(range(1, last + 1)))
 
 
+def addresses(d):
+    """Where each client came from, which the old release did not note for all."""
+    return sorted((x["id"], x["address"]) for x in d.json("list", "clients"))
+
+
 @test
 def everybody_comes_along():
     old = Old(200 if SCALE >= 1 else 50)
     d = old.d
     d.binary = CHATD
+    came_from = addresses(d)
     d.kill()
     old.say(50)
     d.start()
     note("taken over: %r" % d.json("status")["takeover"])
+    equal(addresses(d), came_from)
     old.say(50)
     old.check_all()
 
