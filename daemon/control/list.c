@@ -128,50 +128,18 @@ static void list_clients(struct control_client *c)
 	control_reply(c, json_pack("{s:o}", "clients", array), false);
 }
 
-struct room_info {
-	char name[TEXT_ROOM_MAX + 1];
-	bool raw, configured;
-	unsigned members, history, announce_max;
-	uint64_t messages, log_size;
-};
-
-struct room_list {
-	struct room_info *at;
-	size_t n, space;
-};
-
-static bool list_add_room(struct room *r, void *arg)
-{
-	struct room_list *l = arg;
-
-	if (l->n == l->space)
-		return false; /* it was made after they were counted */
-	struct room_info *i = &l->at[l->n++];
-	*i = (struct room_info){.raw = r->raw,
-				.configured = r->configured,
-				.members = room_members(r),
-				.history = r->history,
-				.announce_max = r->announce_max,
-				.messages = logring_count(r->log),
-				.log_size = logring_size(r->log)};
-	memcpy(i->name, r->name, sizeof(i->name));
-	return true;
-}
-
 static void list_rooms(struct control_client *c)
 {
-	struct rooms *rooms = control_host(c)->ctx.shared->rooms;
-	struct room_list l = {.space = rooms_count(rooms)};
+	size_t n;
+	struct room_info *at = rooms_copy(control_host(c)->ctx.shared->rooms, &n);
 
-	l.at = calloc(l.space + 1, sizeof(*l.at));
-	if (!l.at) {
+	if (!at) {
 		control_refuse(c, "out of memory");
 		return;
 	}
-	rooms_each(rooms, list_add_room, &l);
 	json_t *array = json_array();
-	for (size_t i = 0; i < l.n; i++) {
-		const struct room_info *r = &l.at[i];
+	for (size_t i = 0; i < n; i++) {
+		const struct room_info *r = &at[i];
 		json_array_append_new(
 		    array, json_pack("{s:s,s:i,s:s,s:I,s:I,s:i,s:i,s:b}", "name", r->name, "members",
 				     (int)r->members, "format", r->raw ? "raw" : "named", "messages",
@@ -179,7 +147,7 @@ static void list_rooms(struct control_client *c)
 				     (int)r->history, "announce_max", (int)r->announce_max, "configured",
 				     r->configured));
 	}
-	free(l.at);
+	free(at);
 	control_reply(c, json_pack("{s:o}", "rooms", array), false);
 }
 

@@ -34,41 +34,17 @@ static void metrics_value(FILE *f, const char *name, const char *type, const cha
 	fprintf(f, "chatd_%s %" PRIu64 "\n", name, value);
 }
 
-struct room_count {
-	char name[TEXT_ROOM_MAX + 1];
-	uint32_t members;
-};
-
-struct room_counts {
-	struct room_count *at;
-	size_t n, space;
-};
-
-static bool metrics_add_room(struct room *r, void *arg)
-{
-	struct room_counts *c = arg;
-
-	if (!r->configured)
-		return true;
-	if (c->n == c->space)
-		return false; /* it was made after they were counted */
-	memcpy(c->at[c->n].name, r->name, sizeof(r->name));
-	c->at[c->n++].members = room_members(r);
-	return true;
-}
-
 /* A room's name needs no escaping in a label: see text_room_valid(). */
 static void metrics_rooms(FILE *f, struct rooms *rooms)
 {
-	struct room_counts c = {.space = rooms_count(rooms)};
+	size_t n;
+	struct room_info *at = rooms_copy(rooms, &n);
 
-	c.at = calloc(c.space + 1, sizeof(*c.at));
-	if (!c.at)
-		return;
-	rooms_each(rooms, metrics_add_room, &c);
-	for (size_t i = 0; i < c.n; i++)
-		fprintf(f, "chatd_room_members{room=\"%s\"} %" PRIu32 "\n", c.at[i].name, c.at[i].members);
-	free(c.at);
+	for (size_t i = 0; at && i < n; i++)
+		if (at[i].configured)
+			fprintf(f, "chatd_room_members{room=\"%s\"} %" PRIu32 "\n", at[i].name,
+				at[i].members);
+	free(at);
 }
 
 char *metrics_text(struct host *h)

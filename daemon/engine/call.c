@@ -13,6 +13,7 @@ struct call {
 	pthread_mutex_t lock;
 	pthread_cond_t done;
 	unsigned pending, users;
+	void (*plain)(struct worker *w); /* or NULL, and it is */
 	void (*fn)(struct worker *w, void *arg);
 	void (*release)(void *arg);
 	void *arg;
@@ -45,14 +46,17 @@ static void call_run(struct worker *w, struct job *job)
 {
 	struct call *c = ((struct call_job *)job)->call;
 
-	if (w)
+	if (w && c->plain)
+		c->plain(w);
+	else if (w)
 		c->fn(w, c->arg);
 	call_leave(c, 1);
 	free(job);
 }
 
-int workers_call(struct shared *shared, struct worker *only, void (*fn)(struct worker *w, void *arg),
-		 void *arg, void (*release)(void *arg), int64_t timeout_us)
+/* what: what is called, and its argument. */
+static int call_workers(struct shared *shared, const struct worker *only, const struct call *what,
+			int64_t timeout_us)
 {
 	struct call *c = calloc(1, sizeof(*c));
 	int64_t until = clock_us(CLOCK_MONOTONIC) + timeout_us;
@@ -60,13 +64,14 @@ int workers_call(struct shared *shared, struct worker *only, void (*fn)(struct w
 	int r = 0;
 
 	if (!c) {
-		if (release)
-			release(arg);
+		if (what->release)
+			what->release(what->arg);
 		return -ENOMEM;
 	}
+	*c = *what;
+	c->users = 1;
 	pthread_mutex_init(&c->lock, NULL);
 	pthread_cond_init(&c->done, NULL);
-	*c = (struct call){c->lock, c->done, 0, 1, fn, release, arg};
 	for (unsigned i = 0; i < shared->n_workers; i++) {
 		struct worker *w = shared->workers[i];
 		if (only && w != only)
@@ -91,4 +96,16 @@ int workers_call(struct shared *shared, struct worker *only, void (*fn)(struct w
 	pthread_mutex_unlock(&c->lock);
 	call_leave(c, 0);
 	return r;
+}
+
+int workers_call(struct shared *shared, struct worker *only, void (*fn)(struct worker *w, void *arg),
+		 void *arg, void (*release)(void *arg), int64_t timeout_us)
+{
+	return call_workers(shared, only, &(struct call){.fn = fn, .arg = arg, .release = release},
+			    timeout_us);
+}
+
+int workers_do(struct shared *shared, void (*fn)(struct worker *w), int64_t timeout_us)
+{
+	return call_workers(shared, NULL, &(struct call){.plain = fn}, timeout_us);
 }

@@ -154,12 +154,12 @@ bool limits_allow(int64_t *due, unsigned rate, int64_t per_us, int64_t now)
 	return limits_wait(due, rate, 1, per_us, now) == 0;
 }
 
-int64_t limits_charge(int64_t *due, unsigned rate, uint64_t n, int64_t now)
+int64_t limits_charge(int64_t *due, unsigned rate, uint64_t n, int64_t per_us, int64_t now)
 {
 	if (rate == 0)
 		return 0;
-	if (*due < now - SECOND_US)
-		*due = now - SECOND_US;
-	*due += (int64_t)(n * SECOND_US / rate);
+	if (*due < now - per_us)
+		*due = now - per_us;
+	*due += (int64_t)(n * (uint64_t)per_us / rate);
 	return *due > now ? *due - now : 0;
 }

@@ -43,7 +43,8 @@ int64_t limits_wait(int64_t *due, unsigned rate, unsigned cost, int64_t per_us, 
 /* A due that is so long (us) past is as good as 0; rate and cost are not 0. */
 int64_t limits_window(unsigned rate, unsigned cost, int64_t per_us);
 
-/* n have come, where a rate a second is allowed. Returns for how many us no more should be taken. */
-int64_t limits_charge(int64_t *due, unsigned rate, uint64_t n, int64_t now);
+/* n have come, whether allowed or not, at a rate of so many in per_us. Returns for how many us no more should
+ * be taken. */
+int64_t limits_charge(int64_t *due, unsigned rate, uint64_t n, int64_t per_us, int64_t now);
 
 #endif

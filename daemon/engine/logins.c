@@ -44,8 +44,9 @@ struct asker {
 	struct asker *next; /* in the bucket */
 	uint8_t key[ADDRESS_KEY_LEN];
 	struct login_request *first, *last;
-	struct asker *turn; /* whose turn comes after it, while it has requests */
-	int64_t failures_due;
+	struct asker *turn;   /* whose turn comes after it, while it has requests */
+	int64_t failures_due; /* limits.h */
+	int64_t rests_until;
 	bool busy; /* one of its requests is being checked */
 };
 
@@ -150,9 +151,9 @@ static struct login_request *logins_next(struct logins *l, int64_t now, int64_t 
 
 	*ret_due = INT64_MAX;
 	for (struct asker **p = &l->turns; (o = *p); p = &o->turn) {
-		if (o->failures_due > now) {
-			if (o->failures_due < *ret_due)
-				*ret_due = o->failures_due;
+		if (o->rests_until > now) {
+			if (o->rests_until < *ret_due)
+				*ret_due = o->rests_until;
 			continue;
 		}
 		*p = o->turn;
@@ -180,13 +181,13 @@ static void logins_check(struct logins *l, struct login_request *a)
 	sodium_memzero(a->password, sizeof(a->password));
 }
 
-/* As limits_allow(): a minute's worth may come at once. */
+/* A minute's worth may come at once; then the address rests until one more would be allowed. */
 static void logins_note_failure(struct asker *o, unsigned per_minute)
 {
 	if (per_minute == 0)
 		return;
-	int64_t step = 60 * SECOND_US / per_minute, start = clock_us(CLOCK_MONOTONIC) - 60 * SECOND_US + step;
-	o->failures_due = (o->failures_due > start ? o->failures_due : start) + step;
+	limits_charge(&o->failures_due, per_minute, 1, 60 * SECOND_US, clock_us(CLOCK_MONOTONIC));
+	o->rests_until = o->failures_due + 60 * SECOND_US / per_minute;
 }
 
 /* Waits until there is something to do. NULL: look again. */

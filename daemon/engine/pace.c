@@ -96,7 +96,7 @@ int64_t pace_received(struct connection *c, uint64_t n)
 	struct activity *a = activity_make(c);
 	if (!a)
 		return NO_MEMORY_US;
-	int64_t rest = limits_charge(&a->due[PACE_BYTES], rate, n, c->ctx->now);
+	int64_t rest = limits_charge(&a->due[PACE_BYTES], rate, n, SECOND_US, c->ctx->now);
 	activity_matters(a, a->due[PACE_BYTES] + SECOND_US);
 	return rest;
 }

@@ -45,6 +45,8 @@ const char *worker_sender_name(const struct worker *w);
  */
 int workers_call(struct shared *shared, struct worker *only, void (*fn)(struct worker *w, void *arg),
 		 void *arg, void (*release)(void *arg), int64_t timeout_us);
+/* The same, of a function that needs nothing, on all of them. */
+int workers_do(struct shared *shared, void (*fn)(struct worker *w), int64_t timeout_us);
 
 /* --- from any thread --- */
 

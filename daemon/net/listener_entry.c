@@ -126,25 +126,12 @@ void listener_entry_announce(const struct listener_entry *e)
 		  e->places.at[0].passed ? " (socket from systemd)" : "");
 }
 
-static void listener_entry_store_socket(const char *name, int fd, void *arg)
-{
-	(void)arg;
-	sockets_store(fd, name);
-}
-
-static void listener_entry_unstore_socket(const char *name, int fd, void *arg)
-{
-	(void)fd;
-	(void)arg;
-	sockets_unstore(name);
-}
-
 void listener_entry_store(const struct listener_entry *e)
 {
-	places_each(&e->places, false, listener_entry_store_socket, NULL);
+	places_each(&e->places, false, sockets_store_each, NULL);
 }
 
 void listener_entry_unstore(const struct listener_entry *e)
 {
-	places_each(&e->places, false, listener_entry_unstore_socket, NULL);
+	places_each(&e->places, false, sockets_unstore_each, NULL);
 }

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <sched.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -185,6 +186,40 @@ void rooms_each(struct rooms *rs, bool (*fn)(struct room *r, void *arg), void *a
 			room_let_others_in(rs);
 	}
 	pthread_mutex_unlock(&rs->lock);
+}
+
+struct room_infos {
+	struct room_info *at;
+	size_t n, space;
+};
+
+static bool room_add_info(struct room *r, void *arg)
+{
+	struct room_infos *l = arg;
+
+	if (l->n == l->space)
+		return false; /* it was made after they were counted */
+	struct room_info *i = &l->at[l->n++];
+	*i = (struct room_info){.raw = r->raw,
+				.configured = r->configured,
+				.members = room_members(r),
+				.history = r->history,
+				.announce_max = r->announce_max,
+				.messages = logring_count(r->log),
+				.log_size = logring_size(r->log)};
+	memcpy(i->name, r->name, sizeof(i->name));
+	return true;
+}
+
+struct room_info *rooms_copy(struct rooms *rs, size_t *ret_n)
+{
+	struct room_infos l = {.space = rooms_count(rs)};
+
+	l.at = calloc(l.space + 1, sizeof(*l.at));
+	if (l.at)
+		rooms_each(rs, room_add_info, &l);
+	*ret_n = l.n;
+	return l.at;
 }
 
 unsigned rooms_count(struct rooms *rs)

@@ -120,6 +120,16 @@ void rooms_each(struct rooms *rs, bool (*fn)(struct room *r, void *arg), void *a
 /* How many there are, without the private one. */
 unsigned rooms_count(struct rooms *rs);
 
+/* What is told of each of them, in an array to be freed; NULL without memory. */
+struct room_info {
+	char name[TEXT_ROOM_MAX + 1];
+	bool raw, configured;
+	uint32_t members;
+	unsigned history, announce_max;
+	uint64_t messages, log_size;
+};
+struct room_info *rooms_copy(struct rooms *rs, size_t *ret_n);
+
 /* Marks the room dirty for all slots that read it; collects in *kick (one bit a slot) whom to wake. */
 struct slot_set {
 	uint64_t bits[2];

@@ -19,18 +19,6 @@
 /* How long workers may take to answer. */
 #define CALL_TIMEOUT_US (5 * SECOND_US)
 
-static void restart_cover(struct worker *w, void *arg)
-{
-	(void)arg;
-	connections_cover(w);
-}
-
-static void restart_dismiss_mortals(struct worker *w, void *arg)
-{
-	(void)arg;
-	connections_dismiss_mortals(w);
-}
-
 /* They have not read everything by now. */
 void restart_hang_up_mortals(struct server *s)
 {
@@ -43,9 +31,9 @@ void restart_prepare(struct server *s)
 	int64_t patience = s->config->drain_timeout_us < SECOND_US ? s->config->drain_timeout_us : SECOND_US;
 	int64_t until = clock_us(CLOCK_MONOTONIC) + patience;
 
-	workers_call(&s->shared, NULL, restart_cover, NULL, NULL, CALL_TIMEOUT_US);
+	workers_do(&s->shared, connections_cover, CALL_TIMEOUT_US);
 	if (connections_total(&s->shared).mortal > 0)
-		workers_call(&s->shared, NULL, restart_dismiss_mortals, NULL, NULL, CALL_TIMEOUT_US);
+		workers_do(&s->shared, connections_dismiss_mortals, CALL_TIMEOUT_US);
 	while (connections_total(&s->shared).mortal > 0 && clock_us(CLOCK_MONOTONIC) < until)
 		nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
 	services_drain(&s->shared.services, s->config->drain_timeout_us);

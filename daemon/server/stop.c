@@ -17,49 +17,24 @@
 #include <time.h>
 #include <unistd.h>
 
-static void stop_freeze(struct worker *w, void *arg)
-{
-	(void)arg;
-	worker_freeze(w);
-}
-
-static void stop_say_goodbye(struct worker *w, void *arg)
-{
-	(void)arg;
-	worker_goodbye(w);
-}
-
-static void stop_tick(struct worker *w, void *arg)
-{
-	(void)arg;
-	connections_drain(w);
-}
-
 /* Within the time allowed, everybody gets what has been said; then the connections end. */
 static void stop_drain(struct server *s)
 {
 	int64_t until = clock_us(CLOCK_MONOTONIC) + s->config->drain_timeout_us;
 
 	/* Everybody stops talking before anybody is sent away, so that all get all. */
-	if (workers_call(&s->shared, NULL, stop_freeze, NULL, NULL, s->config->drain_timeout_us) < 0)
+	if (workers_do(&s->shared, worker_freeze, s->config->drain_timeout_us) < 0)
 		return;
 	services_drain(&s->shared.services, until - clock_us(CLOCK_MONOTONIC));
-	workers_call(&s->shared, NULL, stop_say_goodbye, NULL, NULL, s->config->drain_timeout_us);
+	workers_do(&s->shared, worker_goodbye, s->config->drain_timeout_us);
 	while (connections_total(&s->shared).all > 0 && clock_us(CLOCK_MONOTONIC) < until) {
 		nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
-		workers_call(&s->shared, NULL, stop_tick, NULL, NULL, s->config->drain_timeout_us);
+		workers_do(&s->shared, connections_drain, s->config->drain_timeout_us);
 	}
 	unsigned left = connections_total(&s->shared).all;
 	if (left > 0)
 		log_notice("%u client%s had not read everything after drain_timeout", left,
 			   left == 1 ? "" : "s");
-}
-
-static void stop_unstore(const char *name, int fd, void *arg)
-{
-	(void)fd;
-	(void)arg;
-	sockets_unstore(name);
 }
 
 /* Disconnects whoever is still there, and leaves nothing for a successor. */
@@ -68,7 +43,7 @@ static void stop_forget_state(struct server *s)
 	for (unsigned i = 0; i < s->shared.n_workers; i++)
 		connections_hang_up(s->shared.workers[i], false);
 	listeners_unstore(s->listeners);
-	keeper_pairs(s->shared.keeper, stop_unstore, NULL);
+	keeper_pairs(s->shared.keeper, sockets_unstore_each, NULL);
 	sockets_unstore(LAYOUTS_CLIENTS_NAME);
 	sockets_unstore(SECRETS_NAME);
 	sockets_unstore(LAYOUTS_ROOMS_NAME);

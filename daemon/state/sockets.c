@@ -458,6 +458,19 @@ void sockets_unstore(const char *name)
 	sd_notifyf(false, "FDSTOREREMOVE=1\nFDNAME=%s", name);
 }
 
+void sockets_store_each(const char *name, int fd, void *arg)
+{
+	(void)arg;
+	sockets_store(fd, name);
+}
+
+void sockets_unstore_each(const char *name, int fd, void *arg)
+{
+	(void)fd;
+	(void)arg;
+	sockets_unstore(name);
+}
+
 bool sockets_have_store(void)
 {
 	/* FDSTORE= says how many fit, from systemd 254 on. */

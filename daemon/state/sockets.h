@@ -95,6 +95,9 @@ char *sockets_own_name(const char *listener, char dst[static SOCKETS_OWN_NAME_MA
 /* Keeps fd in the service manager's fd store under that name, or takes it out; harmless without systemd. */
 void sockets_store(int fd, const char *name);
 void sockets_unstore(const char *name);
+/* The same for each of what keeper_pairs() or places_each() knows; arg: NULL. */
+void sockets_store_each(const char *name, int fd, void *arg);
+void sockets_unstore_each(const char *name, int fd, void *arg);
 /* Whether there is a service manager that keeps what is stored. */
 bool sockets_have_store(void);
 

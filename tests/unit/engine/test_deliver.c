@@ -10,7 +10,7 @@
 #include "daemon/engine/connections.h"
 #include "daemon/modes/table.h"
 #include "daemon/rooms/speech.h"
-#include "tests/harness.h"
+#include "tests/unit/harnessed.h"
 
 #include <ctype.h>
 #include <poll.h>
@@ -160,22 +160,14 @@ const struct handler *handler_find(const char *type, const char *mode)
 
 static int setup(void **state)
 {
-	*state = harness_new(
-	    "workers = 1; max_message = 1000; rooms = ( { name = \"lobby\"; log_size = \"1M\"; } );");
-	return *state ? 0 : -1;
+	return harnessed(
+	    state, "workers = 1; max_message = 1000; rooms = ( { name = \"lobby\"; log_size = \"1M\"; } );");
 }
 
 static int setup_with_a_long_log(void **state)
 {
-	*state = harness_new(
-	    "workers = 1; max_message = 1000; rooms = ( { name = \"lobby\"; log_size = \"16M\"; } );");
-	return *state ? 0 : -1;
-}
-
-static int teardown(void **state)
-{
-	harness_free(*state);
-	return 0;
+	return harnessed(
+	    state, "workers = 1; max_message = 1000; rooms = ( { name = \"lobby\"; log_size = \"16M\"; } );");
 }
 
 static int join(struct harness *h)
@@ -340,14 +332,15 @@ static void a_lapped_reader_is_told(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test_setup_teardown(events_are_rendered, setup, teardown),
-	    cmocka_unit_test_setup_teardown(what_the_room_has_comes_before_a_reply, setup, teardown),
-	    cmocka_unit_test_setup_teardown(what_does_not_fit_comes_after_a_reply, setup, teardown),
-	    cmocka_unit_test_setup_teardown(notices_are_the_handlers, setup, teardown),
-	    cmocka_unit_test_setup_teardown(a_handler_may_say_nothing, setup, teardown),
+	    cmocka_unit_test_setup_teardown(events_are_rendered, setup, harnessed_teardown),
+	    cmocka_unit_test_setup_teardown(what_the_room_has_comes_before_a_reply, setup,
+					    harnessed_teardown),
+	    cmocka_unit_test_setup_teardown(what_does_not_fit_comes_after_a_reply, setup, harnessed_teardown),
+	    cmocka_unit_test_setup_teardown(notices_are_the_handlers, setup, harnessed_teardown),
+	    cmocka_unit_test_setup_teardown(a_handler_may_say_nothing, setup, harnessed_teardown),
 	    cmocka_unit_test_setup_teardown(a_slow_reader_gets_each_event_once, setup_with_a_long_log,
-					    teardown),
-	    cmocka_unit_test_setup_teardown(a_lapped_reader_is_told, setup, teardown),
+					    harnessed_teardown),
+	    cmocka_unit_test_setup_teardown(a_lapped_reader_is_told, setup, harnessed_teardown),
 	};
 
 	return cmocka_run_group_tests_name("deliver", tests, NULL, NULL);

@@ -67,9 +67,9 @@ static void rates(void **state)
 		;
 	assert_int_equal(n, 30);
 	due = 0;
-	assert_int_equal(limits_charge(&due, 0, 1 << 30, now), 0);
-	assert_int_equal(limits_charge(&due, 1000, 1000, now), 0);
-	assert_int_equal(limits_charge(&due, 1000, 500, now), SECOND_US / 2);
+	assert_int_equal(limits_charge(&due, 0, 1 << 30, SECOND_US, now), 0);
+	assert_int_equal(limits_charge(&due, 1000, 1000, SECOND_US, now), 0);
+	assert_int_equal(limits_charge(&due, 1000, 500, SECOND_US, now), SECOND_US / 2);
 }
 
 int main(void)

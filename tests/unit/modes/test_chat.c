@@ -4,7 +4,7 @@
 
 #include "daemon/engine/connection.h"
 #include "daemon/engine/connections.h"
-#include "tests/harness.h"
+#include "tests/unit/harnessed.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,14 +19,7 @@ static const char config[] = "workers = 1; max_message = 100;"
 
 static int setup(void **state)
 {
-	*state = harness_new(config);
-	return *state ? 0 : -1;
-}
-
-static int teardown(void **state)
-{
-	harness_free(*state);
-	return 0;
+	return harnessed(state, config);
 }
 
 static int join(struct harness *h, const char *room)
@@ -368,7 +361,7 @@ static void echo(void **state)
 	close(a);
 }
 
-#define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define CASE(f) cmocka_unit_test_setup_teardown(f, setup, harnessed_teardown)
 
 int main(void)
 {

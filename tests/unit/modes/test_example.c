@@ -6,7 +6,7 @@
 #include "tests/unit/unit.h"
 
 #include "daemon/modes/table.h"
-#include "tests/harness.h"
+#include "tests/unit/harnessed.h"
 #include "tests/unit/modes/example.inc"
 
 #include <string.h>
@@ -22,16 +22,9 @@ const struct handler *handler_find(const char *type, const char *mode)
 
 static int setup(void **state)
 {
-	*state =
-	    harness_new("workers = 1; listeners = ( { name = \"shout\"; type = \"tcp\"; mode = \"shout\"; "
-			"listen = \"127.0.0.1:5007\"; } );");
-	return *state ? 0 : -1;
-}
-
-static int teardown(void **state)
-{
-	harness_free(*state);
-	return 0;
+	return harnessed(state,
+			 "workers = 1; listeners = ( { name = \"shout\"; type = \"tcp\"; mode = \"shout\"; "
+			 "listen = \"127.0.0.1:5007\"; } );");
 }
 
 static int join(struct harness *h)
@@ -96,9 +89,9 @@ static void who_does_not_read_is_not_read_from(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test_setup_teardown(it_shouts, setup, teardown),
-	    cmocka_unit_test_setup_teardown(it_survives, setup, teardown),
-	    cmocka_unit_test_setup_teardown(who_does_not_read_is_not_read_from, setup, teardown),
+	    cmocka_unit_test_setup_teardown(it_shouts, setup, harnessed_teardown),
+	    cmocka_unit_test_setup_teardown(it_survives, setup, harnessed_teardown),
+	    cmocka_unit_test_setup_teardown(who_does_not_read_is_not_read_from, setup, harnessed_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,52 +1,24 @@
 /* SPDX-License-Identifier: MIT */
 /* The rooms: how they are made, configured, emptied and taken back, and who is woken by their news. */
-#include "tests/unit/unit.h"
+#include "tests/unit/rooms/rooms.h"
 
 #include "daemon/config/config.h"
-#include "daemon/io/memfd.h"
-#include "daemon/rooms/room.h"
 
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
-
-struct fixture {
-	int fd;
-	struct slots *slots;
-	struct rooms *rooms;
-};
 
 static const struct room_settings defaults = {.log_size = 65536, .history = 5, .announce_max = 10};
 
 static int setup(void **state)
 {
-	struct fixture *f = calloc(1, sizeof(*f));
+	struct test_rooms *f = calloc(1, sizeof(*f));
 
-	unsigned main_thread;
-
-	f->fd = memfd_new("rooms", rooms_file_size());
-	assert_int_equal(slots_new(2, &f->slots), 0);
-	assert_int_equal(slots_take(f->slots, false, &main_thread), 0);
 	*state = f;
-	return rooms_open(f->fd, true, f->slots, &f->rooms);
+	return test_rooms_open(f, 2);
 }
 
-static int teardown(void **state)
-{
-	struct fixture *f = *state;
-
-	rooms_close(f->rooms);
-	slots_free(f->slots);
-	close(f->fd);
-	free(f);
-	return 0;
-}
-
-static const struct room_guest anybody;
-
-static void configure(struct fixture *f, const char *name, unsigned max_rooms, int64_t linger)
+static void configure(struct test_rooms *f, const char *name, unsigned max_rooms, int64_t linger)
 {
 	struct room_config c = {.settings = {.log_size = 131072, .history = 7, .announce_max = 3}};
 
@@ -56,21 +28,11 @@ static void configure(struct fixture *f, const char *name, unsigned max_rooms, i
 	assert_int_equal(rooms_configure(f->rooms, &c, 1, &defaults, &limits), 0);
 }
 
-static void say(struct room *r, const char *text)
-{
-	struct record record = {0};
-
-	logring_lock(r->log);
-	assert_true(logring_put(r->log, &record, "", 0, text, strlen(text)));
-	logring_commit(r->log);
-	logring_unlock(r->log);
-}
-
 /* Whoever reads for clients may be overrun by nobody; the main thread, the last of the slots, by everybody.
  */
 static void no_room_waits_for_the_main_thread(void **state)
 {
-	struct fixture *f = *state;
+	struct test_rooms *f = *state;
 	struct room *r;
 	struct logring_view v;
 	char line[1000];
@@ -80,11 +42,11 @@ static void no_room_waits_for_the_main_thread(void **state)
 	assert_int_equal(rooms_enter(f->rooms, "den", 2, &anybody, &r), 0);
 	for (unsigned i = 0; i < 200; i++) {
 		assert_false(room_crowded(f->rooms, r));
-		say(r, line);
+		test_rooms_say(r, line, strlen(line));
 	}
 	assert_int_equal(rooms_enter_existing(f->rooms, "den", 0, &r), 0);
 	for (unsigned i = 0; i < 40; i++)
-		say(r, line);
+		test_rooms_say(r, line, strlen(line));
 	assert_true(room_crowded(f->rooms, r));
 	logring_lock(r->log);
 	logring_peek(r->log, &v);
@@ -97,7 +59,7 @@ static void no_room_waits_for_the_main_thread(void **state)
 
 static void configured_and_made(void **state)
 {
-	struct fixture *f = *state;
+	struct test_rooms *f = *state;
 	struct room *r;
 
 	configure(f, "lobby", 10, 0);
@@ -118,12 +80,12 @@ static void configured_and_made(void **state)
 
 static void empty_rooms_go(void **state)
 {
-	struct fixture *f = *state;
+	struct test_rooms *f = *state;
 	struct room *r;
 
 	configure(f, "lobby", 10, 1000000);
 	assert_int_equal(rooms_enter(f->rooms, "den", 0, &anybody, &r), 0);
-	say(r, "old");
+	test_rooms_say(r, "old", strlen("old"));
 	rooms_expire(f->rooms, INT64_MAX / 2);
 	assert_int_equal(rooms_enter_existing(f->rooms, "den", 0, &r), 0); /* it has a member */
 	rooms_leave(f->rooms, r, 0);
@@ -141,7 +103,7 @@ static void empty_rooms_go(void **state)
 
 static void too_many_rooms(void **state)
 {
-	struct fixture *f = *state;
+	struct test_rooms *f = *state;
 	struct room *a, *b, *c;
 
 	configure(f, "lobby", 3, INT64_MAX / 2);
@@ -155,7 +117,7 @@ static void too_many_rooms(void **state)
 
 static void survive(void **state)
 {
-	struct fixture *f = *state;
+	struct test_rooms *f = *state;
 	struct room *r;
 	char name[16];
 
@@ -163,7 +125,7 @@ static void survive(void **state)
 	for (unsigned i = 0; i < 50; i++) {
 		snprintf(name, sizeof(name), "room%u", i);
 		assert_int_equal(rooms_enter(f->rooms, name, 0, &anybody, &r), 0);
-		say(r, name);
+		test_rooms_say(r, name, strlen(name));
 	}
 	uint32_t index = r->index;
 	rooms_close(f->rooms);
@@ -183,7 +145,7 @@ static void survive(void **state)
 
 static void wakes_who_listens(void **state)
 {
-	struct fixture *f = *state;
+	struct test_rooms *f = *state;
 	struct slot_set kick = {{0}};
 	struct room *r;
 
@@ -201,7 +163,7 @@ static void wakes_who_listens(void **state)
 
 static void readers_are_not_members(void **state)
 {
-	struct fixture *f = *state;
+	struct test_rooms *f = *state;
 	struct room *r;
 
 	configure(f, "lobby", 10, 0);
@@ -214,7 +176,7 @@ static void readers_are_not_members(void **state)
 
 static void refuses_other_files(void **state)
 {
-	struct fixture *f = *state;
+	struct test_rooms *f = *state;
 	struct rooms *rs;
 	int fd = memfd_new("zeroes", rooms_file_size()), small = memfd_new("small", 4096);
 
@@ -225,7 +187,7 @@ static void refuses_other_files(void **state)
 	close(small);
 }
 
-#define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define CASE(f) cmocka_unit_test_setup_teardown(f, setup, test_rooms_teardown)
 
 int main(void)
 {

@@ -1,13 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* The slots of the threads: which are handed out, how many, and for whom a room waits. */
-#include "tests/unit/unit.h"
-
-#include "daemon/io/memfd.h"
-#include "daemon/rooms/room.h"
+#include "tests/unit/rooms/rooms.h"
 
 #include <errno.h>
 #include <string.h>
-#include <unistd.h>
 
 static void workers_come_first(void **state)
 {
@@ -69,49 +65,32 @@ static void no_more_than_logs_have_readers(void **state)
 static void rooms_wait_for_some(void **state)
 {
 	static const struct room_settings defaults = {.log_size = LOGRING_SIZE_MIN};
-	static const struct room_guest anybody;
 	static char line[1000];
-	unsigned main_thread, service;
-	struct rooms *rooms;
-	struct slots *s;
+	unsigned service;
+	struct test_rooms t;
 	struct room *r;
 
 	(void)state;
-	int fd = memfd_new("rooms", rooms_file_size());
-	assert_int_equal(slots_new(1, &s), 0);
-	assert_int_equal(slots_take(s, false, &main_thread), 0);
-	assert_int_equal(rooms_open(fd, true, s, &rooms), 0);
-	assert_int_equal(rooms_configure(rooms, NULL, 0, &defaults, &(struct rooms_limits){10, 0, 0}), 0);
-	assert_int_equal(rooms_enter(rooms, "lobby", main_thread, &anybody, &r), 0);
-	assert_int_equal(slots_take(s, true, &service), 0);
+	assert_int_equal(test_rooms_open(&t, 1), 0);
+	assert_int_equal(rooms_configure(t.rooms, NULL, 0, &defaults, &(struct rooms_limits){10, 0, 0}), 0);
+	assert_int_equal(rooms_enter(t.rooms, "lobby", t.main_thread, &anybody, &r), 0);
+	assert_int_equal(slots_take(t.slots, true, &service), 0);
 	memset(line, 'x', sizeof(line));
-	for (unsigned i = 0; i < 60; i++) {
-		struct record record = {0};
-		logring_lock(r->log);
-		logring_put(r->log, &record, "", 0, line, sizeof(line));
-		logring_commit(r->log);
-		logring_unlock(r->log);
-	}
-	assert_false(room_crowded(rooms, r));
-	assert_int_equal(rooms_enter(rooms, "lobby", service, &anybody, &r), 0);
+	for (unsigned i = 0; i < 60; i++)
+		test_rooms_say(r, line, sizeof(line));
+	assert_false(room_crowded(t.rooms, r));
+	assert_int_equal(rooms_enter(t.rooms, "lobby", service, &anybody, &r), 0);
 	struct slot_set kick = {{0}};
-	rooms_mark(rooms, r, &kick);
-	assert_true(wakeup_pending(slots_wakeup(s, service)));
-	for (unsigned i = 0; i < 60; i++) {
-		struct record record = {0};
-		logring_lock(r->log);
-		logring_put(r->log, &record, "", 0, line, sizeof(line));
-		logring_commit(r->log);
-		logring_unlock(r->log);
-	}
-	assert_true(room_crowded(rooms, r));
+	rooms_mark(t.rooms, r, &kick);
+	assert_true(wakeup_pending(slots_wakeup(t.slots, service)));
+	for (unsigned i = 0; i < 60; i++)
+		test_rooms_say(r, line, sizeof(line));
+	assert_true(room_crowded(t.rooms, r));
 	logring_caught_up(r->log, service);
-	assert_false(room_crowded(rooms, r));
-	rooms_leave(rooms, r, service);
-	rooms_leave(rooms, r, main_thread);
-	rooms_close(rooms);
-	slots_free(s);
-	close(fd);
+	assert_false(room_crowded(t.rooms, r));
+	rooms_leave(t.rooms, r, service);
+	rooms_leave(t.rooms, r, t.main_thread);
+	test_rooms_close(&t);
 }
 
 int main(void)

@@ -1,24 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /* What is put into a room's log: the event in the record, and its line. */
-#include "tests/unit/unit.h"
+#include "tests/unit/rooms/rooms.h"
 
-#include "daemon/io/memfd.h"
 #include "daemon/rooms/speech.h"
 
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 struct fixture {
-	int fd;
-	struct slots *slots;
-	struct rooms *rooms;
+	struct test_rooms t;
 	struct room *room, *raw;
 };
 
-static const struct room_guest anybody;
 static const struct speaker alice = {.id = 7, .index = 3, .nick = "alice", .nick_len = 5};
 
 static int setup(void **state)
@@ -30,33 +24,20 @@ static int setup(void **state)
 	static const struct rooms_limits limits = {.rooms = 10};
 	struct fixture *f = calloc(1, sizeof(*f));
 
-	f->fd = memfd_new("rooms", rooms_file_size());
-	assert_int_equal(slots_new(2, &f->slots), 0);
 	*state = f;
-	return rooms_open(f->fd, true, f->slots, &f->rooms) < 0 ||
-		       rooms_configure(f->rooms, configured, 2, &defaults, &limits) < 0 ||
-		       rooms_enter(f->rooms, "lobby", 0, &anybody, &f->room) < 0 ||
-		       rooms_enter(f->rooms, "raw", 0, &anybody, &f->raw) < 0
+	return test_rooms_open(&f->t, 2) < 0 ||
+		       rooms_configure(f->t.rooms, configured, 2, &defaults, &limits) < 0 ||
+		       rooms_enter(f->t.rooms, "lobby", 0, &anybody, &f->room) < 0 ||
+		       rooms_enter(f->t.rooms, "raw", 0, &anybody, &f->raw) < 0
 		   ? -1
 		   : 0;
-}
-
-static int teardown(void **state)
-{
-	struct fixture *f = *state;
-
-	rooms_close(f->rooms);
-	slots_free(f->slots);
-	close(f->fd);
-	free(f);
-	return 0;
 }
 
 static uint64_t commit(struct fixture *f, struct speech *s)
 {
 	struct slot_set kick = {{0}};
 
-	return speech_commit(s, f->rooms, &kick);
+	return speech_commit(s, f->t.rooms, &kick);
 }
 
 static struct record last(struct room *room, char line[256])
@@ -184,12 +165,12 @@ static void large_rooms_are_silent(void **state)
 	struct room *r;
 	uint64_t n;
 
-	assert_int_equal(rooms_enter(f->rooms, "lobby", 1, &anybody, &r), 0);
+	assert_int_equal(rooms_enter(f->t.rooms, "lobby", 1, &anybody, &r), 0);
 	speech_leave_lost(f->room, &alice); /* there were three */
 	assert_int_equal(logring_count(f->room->log), 0);
 	assert_true(speech_enter(&s, f->room, &alice)); /* there are two */
 	commit(f, &s);
-	assert_int_equal(rooms_enter(f->rooms, "lobby", 1, &anybody, &r), 0);
+	assert_int_equal(rooms_enter(f->t.rooms, "lobby", 1, &anybody, &r), 0);
 	n = logring_count(f->room->log);
 	assert_false(speech_enter(&s, f->room, &alice));
 	assert_false(speech_leave(&s, f->room, &alice, false));
@@ -199,8 +180,8 @@ static void large_rooms_are_silent(void **state)
 	speech_begin(&s, f->room);
 	assert_ptr_equal(speech_room(&s), f->room);
 	logring_unlock(f->room->log);
-	rooms_leave(f->rooms, r, 1);
-	rooms_leave(f->rooms, r, 1);
+	rooms_leave(f->t.rooms, r, 1);
+	rooms_leave(f->t.rooms, r, 1);
 	speech_leave_lost(f->room, &alice);
 	assert_event(f->room, RECORD_QUIT, "* alice left lobby\n", "alice", "lobby\n");
 	/* It dies before the entry is released, and the next process finds it again. */
@@ -214,7 +195,7 @@ static void large_rooms_are_silent(void **state)
 static void private_messages(void **state)
 {
 	struct fixture *f = *state;
-	struct room *private = rooms_private(f->rooms);
+	struct room *private = rooms_private(f->t.rooms);
 	const struct speech_peer bob = {9, 4};
 	const struct speaker nobody = {.id = 9, .nick = "bob", .nick_len = 3};
 	struct speech s = {0};
@@ -252,10 +233,10 @@ static void a_long_name_fits(void **state)
 	commit(f, &s);
 	snprintf(expected, sizeof(expected), "* %s is now bob\n", nick);
 	assert_event(f->room, RECORD_RENAME, expected, nick, "bob\n");
-	speech_tell(&s, rooms_private(f->rooms), &who, &(struct speech_peer){1, 1}, "x", 1);
+	speech_tell(&s, rooms_private(f->t.rooms), &who, &(struct speech_peer){1, 1}, "x", 1);
 	commit(f, &s);
 	snprintf(expected, sizeof(expected), "* [%s -> you] x\n", nick);
-	assert_event(rooms_private(f->rooms), RECORD_MESSAGE, expected, nick, "x\n");
+	assert_event(rooms_private(f->t.rooms), RECORD_MESSAGE, expected, nick, "x\n");
 }
 
 /* What one commit may hold is limited, so that a reader has its turn. */
@@ -267,20 +248,20 @@ static void much_is_said_in_several_steps(void **state)
 	unsigned n = 0;
 
 	memset(text, 'x', sizeof(text));
-	assert_true(speech_try(&s, f->rooms, f->room));
+	assert_true(speech_try(&s, f->t.rooms, f->room));
 	while (n < 1000 && speech_say(&s, f->room, &alice, text, sizeof(text)) == 0)
 		n++;
 	assert_in_range(n, 2, 999);
 	assert_int_equal(speech_say(&s, f->room, &alice, text, sizeof(text)), -EAGAIN);
 	assert_int_equal(commit(f, &s), n);
-	for (unsigned i = 0; i < 100 && speech_try(&s, f->rooms, f->room); i++) {
+	for (unsigned i = 0; i < 100 && speech_try(&s, f->t.rooms, f->room); i++) {
 		assert_int_equal(speech_say(&s, f->room, &alice, text, sizeof(text)), 0);
 		commit(f, &s);
 	}
 	/* The room's reader is far behind. */
-	assert_false(speech_try(&s, f->rooms, f->room));
+	assert_false(speech_try(&s, f->t.rooms, f->room));
 	logring_caught_up(f->room->log, 0);
-	assert_true(speech_try(&s, f->rooms, f->room));
+	assert_true(speech_try(&s, f->t.rooms, f->room));
 	commit(f, &s);
 }
 
@@ -348,9 +329,9 @@ static void events_survive(void **state)
 	speech_rename(&s, f->room, &alice, "bob", 3);
 	speech_leave(&s, f->room, &alice, true);
 	commit(f, &s);
-	rooms_close(f->rooms);
-	assert_int_equal(rooms_open(f->fd, false, f->slots, &f->rooms), 0);
-	assert_int_equal(rooms_enter_existing(f->rooms, "lobby", 0, &f->room), 0);
+	rooms_close(f->t.rooms);
+	assert_int_equal(rooms_open(f->t.fd, false, f->t.slots, &f->t.rooms), 0);
+	assert_int_equal(rooms_enter_existing(f->t.rooms, "lobby", 0, &f->room), 0);
 	assert_int_equal(logring_count(f->room->log), 3);
 	assert_event(f->room, RECORD_QUIT, "* alice left lobby\n", "alice", "lobby\n");
 }
@@ -366,13 +347,13 @@ static void a_damaged_event_is_refused(void **state)
 	assert_true(logring_put(f->room->log, &wrong, "alice: ", 7, "x", 1));
 	logring_commit(f->room->log);
 	logring_unlock(f->room->log);
-	rooms_close(f->rooms);
-	assert_int_equal(rooms_open(f->fd, false, f->slots, &f->rooms), 0);
-	assert_int_equal(rooms_enter_existing(f->rooms, "lobby", 0, &r), -ENOENT);
-	assert_int_equal(rooms_enter_existing(f->rooms, "raw", 0, &r), 0);
+	rooms_close(f->t.rooms);
+	assert_int_equal(rooms_open(f->t.fd, false, f->t.slots, &f->t.rooms), 0);
+	assert_int_equal(rooms_enter_existing(f->t.rooms, "lobby", 0, &r), -ENOENT);
+	assert_int_equal(rooms_enter_existing(f->t.rooms, "raw", 0, &r), 0);
 }
 
-#define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define CASE(f) cmocka_unit_test_setup_teardown(f, setup, test_rooms_teardown)
 
 int main(void)
 {

@@ -3,7 +3,7 @@
 #include "tests/unit/unit.h"
 
 #include "daemon/state/file.h"
-#include "tests/harness.h"
+#include "tests/unit/harnessed.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -16,14 +16,7 @@ static const char config[] = "workers = 1; rooms = ( { name = \"lobby\"; history
 
 static int setup(void **state)
 {
-	*state = harness_new(config);
-	return *state ? 0 : -1;
-}
-
-static int teardown(void **state)
-{
-	harness_free(*state);
-	return 0;
+	return harnessed(state, config);
 }
 
 static int join(struct harness *h)
@@ -199,7 +192,7 @@ static void a_next_id_of_nobody_is_refused(void **state)
 	close(a);
 }
 
-#define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define CASE(f) cmocka_unit_test_setup_teardown(f, setup, harnessed_teardown)
 
 int main(void)
 {
