@@ -94,7 +94,7 @@ uint32_t tls_half_check(const struct tls_state *s, const struct tls_half *h, uin
 	uint64_t x = tls_mix(id * 0x9e3779b97f4a7c15ULL, words, sizeof(words));
 
 	x = tls_mix(x, h, offsetof(struct tls_half, flags));
-	return (uint32_t)(x ^ x >> 32);
+	return (uint32_t)((x ^ x >> 29) * 0xc4ceb9fe1a85ec53ULL >> 32);
 }
 
 uint64_t tls_secret_check(const struct tls_place *p, enum tls_direction d, unsigned slot)
