@@ -42,7 +42,8 @@ void closing_retire(struct connection *c)
 /* An end in order would say that nothing is missing: the peer gets a reset if something is. */
 bool closing_lacks_something(const struct connection *c)
 {
-	return c->error != EPROTO && (output_is_pending(c) || stream_is_waiting(&c->stream));
+	return c->error != EPROTO && c->error != EKEYEXPIRED &&
+	       (output_is_pending(c) || stream_is_waiting(&c->stream));
 }
 
 void closing_close(struct connection *c)
@@ -100,7 +101,7 @@ void closing_lose_peer(struct connection *c, int error)
 {
 	if (c->unheard)
 		return;
-	if (c->phase != PHASE_OPEN || error == EPROTO) {
+	if (c->phase != PHASE_OPEN || error == EPROTO || error == EKEYEXPIRED) {
 		closing_doom(c, error);
 		return;
 	}

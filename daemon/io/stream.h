@@ -29,7 +29,8 @@ struct stream_ops {
 
 	/*
 	 * Both take or give what they can without waiting. -EPROTO: the peer does what isn't allowed; -EDQUOT: it
-	 * wants new keys all the time. Without direct, -EAGAIN may also mean that something else than data came.
+	 * wants new keys all the time; -EKEYEXPIRED: nothing more can be sent, and the peer was told so. Without
+	 * direct, -EAGAIN may also mean that something else than data came.
 	 */
 	ssize_t (*receive)(struct stream *s, void *buf, size_t len);
 	ssize_t (*send)(struct stream *s, const void *data, size_t len);

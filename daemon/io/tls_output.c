@@ -180,12 +180,12 @@ static int tls_make_way(struct stream *s)
 	int r = tls_stream_flush(s);
 
 	if (r == 0 && tls_true(t)->flags & TLS_BYE)
-		r = -EPIPE;
+		r = -EKEYEXPIRED;
 	if (r == 0 && tls_key_is_used_up(t)) {
 		if (t->place.state->suite.version == TLS_1_3)
 			r = tls_send_key_update(s);
 		else
-			r = tls_stream_bye(s) < 0 ? -EAGAIN : -EPIPE;
+			r = tls_stream_bye(s) < 0 ? -EAGAIN : -EKEYEXPIRED;
 	}
 	return r == 0 ? tls_need_keys(t, TLS_OUT) : r;
 }

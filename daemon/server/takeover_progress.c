@@ -111,6 +111,7 @@ const char *takeover_stream(struct shared *shared, const struct client *c, int f
 	const char *why = tls_stream_restore(&place, clients_tls_scratches(shared->clients),
 					     CLIENTS_SCRATCHES, &at, fd, ret);
 	p->received = at.received;
-	p->sent = at.over ? st->out_end : at.sent;
+	/* Nothing is missing for who can't get anything more. */
+	p->sent = at.over || tls_live(place.state)->flags & TLS_BYE ? st->out_end : at.sent;
 	return why;
 }

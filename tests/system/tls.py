@@ -399,21 +399,22 @@ def who_never_reads_is_there_after_a_kill():
 def new_keys_through_kills():
     """KeyUpdates of the client, each of which is answered, while chatd is killed."""
     d = with_tls(mode="echo", store=True)
-    stop = threading.Event()
+    for _ in range(3):
+        stop = threading.Event()
 
-    def kills():
-        while not stop.is_set():
-            time.sleep(0.05)
-            d.kill()
-            d.start()
-    killer = threading.Thread(target=kills)
-    killer.start()
-    try:
-        for _ in range(3):
-            equal(tool(d, 8000, 1, 200), (0, ""))
-    finally:
-        stop.set()
-        killer.join()
+        def kills(stop=stop):
+            wait_for(lambda: d.json("list", "clients"))  # a handshake would end with chatd
+            while not stop.is_set():
+                d.kill()
+                d.start()
+                stop.wait(0.05)
+        killer = threading.Thread(target=kills)
+        killer.start()
+        try:
+            equal(tool(d, 20000, 1, 200), (0, ""))
+        finally:
+            stop.set()
+            killer.join()
     check("can't be" not in d.log(), d.log()[-3000:])
 
 
