@@ -179,7 +179,7 @@ def starts_and_tells_so():
     c.systemctl("start", "chatd")
     equal(c.show("ActiveState"), "active")
     equal(c.show("User"), "chatd")
-    check(re.fullmatch(r"0 clients in 1 room, 6 listeners, \d+ workers?", c.show("StatusText")), c.show("StatusText"))
+    check(re.fullmatch(r"0 clients in 1 room, 6 listeners, \d+ workers? and 1 service", c.show("StatusText")), c.show("StatusText"))
     out = c.nc("printf 'hello\\n'; sleep 1.5; systemctl show -P StatusText chatd >/tmp/status; printf 'quit\\n'")
     check("guest1: hello\n" in out, out)
     check("1 client in 1 room" in c.sh("cat /tmp/status"))
@@ -259,7 +259,7 @@ def stops_in_order():
     equal(c.show("Result"), "success")
     messages = [m["MESSAGE"] for m in c.journal("-u", "chatd", "--since", "@" + since)]
     order = [next(i for i, m in enumerate(messages) if re.search(p, m))
-             for p in ("^stopping$", r"^\d+ workers ended$", "^stopped$")]
+             for p in ("^stopping$", r"^\d+ workers? and 1 service ended$", "^stopped$")]
     equal(order, sorted(order))
     # Nothing is left for the next start.
     c.systemctl("start", "chatd")

@@ -110,6 +110,8 @@ def mistakes_keep_nobody_waiting():
         s.is_whole()
         check("config_mistakes" not in d.json("status"))
         for i, (kind, (path, text, said)) in enumerate(mistakes_of(s).items()):
+            if SCALE < 1 and i % 2 == parent:
+                continue  # under sanitizers each kind once
             s.put(path, text)
             s.crash()
             a.send("%s\n" % kind)

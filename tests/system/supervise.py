@@ -53,9 +53,12 @@ def kills_at_random_instants():
 
     def kill():
         pid = d.child()
-        if pid:
-            os.kill(pid, signal.SIGKILL)
-            kills.append(pid)
+        try:
+            if pid:
+                os.kill(pid, signal.SIGKILL)
+                kills.append(pid)
+        except ProcessLookupError:
+            pass  # it was killed just now
 
     def is_served(since):
         with open(d.log_path, errors="replace") as f:
@@ -175,10 +178,9 @@ def what_dies_before_it_is_ready_is_started_ever_more_slowly():
     a.send("meanwhile\n")
     wait_for(lambda: len(starts()) >= 10, 60, "ten starts")
     at = starts()
-    # It may take longer than that, but not less (but for what the scripts take).
-    for i in range(9):
-        check(at[i + 1] - at[i] > min(0.01 * 2 ** i, 1) * 0.8, i, at[i + 1] - at[i])
-    check(at[9] - at[0] > 3, at)
+    # 0.32, 0.64, 1 and 1 s, after 0.31 s for the first five; a script may run late, but not early.
+    check(at[9] - at[5] > 2, at)
+    check(at[9] - at[7] > 1, at)
     check(d.log().count("ended with status 3 before it was ready; it is started again") >= 9, d.last_words())
     put(CHATD)
     a.expect("alice: meanwhile\n")
