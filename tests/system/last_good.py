@@ -74,12 +74,17 @@ class Site:
         c.expect("* You are in den.\n")
         c.send("/quit\n")
         c.rest()
+        t = self.tls_client()
+        equal(ssl.DER_cert_to_PEM_cert(t.sock.getpeercert(True)).strip(), self.files[self.cert].strip())
+        t.close()
+
+    def tls_client(self):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-        with socket.create_connection(("127.0.0.1", self.tls), 20) as s, context.wrap_socket(s) as t:
-            equal(ssl.DER_cert_to_PEM_cert(t.getpeercert(True)).strip(), self.files[self.cert].strip())
-            check(t.recv(1000).startswith(b"* Welcome, "))
+        t = Client(context.wrap_socket(socket.create_connection(("127.0.0.1", self.tls), 20)))
+        t.expect(WELCOME)
+        return t
 
 
 def mistakes_of(s):
@@ -106,7 +111,7 @@ def mistakes_keep_nobody_waiting():
     for parent in (False, True):
         s = Site(parent)
         d = s.d
-        a = d.join(nick="alice")
+        a, t = d.join(nick="alice"), s.tls_client()
         s.is_whole()
         check("config_mistakes" not in d.json("status"))
         for i, (kind, (path, text, said)) in enumerate(mistakes_of(s).items()):
@@ -115,7 +120,8 @@ def mistakes_keep_nobody_waiting():
             s.put(path, text)
             s.crash()
             a.send("%s\n" % kind)
-            a.expect("alice: %s\n" % kind)
+            for c in (a, t):
+                c.expect("alice: %s\n" % kind)
             mistakes = d.json("status")["config_mistakes"]
             check(said in mistakes and "\n\n" not in mistakes + "\n", kind, mistakes)
             equal(d.metric("config_stale"), 1)
@@ -144,6 +150,7 @@ def mistakes_keep_nobody_waiting():
         # A real end leaves nothing, so mistakes are the admin's again.
         s.put(d.config, s.files[d.config] + "nonsense = 1;\n")
         a.close()
+        t.close()
         d.stop()
         if d.store:
             equal(d.stored, {})
