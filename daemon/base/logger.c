@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -103,6 +104,28 @@ static void log_send_to_journal(int level, const struct log_fields *f, const cha
 	sd_journal_sendv(iov, n);
 }
 
+/*
+ * Nobody waits for a terminal that was stopped, or for a pipe that is full since nobody reads it: the line is left out,
+ * and those that are missing are counted where the next one goes out.
+ */
+static void log_write_line(const char *line, size_t len)
+{
+	static atomic_uint missing;
+	struct pollfd p = {.fd = STDERR_FILENO, .events = POLLOUT};
+
+	if (poll(&p, 1, 0) == 0) {
+		atomic_fetch_add(&missing, 1);
+		return;
+	}
+	unsigned n = atomic_exchange(&missing, 0);
+	if (n > 0)
+		dprintf(STDERR_FILENO, "%s%u line%s of the log %s missing here: nobody took them\n",
+			to_terminal ? "" : "<4>", n, n == 1 ? "" : "s", n == 1 ? "is" : "are");
+	/* One write per line keeps lines of different threads whole. */
+	if (write(STDERR_FILENO, line, len) < 0)
+		(void)0; /* nowhere to report it */
+}
+
 static void log_write(int level, const struct log_fields *fields, const char *raw, size_t n)
 {
 	char text[1100];
@@ -115,9 +138,7 @@ static void log_write(int level, const struct log_fields *fields, const char *ra
 		/* A person wants no priorities; a program that reads a pipe or a file may. */
 		int len = to_terminal ? snprintf(line, sizeof(line), "%s\n", text)
 				      : snprintf(line, sizeof(line), "<%d>%s\n", level, text);
-		/* One write per line keeps lines of different threads whole. */
-		if (write(STDERR_FILENO, line, (size_t)len) < 0)
-			(void)0; /* nowhere to report it */
+		log_write_line(line, (size_t)len);
 	}
 }
 

@@ -18,6 +18,7 @@
 #include <string.h>
 #include <sys/param.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -34,6 +35,7 @@
 #define ABORT_US (10 * SECOND_US) /* for a core dump, after SIGABRT */
 #define PAUSE_MIN_US 10000 /* between two starts of what dies before it is ready; twice as long each time */
 #define PAUSE_MAX_US SECOND_US
+#define FOREVER_US (1000000 * SECOND_US)
 #define NAME_SIZE 128
 #define MESSAGE_FDS 16
 
@@ -60,7 +62,7 @@ struct supervisor {
 
 static void supervise_limit(struct supervisor *s, int64_t in_us, int number)
 {
-	s->limit_us = in_us > 0 ? clock_us(CLOCK_MONOTONIC) + in_us : INT64_MAX;
+	s->limit_us = in_us > 0 && in_us < FOREVER_US ? clock_us(CLOCK_MONOTONIC) + in_us : INT64_MAX;
 	s->limit_signal = number;
 }
 
@@ -143,6 +145,8 @@ static bool supervise_hear(struct supervisor *s)
 	}
 	if (drop)
 		supervise_drop(s, name);
+	if (store && n_fds == 0)
+		log_error("supervisor: \"%s\" can't be kept: too few file descriptors", name);
 	for (size_t i = 0; i < n_fds; i++)
 		supervise_keep(s, fds[i], store ? name : NULL); /* BARRIER=1 waits for the close() */
 	return true;
@@ -155,12 +159,13 @@ static void supervise_become(struct supervisor *s, pid_t parent)
 	char names[STORE_MAX * NAME_SIZE] = "", *end = names, env[5][64];
 
 	prctl(PR_SET_PDEATHSIG, SIGTERM);
-	/* First all of them go where nobody is in the way. */
-	for (int i = 0; i < n; i++)
-		s->kept[i].fd = fcntl(s->kept[i].fd, F_DUPFD_CLOEXEC, first + n);
 	for (int i = 0; i < n; i++) {
+		for (int k = i; k < n; k++) /* who is in the way goes behind them all */
+			if (s->kept[k].fd == first + i)
+				s->kept[k].fd = fcntl(first + i, F_DUPFD_CLOEXEC, first + n);
 		if (dup2(s->kept[i].fd, first + i) < 0)
 			log_error("supervisor: \"%s\" is lost: %s", s->kept[i].name, strerror(errno));
+		close(s->kept[i].fd);
 		end = stpcpy(stpcpy(end, i > 0 ? ":" : ""), s->kept[i].name);
 	}
 	setenv("LISTEN_FDNAMES", names, 1);
@@ -186,6 +191,8 @@ static void supervise_start(struct supervisor *s)
 		supervise_become(s, parent);
 	if (pid < 0)
 		log_error("supervisor: no new process: %s", strerror(errno));
+	else if (s->ending)
+		kill(pid, SIGTERM); /* it ends in order what was handed over to it */
 	s->child = pid > 0 ? pid : 0;
 	s->ready = s->handing_over = false;
 	s->pause_us = MIN(MAX(2 * s->pause_us, PAUSE_MIN_US), PAUSE_MAX_US);
@@ -193,14 +200,16 @@ static void supervise_start(struct supervisor *s)
 	supervise_limit(s, TIMEOUT_US, SIGABRT);
 }
 
-/* As Restart=on-failure and RestartPreventExitStatus=CONFIG of chatd.service. */
+/* As Restart=on-failure, RestartPreventExitStatus=CONFIG and Type=notify, by which no end is in order before READY=1. */
 static void supervise_died(struct supervisor *s, int status)
 {
 	s->status = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
-	s->over = s->ending || (s->status == 0 && !s->handing_over) || s->status == EX_CONFIG;
+	s->over = s->handing_over && s->status == 0
+		      ? false
+		      : s->ending || s->status == EX_CONFIG || (s->status == 0 && s->ready);
 	s->start_us = s->ready ? 0 : s->start_us;
-	log_event(s->status ? LOG_ERR : LOG_NOTICE, NULL, "supervisor: chatd (%d) %s %d%s%s", (int)s->child,
-		  WIFSIGNALED(status) ? "was ended by signal" : "ended with status",
+	log_event(s->status || !s->ready ? LOG_ERR : LOG_NOTICE, NULL, "supervisor: chatd (%d) %s %d%s%s",
+		  (int)s->child, WIFSIGNALED(status) ? "was ended by signal" : "ended with status",
 		  WIFSIGNALED(status) ? WTERMSIG(status) : s->status, s->ready ? "" : " before it was ready",
 		  s->over ? "" : "; it is started again");
 	s->child = 0;
@@ -240,11 +249,34 @@ static void supervise_pass_on(struct supervisor *s)
 
 static void supervise_lose_patience(struct supervisor *s)
 {
-	if (s->child == 0 || clock_us(CLOCK_MONOTONIC) < s->limit_us)
+	int64_t late_us = clock_us(CLOCK_MONOTONIC) - s->limit_us;
+
+	if (s->child == 0 || late_us < 0)
 		return;
+	if (late_us > SECOND_US) { /* this process was stopped, and so may the child have been */
+		supervise_limit(s, ABORT_US, s->limit_signal);
+		return;
+	}
 	log_error("supervisor: chatd (%d) hangs, and gets signal %d", (int)s->child, s->limit_signal);
 	kill(s->child, s->limit_signal);
 	supervise_limit(s, ABORT_US, SIGKILL);
+}
+
+/* A descriptor of the daemon's is one here, too; and what this was started with is for the daemon. */
+static void supervise_take(struct supervisor *s)
+{
+	struct rlimit l;
+	char **names = NULL;
+
+	if (getrlimit(RLIMIT_NOFILE, &l) == 0) {
+		l.rlim_cur = l.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &l);
+	}
+	for (int i = 0, n = sd_listen_fds_with_names(true, &names); i < n; i++) {
+		supervise_keep(s, SD_LISTEN_FDS_START + i, names[i]);
+		free(names[i]);
+	}
+	free(names);
 }
 
 static bool supervise_open(struct supervisor *s)
@@ -259,6 +291,7 @@ static bool supervise_open(struct supervisor *s)
 	sigemptyset(&set);
 	for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++)
 		sigaddset(&set, numbers[i]);
+	supervise_take(s);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	s->watchdog_us = watchdog ? atoll(watchdog) : WATCHDOG_US;

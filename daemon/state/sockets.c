@@ -70,10 +70,10 @@ static bool sockets_has_prefix(const char *name, const char *prefix)
 /* Rather than something an admin named: "chatd-extra.socket" is a fine name for a unit. */
 static bool sockets_is_kept_by_us(const char *name)
 {
-	static const char *const states[] = {"chatd-rooms", "chatd-clients"};
+	static const char *const states[] = {"chatd-rooms", "chatd-clients", "chatd-secrets"};
 
 	/* Whatever the layout is: 4 has these names, and from 5 on there is a number. */
-	for (size_t i = 0; i < 2; i++)
+	for (size_t i = 0; i < sizeof(states) / sizeof(*states); i++)
 		if (sockets_has_prefix(name, states[i]) &&
 		    strspn(name + strlen(states[i]), "-0123456789") == strlen(name + strlen(states[i])))
 			return true;
