@@ -34,7 +34,7 @@ void transaction_commit(struct context *ctx, struct client *c, struct room *lock
 
 	client_seal(c, &c->st[after]);
 	if (locked) {
-		uint64_t before = logring_count(locked->log);
+		uint64_t said = logring_pending(locked->log) - logring_count(locked->log);
 #ifndef MEASURE_WITHOUT_SURVIVAL
 		s->client = clients_index(shared->clients, c);
 		s->live_after = after;
@@ -44,11 +44,13 @@ void transaction_commit(struct context *ctx, struct client *c, struct room *lock
 		atomic_store_explicit(&s->intent, scratch_intent(s), memory_order_release);
 		FAULT("commit-intent");
 #endif
-		count(ctx->counters, COUNT_MESSAGES, logring_pending(locked->log) - before);
+		count(ctx->counters, COUNT_MESSAGES, said);
 		logring_commit(locked->log);
 		logring_unlock(locked->log);
 		FAULT("commit-log");
-		rooms_mark(shared->rooms, locked, &ctx->kick);
+		/* Who enters a large room may do so in silence: then its members are not gone through. */
+		if (said > 0)
+			rooms_mark(shared->rooms, locked, &ctx->kick);
 	}
 	atomic_store_explicit(&c->live, after, memory_order_release);
 	FAULT("commit-live");
