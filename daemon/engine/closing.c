@@ -71,6 +71,7 @@ void closing_close(struct connection *c)
 		memfd_release(clients_outbox(shared->clients, c->client), CLIENT_OUT_SIZE);
 	if (c->in_touched)
 		memfd_release(clients_inbox(shared->clients, c->client), CLIENT_IN_SIZE);
+	stream_relax(&c->stream, true);
 	limits_give(shared->limits, connection_address(c), c->client->origin);
 	clients_release(shared->clients, c->client);
 	FAULT("close-release");

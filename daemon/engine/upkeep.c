@@ -70,7 +70,7 @@ static void upkeep_release_pages(struct connection *c, unsigned *releases)
 		c->in_touched = false;
 		--*releases;
 	}
-	if (*releases > 0 && stream_relax(&c->stream))
+	if (*releases > 0 && stream_relax(&c->stream, false))
 		--*releases;
 }
 

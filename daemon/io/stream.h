@@ -51,8 +51,8 @@ struct stream_ops {
 	int (*flush)(struct stream *s);
 	/* Tells the peer that nothing follows. As flush(). */
 	int (*bye)(struct stream *s);
-	/* Gives pages of memory back that have no use now; whether there were any. */
-	bool (*relax)(struct stream *s);
+	/* Gives pages of memory back that have no use now, or (over) ever again; whether there were any. */
+	bool (*relax)(struct stream *s, bool over);
 	/* Releases own. */
 	void (*free)(struct stream *s);
 };
@@ -105,9 +105,9 @@ static inline void stream_attach(struct stream *s, struct tls_tools *tools)
 		s->ops->attach(s, tools);
 }
 
-static inline bool stream_relax(struct stream *s)
+static inline bool stream_relax(struct stream *s, bool over)
 {
-	return s->ops->relax && s->ops->relax(s);
+	return s->ops->relax && s->ops->relax(s, over);
 }
 
 /* Whether the same may well succeed later. */

@@ -186,14 +186,15 @@ static void tls_stream_attach(struct stream *s, struct tls_tools *tools)
 	((struct tls_stream *)s->own)->tools = tools;
 }
 
-/* The rests of who has nothing outstanding. */
-static bool tls_stream_relax(struct stream *s)
+/* The rests of who has nothing outstanding, or is gone. */
+static bool tls_stream_relax(struct stream *s, bool over)
 {
 	struct tls_stream *t = s->own;
 	bool any = false;
 
 	for (enum tls_direction d = TLS_IN; d <= TLS_OUT; d++) {
-		if (!t->touched[d] || (d == TLS_IN ? t->rest > 0 : tls_stream_is_waiting(s)))
+		bool used = d == TLS_IN ? t->rest > 0 : tls_stream_is_waiting(s);
+		if (!t->touched[d] || (used && !over))
 			continue;
 		memfd_release(tls_rest(t, d), TLS_REST_SIZE);
 		t->touched[d] = false;
@@ -237,11 +238,14 @@ int tls_stream_begin(const struct tls_place *place, const struct tls_handed *han
 		return -ENOMEM;
 	*t = (struct tls_stream){.place = *place, .sent = handed->sent};
 	tls_place_wipe(s, place->secrets);
+	/* First, since by it the next process knows that there are secrets to wipe. */
+	s->suite = handed->suite;
+	atomic_signal_fence(memory_order_seq_cst);
 	for (enum tls_direction d = TLS_IN; d <= TLS_OUT; d++) {
 		memcpy(place->secrets->secret[d][0], handed->secret[d], TLS_SECRET_MAX);
 		place->secrets->check[d][0] = tls_secret_check(place, d, 0);
+		FAULT("tls-begin-secret");
 	}
-	s->suite = handed->suite;
 	s->fragment = handed->fragment;
 	s->nonce = handed->nonce;
 	*h = (struct tls_half){.in_at = handed->received,

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 """TLS: handshakes, certificates, keys; and that connections outlive chatd, whatever happens to it, to the byte."""
 
+import mmap
 import random
 import signal
 import socket
@@ -497,6 +498,95 @@ def who_can_not_be_resumed_is_closed_and_the_log_says_why():
     check("can't be taken over: its TLS secrets are gone" in d.log(), d.log())
     equal(d.json("status")["takeover"]["closed"], 1)
     connect(d).expect(WELCOME)
+
+
+def half_a_record(c, n):
+    """The beginning of one, past Python's TLS."""
+    socket.socket.sendall(c.sock, b"\x17\x03\x03" + struct.pack(">H", 16384) + bytes(n))
+
+
+@test
+def memory_of_who_has_gone_is_given_back():
+    """Halves of records and unread output, whose clients go without what belongs to them."""
+    d = with_tls(mode="echo", store=True)
+
+    def held():
+        return os.fstat(d.stored["chatd-clients-5"][0]).st_blocks * 512
+
+    def come_and_go(n):
+        people, before = [connect(d, rcvbuf=4096) for _ in range(n)], held()
+        for c in people[2:]:
+            half_a_record(c, 15000)
+        wait_for(lambda: held() - before >= (n - 2) * 15000)
+        for c in people[:2]:
+            while [x["behind"] for x in d.json("list", "clients") if x["behind"] >= 50000] == []:
+                c.send(bytes(32768))
+        for c in people:
+            c.close()
+        return before
+    come_and_go(4)
+    before = come_and_go(40)
+    wait_for(lambda: held() < before + 40 * 4096, what="the end of %d bytes" % (held() - before))
+
+
+@test
+def more_clients_than_hidden_secrets_have_places_for():
+    """max_clients was raised since they were made: those that have a place stay."""
+    d = with_tls(store=True, start=False)
+    d.start_by("ulimit -l 128\nexec setpriv --bounding-set -ipc_lock --inh-caps -ipc_lock")
+    small, large = ("limits: { max_clients = %d; max_clients_per_address = 0; };" % n for n in (100, 1000))
+    d.write_config(listeners=d.doors, extra=small)
+    d.start()
+    c = connect(d)
+    c.expect(WELCOME)
+    d.write_config(listeners=d.doors, extra=large)
+    equal(d.ctl("reload")[0], 0)
+    for _ in range(600):
+        d.connect()
+    wait_for(lambda: d.json("status")["clients"] == 601)
+    by_kill(d)
+    c.send("still here\n")
+    c.expect(": still here\n")
+
+
+def secrets_left(d):
+    d.drain_notify()
+    with mmap.mmap(d.stored["chatd-secrets-5"][0], 65536) as m:
+        return any(m[:])
+
+
+@test
+def secrets_end_with_their_connection():
+    """However it ends; also when chatd dies within its beginning or its end."""
+    d = with_tls(mode="echo", store=True)
+    c = connect(d)
+    c.send("?")
+    c.expect("?")
+    check(secrets_left(d))
+    c.close()
+    wait_for(lambda: d.json("status")["clients"] == 0)
+    wait_for(lambda: not secrets_left(d), what="the end of the secrets")
+    if not has_faults():
+        return
+    for point in ("tls-begin-secret:1", "tls-begin-secret:2", "tls-begun", "accept-entry", "release-entry"):
+        d.finish()
+        d = with_tls(mode="echo", store=True, start=False)
+        once = os.path.join(d.dir, "once")
+        open(once, "w").close()
+        d.env.update(CHATD_FAULT=point, CHATD_FAULT_ONCE=once)
+        d.start()
+        try:
+            c = connect(d)
+            c.send("?")
+            c.expect("?")
+            c.close()
+        except (Failure, OSError):
+            pass
+        d.wait()
+        check(secrets_left(d), "they were there at", point)
+        d.start()
+        wait_for(lambda: d.json("status")["clients"] == 0)
+        check(not secrets_left(d), "after a death at", point)
 
 
 # --- at each fault point ---
