@@ -99,7 +99,8 @@ static int shared_open_secrets(struct server *s, bool fresh)
 	_cleanup_close_ int fd = sockets_claim(s->sockets, SECRETS_NAME);
 	uint32_t high = clients_high(s->shared.clients);
 	uint32_t most = s->config->max_clients > high ? s->config->max_clients : high;
-	int r = fd < 0 || fresh ? -ENOENT : secrets_open(fd, CLIENTS_CAPACITY, high, &s->shared.secrets);
+	/* Whoever has no place in what can be mapped had none before, if nothing else has changed: others keep theirs. */
+	int r = fd < 0 || fresh ? -ENOENT : secrets_open(fd, CLIENTS_CAPACITY, 0, &s->shared.secrets);
 
 	if (r < 0 && fd >= 0) {
 		if (!fresh)
