@@ -246,12 +246,21 @@ class Chat(Peer):
         return not self.out and not self.buf
 
 
+class Deaf(Chat):
+    """Reads nothing until the end, so that its socket is full and a send takes a part of a record."""
+
+    def begin(self):
+        super().begin()
+        self.pause = time.monotonic() + 86400
+
+
 def clients(suite, echo, chat, seed):
     """Says "ready", "done COUNTS", or what was wrong."""
     rng, tag = random.Random(seed), suite.split("_")[1][0].lower() + suite.split("_")[2][0]
     plan = [(Echo, "e13", True, echo, None), (Echo, "e12", False, echo, None), (Echo, "es13", True, echo, 4096),
             (Echo, "es12", False, echo, 8192), (Pieces, "p13", True, echo, None), (Pieces, "p12", False, echo, None), (Fresh, "f13", True, echo, None), (Fresh, "f12", False, echo, None),
-            (Chat, "c13", True, chat, None), (Chat, "c12", False, chat, None), (Chat, "cs13", True, chat, 4096)]
+            (Chat, "c13", True, chat, None), (Chat, "c12", False, chat, None), (Chat, "cs13", True, chat, 4096),
+            (Deaf, "cd13", True, chat, 4096)]
     peers = [kind(name + tag, suite, new, port, random.Random("%s %s" % (seed, name)), rcvbuf)
              for kind, name, new, port, rcvbuf in plan]
     for p in peers:
@@ -504,7 +513,7 @@ def nobody_notices_hundreds_of_deaths():
         for p in peers:
             answer(p, "ready")
         for suite in ("TLS_AES_128_GCM_SHA256", "TLS_CHACHA20_POLY1305_SHA256"):
-            programs.append(Program(["openssl", "s_client", "-connect", "127.0.0.1:%d" % tls_echo, "-ciphersuites", suite],
+            programs.append(Program(["openssl", "s_client", "-brief", "-connect", "127.0.0.1:%d" % tls_echo, "-ciphersuites", suite],
                                     [b"K\n", b"k\n"], 0.1))
         if shutil.which("gnutls-cli"):
             programs.append(Program(["gnutls-cli", "--insecure", "--inline-commands", "-p", str(tls_echo), "127.0.0.1"],
@@ -549,6 +558,7 @@ def nobody_notices_hundreds_of_deaths():
     if has_faults():
         note("not died at: %s" % " ".join(sorted(set(lives.points) - set(lives.hit))))
     if os.path.exists(audited):
+        d.stop()  # or it would say farewell to those who have gone, meanwhile
         note("audit: %d records, %d bytes" % audit(audited))
 
 
