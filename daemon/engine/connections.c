@@ -89,7 +89,10 @@ unsigned connections_at_risk(const struct shared *shared)
 
 /* --- all of them --- */
 
-/* The next one from place *at on, which goes on behind it; NULL: there is none. Any of them may end meanwhile. */
+/*
+ * The next one from place *at on, which goes on behind it; NULL: there is none. Any of them may end in
+ * between.
+ */
 static struct connection *connections_next(const struct connections *cs, uint32_t *at)
 {
 	while (*at < cs->high) {

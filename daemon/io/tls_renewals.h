@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* So many are taken within a minute, or a megabyte. */
+/* This many are taken within a minute, or a megabyte. */
 #define RENEWALS_MAX 32
 #define RENEWALS_US (60 * SECOND_US)
 #define RENEWALS_BYTES (1 << 20)

@@ -155,7 +155,7 @@ struct client_tally {
 struct membership {
 	_Atomic uint32_t client; /* whose it is: the entry's index, plus 1; 0: free */
 	uint32_t room;
-	uint32_t next;	/* the client's next one, plus 1; made anew by every process */
+	uint32_t next;	/* the client's next one, plus 1; every process makes it again */
 	uint32_t flags; /* none yet */
 	struct membership_position {
 		_Atomic uint64_t

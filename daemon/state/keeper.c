@@ -22,11 +22,14 @@
 /* A merge that had no file descriptors is tried again after that, then after twice the time, and so on. */
 #define RETRY_US SECOND_US
 #define RETRY_MAX_US (64 * SECOND_US)
-/* Merging is worth while from so many new sockets on. */
+/* Merging is worth while from this many new sockets on. */
 #define MERGE_FROM 128
 /* Sockets looked at in one step, so that the main loop goes on. */
 #define MERGE_STEP 256
-/* A base that may have more closed sockets than open ones is made anew, but no more often than this if nobody comes. */
+/*
+ * A base that may have more closed sockets than open ones is made again, but no more often than this if
+ * nobody comes.
+ */
 #define RENEW_US (10 * SECOND_US)
 #define MAX_FROZEN 128
 #define MAX_BASES 64
