@@ -16,12 +16,25 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Of one that reads well, but could not be put to use when a process took over: it is not tried again. */
+#define REFUSED "chatd-refused"
 /* With a number that grows: the new one is there before the old one goes. */
 #define PREFIX "chatd-config-"
 
 static void last_good_name(unsigned number, char dst[static LAST_GOOD_NAME_MAX])
 {
 	snprintf(dst, LAST_GOOD_NAME_MAX, PREFIX "%u", number);
+}
+
+static void last_good_forget(struct server *s)
+{
+	char name[LAST_GOOD_NAME_MAX];
+
+	if (s->copies_fd < 0)
+		return;
+	last_good_name(s->copies_number, name);
+	sockets_unstore(name);
+	close(take_fd(&s->copies_fd));
 }
 
 /* The newest of those that were passed, whose content is returned, and whose fd is s->copies_fd then. */
@@ -52,11 +65,46 @@ static struct copies *last_good_claim(struct server *s)
 	return newest;
 }
 
+/* Whether the configuration that was read is the one that a start before could not put to use. */
+static bool last_good_is_refused(struct server *s)
+{
+	s->refused_fd = sockets_claim(s->sockets, REFUSED);
+	if (s->refused_fd < 0 || !s->config || !s->config->copies)
+		return false;
+	_cleanup_close_ int fd = copies_save(s->config->copies);
+	return fd >= 0 && copies_are_same(fd, s->refused_fd);
+}
+
+static void last_good_accept(struct server *s)
+{
+	sockets_unstore(REFUSED);
+	if (s->refused_fd >= 0)
+		close(take_fd(&s->refused_fd));
+}
+
+bool last_good_refuse(struct server *s)
+{
+	_cleanup_close_ int fd =
+	    s->config && s->config->copies && s->copies_fd >= 0 ? copies_save(s->config->copies) : -1;
+
+	last_good_accept(s);
+	if (fd < 0 || copies_are_same(fd, s->copies_fd))
+		return false;
+	sockets_store(fd, REFUSED);
+	return true;
+}
+
 int last_good_load(struct server *s, const char *mistakes)
 {
 	_cleanup_free_ char *text = NULL;
 	size_t size;
 	struct copies *c = last_good_claim(s);
+
+	if (last_good_is_refused(s) && c) {
+		mistakes = "it could not be put to use when chatd was started; the log says why";
+		config_free(s->config);
+		s->config = NULL;
+	}
 	FILE *errors = c && mistakes ? open_memstream(&text, &size) : NULL;
 
 	if (!errors) {
@@ -85,6 +133,7 @@ void last_good_keep(struct server *s)
 	_cleanup_close_ int fd = copies_save(s->config->copies);
 	copies_free(s->config->copies);
 	s->config->copies = NULL;
+	last_good_accept(s);
 	if (fd < 0) {
 		log_warning("the configuration can't be kept for a successor: %s", strerror(-fd));
 		return;
@@ -99,15 +148,10 @@ void last_good_keep(struct server *s)
 	s->copies_fd = take_fd(&fd);
 }
 
-void last_good_forget(struct server *s)
+void last_good_end(struct server *s)
 {
-	char name[LAST_GOOD_NAME_MAX];
-
-	if (s->copies_fd < 0)
-		return;
-	last_good_name(s->copies_number, name);
-	sockets_unstore(name);
-	close(take_fd(&s->copies_fd));
+	last_good_accept(s);
+	last_good_forget(s);
 }
 
 void last_good_each(struct server *s, void (*fn)(const char *name, int fd, void *arg), void *arg)

@@ -31,7 +31,7 @@ struct server {
 	struct config *config;
 	struct sockets *sockets;
 	int rooms_fd, clients_fd, secrets_fd;
-	int copies_fd; /* last_good.c; -1: none */
+	int copies_fd, refused_fd; /* last_good.c; -1: none */
 	unsigned copies_number;
 	struct shared shared;
 	struct listeners *listeners;
@@ -98,7 +98,10 @@ void reload_note_mistakes(struct server *s, const char *text);
 int last_good_load(struct server *s, const char *mistakes);
 /* After a configuration from disk was taken into service. */
 void last_good_keep(struct server *s);
-void last_good_forget(struct server *s);
+/* Before a start fails: whether the next one is to go on with what was in use before, as this can't be put to use. */
+bool last_good_refuse(struct server *s);
+/* A real end leaves nothing. */
+void last_good_end(struct server *s);
 /* For an exec: calls fn with its name and fd. */
 void last_good_each(struct server *s, void (*fn)(const char *name, int fd, void *arg), void *arg);
 

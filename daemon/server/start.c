@@ -218,10 +218,11 @@ static int start_server(struct server *s)
 	if (r < 0)
 		return r;
 	sockets_settle(s->sockets);
-	last_good_keep(s);
 	start_open_metrics(s);
-	return control_new(&s->host, s->event, s->config->control_socket, s->config->control_group,
-			   &s->control);
+	r = control_new(&s->host, s->event, s->config->control_socket, s->config->control_group, &s->control);
+	if (r >= 0)
+		last_good_keep(s);
+	return r;
 }
 
 static void start_undo(struct server *s)
@@ -237,6 +238,8 @@ static void start_undo(struct server *s)
 	config_free(s->config);
 	if (s->copies_fd >= 0)
 		close(s->copies_fd);
+	if (s->refused_fd >= 0)
+		close(s->refused_fd);
 	free(s->host.mistakes);
 	free(s->program);
 	free(s);
@@ -291,6 +294,8 @@ static int start_failed(struct server *s, int error)
 		_exit(EXIT_FAILURE);
 	if (!s->config && s->sockets && !sockets_were_passed(s->sockets))
 		return EX_CONFIG;
+	if (last_good_refuse(s) && sd_notify_barrier(false, 5 * SECOND_US) > 0)
+		return EXIT_FAILURE;
 	if (sd_notify(false, "STATUS=can't start; the log says why") > 0)
 		start_pause();
 	return EXIT_FAILURE;
@@ -308,7 +313,7 @@ int server_run(const char *config_path, char **argv)
 				.reload = reload_server,
 				.restart = restart_server};
 	s->argv = argv;
-	s->rooms_fd = s->clients_fd = s->secrets_fd = s->copies_fd = -1;
+	s->rooms_fd = s->clients_fd = s->secrets_fd = s->copies_fd = s->refused_fd = -1;
 	s->host.started_us = clock_us(CLOCK_REALTIME);
 	s->host.began_us = clock_us(CLOCK_MONOTONIC);
 	int r = start_server(s);

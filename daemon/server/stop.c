@@ -47,7 +47,7 @@ static void stop_forget_state(struct server *s)
 	sockets_unstore(LAYOUTS_CLIENTS_NAME);
 	sockets_unstore(SECRETS_NAME);
 	sockets_unstore(LAYOUTS_ROOMS_NAME);
-	last_good_forget(s);
+	last_good_end(s);
 }
 
 int stop_server(struct server *s)

@@ -3,6 +3,7 @@
 """A crash while the files on disk have mistakes: chatd goes on with the configuration that was in use, and says so."""
 
 import signal
+import socket
 import ssl
 import time
 
@@ -230,6 +231,59 @@ def copies_that_can_not_be_trusted_are_refused():
         a.expect("alice: here\n")
         s.is_whole()
         d.finish()
+
+
+@test
+def what_can_not_be_put_to_use_keeps_nobody_waiting():
+    """A file without mistakes whose address is in use, or nobody's; it is in use once it can be, by a reload."""
+    for parent in (False, True):
+        s = Site(parent)
+        d = s.d
+        a = d.join(nick="alice")
+        good = s.files[d.config]
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+            for change in (("127.0.0.1:%d" % s.tls, "192.0.2.77:9"), (d.socket, d.dir + "/none/control.sock"),
+                           ("127.0.0.1:%d" % s.tls, "127.0.0.1:%d" % port)):
+                s.put(d.config, good.replace(*change))
+                for _ in range(2):
+                    if parent:
+                        d.kill_child()
+                    else:
+                        d.kill()
+                        d.spawn()
+                        if not d.stored.get("chatd-refused"):
+                            equal(os.waitstatus_to_exitcode(d.wait()), 1)
+                            d.drain_notify()
+                            check("chatd-refused" in d.stored, change)
+                            d.spawn()
+                    a.send("here\n")
+                    a.expect("alice: here\n")
+                    d.wait_ready()
+                    check("could not be put to use" in d.json("status")["config_mistakes"])
+                    s.is_whole()
+                if "%d" % port not in change[1]:
+                    s.mend()
+                    equal(d.ctl("reload")[0], 0)
+                    check("config_mistakes" not in d.json("status"))
+                    if d.store:
+                        d.drain_notify()
+                        check("chatd-refused" not in d.stored)
+                        with open(d.log_path, "w"):
+                            pass
+        equal(d.ctl("reload")[0], 0)
+        check("config_mistakes" not in d.json("status"))
+        s.crash()
+        check("config_mistakes" not in d.json("status"))
+        with socket.create_connection(("127.0.0.1", port)):
+            pass
+        a.send("here\n")
+        a.expect("alice: here\n")
+        a.close()
+        d.stop()
+        if d.store:
+            equal(d.stored, {})
+        d.clean_up()
 
 
 @test
