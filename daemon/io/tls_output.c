@@ -209,7 +209,7 @@ static ssize_t tls_seal_data(struct tls_stream *t, const uint8_t *data, size_t l
 			return size;
 		done += n;
 		space -= (size_t)size;
-	} while (done < len && space > 2 * TLS_RECORD_OVERHEAD &&
+	} while (done < len && space > (size_t)2 * TLS_RECORD_OVERHEAD &&
 		 (!new || h->out_seq < t->tools->records_max));
 	h->out_plain += done;
 	tls_commit_sealed(t, h);

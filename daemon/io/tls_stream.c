@@ -6,6 +6,7 @@
 #include "daemon/base/fault.h"
 #include "daemon/io/memfd.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -99,7 +100,7 @@ uint32_t tls_half_check(const struct tls_state *s, const struct tls_half *h, uin
 
 uint64_t tls_secret_check(const struct tls_place *p, enum tls_direction d, unsigned slot)
 {
-	return tls_mix(p->id * 0x9e3779b97f4a7c15ULL + 2 * d + slot + 1, p->secrets->secret[d][slot],
+	return tls_mix(p->id * 0x9e3779b97f4a7c15ULL + 2ULL * d + slot + 1, p->secrets->secret[d][slot],
 		       TLS_SECRET_MAX);
 }
 
@@ -234,6 +235,7 @@ int tls_stream_begin(const struct tls_place *place, const struct tls_handed *han
 	struct tls_state *s = place->state;
 	struct tls_half *h = &s->half[0];
 
+	assert(place->secrets);
 	if (!t)
 		return -ENOMEM;
 	*t = (struct tls_stream){.place = *place, .sent = handed->sent};
