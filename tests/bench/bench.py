@@ -390,6 +390,12 @@ def shape_zmq():
               lambda s: Load(s, "reply", s.endpoint, 10, size, options.seconds, program="zload"), [RATE, COST])
 
 
+def shape_sizes():
+    """Takes a quarter of an hour: only when it is asked for."""
+    import sizes
+    sizes.run(options.runs)
+
+
 SHAPES = {name[6:]: f for name, f in globals().items() if name.startswith("shape_")}
 
 
@@ -439,7 +445,7 @@ def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     print("%d runs of %g s each; %d CPUs, Linux %s" % (options.runs, options.seconds, os.cpu_count(), os.uname().release))
     print("Median (min-max), and the ratio to the first line. CPU is the server's, user and system.")
-    for name in options.shapes or SHAPES:
+    for name in options.shapes or [name for name in SHAPES if name != "sizes"]:
         if name not in SHAPES:
             p.error("there is no shape %s; there are %s" % (name, " ".join(SHAPES)))
         SHAPES[name]()
