@@ -8,6 +8,7 @@
 #include "daemon/base/logger.h"
 #include "daemon/engine/limits.h"
 #include "daemon/engine/transaction.h"
+#include "daemon/io/memfd.h"
 #include "daemon/modes/table.h"
 #include "daemon/rooms/speech.h"
 #include "daemon/server/entry_index.h"
@@ -253,6 +254,7 @@ static void takeover_drop(struct shared *shared, struct client *c)
 
 	if (!takeover_check(shared->clients, shared->rooms, c, &none))
 		takeover_tell_rooms(shared, c);
+	memfd_release(clients_inbox(shared->clients, c), CLIENT_AREA_SIZE); /* all that was kept for it */
 	clients_release(shared->clients, c);
 }
 

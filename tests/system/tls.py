@@ -475,12 +475,25 @@ def tls_that_ends_with_the_process():
         d.finish()
 
 
+def half_a_record(c, n):
+    """The beginning of one, past Python's TLS."""
+    socket.socket.sendall(c.sock, b"\x17\x03\x03" + struct.pack(">H", 16384) + bytes(n))
+
+
+def memory_of_clients(d):
+    return os.fstat(d.stored["chatd-clients-5"][0]).st_blocks * 512
+
+
 @test
 def who_can_not_be_resumed_is_closed_and_the_log_says_why():
     """Secrets that are gone, as after a start by hand of something else: all others stay."""
     d = with_tls(store=True)
     plain, c = d.join(nick="plain"), connect(d)
     c.expect(WELCOME)
+    before = memory_of_clients(d)
+    half_a_record(c, 15000)
+    wait_for(lambda: memory_of_clients(d) >= before + 15000)
+    kept = memory_of_clients(d)
     d.kill()
     for fd in d.stored.pop("chatd-secrets-5"):
         os.close(fd)
@@ -497,12 +510,8 @@ def who_can_not_be_resumed_is_closed_and_the_log_says_why():
     plain.expect("plain: here\n")
     check("can't be taken over: its TLS secrets are gone" in d.log(), d.log())
     equal(d.json("status")["takeover"]["closed"], 1)
+    check(memory_of_clients(d) < kept - 12288, before, kept, memory_of_clients(d))
     connect(d).expect(WELCOME)
-
-
-def half_a_record(c, n):
-    """The beginning of one, past Python's TLS."""
-    socket.socket.sendall(c.sock, b"\x17\x03\x03" + struct.pack(">H", 16384) + bytes(n))
 
 
 @test
@@ -510,14 +519,11 @@ def memory_of_who_has_gone_is_given_back():
     """Halves of records and unread output, whose clients go without what belongs to them."""
     d = with_tls(mode="echo", store=True)
 
-    def held():
-        return os.fstat(d.stored["chatd-clients-5"][0]).st_blocks * 512
-
     def come_and_go(n):
-        people, before = [connect(d, rcvbuf=4096) for _ in range(n)], held()
+        people, before = [connect(d, rcvbuf=4096) for _ in range(n)], memory_of_clients(d)
         for c in people[2:]:
             half_a_record(c, 15000)
-        wait_for(lambda: held() - before >= (n - 2) * 15000)
+        wait_for(lambda: memory_of_clients(d) - before >= (n - 2) * 15000)
         for c in people[:2]:
             while [x["behind"] for x in d.json("list", "clients") if x["behind"] >= 50000] == []:
                 c.send(bytes(32768))
@@ -526,7 +532,7 @@ def memory_of_who_has_gone_is_given_back():
         return before
     come_and_go(4)
     before = come_and_go(40)
-    wait_for(lambda: held() < before + 40 * 4096, what="the end of %d bytes" % (held() - before))
+    wait_for(lambda: memory_of_clients(d) < before + 40 * 4096, what="the end of %d bytes" % (memory_of_clients(d) - before))
 
 
 @test
