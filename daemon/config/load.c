@@ -192,6 +192,8 @@ static void load_check_names(struct settings *ss, const config_setting_t *root, 
 	int n = s ? config_setting_length(s) : 0;
 	bool known = true;
 
+	if (c->n_listeners == 0)
+		settings_warn(ss, NULL, "there are no listeners, so nobody can connect");
 	for (size_t i = 0; i < c->n_listeners; i++)
 		known &= !c->listeners[i].password_file || c->listeners[i].password_file[0] == '/';
 	for (int i = 0; known && i < n; i++) {

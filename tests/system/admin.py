@@ -1186,6 +1186,9 @@ control: { group = "no-such-group"; };
         "6: warning: %s has no accounts, so nobody can log in here" % empty,
         "7: warning: bans can't be kept in /nowhere/at/all: No such file or directory",
         '8: warning: there is no group "no-such-group"'])
+    # A file that was cut short, for instance.
+    code, err = checked(d, "workers = 1;\n")
+    equal((code, re.sub(r"( as user \S+)", "", err)), (0, " warning: there are no listeners, so nobody can connect\n"))
 
 
 @test
