@@ -82,7 +82,7 @@ static size_t input_take(struct connection *c, char *data, size_t have, int64_t 
 	} else if (n > 0) {
 		c->active = c->ctx->now;
 		count(c->ctx->counters, COUNT_BYTES_IN, (uint64_t)n);
-		*ret_rest = pace_received(c, (uint64_t)n);
+		*ret_rest = pace_received(c, (uint64_t)n + c->stream.padding);
 		return (size_t)n;
 	}
 	return 0;

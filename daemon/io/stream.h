@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 struct stream;
@@ -59,8 +60,9 @@ struct stream_ops {
 
 struct stream {
 	const struct stream_ops *ops;
-	void *own; /* what the operations keep */
-	int fd;	   /* non-blocking; closed by whoever has the stream */
+	void *own;	  /* what the operations keep */
+	int fd;		  /* non-blocking; closed by whoever has the stream */
+	uint32_t padding; /* bytes that said nothing, among those of the last receive() */
 };
 
 struct stream stream_plain(int fd);

@@ -16,6 +16,7 @@ struct opening {
 	size_t have, at; /* of data */
 	uint8_t *buf;
 	size_t len, got; /* of buf */
+	size_t padding;
 };
 
 /* RFC 8446, 4.6.3. What follows is under the next key, so nothing else is in that record. */
@@ -102,6 +103,8 @@ static int tls_open_next(struct opening *o)
 	o->at += (size_t)size;
 	o->h->in_at += (uint64_t)size;
 	o->h->in_seq++;
+	if ((size_t)size > (size_t)n + TLS_RECORD_OVERHEAD)
+		o->padding += (size_t)size - (size_t)n - TLS_RECORD_OVERHEAD;
 	int r = tls_take(o, type, (size_t)n);
 	return r < 0 ? r : 1;
 }
@@ -123,13 +126,15 @@ static bool tls_open_all(struct opening *o)
 	return !tls_renewals_too_many(&o->t->renewals);
 }
 
-/* Receives behind the have bytes in the scratch. How many there are then, or -errno. */
+/* Receives behind the have bytes in the scratch, unless there is a record. How many there are then, or -errno. */
 static ssize_t tls_fill(struct tls_stream *t, int fd, size_t have, size_t len)
 {
 	uint8_t *data = t->tools->scratch->in_data;
 	size_t most = len < TLS_REST_SIZE ? len : TLS_REST_SIZE;
+	ssize_t size = tls_record_size(&t->place.state->suite, data, have);
 
-	if (have >= most)
+	/* How the peer went the kernel tells only once, and that comes after what it had said. */
+	if (have >= most || size < 0 || (size > 0 && (size_t)size <= have))
 		return (ssize_t)have;
 	ssize_t n = recv(fd, data + have, most - have, MSG_DONTWAIT);
 	FAULT("tls-received");
@@ -137,7 +142,7 @@ static ssize_t tls_fill(struct tls_stream *t, int fd, size_t have, size_t len)
 		t->eof = true;
 	if (n >= 0)
 		return (ssize_t)have + n;
-	return t->again ? (ssize_t)have : errno == EINTR ? -EAGAIN : -errno;
+	return errno == EINTR ? -EAGAIN : -errno;
 }
 
 static ssize_t tls_input_verdict(struct stream *s, size_t got)
@@ -184,6 +189,7 @@ ssize_t tls_stream_receive(struct stream *s, void *buf, size_t len)
 		FAULT("tls-rest-in");
 	}
 	atomic_store_explicit(&scratch->in.owner, 0, memory_order_release);
+	s->padding = (uint32_t)o.padding;
 	if (have < 0)
 		return have;
 	return good ? tls_input_verdict(s, o.got) : -EDQUOT;

@@ -56,11 +56,11 @@ int secrets_open(int fd, uint32_t places, uint32_t needed, struct secrets **ret)
 	int r = s ? secrets_check(fd, size) : -ENOMEM;
 
 	if (r == 0) {
-		do {
-			r = memfd_map(fd, 0, size, (void **)&s->at);
-			if (r == -EAGAIN || r == -ENOMEM)
-				size = memfd_align(size / 2);
-		} while ((r == -EAGAIN || r == -ENOMEM) && size >= least && size > MEMFD_ALIGN);
+		while ((r = memfd_map(fd, 0, size, (void **)&s->at)) == -EAGAIN || r == -ENOMEM) {
+			if (size <= least)
+				break;
+			size = memfd_align(size / 2) > least ? memfd_align(size / 2) : least;
+		}
 	}
 	if (r < 0) {
 		free(s);

@@ -83,6 +83,26 @@ def echo_of_megabytes_over_tls():
 
 
 @test
+def padding_counts_as_bytes():
+    """Or a limit of bytes would be none for who fills records with zeros."""
+    d = with_tls(start=False)
+    d.write_config(listeners=d.doors, extra="limits: { max_clients_per_address = 0; bytes_per_second = 16384; };")
+    d.start()
+    plain = d.join(nick="plain")
+    for padding, pauses in (("0", 0), ("16000", 1)):
+        p = subprocess.Popen(["openssl", "s_client", "-connect", "127.0.0.1:%d" % d.tls, "-quiet", "-record_padding", padding],
+                             stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        for i in range(12):
+            p.stdin.write(b"%s %d\n" % (padding.encode(), i))
+            p.stdin.flush()
+            plain.expect(": %s %d\n" % (padding, i), timeout=30)
+        equal(min(d.metric("rate_pauses_total"), 1), pauses)
+        p.stdin.write(b"/quit\n")
+        p.stdin.close()
+        p.wait(60)
+
+
+@test
 def slow_readers_over_tls():
     d = Daemon(start=False)
     port = free_port()

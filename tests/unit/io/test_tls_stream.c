@@ -493,6 +493,25 @@ static void damage_is_noticed(void **state)
 	end(p);
 }
 
+/* What the peer sends in vain is not free. */
+static void padding_is_counted(void **state)
+{
+	uint8_t padded[2000] = "hello\x17", buf[TLS_RECORD_MAX];
+	struct pair *p = begin(TLS_1_3, TLS_AES_128_GCM, 32);
+
+	(void)state;
+	say(p, TLS_DATA, "hello", 5);
+	receives(p, "hello");
+	assert_int_equal(p->stream.padding, 0);
+	say(p, 0, padded, sizeof(padded));
+	say(p, 0, padded, sizeof(padded));
+	assert_int_equal(receive(p, buf, sizeof(buf)), 10);
+	assert_in_range(p->stream.padding, 2 * (sizeof(padded) - 20), 2 * sizeof(padded));
+	nothing_comes(p);
+	assert_int_equal(p->stream.padding, 0);
+	end(p);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -507,6 +526,7 @@ int main(void)
 	    cmocka_unit_test(floods_end),
 	    cmocka_unit_test(a_batch),
 	    cmocka_unit_test(damage_is_noticed),
+	    cmocka_unit_test(padding_is_counted),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
