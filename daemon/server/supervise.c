@@ -38,6 +38,7 @@
 #define FOREVER_US (1000000 * SECOND_US)
 #define NAME_SIZE 128
 #define MESSAGE_FDS 16
+#define HEAR_MAX 4096
 
 struct supervisor {
 	char program[4096]; /* what its name is when this starts: an upgrade puts another program there */
@@ -69,11 +70,11 @@ static void supervise_limit(struct supervisor *s, int64_t in_us, int number)
 /* Owns fd, which is only closed without a name. What is there already is not kept twice, as systemd has it. */
 static void supervise_keep(struct supervisor *s, int fd, const char *name)
 {
-	struct stat new, old;
-	bool known = !name || fstat(fd, &new) < 0;
+	struct stat st, kept;
+	bool known = !name || fstat(fd, &st) < 0;
 
-	for (unsigned i = 0; i < s->n && !known && fstat(s->kept[i].fd, &old) == 0; i++)
-		known = new.st_ino == old.st_ino &&new.st_dev == old.st_dev;
+	for (unsigned i = 0; i < s->n && !known && fstat(s->kept[i].fd, &kept) == 0; i++)
+		known = st.st_ino == kept.st_ino && st.st_dev == kept.st_dev;
 	if (!known && s->n < STORE_MAX && strlen(name) < NAME_SIZE && !strchr(name, ':')) {
 		s->kept[s->n].fd = fd;
 		strcpy(s->kept[s->n++].name, name);
@@ -152,6 +153,13 @@ static bool supervise_hear(struct supervisor *s)
 	return true;
 }
 
+/* What has come; no more than that, since anybody may send. A queue (net.unix.max_dgram_qlen) is shorter. */
+static void supervise_hear_all(struct supervisor *s)
+{
+	for (unsigned i = 0; i < HEAR_MAX && supervise_hear(s); i++)
+		;
+}
+
 /* In the new process. The signals that are passed on stay blocked until its event loop takes them. */
 static void supervise_become(struct supervisor *s, pid_t parent)
 {
@@ -223,8 +231,7 @@ static void supervise_reap(struct supervisor *s)
 	/* The first process of a container has all orphans there as children. */
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
 		if (pid == s->child) {
-			while (supervise_hear(s)) /* its last words */
-				;
+			supervise_hear_all(s); /* its last words */
 			supervise_died(s, status);
 		}
 }
@@ -323,8 +330,7 @@ int supervise_run(const char *config_path)
 			supervise_start(&s);
 		int64_t left = (s.child == 0 ? s.start_us : s.limit_us) - now;
 		poll(p, 2, left > 60 * SECOND_US ? 60000 : left > 0 ? (int)(left / 1000) + 1 : 0);
-		while (supervise_hear(&s))
-			;
+		supervise_hear_all(&s);
 		supervise_pass_on(&s);
 		supervise_reap(&s);
 		supervise_lose_patience(&s);
