@@ -75,9 +75,14 @@ struct tls_mark {
 
 /* A worker's. */
 struct tls_scratch {
-	struct tls_mark in;		    /* size is as much as can have been received */
-	struct tls_mark out[1 + TLS_BATCH]; /* the first one is of who sends alone */
-	_Alignas(65536) uint8_t in_data[TLS_REST_SIZE];
+	union {
+		struct {
+			struct tls_mark in;		    /* size is as much as can have been received */
+			struct tls_mark out[1 + TLS_BATCH]; /* the first one is of who sends alone */
+		};
+		char marks_space[65536];
+	};
+	uint8_t in_data[TLS_REST_SIZE];
 	uint8_t out_data[TLS_REST_SIZE + TLS_BATCH_SIZE];
 };
 

@@ -402,10 +402,14 @@ def the_log_says_who_did_it():
     since = c.sh("date +%s.%N").strip()
     c.run("chatctl", "ban", "192.0.2.1", "1h")
     c.sh("setpriv --reuid friend --regid nogroup --init-groups chatctl ban 192.0.2.2 1h")
-    bans = {m["MESSAGE"] for m in c.journal("-u", "chatd", "--since", "@" + since) if "banned by" in m["MESSAGE"]}
+
+    def bans():
+        return {m["MESSAGE"] for m in c.journal("-u", "chatd", "--since", "@" + since) if "banned by" in m["MESSAGE"]}
+
+    wait_for(lambda: len(bans()) == 2, what="the journal")
     uid = c.sh("id -u friend").strip()
     for address, who in (("192.0.2.1", "root (uid 0, pid "), ("192.0.2.2", "friend (uid %s, pid " % uid)):
-        check(any(address in m and "by " + who in m for m in bans), who, bans)
+        check(any(address in m and "by " + who in m for m in bans()), who, bans())
     for address in ("192.0.2.1", "192.0.2.2"):
         c.run("chatctl", "unban", address)
 

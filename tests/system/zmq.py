@@ -363,7 +363,7 @@ def a_stop_passes_on_what_is_there():
     tool("push", d.pull, stdin=b"".join(b"%d\n" % i for i in range(20000)))
     d.stop()
     differ(s.lines(20000), [str(i) for i in range(20000)])
-    check(re.search(r"3 workers ended\n.*stopped", d.log(), re.S), d.log())
+    check(re.search(r"2 workers and 1 service ended\n.*stopped", d.log(), re.S), d.log())
 
 
 @test
