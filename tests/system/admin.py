@@ -1195,6 +1195,7 @@ control: { group = "no-such-group"; };
 def checking_looks_at_the_control_socket():
     d = Daemon(start=False)
     zmq = 'listeners = ( { name = "z"; type = "zmq"; mode = "relay"; pull = "tcp://127.0.0.1:1"; pub = "ipc://%s"; } );\n'
+    tcp = 'listeners = ( { name = "a"; type = "tcp"; mode = "echo"; listen = "[::]:1"; } );\n'
     path = os.path.join(d.dir, "sock")
     os.chmod(d.dir, 0o777)
     # A path that is somebody else's, as the configuration says or by default.
@@ -1204,10 +1205,10 @@ def checking_looks_at_the_control_socket():
           (1, '1: control.socket: /run/chatd/control.sock is taken by listener "z"; each needs its own path\n'))
     equal(checked(d, zmq % (path + "2") + '\ncontrol: { socket = "%s"; };' % path), (0, ""))
     # A directory that is not there; /run/chatd is made by the service manager.
-    code, err = checked(d, '\ncontrol: { socket = "/nowhere/at/all/sock"; };')
+    code, err = checked(d, tcp + 'control: { socket = "/nowhere/at/all/sock"; };')
     equal((code, re.sub(r" as user \S+:", ":", err)),
           (0, "2: warning: the control socket can't be made in /nowhere/at/all: No such file or directory\n"))
-    equal(checked(d, 'control: { socket = "/run/chatd/control.sock"; };'), (0, ""))
+    equal(checked(d, tcp + 'control: { socket = "/run/chatd/control.sock"; };'), (0, ""))
     # An address that this machine hasn't may come later.
     equal(checked(d, 'control: { socket = "%s"; };\nlisteners = ( { name = "a"; type = "tcp"; mode = "echo"; '
                      'listen = "203.0.113.77:1"; } );\nmetrics: { listen = "203.0.113.77:2"; };' % path), (0, ""))

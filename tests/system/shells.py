@@ -219,7 +219,7 @@ def installed_documents_name_what_is_installed():
                 text = text.read()
             for name in re.findall(r"(?<![\w/])(?:/usr/share/doc/chatd/)?(docs/[\w/]+(?:\.\w+)?)", text):
                 check(os.path.exists(os.path.join(top, name)), f, "names", name)
-            for name in re.findall(r"/usr/share/doc/chatd/([\w/]+)", text):
+            for name in re.findall(r"/usr/share/doc/chatd/([\w/]+(?:\.\w+)?)", text):
                 check(os.path.exists(os.path.join(top, name)), f, "names", name)
             for name in re.findall(r"\]\(([\w./]+)\)", text) if f.endswith(".md") else ():
                 check(os.path.exists(os.path.join(os.path.dirname(f), name)), f, "links to", name)
