@@ -168,7 +168,9 @@ def what_was_reloaded_is_what_goes_on():
     a = d.join(nick="alice")
 
     def bad():
-        s.put(d.config, s.files[d.config] + "nonsense = 1;\n")
+        """In one step: in between the file would be empty, which is no mistake."""
+        s.put(d.config + ".new", s.files[d.config] + "nonsense = 1;\n")
+        os.rename(d.config + ".new", d.config)
 
     s.put(s.rooms, 'rooms = ( { name = "lobby"; }, { name = "attic"; } );\n')
     equal(d.ctl("reload")[0], 0)
