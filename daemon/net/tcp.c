@@ -127,7 +127,9 @@ static void tcp_take_over_tls(const struct listener *l, const struct client *cli
 	struct tls_handed handed;
 	struct stream ours;
 
-	if (!place.secrets || tls_hand_over(stream, tls_tools_cryptor(l->ctx->tls), &handed) < 0)
+	/* Without TLS the ciphers, a quarter of a megabyte for each worker, need not be there. */
+	if (!stream->ops->secret || !place.secrets ||
+	    tls_hand_over(stream, tls_tools_cryptor(l->ctx->tls), &handed) < 0)
 		return;
 	handed.received += consumed;
 	if (tls_stream_begin(&place, &handed, stream->fd, &ours) == 0) {
