@@ -208,12 +208,14 @@ void prelude_end(struct prelude **list, bool running)
 	for (struct prelude *p = *list, *next; p; p = next) {
 		next = p->next;
 		if (!p->over) {
-			atomic_fetch_sub(&p->l->ctx->shared->preludes, 1);
 			tls_free(p->tls);
 			close(p->result.stream.fd);
 		}
-		if (!p->over && running)
+		/* The listener's worker is gone otherwise. */
+		if (!p->over && running) {
+			atomic_fetch_sub(&p->l->ctx->shared->preludes, 1);
 			limits_give(p->l->ctx->shared->limits, &p->counted, p->l->origin);
+		}
 		free(p);
 	}
 	*list = NULL;
