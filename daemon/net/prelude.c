@@ -45,8 +45,16 @@ static void prelude_unlink(struct prelude *p)
 static void prelude_over(struct prelude *p)
 {
 	p->over = true;
-	atomic_fetch_sub(&p->l->ctx->shared->preludes, 1);
 	worker_unwatch(p->l->w, p->result.stream.fd);
+}
+
+/* It is no longer counted, neither here nor by the limits. */
+static void prelude_uncount(const struct prelude *p)
+{
+	struct shared *shared = p->l->ctx->shared;
+
+	atomic_fetch_sub(&shared->preludes, 1);
+	limits_give(shared->limits, &p->counted, p->l->origin);
 }
 
 static void prelude_fail(struct prelude *p, enum log_topic topic, const char *why)
@@ -66,13 +74,13 @@ static void prelude_fail(struct prelude *p, enum log_topic topic, const char *wh
 	tls_free(p->tls);
 	p->tls = NULL;
 	close(p->result.stream.fd);
-	limits_give(l->ctx->shared->limits, &p->counted, l->origin);
+	prelude_uncount(p);
 }
 
 static void prelude_succeed(struct prelude *p)
 {
 	prelude_over(p);
-	limits_give(p->l->ctx->shared->limits, &p->counted, p->l->origin);
+	prelude_uncount(p);
 	if (p->tls)
 		p->result.stream = tls_stream(p->tls, p->result.stream.fd);
 	p->tls = NULL;
@@ -212,10 +220,8 @@ void prelude_end(struct prelude **list, bool running)
 			close(p->result.stream.fd);
 		}
 		/* The listener's worker is gone otherwise. */
-		if (!p->over && running) {
-			atomic_fetch_sub(&p->l->ctx->shared->preludes, 1);
-			limits_give(p->l->ctx->shared->limits, &p->counted, p->l->origin);
-		}
+		if (!p->over && running)
+			prelude_uncount(p);
 		free(p);
 	}
 	*list = NULL;
