@@ -147,12 +147,17 @@ int keeper_new(struct sockets *passed, struct keeper **ret)
 	return 0;
 }
 
+static void keeper_close_batch(struct keeper *k)
+{
+	while (k->n_batch > 0)
+		close(k->batch[--k->n_batch]);
+}
+
 void keeper_free(struct keeper *k)
 {
 	if (!k)
 		return;
-	for (unsigned i = 0; i < k->n_batch; i++)
-		close(k->batch[i]);
+	keeper_close_batch(k);
 	for (unsigned i = 0; i < k->n_line; i++)
 		pair_close(&k->line[i]);
 	for (unsigned i = 0; i < k->n_bases; i++)
@@ -267,9 +272,7 @@ static bool keeper_put_batch(struct keeper *k)
 		if (r == 0)
 			r = pair_put(&k->bases[k->n_bases - 1], k->batch, k->n_batch);
 	}
-	for (unsigned i = 0; i < k->n_batch; i++)
-		close(k->batch[i]);
-	k->n_batch = 0;
+	keeper_close_batch(k);
 	if (r < 0) {
 		log_warning("keeper: sockets can't be merged: %s", strerror(-r));
 		return false;
@@ -283,9 +286,8 @@ static bool keeper_put_batch(struct keeper *k)
 /* Nothing is dropped before its copy is in place, so giving up costs only space. */
 static void keeper_give_up(struct keeper *k)
 {
-	for (unsigned i = 0; i < k->n_batch; i++)
-		close(k->batch[i]);
-	k->n_batch = k->n_copied = 0;
+	keeper_close_batch(k);
+	k->n_copied = 0;
 	k->merging = false;
 	k->retry_after = k->retry_after == 0		 ? RETRY_US
 			 : k->retry_after < RETRY_MAX_US ? 2 * k->retry_after
