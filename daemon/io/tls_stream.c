@@ -3,6 +3,7 @@
 #include "daemon/io/tls_stream_own.h"
 
 #include "common/cleanup.h"
+#include "daemon/base/checksum.h"
 #include "daemon/base/fault.h"
 #include "daemon/io/memfd.h"
 
@@ -59,24 +60,11 @@ void tls_tools_limit(struct tls_tools *t, uint64_t records)
 
 /* --- checks: damage hardly makes them --- */
 
-static uint64_t tls_mix(uint64_t h, const void *data, size_t len)
-{
-	const uint8_t *p = data;
-	uint64_t word;
-
-	for (size_t i = 0; i < len; i += sizeof(word)) {
-		memcpy(&word, p + i, sizeof(word));
-		h = (h ^ word) * 0xff51afd7ed558ccdULL;
-		h ^= h >> 32;
-	}
-	return h;
-}
-
 uint64_t tls_mark_owner(const struct tls_mark *m, uint64_t id)
 {
 	const uint64_t words[] = {m->base, (uint64_t)m->at << 32 | m->size};
 
-	return tls_mix(id * 0x9e3779b97f4a7c15ULL, words, sizeof(words)) | 1;
+	return checksum_add(id * 0x9e3779b97f4a7c15ULL, words, sizeof(words)) | 1;
 }
 
 void tls_mark_set(struct tls_mark *m, uint64_t id, uint64_t base, uint32_t at, uint32_t size)
@@ -92,16 +80,16 @@ uint32_t tls_half_check(const struct tls_state *s, const struct tls_half *h, uin
 	const uint64_t words[] = {(uint64_t)s->fragment << 32 | (uint64_t)s->suite.hash << 16 |
 				      (uint64_t)s->suite.aead << 8 | s->suite.version,
 				  s->nonce, h->flags};
-	uint64_t x = tls_mix(id * 0x9e3779b97f4a7c15ULL, words, sizeof(words));
+	uint64_t x = checksum_add(id * 0x9e3779b97f4a7c15ULL, words, sizeof(words));
 
-	x = tls_mix(x, h, offsetof(struct tls_half, flags));
+	x = checksum_add(x, h, offsetof(struct tls_half, flags));
 	return (uint32_t)((x ^ x >> 29) * 0xc4ceb9fe1a85ec53ULL >> 32);
 }
 
 uint64_t tls_secret_check(const struct tls_place *p, enum tls_direction d, unsigned slot)
 {
-	return tls_mix(p->id * 0x9e3779b97f4a7c15ULL + 2ULL * d + slot + 1, p->secrets->secret[d][slot],
-		       TLS_SECRET_MAX);
+	return checksum_add(p->id * 0x9e3779b97f4a7c15ULL + 2ULL * d + slot + 1, p->secrets->secret[d][slot],
+			    TLS_SECRET_MAX);
 }
 
 /* --- the halves --- */

@@ -9,6 +9,7 @@
 
 #include "common/address.h"
 #include "common/text.h"
+#include "daemon/base/checksum.h"
 #include "daemon/io/tls_state.h"
 
 #include <stdatomic.h>
@@ -173,14 +174,9 @@ _Static_assert(sizeof(struct membership) == 64, "part of the state's layout: a c
  */
 static inline uint64_t client_seal_of(const struct client *c, const struct client_state *st)
 {
-	const unsigned char *p = (const unsigned char *)st;
 	uint64_t h = c->id * 0x9e3779b97f4a7c15ULL + ((uint64_t)c->kind << 16 | c->origin), word;
 
-	for (size_t i = 0; i < offsetof(struct client_state, seal); i += sizeof(word)) {
-		memcpy(&word, p + i, sizeof(word));
-		h = (h ^ word) * 0xff51afd7ed558ccdULL;
-		h ^= h >> 32;
-	}
+	h = checksum_add(h, st, offsetof(struct client_state, seal));
 	for (size_t i = 0; i < sizeof(c->address_space); i += sizeof(word)) {
 		memcpy(&word, c->address_space + i, sizeof(word));
 		h = (h ^ word) * 0xc4ceb9fe1a85ec53ULL;

@@ -6,6 +6,7 @@
 #ifndef DAEMON_LAYOUT4_H
 #define DAEMON_LAYOUT4_H
 
+#include "daemon/base/checksum.h"
 #include "daemon/rooms/file.h"
 #include "daemon/state/file.h"
 
@@ -112,14 +113,9 @@ _Static_assert(CLIENT_IN_SIZE + CLIENT_OUT_SIZE == 327680 && CLIENTS_SCRATCHES =
 /* What belongs to a state of an entry, and to an intent, so that damage shows. */
 static inline uint64_t old_seal(const struct old_client *c, const struct old_state *st)
 {
-	const unsigned char *p = (const unsigned char *)st;
 	uint64_t h = c->id * 0x9e3779b97f4a7c15ULL + ((uint64_t)c->kind << 16 | c->origin), word;
 
-	for (size_t i = 0; i < offsetof(struct old_state, seal); i += sizeof(word)) {
-		memcpy(&word, p + i, sizeof(word));
-		h = (h ^ word) * 0xff51afd7ed558ccdULL;
-		h ^= h >> 32;
-	}
+	h = checksum_add(h, st, offsetof(struct old_state, seal));
 	for (size_t i = 0; i < sizeof(c->address); i += sizeof(word)) {
 		memcpy(&word, c->address + i, sizeof(word));
 		h = (h ^ word) * 0xc4ceb9fe1a85ec53ULL;
