@@ -172,14 +172,7 @@ def launch(fault=None, workers=1, more="", then=None):
       { name = "chat"; type = "tcp"; mode = "chat"; listen = "[::]:%d"; room = "lobby"; },
       { name = "echo"; type = "tcp"; mode = "echo"; listen = "127.0.0.1:%d"; }%s""" % (d.port, d.echo_port, more)
     d.write_config(listeners=listeners, rooms='{ name = "lobby"; history = 3; log_size = "16M"; }, { name = "small"; log_size = "128K"; history = 0; }')
-    once = os.path.join(d.dir, "once")
-    if fault:
-        open(once, "w").close()
-        d.env.update(CHATD_FAULT=fault, CHATD_FAULT_ONCE=once)
-    if then:
-        open(once + "-then", "w").close()
-        d.env.update(CHATD_FAULT_THEN=then, CHATD_FAULT_THEN_ONCE=once + "-then")
-        once += "-then"
+    once = d.arm(fault, then) if fault else os.path.join(d.dir, "once")
     d.spawn()
     d.supervise()
     wait_for(lambda: d.ready, 20, "chatd")

@@ -198,6 +198,21 @@ class Load:
             s.close()
 
 
+def during(load, steps):
+    """Runs the load while steps() (a generator) goes from one wait (seconds) to the next."""
+    state = {"at": time.monotonic()}
+
+    def done():
+        while time.monotonic() >= state["at"]:
+            try:
+                state["at"] = time.monotonic() + next(steps)
+            except StopIteration:
+                return True
+        return False
+
+    load.run(done)
+
+
 if __name__ == "__main__":
     import resource
     import select

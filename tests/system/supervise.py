@@ -8,7 +8,7 @@ import signal
 import socket
 import time
 
-from load import Load
+from load import Load, during
 from testing import *
 
 QUICK = '{ name = "lobby"; announce_max = 0; history = 0; }'
@@ -42,6 +42,14 @@ def own_binary(d):
     return put
 
 
+def upgradable():
+    """A daemon with one client, and what puts another program in its place."""
+    d = Daemon(parent=True, start=False)
+    put = own_binary(d)
+    d.start()
+    return d, put, d.join(nick="alice")
+
+
 @test
 def kills_at_random_instants():
     """SIGKILL of the daemon under load, also several within 100 ms and during the start: nothing lost, doubled, reordered."""
@@ -49,7 +57,6 @@ def kills_at_random_instants():
     d = Daemon(rooms=QUICK, extra=DEFAULTS, parent=True, workers=4)
     load = Load("127.0.0.1", d.port, 200 if SCALE >= 1 else 60, 10)
     rng = random.Random(3)
-    state = {"at": time.monotonic()}
     kills = []
 
     def kill():
@@ -81,15 +88,7 @@ def kills_at_random_instants():
                 yield 0.01
         yield 1.5
 
-    def done(it=steps()):
-        while time.monotonic() >= state["at"]:
-            try:
-                state["at"] = time.monotonic() + next(it)
-            except StopIteration:
-                return True
-        return False
-
-    load.run(done)
+    during(load, steps())
     wait_for(lambda: takeovers(d) > 0)
     status = d.json("status")
     note("%d kills, %d takeovers" % (len(kills), status["takeover"]["count"]))
@@ -134,10 +133,7 @@ def signals_are_passed_on():
 
 @test
 def upgrades_take_the_program_on_disk():
-    d = Daemon(parent=True, start=False)
-    put = own_binary(d)
-    d.start()
-    a = d.join(nick="alice")
+    d, put, a = upgradable()
     for how in ("kill", "restart", "handover"):
         put(CHATD)
         new = os.stat(d.binary).st_ino
@@ -163,10 +159,7 @@ exit 3
 
 @test
 def what_dies_before_it_is_ready_is_started_ever_more_slowly():
-    d = Daemon(parent=True, start=False)
-    put = own_binary(d)
-    d.start()
-    a = d.join(nick="alice")
+    d, put, a = upgradable()
     put(FAILING)
     killed = time.time()
     os.kill(d.child(), signal.SIGKILL)
@@ -385,10 +378,7 @@ def orphans_are_reaped():
 @test
 def a_program_that_does_nothing_ends_nothing():
     """An upgrade that went wrong ends with 0 at once: nobody is sent away for that."""
-    d = Daemon(parent=True, start=False)
-    put = own_binary(d)
-    d.start()
-    a = d.join(nick="alice")
+    d, put, a = upgradable()
     put("#!/bin/sh\nexit 0\n")
     os.kill(d.child(), signal.SIGKILL)
     wait_for(lambda: d.log().count("ended with status 0 before it was ready; it is started again") >= 3, what="three starts")

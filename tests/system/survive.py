@@ -9,7 +9,7 @@ import socket
 import struct
 import time
 
-from load import Load
+from load import Load, during
 from testing import *
 
 ROOMS = '{ name = "lobby"; announce_max = 0; history = 0; }'
@@ -24,21 +24,6 @@ def report(load):
     equal(result["n_problems"], 0)
     check(result["deliveries"] > 0)
     load.close()
-
-
-def during(load, steps):
-    """Runs the load while steps() (a generator) goes from one wait (seconds) to the next."""
-    state = {"at": time.monotonic()}
-
-    def done():
-        while time.monotonic() >= state["at"]:
-            try:
-                state["at"] = time.monotonic() + next(steps)
-            except StopIteration:
-                return True
-        return False
-
-    load.run(done)
 
 
 @test

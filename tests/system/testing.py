@@ -301,6 +301,17 @@ control: { socket = "%s"; group = "chatd"; };
             f.write('#!/bin/sh\n%s %s "$@"\n' % (shell, program))
         os.chmod(self.binary, 0o755)
 
+    def arm(self, fault, then=None):
+        """The next process dies at the fault, and one after it at the other. Returns the file that goes with the last one."""
+        once = os.path.join(self.dir, "once")
+        open(once, "w").close()
+        self.env.update(CHATD_FAULT=fault, CHATD_FAULT_ONCE=once)
+        if then:
+            once += "-then"
+            open(once, "w").close()
+            self.env.update(CHATD_FAULT_THEN=then, CHATD_FAULT_THEN_ONCE=once)
+        return once
+
     # --- the service manager's part ---
 
     def drain_notify(self):

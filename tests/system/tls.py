@@ -691,15 +691,9 @@ def every_fault_point_of_tls():
             fault, then = "%s:%d" % (name, passage), None
             if name in AFTER:
                 fault, then = AFTER[name] % passage, name + ":1"
-            once = os.path.join(d.dir, "once")
-            open(once, "w").close()
-            d.env.update(CHATD_FAULT=fault, CHATD_FAULT_ONCE=once)
+            once = d.arm(fault, then)
             if not name.startswith("tls-batch"):  # whose connection of TLS 1.2 would end
                 d.env.update(CHATD_TLS_RECORDS_MAX="40")
-            if then:
-                open(once + "-then", "w").close()
-                d.env.update(CHATD_FAULT_THEN=then, CHATD_FAULT_THEN_ONCE=once + "-then")
-                once += "-then"
             d.spawn()
             d.supervise()
             wait_for(lambda: d.ready, 20, "chatd")
