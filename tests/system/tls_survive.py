@@ -101,7 +101,7 @@ class Peer:
 
     def __init__(self, name, suite, new, port, rng, rcvbuf=None):
         self.name, self.suite, self.new, self.port, self.rng, self.rcvbuf = name, suite, new, port, rng, rcvbuf
-        self.sock, self.stopping, self.pause, self.bytes = None, False, 0, 0
+        self.sock, self.local, self.stopping, self.pause, self.bytes = None, None, False, 0, 0
 
     def connect(self):
         s = socket.socket()
@@ -110,6 +110,7 @@ class Peer:
         s.settimeout(10)
         try:
             s.connect(("127.0.0.1", self.port))
+            self.local = s.getsockname()[1]
             c = context(self.suite, self.new)
             self.sock = Wire(s, c, self.rng) if self.pieces else c.wrap_socket(s)
         except BaseException:
@@ -286,7 +287,7 @@ def clients(suite, echo, chat, seed):
             try:
                 p.step(now)
             except (OSError, Failure) as e:
-                raise Failure("%s, %d bytes in: %s %s" % (p.name, p.bytes, type(e).__name__, e))
+                raise Failure("%s from port %s, %d bytes in: %s %s" % (p.name, p.local, p.bytes, type(e).__name__, e))
         if at is not None and all(p.done() for p in peers) and all(p.heard[w] == at[w] for p in talkers for w in at):
             break
         if until and now > until:
@@ -427,6 +428,7 @@ class Lives:
             self.died = True
         else:
             raise Failure("chatd ended with status %r:\n%s" % (d.status, d.last_words()))
+        check(d.status in (0, signal.SIGKILL), "chatd ended with status", d.status, d.last_words())
 
     def let_go(self):
         d, kind = self.d, self.rng.random()
@@ -485,7 +487,6 @@ def audit(directory):
 def nobody_notices_hundreds_of_deaths():
     d = Daemon(store=True, start=False, env={"CHATD_TLS_RECORDS_MAX": "200", "CHATD_TLS_BLOCKS_MAX": str(1 << 34)})
     tls_echo, tls_chat, cert, key = free_port(), free_port(), *tls_files(d.dir)
-    d.log_level = "notice"
     with_certificate = 'tls_certificate = "%s"; tls_key = "%s";' % (cert, key)
     d.write_config(rooms='{ name = "lobby"; log_size = "64M"; history = 0; }', listeners="""
       { name = "echo"; type = "tcp"; mode = "echo"; listen = "127.0.0.1:%d"; %s },
@@ -529,7 +530,7 @@ def nobody_notices_hundreds_of_deaths():
             lives.next()
             check(not failed, *failed)
             for p in peers:
-                check(p.poll() is None, "a client says: %s" % (p.stdout.read() if p.poll() is not None else ""))
+                check(p.poll() is None, "a client ended with", p.returncode, p.stdout.read() if p.returncode is not None else "")
         for name in ("CHATD_FAULT", "CHATD_FAULT_ONCE"):
             d.env.pop(name, None)
         d.start()
@@ -548,6 +549,13 @@ def nobody_notices_hundreds_of_deaths():
         counts = collections.Counter()
         for p in peers:
             counts.update(json.loads(answer(p, "done")))
+    except Failure as e:
+        # What chatd said of it, which is not among the last lines.
+        for port in re.findall(r"from port (\d+)", str(e)):
+            said_of = [line for line in d.log().splitlines() if re.search(r"\bport %s\b" % port, line)]
+            for line in said_of[-10:]:
+                note("log: " + line)
+        raise
     finally:
         over.set()
         for p in peers + [x.p for x in programs]:
@@ -565,9 +573,6 @@ def nobody_notices_hundreds_of_deaths():
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--clients"]:
-        try:
-            clients(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), sys.argv[5])
-        except BrokenPipeError:
-            pass
+        clients(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), sys.argv[5])
     else:
         main()
