@@ -2,6 +2,7 @@
 /* chatctl ban, unban, passwd: who may come in. */
 #include "cli/command.h"
 #include "cli/subcommands.h"
+#include "cli/when.h"
 #include "common/accounts.h"
 #include "common/address.h"
 #include "common/cleanup.h"
@@ -19,21 +20,12 @@
 /* "90s", "10m", "2h", "7d", or seconds. Returns 0 for anything else. */
 static double access_parse_time(const char *s)
 {
-	static const struct {
-		char unit;
-		double seconds;
-	} units[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}, {'w', 7 * 86400}};
 	char *end;
 	double v = strtod(s, &end);
 
 	if (end == s || !(v > 0) || (end[0] && end[1]))
 		return 0;
-	if (!end[0])
-		return v;
-	for (size_t i = 0; i < sizeof(units) / sizeof(*units); i++)
-		if (units[i].unit == end[0])
-			return v * units[i].seconds;
-	return 0;
+	return end[0] ? v * when_unit(end[0]) : v;
 }
 
 static bool access_is_address(const char *s)
@@ -139,8 +131,7 @@ static ssize_t access_ask(const char *prompt, char *buf, size_t size)
 	return whole ? (ssize_t)n : -1;
 }
 
-/* The group that the daemon runs as, so that it can read the file: the configuration's, else chatd. */
-static int access_find_group(const char *config)
+int access_find_group(const char *config)
 {
 	const char *name = "chatd";
 	config_t lib;

@@ -10,6 +10,11 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
+
+/* How long a chatd that restarts is waited for. */
+#define CALL_RETRIES 100
+#define CALL_RETRY_NS 100000000
 
 int fail(int status, const char *format, ...)
 {
@@ -74,6 +79,16 @@ int reach(const struct options *o, struct client **ret)
 	return r < 0 ? unreachable(o, r) : EXIT_DONE;
 }
 
+int reach_again(const struct options *o, struct client **ret)
+{
+	for (unsigned i = 0; i < CALL_RETRIES; i++) {
+		nanosleep(&(struct timespec){.tv_nsec = CALL_RETRY_NS}, NULL);
+		if (client_open(o->socket, ret) == 0)
+			return 0;
+	}
+	return -ECONNRESET;
+}
+
 int explain(int r, const char *error)
 {
 	if (r == -EREMOTEIO)
@@ -100,6 +115,20 @@ int call(const struct options *o, const char *method, json_t *parameters, json_t
 		r = client_receive(c, ret, &error);
 	client_close(c);
 	return r < 0 ? explain(r, error) : EXIT_DONE;
+}
+
+char *join_words(int argc, char **argv)
+{
+	char *text = NULL;
+	size_t size;
+	FILE *f = open_memstream(&text, &size);
+
+	if (!f)
+		return NULL;
+	for (int i = 0; i < argc; i++)
+		fprintf(f, "%s%s", i ? " " : "", argv[i]);
+	fclose(f);
+	return text;
 }
 
 void print_json(const json_t *j)

@@ -27,10 +27,16 @@ int wrong_option(char **argv);
 /* A configuration's text setting, free()d by the caller. A configuration that can't be read has none. */
 char *configured(const char *path, const char *setting);
 
+/* The group that the daemon runs as, so that it can read a file: the configuration's, else chatd; or -1. */
+int access_find_group(const char *config);
+
 /* Connects; says on stderr why it can't. EXIT_DONE or EXIT_UNREACHABLE. */
 int reach(const struct options *o, struct client **ret);
 /* After client_open() failed: says so. Returns EXIT_UNREACHABLE. */
 int unreachable(const struct options *o, int r);
+
+/* Waits some seconds for a chatd that restarts. 0, or -ECONNRESET: it has not come back. */
+int reach_again(const struct options *o, struct client **ret);
 
 /* After client_send() or client_receive() failed: says so and returns the status. */
 int explain(int r, const char *error);
@@ -38,6 +44,8 @@ int explain(int r, const char *error);
 /* One call with one reply, which is the caller's. Says on stderr what went wrong. Returns the exit status. */
 int call(const struct options *o, const char *method, json_t *parameters, json_t **ret);
 
+/* The arguments with spaces between them, free()d by the caller; NULL without memory. */
+char *join_words(int argc, char **argv);
 /* Writes JSON on a line of its own. */
 void print_json(const json_t *j);
 /* How a takeover went, to the end of the line: "2 clients taken over, ...". */

@@ -22,7 +22,7 @@ void identity_connected(struct identity *i)
 		snprintf(i->wanted_room, sizeof(i->wanted_room), "%s", i->room);
 	if (i->phase == IDENTITY_SURE && i->nick[0])
 		snprintf(i->wanted_nick, sizeof(i->wanted_nick), "%s",
-			 nick_is_guest(i->nick, strlen(i->nick)) ? "" : i->nick);
+			 nick_is_guest_of_node(i->nick, strlen(i->nick)) ? "" : i->nick);
 	if (i->lost_nick[0])
 		snprintf(i->wanted_nick, sizeof(i->wanted_nick), "%s", i->lost_nick);
 	i->lost_nick[0] = i->nick[0] = i->room[0] = '\0';
@@ -56,9 +56,10 @@ static bool identity_learn_loss(struct identity *i, const char *s)
 
 	if (!at || !space || !identity_ends(s, ".") ||
 	    (!identity_begins(space, " is reserved now; ") &&
+	     !identity_begins(space, " is somebody's on another node; ") &&
 	     !identity_begins(space, " can't be your name any more; ")))
 		return false;
-	if (!nick_is_guest(s + 2, (size_t)(space - s) - 2))
+	if (!nick_is_guest_of_node(s + 2, (size_t)(space - s) - 2))
 		identity_keep(i->lost_nick, sizeof(i->lost_nick), s + 2, (size_t)(space - s) - 2);
 	identity_keep(i->nick, sizeof(i->nick), at + 10, strlen(at) - 11);
 	return true;
@@ -188,8 +189,8 @@ bool identity_takes_lines(const struct identity *i)
 
 bool identity_may_send(struct identity *i, const char *s, size_t len)
 {
-	static const char *const harmless[] = {"/nick",	 "/join", "/login", "/who",
-					       "/rooms", "/help", "/quit"};
+	static const char *const harmless[] = {"/nick",	   "/join",   "/login", "/who", "/rooms",
+					       "/history", "/search", "/help",	"/quit"};
 	size_t n = 0;
 
 	if (i->phase == IDENTITY_LOGIN)

@@ -18,9 +18,9 @@
 /* Names for the Tab key; the oldest make way. */
 #define NAMES_MAX 256
 
-static const char *const names_commands[] = {"/help", "/join", "/login", "/me",	  "/msg",
-					     "/nick", "/quit", "/rooms", "/stay", "/who"};
-#define NAMES_QUIT 6 /* the one that needs no server */
+static const char *const names_commands[] = {"/help", "/history", "/join",  "/login",  "/me",	"/msg",
+					     "/nick", "/quit",	  "/rooms", "/search", "/stay", "/who"};
+#define NAMES_QUIT 7 /* the one that needs no server */
 
 static struct {
 	char *at[NAMES_MAX];

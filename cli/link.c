@@ -164,7 +164,7 @@ bool link_is_refused(const struct link *l)
 
 const char *link_nick(const struct link *l)
 {
-	return l->registered && !nick_is_guest(l->nick, strlen(l->nick)) ? l->nick : NULL;
+	return l->registered && !nick_is_guest_of_node(l->nick, strlen(l->nick)) ? l->nick : NULL;
 }
 
 const char *link_name(const struct link *l)

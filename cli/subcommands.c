@@ -10,13 +10,40 @@
 
 const struct subcommand subcommands[] = {
     {"status", "", "show the state of chatd: clients, workers, the last takeover", command_status, NULL},
-    {"list", "[clients|rooms|listeners|bans]", "list clients, rooms, listeners or bans", command_list, NULL},
+    {"list", "[--all] [clients|rooms|listeners|bans|nodes]", "list clients, rooms, listeners, bans or nodes",
+     command_list, "  -a, --all        clients of the cluster's other nodes, too\n"},
     {"send", "[--as NICK] ROOM TEXT...|-", "say something in a room (-: each line of stdin)", command_send,
      "  --as NICK        the name to speak under, which must be free (admin)\n"},
     {"tail", "[-n N] [-f] [-t] ROOM", "show what was said in a room (-f: follow it)", command_tail,
      "  -n N             how many messages (10)\n"
      "  -f               go on with new messages as they come\n"
      "  -t               with the time of each (the default on a terminal)\n"},
+    {"history", "[OPTION...] ROOM", "show what was said in a room, from the history", command_history,
+     "  -n N             the last N messages (20; with --since all from there on)\n"
+     "      --since T    not before (T: 2h, yesterday, 10:00, 2026-11-24 10:00, ...)\n"
+     "      --until T    before\n"
+     "      --from NICK  what NICK said\n"
+     "      --grep TEXT  with these words in it (\"some words\", begin*)\n"
+     "      --notices    comings and goings, too\n"},
+    {"search", "[OPTION...] TEXT...", "find words in what was said", command_search,
+     "  -n N             the last N messages (20; with --since all from there on)\n"
+     "      --room R     in this room only\n"
+     "      --since T    not before (T: 2h, yesterday, 10:00, 2026-11-24 10:00, ...)\n"
+     "      --until T    before\n"
+     "      --from NICK  what NICK said\n"},
+    {"export", "[OPTION...] [ROOM]", "print the history, the oldest first", command_export,
+     "      --format F   jsonl (a JSON object a line) or mbox (as mail)\n"
+     "      --since T    not before (T: 2h, yesterday, 10:00, 2026-11-24 10:00, ...)\n"
+     "      --until T    before\n"
+     "      --from NICK  what NICK said\n"},
+    {"forget", "[--room R] [--nick N] [OPTION...]", "take messages out of the history for good",
+     command_forget,
+     "      --room R     those of a room\n"
+     "      --nick N     those of a nick\n"
+     "      --since T    not those before T (2h, yesterday, 10:00, 2026-11-24 10:00, ...)\n"
+     "      --before T   only those before T\n"
+     "  -y, --yes        don't ask\n"},
+    {"backup", "FILE", "copy the history, the bans and the accounts into a file", command_backup, NULL},
     {"join", "[--room R] [--nick N] [URL]",
      "talk from a terminal (tcp://, tls://, udp://, zmq://HOST:PULL,PUB)", command_join,
      "  -r, --room R     the room to talk in\n"
@@ -28,6 +55,11 @@ const struct subcommand subcommands[] = {
     {"unban", "ADDRESS[/BITS]", "let a banned address in again", command_unban, NULL},
     {"passwd", "[-d] FILE NAME", "set an account's password (-d: delete it)", command_passwd,
      "  -d               delete the account\n"},
+    {"token", "add|list|revoke [OPTION...] [NAME] FILE", "make, show or revoke tokens for HTTP",
+     command_token,
+     "  -r, --room R     it is for this room (again for each; all rooms without it)\n"
+     "      --read       it may read\n"
+     "      --speak      it may speak, under its name\n"},
     {"reload", "[-q]", "apply the configuration (-q: mistakes and warnings are in the log only)",
      command_reload, "  -q               mistakes and warnings are in the log only\n"},
     {"restart", "", "run the program on disk, keeping everybody connected", command_restart, NULL},

@@ -11,63 +11,51 @@
 #include <string.h>
 #include <time.h>
 
-/* How long `tail -f` waits for a chatd that restarts. */
-#define RETRIES 100
-#define RETRY_NS 100000000
-
+/* As client_receive(): 0, or -errno with *ret_error, which the caller free()s. */
 static int talk_send_one(struct client *c, const char *room, const char *text, size_t len, const char *as,
-			 bool in_a_row)
+			 char **ret_error)
 {
-	_cleanup_free_ char *error = NULL;
 	json_t *string = json_stringn(text, len), *reply = NULL;
 
+	*ret_error = NULL;
 	if (!string)
-		return explain(-EINVAL, NULL);
+		return -EINVAL;
 	json_t *parameters = json_pack("{s:s,s:o}", "room", room, "text", string);
 	if (as)
 		json_object_set_new(parameters, "as", json_string(as));
 	int r = client_send(c, "Send", parameters, false);
 	if (r == 0)
-		r = client_receive(c, &reply, &error);
+		r = client_receive(c, &reply, ret_error);
 	json_decref(reply);
-	/* Among other lines an empty one is skipped where it is not a message. */
-	if (r == -EREMOTEIO && in_a_row && len == 0)
-		return EXIT_DONE;
-	return r < 0 ? explain(r, error) : EXIT_DONE;
+	return r;
 }
 
+/* All lines are sent, even if some are refused; what is wrong with many in a row is said once. */
 static int talk_send_stdin(struct client *c, const char *room, const char *as)
 {
-	_cleanup_free_ char *line = NULL;
+	_cleanup_free_ char *line = NULL, *said = NULL;
 	size_t size = 0;
 	int worst = EXIT_DONE;
 	ssize_t n;
 
 	while ((n = getline(&line, &size, stdin)) >= 0) {
+		_cleanup_free_ char *error = NULL;
 		if (n > 0 && line[n - 1] == '\n')
 			n--;
-		int status = talk_send_one(c, room, line, (size_t)n, as, true);
+		int r = talk_send_one(c, room, line, (size_t)n, as, &error);
+		/* Among other lines an empty one is skipped where it is not a message. */
+		if (r == -EREMOTEIO && n == 0)
+			continue;
+		bool again = r == -EREMOTEIO && error && said && strcmp(error, said) == 0;
+		int status = r == 0 ? EXIT_DONE : again ? EXIT_REFUSED : explain(r, error);
 		if (status == EXIT_UNREACHABLE)
 			return status;
-		if (status > worst)
-			worst = status; /* the others are sent even if one is refused */
+		worst = status > worst ? status : worst;
+		free(said);
+		said = error;
+		error = NULL;
 	}
 	return worst;
-}
-
-/* The arguments with spaces between them; the caller free()s it. */
-static char *talk_join(int argc, char **argv)
-{
-	char *text = NULL;
-	size_t size;
-	FILE *f = open_memstream(&text, &size);
-
-	if (!f)
-		return NULL;
-	for (int i = 0; i < argc; i++)
-		fprintf(f, "%s%s", i ? " " : "", argv[i]);
-	fclose(f);
-	return text;
 }
 
 /* --as NICK, which people write after ROOM and after "-" as well. */
@@ -107,8 +95,10 @@ int command_send(const struct options *o, int argc, char **argv)
 	if (from_stdin) {
 		status = talk_send_stdin(c, room, as);
 	} else {
-		_cleanup_free_ char *text = talk_join(argc - text_at, argv + text_at);
-		status = text ? talk_send_one(c, room, text, strlen(text), as, false) : EXIT_REFUSED;
+		_cleanup_free_ char *text = join_words(argc - text_at, argv + text_at);
+		_cleanup_free_ char *error = NULL;
+		int r = text ? talk_send_one(c, room, text, strlen(text), as, &error) : -ENOMEM;
+		status = r < 0 ? explain(r, error) : EXIT_DONE;
 	}
 	client_close(c);
 	return status;
@@ -213,13 +203,9 @@ int command_tail(const struct options *o, int argc, char **argv)
 	int r = talk_follow(o, c, &t, &error);
 	client_close(c);
 	/* A restart is no reason to stop following. */
-	for (unsigned i = 0; r == -ECONNRESET && t.follow && t.next >= 0 && i < RETRIES; i++) {
-		nanosleep(&(struct timespec){.tv_nsec = RETRY_NS}, NULL);
-		if (client_open(o->socket, &c) < 0)
-			continue;
+	while (r == -ECONNRESET && t.follow && t.next >= 0 && reach_again(o, &c) == 0) {
 		r = talk_follow(o, c, &t, &error);
 		client_close(c);
-		i = 0;
 	}
 	return r < 0 ? explain(r, error) : EXIT_DONE;
 }
@@ -264,14 +250,10 @@ int command_watch(const struct options *o, int argc, char **argv)
 		return status;
 	int r = talk_watch_events(o, c, &error);
 	client_close(c);
-	for (unsigned i = 0; r == -ECONNRESET && i < RETRIES; i++) {
-		nanosleep(&(struct timespec){.tv_nsec = RETRY_NS}, NULL);
-		if (client_open(o->socket, &c) < 0)
-			continue;
+	while (r == -ECONNRESET && reach_again(o, &c) == 0) {
 		fputs("chatctl: chatd has restarted; what happened in between is not shown\n", stderr);
 		r = talk_watch_events(o, c, &error);
 		client_close(c);
-		i = 0;
 	}
 	return explain(r, error);
 }

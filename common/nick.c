@@ -21,6 +21,8 @@
 /* UTF-16 units of a look, which is longer than the nick at times. */
 #define LOOK_MAX 512
 #define LOOK_BYTES (3 * LOOK_MAX + 1)
+/* What of a node's name is in a guest's: ids have ten digits at most for as long as a node lives. */
+#define NODE_SHOWN_MAX 16
 
 /* --- what is made once --- */
 
@@ -406,12 +408,23 @@ bool nick_is_chatds(const char *s, size_t len)
 	return nick_is_guest(s, len) || nick_same(s, len, "admin", 5) || nick_same(s, len, "chatd", 5);
 }
 
-size_t nick_of_guest(uint64_t id, char ret[static TEXT_NICK_MAX + 1])
+size_t nick_of_guest(uint64_t id, const char *node, char ret[static TEXT_NICK_MAX + 1])
 {
-	return (size_t)snprintf(ret, TEXT_NICK_MAX + 1, "guest%" PRIu64, id);
+	int n = snprintf(ret, TEXT_NICK_MAX + 1, "guest%" PRIu64, id);
+
+	if (!node)
+		return (size_t)n;
+	/* A name that may not fit is told apart by its hash. */
+	if (strlen(node) <= NODE_SHOWN_MAX)
+		n += snprintf(ret + n, TEXT_NICK_MAX + 1 - (size_t)n, "-%s", node);
+	else
+		n += snprintf(ret + n, TEXT_NICK_MAX + 1 - (size_t)n, "-%.*s-%08" PRIx32, NODE_SHOWN_MAX - 9,
+			      node, (uint32_t)hash_fixed(node, strlen(node)));
+	return n <= TEXT_NICK_MAX ? (size_t)n : TEXT_NICK_MAX;
 }
 
-bool nick_is_guest(const char *s, size_t len)
+/* Whether it looks like "guest" and a number, of a node or not. */
+static bool nick_looks_like_guest(const char *s, size_t len, bool of_node)
 {
 	struct looks l;
 
@@ -421,9 +434,21 @@ bool nick_is_guest(const char *s, size_t len)
 		const char *digits = l.at[i] + 5;
 		l.at[i][n] = '\0';
 		/* Here o and l are what 0 and 1 look like. */
-		if (n > 5 && memcmp(l.at[i], "guest", 5) == 0 && *digits != 'o' &&
-		    strspn(digits, "ol23456789") == n - 5)
+		if (n <= 5 || memcmp(l.at[i], "guest", 5) != 0 || *digits == 'o')
+			continue;
+		size_t k = strspn(digits, "ol23456789");
+		if (k == n - 5 || (of_node && k > 0 && digits[k] == '-'))
 			return true;
 	}
 	return false;
+}
+
+bool nick_is_guest(const char *s, size_t len)
+{
+	return nick_looks_like_guest(s, len, false);
+}
+
+bool nick_is_guest_of_node(const char *s, size_t len)
+{
+	return nick_looks_like_guest(s, len, true);
 }

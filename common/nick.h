@@ -41,8 +41,10 @@ bool nick_equal(const char *a, size_t a_len, const char *b, size_t b_len);
 /* Whether it is, or looks like, "guest" and a number, which is what people are called who have not said a
  * name. */
 bool nick_is_guest(const char *s, size_t len);
-/* What the client of that id is called then; returns its length. */
-size_t nick_of_guest(uint64_t id, char ret[static TEXT_NICK_MAX + 1]);
+/* The same, or that and '-' and whatever: with a cluster, guests have the name of their node in theirs. */
+bool nick_is_guest_of_node(const char *s, size_t len);
+/* What the client of that id is called then; returns its length. node: NULL without a cluster. */
+size_t nick_of_guest(uint64_t id, const char *node, char ret[static TEXT_NICK_MAX + 1]);
 /* Whether it is, or looks like, one of chatd's own: "admin", "chatd" or a guest's. Nobody can be called that.
  */
 bool nick_is_chatds(const char *s, size_t len);

@@ -63,22 +63,30 @@ static struct step text_decode(const unsigned char *s, size_t len)
 	return (struct step){need + 1, true, (c == 0xc2 && s[1] < 0xa0) || (need == 2 && text_misleads(s))};
 }
 
-/* Skips printable ASCII eight bytes at a time: the common case by far. */
-static size_t text_ascii_run(const char *s, size_t len)
+/* 0 if all eight bytes are printable ASCII. If none is above, adding carries nothing from one byte to the next, and 0x7f
+ * becomes 0x80; and as long as none is below a space, subtracting borrows nothing. */
+static uint64_t text_odd_bytes(const char *s)
 {
 	const uint64_t ones = 0x0101010101010101ULL, highs = 0x8080808080808080ULL;
+	uint64_t w;
+
+	memcpy(&w, s, 8);
+	return (w | (w + ones) | (w - ones * 0x20)) & highs;
+}
+
+/* Skips printable ASCII many bytes at a time, and the last ones with some of those before: the common case by far. */
+static size_t text_ascii_run(const char *s, size_t len)
+{
 	size_t i = 0;
 
-	for (; i + 8 <= len; i += 8) {
-		uint64_t w;
-		memcpy(&w, s + i, 8);
-		uint64_t below_space = (w - ones * 0x20) & ~w;
-		uint64_t x = w ^ ones * 0x7f;
-		uint64_t is_del = (x - ones) & ~x;
-		if ((w | below_space | is_del) & highs)
-			break;
-	}
-	while (i < len && s[i] >= 0x20 && s[i] < 0x7f)
+	while (i + 32 <= len && !(text_odd_bytes(s + i) | text_odd_bytes(s + i + 8) |
+				  text_odd_bytes(s + i + 16) | text_odd_bytes(s + i + 24)))
+		i += 32;
+	while (i + 8 <= len && !text_odd_bytes(s + i))
+		i += 8;
+	if (i > 0 && i + 8 > len && !text_odd_bytes(s + len - 8))
+		return len;
+	while (i < len && (unsigned char)(s[i] - 0x20) < 0x7f - 0x20)
 		i++;
 	return i;
 }
@@ -90,6 +98,20 @@ bool text_is_clean(const char *s, size_t len)
 	while (i < len) {
 		struct step st = text_decode((const unsigned char *)s + i, len - i);
 		if (!st.well_formed || st.control)
+			return false;
+		i += st.len;
+		i += text_ascii_run(s + i, len - i);
+	}
+	return true;
+}
+
+bool text_is_utf8(const char *s, size_t len)
+{
+	size_t i = text_ascii_run(s, len);
+
+	while (i < len) {
+		struct step st = text_decode((const unsigned char *)s + i, len - i);
+		if (!st.well_formed)
 			return false;
 		i += st.len;
 		i += text_ascii_run(s + i, len - i);

@@ -20,6 +20,9 @@ bool text_room_valid(const char *s, size_t len);
 /* Whether text_sanitise() would return the text as it is. */
 bool text_is_clean(const char *s, size_t len);
 
+/* Whether it is UTF-8, whatever a terminal would make of it. */
+bool text_is_utf8(const char *s, size_t len);
+
 /*
  * Copies text with control characters (C0 but tab, DEL, C1, line separators, bidirectional overrides) and
  * ill-formed UTF-8 replaced with U+FFFD, one for each maximal ill-formed part (Unicode 15, 3.9 "Substitution

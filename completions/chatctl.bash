@@ -10,6 +10,7 @@ _chatctl() {
 			[ -n "$command" ] || socket+=("$word" "${COMP_WORDS[i + 1]}")
 			((i++))
 			;;
+		--since | --until | --before | --from | --grep | --room | --nick | --format | --as | --ca | -n) ((i++)) ;;
 		-*) ;;
 		*)
 			[ -n "$command" ] && ((place++))
@@ -30,6 +31,14 @@ _chatctl() {
 		mapfile -t COMPREPLY < <(compgen -W "$(chatctl "${socket[@]}" complete rooms 2>/dev/null)" -- "$cur")
 		return
 		;;
+	--format)
+		mapfile -t COMPREPLY < <(compgen -W "jsonl mbox" -- "$cur")
+		return
+		;;
+	--since | --until | --before)
+		mapfile -t COMPREPLY < <(compgen -W "1h 24h 7d today yesterday" -- "$cur")
+		return
+		;;
 	--as)
 		return # a name that nobody has
 		;;
@@ -38,12 +47,13 @@ _chatctl() {
 	case $command:$place in
 	:*) kind=commands ;;
 	help:0) kind=commands ;;
-	list:0) mapfile -t COMPREPLY < <(compgen -W "clients rooms listeners bans" -- "$cur") ;;
-	send:0 | tail:0) kind=rooms ;;
+	list:0) mapfile -t COMPREPLY < <(compgen -W "clients rooms listeners bans nodes" -- "$cur") ;;
+	send:0 | tail:0 | history:0 | export:0) kind=rooms ;;
 	kick:0) kind=ids ;;
 	ban:0) kind=addresses ;;
 	unban:0) kind=bans ;;
-	check:0 | passwd:0) mapfile -t COMPREPLY < <(compgen -f -- "$cur") ;;
+	token:0) mapfile -t COMPREPLY < <(compgen -W "add list revoke" -- "$cur") ;;
+	check:0 | passwd:0 | backup:0 | token:1 | token:2) mapfile -t COMPREPLY < <(compgen -f -- "$cur") ;;
 	esac
 	if [[ $cur == -* ]]; then
 		mapfile -t COMPREPLY < <(compgen -W "$(_chatctl_options "$command")" -- "$cur")
@@ -55,11 +65,17 @@ _chatctl() {
 _chatctl_options() {
 	case $1 in
 	'') echo "--socket --config --json --help --version" ;;
+	list) echo "--all --json" ;;
 	send) echo "--as" ;;
 	tail) echo "-n -f -t --json" ;;
+	history) echo "-n --since --until --from --grep --notices --json" ;;
+	search) echo "-n --room --since --until --from --json" ;;
+	export) echo "--format --since --until --from" ;;
+	forget) echo "--room --nick --since --before --yes --json" ;;
 	join) echo "--room --nick --ca" ;;
 	reload) echo "-q --json" ;;
 	passwd) echo "-d" ;;
+	token) echo "--room --read --speak --json" ;;
 	*) echo "--json" ;;
 	esac
 }

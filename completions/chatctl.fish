@@ -27,7 +27,7 @@ function __chatctl_words
             continue
         end
         switch $word
-            case -s --socket -c --config
+            case -s --socket -c --config --since --until --before --from --grep --room --nick --format --as --ca -n
                 set skip 1
             case '-*'
             case '*'
@@ -52,18 +52,35 @@ complete -c chatctl -n __chatctl_no_command -s s -l socket -r -F -d 'the control
 complete -c chatctl -n __chatctl_no_command -s c -l config -r -F -d 'the configuration'
 complete -c chatctl -n __chatctl_no_command -s j -l json -d 'output for programs'
 complete -c chatctl -n '__chatctl_at 0 help' -a '(__chatctl_from commands)'
-complete -c chatctl -n '__chatctl_at 0 list' -a 'clients rooms listeners bans'
-complete -c chatctl -n '__chatctl_at 0 send tail' -a '(__chatctl_from rooms)'
+complete -c chatctl -n '__chatctl_at 0 list' -a 'clients rooms listeners bans nodes'
+complete -c chatctl -n '__chatctl_at 0 send tail history export' -a '(__chatctl_from rooms)'
 complete -c chatctl -n '__chatctl_at 0 kick' -a '(__chatctl_from ids)'
 complete -c chatctl -n '__chatctl_at 0 ban' -a '(__chatctl_from addresses)'
 complete -c chatctl -n '__chatctl_at 0 unban' -a '(__chatctl_from bans)'
-complete -c chatctl -n '__chatctl_at 0 check passwd' -F
+complete -c chatctl -n '__chatctl_at 0 check passwd backup' -F
+complete -c chatctl -n '__chatctl_at 0 token' -a 'add list revoke'
+complete -c chatctl -n '__chatctl_at 1 token; or __chatctl_at 2 token' -F
+complete -c chatctl -n 'contains list (__chatctl_words)' -l all -d 'clients of other nodes, too'
 complete -c chatctl -n 'contains send (__chatctl_words)' -l as -x -d 'under a name that nobody has'
 complete -c chatctl -n 'contains tail (__chatctl_words)' -s n -x -d 'that many messages'
 complete -c chatctl -n 'contains tail (__chatctl_words)' -s f -d 'go on'
 complete -c chatctl -n 'contains tail (__chatctl_words)' -s t -d 'with times'
 complete -c chatctl -n 'contains reload (__chatctl_words)' -s q -d 'mistakes are in the log only'
 complete -c chatctl -n 'contains passwd (__chatctl_words)' -s d -d 'delete the account'
+complete -c chatctl -n 'contains token (__chatctl_words)' -l room -x -a '(__chatctl_from rooms)' -d 'for this room'
+complete -c chatctl -n 'contains token (__chatctl_words)' -l read -d 'it may read'
+complete -c chatctl -n 'contains token (__chatctl_words)' -l speak -d 'it may speak'
 complete -c chatctl -n 'contains join (__chatctl_words)' -l room -x -a '(__chatctl_from rooms)' -d 'the room'
 complete -c chatctl -n 'contains join (__chatctl_words)' -l nick -x -d 'the name'
 complete -c chatctl -n 'contains join (__chatctl_words)' -l ca -r -F -d 'certificates to trust'
+complete -c chatctl -n 'contains history (__chatctl_words); or contains search (__chatctl_words)' -s n -x -d 'that many messages'
+complete -c chatctl -n 'contains history (__chatctl_words); or contains search (__chatctl_words); or contains export (__chatctl_words); or contains forget (__chatctl_words)' -l since -x -a '1h 24h 7d today yesterday' -d 'not before'
+complete -c chatctl -n 'contains history (__chatctl_words); or contains search (__chatctl_words); or contains export (__chatctl_words)' -l until -x -a '1h 24h 7d today yesterday' -d 'only before'
+complete -c chatctl -n 'contains history (__chatctl_words); or contains search (__chatctl_words); or contains export (__chatctl_words)' -l from -x -d 'what that nick said'
+complete -c chatctl -n 'contains history (__chatctl_words)' -l grep -x -d 'with these words in it'
+complete -c chatctl -n 'contains history (__chatctl_words)' -l notices -d 'comings and goings, too'
+complete -c chatctl -n 'contains search (__chatctl_words); or contains forget (__chatctl_words)' -l room -x -a '(__chatctl_from rooms)' -d 'the room'
+complete -c chatctl -n 'contains export (__chatctl_words)' -l format -x -a 'jsonl mbox' -d 'how it is printed'
+complete -c chatctl -n 'contains forget (__chatctl_words)' -l nick -x -d 'those of a nick'
+complete -c chatctl -n 'contains forget (__chatctl_words)' -l before -x -a '1h 24h 7d today yesterday' -d 'only before'
+complete -c chatctl -n 'contains forget (__chatctl_words)' -s y -l yes -d 'do not ask'

@@ -12,6 +12,8 @@
 #include "daemon/engine/logins.h"
 #include "daemon/net/udp.h"
 #include "daemon/io/memfd.h"
+#include "daemon/rooms/outgoing.h"
+#include "daemon/rooms/speech.h"
 #include "daemon/state/keeper.h"
 #include "daemon/state/sockets.h"
 
@@ -31,8 +33,120 @@ struct harness {
 	union address listen_address;
 	struct listener *listeners[4];
 	size_t n_listeners;
+	/* A cluster of this machine only: up to where the lines of an outgoing log came back. */
+	bool clustered, away, forgets;
+	unsigned reader;
+	struct {
+		uint64_t epoch, shown;
+	} came_back[32];
 	char buf[1 << 20];
 };
+
+/* --- the cluster --- */
+
+static bool harness_shares(const char *name, void *arg)
+{
+	const struct harness *h = arg;
+
+	return h->clustered && name;
+}
+
+/* Of that log: made if need be. */
+static uint64_t *harness_came_back(struct harness *h, const struct room *outgoing)
+{
+	size_t i = 0;
+
+	while (h->came_back[i].epoch && h->came_back[i].epoch != outgoing->epoch)
+		if (++i == sizeof(h->came_back) / sizeof(*h->came_back))
+			abort();
+	h->came_back[i].epoch = outgoing->epoch;
+	return &h->came_back[i].shown;
+}
+
+static uint64_t harness_shown(const struct room *outgoing, void *arg)
+{
+	return *harness_came_back(arg, outgoing);
+}
+
+struct harness_pairs {
+	uint32_t at[32];
+	unsigned n;
+};
+
+static bool harness_collect(struct room *r, void *arg)
+{
+	struct harness_pairs *p = arg;
+
+	if (r->outgoing)
+		p->at[p->n++] = r->outgoing->index;
+	return p->n < sizeof(p->at) / sizeof(*p->at);
+}
+
+/* Puts what waits in that log into its room. Returns how many lines it was. */
+static unsigned harness_bring_back(struct harness *h, struct room *outgoing)
+{
+	struct slot_set kick = {{0}};
+	struct speech_event e;
+	struct logring_view v;
+	struct speech s = {0};
+	uint64_t *shown = harness_came_back(h, outgoing), first = *shown;
+
+	logring_pin(outgoing->log, h->reader, &v);
+	for (; *shown < v.count; ++*shown) {
+		speech_event_at(outgoing->log, &v, *shown, &e);
+		int error = speech_replay(&s, outgoing->main, &e);
+		if (error == -EAGAIN) {
+			speech_commit(&s, h->shared.rooms, &kick);
+			error = speech_replay(&s, outgoing->main, &e);
+		}
+		if (error < 0)
+			abort();
+	}
+	speech_commit(&s, h->shared.rooms, &kick);
+	logring_flushed(outgoing->log, h->reader, &v);
+	logring_unpin(outgoing->log, h->reader);
+	rooms_kick(h->shared.rooms, &kick, h->reader);
+	return (unsigned)(*shown - first);
+}
+
+static unsigned harness_echo(struct harness *h)
+{
+	struct harness_pairs pairs = {.n = 0};
+	unsigned n = 0;
+
+	rooms_each(h->shared.rooms, harness_collect, &pairs);
+	for (unsigned i = 0; i < pairs.n; i++) {
+		struct room *outgoing = rooms_enter_index(h->shared.rooms, pairs.at[i], h->reader);
+		if (!outgoing)
+			continue;
+		n += harness_bring_back(h, outgoing);
+		rooms_leave(h->shared.rooms, outgoing, h->reader);
+	}
+	return n;
+}
+
+static int harness_open_cluster(struct harness *h)
+{
+	if (!h->clustered && !h->forgets)
+		return 0;
+	if (slots_take(h->slots, true, &h->reader) < 0)
+		abort();
+	rooms_cluster_reader(h->shared.rooms, h->reader, harness_shown, h);
+	return rooms_cluster(h->shared.rooms, h->clustered ? harness_shares : NULL, h);
+}
+
+void harness_hold_back(struct harness *h, bool away)
+{
+	h->away = away;
+}
+
+void harness_uncluster(struct harness *h)
+{
+	h->clustered = false;
+	h->forgets = true;
+}
+
+/* --- the process --- */
 
 /* The process's side of everything, over state that is fresh or a predecessor's. */
 static int harness_begin(struct harness *h, bool fresh, struct sockets *passed)
@@ -43,6 +157,8 @@ static int harness_begin(struct harness *h, bool fresh, struct sockets *passed)
 		abort();
 	h->shared = (struct shared){.slots = h->slots, .workers = h->workers};
 	r = rooms_open(h->rooms_fd, fresh, h->slots, &h->shared.rooms);
+	if (r == 0)
+		r = harness_open_cluster(h);
 	if (r == 0)
 		r = clients_open(h->clients_fd, fresh, &h->shared.clients);
 	if (r == 0)
@@ -81,7 +197,7 @@ static void harness_end(struct harness *h)
 	slots_free(h->slots);
 }
 
-struct harness *harness_new(const char *text)
+static struct harness *harness_make(const char *text, bool clustered)
 {
 	struct harness *h = calloc(1, sizeof(*h));
 	FILE *errors = fopen("/dev/null", "w");
@@ -94,6 +210,7 @@ struct harness *harness_new(const char *text)
 		return NULL;
 	}
 	fclose(errors);
+	h->clustered = clustered;
 	h->rooms_fd = memfd_new("rooms", rooms_file_size());
 	h->clients_fd = memfd_new("clients", clients_file_size());
 	h->listen_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -106,6 +223,16 @@ struct harness *harness_new(const char *text)
 	    harness_begin(h, true, NULL) < 0)
 		abort();
 	return h;
+}
+
+struct harness *harness_new(const char *text)
+{
+	return harness_make(text, false);
+}
+
+struct harness *harness_new_clustered(const char *text)
+{
+	return harness_make(text, true);
 }
 
 void harness_free(struct harness *h)
@@ -215,10 +342,12 @@ int harness_connect(struct harness *h, const char *type, const char *mode, const
 
 void harness_settle(struct harness *h)
 {
-	for (unsigned i = 0; i < 12; i++) {
-		wakeup_kick(slots_wakeup(h->slots, 0)); /* so that no turn waits */
-		worker_turn(h->workers[0]);
-	}
+	do
+		for (unsigned i = 0; i < 12; i++) {
+			wakeup_kick(slots_wakeup(h->slots, 0)); /* so that no turn waits */
+			worker_turn(h->workers[0]);
+		}
+	while (h->clustered && !h->away && harness_echo(h) > 0);
 }
 
 const char *harness_read(struct harness *h, int fd)

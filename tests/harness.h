@@ -12,6 +12,13 @@ struct harness;
 
 /* With that configuration (text), or NULL if it has errors. */
 struct harness *harness_new(const char *config);
+/* The same with all rooms shared with other machines, of which there are none: what is said comes back when
+ * harness_settle() has let the worker do all it has to do. */
+struct harness *harness_new_clustered(const char *config);
+/* Nothing comes back, or, from the next harness_settle() on, everything. */
+void harness_hold_back(struct harness *h, bool away);
+/* The next process shares no room any more. */
+void harness_uncluster(struct harness *h);
 void harness_free(struct harness *h);
 struct shared *harness_shared(struct harness *h);
 

@@ -18,6 +18,7 @@
 	X(MESSAGES, "messages", "Messages taken into rooms")                                                 \
 	X(MESSAGES_SKIPPED, "messages_skipped", "Messages that slow readers did not get")                    \
 	X(LINES_REFUSED, "lines_refused", "Lines refused because they were too long")                        \
+	X(REPLIES_CUT, "replies_cut", "Times a reply was cut, since it didn't fit when it was wrapped")      \
 	X(COMMANDS, "commands", "Commands carried out")                                                      \
 	X(PRIVATE_MESSAGES, "private_messages", "Private messages sent")                                     \
 	X(PRIVATE_DROPPED, "private_messages_dropped",                                                       \
@@ -28,9 +29,15 @@
 	  "Changes of nick or room refused by nick_changes_per_minute or joins_per_minute")                  \
 	X(CLIENTS_MUTE, "clients_mute_closed", "Connections ended by first_line_timeout or login_timeout")   \
 	X(CLIENTS_UNREAD, "clients_unread_closed",                                                           \
-	  "Connections reset since they didn't read what was left for them (flush_timeout, or a kick)")      \
+	  "Connections reset since they didn't read what was left for them (flush_timeout, or a kick), or "  \
+	  "took nothing for user_timeout")                                                                   \
 	X(FOREIGN, "foreign_protocols_closed",                                                               \
 	  "Connections ended since they spoke HTTP or TLS at a chat port")                                   \
+	X(SOCKETS, "web_sockets", "WebSockets opened")                                                       \
+	X(SOCKETS_BROKEN, "web_sockets_broken", "WebSockets closed as what came was none")                   \
+	X(HTTP_REQUESTS, "http_requests", "HTTP requests answered")                                          \
+	X(HTTP_REFUSED, "http_requests_refused", "HTTP requests answered with an error")                     \
+	X(HTTP_STREAMS, "http_streams", "Streams of server-sent events opened")                              \
 	X(BANNED, "banned", "Times somebody came from a banned address")                                     \
 	X(NOT_ALLOWED, "not_allowed", "Times somebody came from an address that allow or deny keeps out")    \
 	X(LOGINS, "logins", "Successful logins")                                                             \

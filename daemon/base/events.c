@@ -29,6 +29,12 @@ const char *event_kind(const char *message_id)
 	    {EVENT_STOPPED, "stopping"},
 	    {EVENT_CONFIG_ERROR, "error"},
 	    {EVENT_STATE_REFUSED, "error"},
+	    {EVENT_CLUSTER, "cluster"},
+	    {EVENT_NODE, "node"},
+	    {EVENT_GAP, "gap"},
+	    {EVENT_CLUSTER_REFUSED, "error"},
+	    {EVENT_HISTORY, "history"},
+	    {EVENT_WEBHOOK, "webhook"},
 	};
 
 	for (size_t i = 0; message_id && i < sizeof(kinds) / sizeof(*kinds); i++)

@@ -31,6 +31,17 @@ union address;
 #define EVENT_LEFT "5f2d9a3b6c1e4d1c9b1f0a7d3c5e8f12"
 #define EVENT_RENAMED "5f2d9a3b6c1e4d1c9b1f0a7d3c5e8f13"
 #define EVENT_SKIPPED "5f2d9a3b6c1e4d1c9b1f0a7d3c5e8f14"
+/* The way to the other nodes of a cluster is there or lost; a node is; lines of one are missing; a message of NATS is not
+ * what a node says. */
+#define EVENT_CLUSTER "5f2d9a3b6c1e4d1c9b1f0a7d3c5e8f15"
+#define EVENT_NODE "5f2d9a3b6c1e4d1c9b1f0a7d3c5e8f16"
+#define EVENT_GAP "5f2d9a3b6c1e4d1c9b1f0a7d3c5e8f17"
+#define EVENT_CLUSTER_REFUSED "5f2d9a3b6c1e4d1c9b1f0a7d3c5e8f18"
+/* Rooms were restored; nothing can be stored, or can again; messages were not; a damaged database was set aside. */
+#define EVENT_HISTORY "5f2d9a3b6c1e4d1c9b1f0a7d3c5e8f19"
+
+/* A webhook's receiver is away or there again; messages were not delivered to it. */
+#define EVENT_WEBHOOK "5f2d9a3b6c1e4d1c9b1f0a7d3c5e8f1a"
 
 /* What a line of the log is about. All fields may be left 0. */
 struct log_fields {
@@ -42,6 +53,7 @@ struct log_fields {
 	const char *prefix;	      /* instead of it: all addresses that a ban is for */
 	const char *reason;	      /* an admin's */
 	int64_t until_us;	      /* CLOCK_REALTIME: when the ban ends */
+	const char *node;	      /* of a cluster */
 };
 
 /* The word for an event: "joined", "kicked", ...; NULL: `chatctl watch` doesn't show it. message_id may be

@@ -100,6 +100,8 @@ static void log_send_to_journal(int level, const struct log_fields *f, const cha
 		ADD("CHATD_REASON=%s", f->reason);
 	if (f && f->until_us)
 		ADD("CHATD_UNTIL=%" PRId64, f->until_us / 1000000);
+	if (f && f->node)
+		ADD("CHATD_NODE=%s", f->node);
 #undef ADD
 	sd_journal_sendv(iov, n);
 }
@@ -187,6 +189,8 @@ void log_limited(enum log_topic topic, int level, const struct log_fields *field
 		_Atomic int64_t next_us;
 		atomic_uint lines, missing;
 	} topics[LOG_TOPICS];
+	static const unsigned lines[LOG_TOPICS] = {
+	    [LOG_TOPIC_LOGIN] = LOG_LOGINS, [LOG_TOPIC_NODES] = LOG_NODES};
 	int64_t now = clock_us(CLOCK_MONOTONIC), next = atomic_load(&topics[topic].next_us);
 	bool logged = log_is_logged(level);
 	unsigned missing = 0;
@@ -195,8 +199,7 @@ void log_limited(enum log_topic topic, int level, const struct log_fields *field
 	if (logged && now >= next &&
 	    atomic_compare_exchange_strong(&topics[topic].next_us, &next, now + LOG_LIMIT_US))
 		atomic_store(&topics[topic].lines, 0);
-	if (logged &&
-	    atomic_fetch_add(&topics[topic].lines, 1) >= (topic == LOG_TOPIC_LOGIN ? LOG_LOGINS : 1)) {
+	if (logged && atomic_fetch_add(&topics[topic].lines, 1) >= (lines[topic] ? lines[topic] : 1)) {
 		atomic_fetch_add(&topics[topic].missing, 1);
 		logged = false;
 	} else if (logged) {

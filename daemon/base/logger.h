@@ -28,10 +28,12 @@ void log_event(int level, const struct log_fields *fields, const char *format, .
 /*
  * What strangers can cause as often as they like: a topic has one line in LOG_LIMIT_US, and its next line
  * says how many there were in between. Counters tell the rest. Wrong passwords have LOG_LOGINS lines, so that
- * who counts them by address (fail2ban) sees each, as far as they can be checked at all.
+ * who counts them by address (fail2ban) sees each, as far as they can be checked at all; coming and going nodes
+ * LOG_NODES, more than there are but for whoever makes them up.
  */
 #define LOG_LIMIT_US 5000000
 #define LOG_LOGINS 200
+#define LOG_NODES 128
 enum log_topic {
 	LOG_TOPIC_REFUSED, /* a limit, a ban, an address list */
 	LOG_TOPIC_LOGIN,   /* a wrong password */
@@ -41,6 +43,8 @@ enum log_topic {
 	LOG_TOPIC_TIMEOUT, /* no line in time */
 	LOG_TOPIC_ROOMS,   /* max_rooms */
 	LOG_TOPIC_CONTROL, /* the control socket */
+	LOG_TOPIC_CLUSTER, /* what NATS or other nodes send */
+	LOG_TOPIC_NODES,   /* nodes come and go */
 	LOG_TOPICS
 };
 void log_limited(enum log_topic topic, int level, const struct log_fields *fields, const char *format, ...)

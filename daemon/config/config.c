@@ -3,8 +3,11 @@
 #include "daemon/config/config.h"
 
 #include "daemon/base/log_watch.h"
+#include "daemon/config/cluster.h"
 #include "daemon/config/copies.h"
+#include "daemon/config/history.h"
 #include "daemon/config/mode.h"
+#include "daemon/config/webhooks.h"
 #include "daemon/io/tls.h"
 #include "daemon/state/clients.h"
 
@@ -28,6 +31,8 @@ void config_free_listener(struct listener_config *l)
 	free(l->deny.at);
 	free(l->proxies.at);
 	free(l->password_file);
+	free(l->token_file);
+	tokens_free(&l->tokens);
 	accounts_free(&l->accounts);
 	free(l->tls_certificate);
 	free(l->tls_key);
@@ -45,12 +50,26 @@ void config_free(struct config *c)
 	for (size_t i = 0; i < c->n_listeners; i++)
 		config_free_listener(&c->listeners[i]);
 	free(c->listeners);
+	cluster_config_free(c->cluster);
+	history_config_free(c->history);
+	webhooks_config_free(c->webhooks);
 	free(c->control_socket);
 	free(c->control_group);
 	free(c->state_directory);
 	free(c->metrics_where);
 	copies_free(c->copies);
 	free(c);
+}
+
+char *config_state_path(const struct config *c, const char *name)
+{
+	const char *dir = c->state_directory ? c->state_directory : getenv("STATE_DIRECTORY");
+	size_t len = dir ? strcspn(dir, ":") : (size_t)(strrchr(c->control_socket, '/') - c->control_socket);
+	char *path;
+
+	if (name[0] == '/')
+		return strdup(name);
+	return asprintf(&path, "%.*s/%s", (int)len, dir ? dir : c->control_socket, name) < 0 ? NULL : path;
 }
 
 const char *config_endpoint_path(const struct endpoint_config *e)

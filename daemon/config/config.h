@@ -8,6 +8,7 @@
 
 #include "common/accounts.h"
 #include "common/address.h"
+#include "common/tokens.h"
 #include "daemon/config/handler.h"
 #include "daemon/rooms/room.h"
 
@@ -70,6 +71,8 @@ struct listener_config {
 	bool password;		  /* nothing is possible without a login */
 	char *password_file;	  /* or NULL */
 	struct accounts accounts; /* of that file */
+	char *token_file;	  /* for programs, or NULL */
+	struct tokens tokens;	  /* of that file */
 
 	/* TLS. */
 	char *tls_certificate, *tls_key, *tls_client_ca; /* paths, or NULL */
@@ -77,6 +80,9 @@ struct listener_config {
 	bool tls_survives;				 /* connections outlive the process */
 };
 
+struct cluster_config;
+struct history_config;
+struct webhooks_config;
 struct copies;
 
 struct config {
@@ -115,6 +121,10 @@ struct config {
 	int64_t keepalive_us;	       /* of silence, before TCP asks; 0: it never does */
 	int64_t user_timeout_us;       /* without an answer of a TCP peer; 0: as the kernel has it */
 
+	struct cluster_config *cluster;	  /* config/cluster.h; NULL: none */
+	struct history_config *history;	  /* config/history.h; NULL: none */
+	struct webhooks_config *webhooks; /* config/webhooks.h; NULL: none */
+
 	char *control_socket;  /* path */
 	char *control_group;   /* its name */
 	union address metrics; /* where they are served over HTTP; family 0: nowhere */
@@ -148,6 +158,11 @@ void config_free(struct config *c);
 /* Only what l points to. */
 void config_free_listener(struct listener_config *l);
 
+/*
+ * The path of a file of that name in the state directory: the configured one, else the service manager's, else the
+ * control socket's. An absolute path stays as it is. To be freed; NULL without memory.
+ */
+char *config_state_path(const struct config *c, const char *name);
 /* The path of an endpoint that is a Unix socket; NULL if it isn't one, or there is no endpoint. */
 const char *config_endpoint_path(const struct endpoint_config *e);
 /* Where it listens: what is bound, or as long as nothing is, what shall be. */

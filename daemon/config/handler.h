@@ -11,9 +11,12 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct connection;
 struct record;
+struct room;
+struct chat_words;
 struct mode_settings;
 struct udp_behaviour;
 struct zmq_behaviour;
@@ -29,9 +32,12 @@ enum verdict {
 	HANDLER_CROWDED, /* the room has to be delivered first: come back next turn */
 	HANDLER_YIELD,	 /* enough for one turn: come back next turn, after the others */
 	HANDLER_LIMITED, /* too fast: come back in a moment */
-	HANDLER_WAITING, /* for connection_login_ask()'s answer */
+	HANDLER_WAITING, /* for the answer to connection_login_ask(), or for what connection_await() is about */
 	HANDLER_CLOSE,	 /* flush what is there and close; the state says CLIENT_CLOSING */
 };
+
+/* The most that an event whose line has len bytes may become. */
+#define HANDLER_RENDERED_MAX(len) (6 * (len) + 1024)
 
 struct handler {
 	const char *type, *mode; /* as the configuration has it */
@@ -55,11 +61,30 @@ struct handler {
 	 */
 	enum verdict (*received)(struct connection *c, const char *data, size_t len, bool eof);
 	/*
-	 * Renders one event of the member's room into its outbox (connection_write()), within a transaction.
-	 * line: as the room's log has it, with its newline. False: it doesn't fit at the moment; nothing of it
-	 * was written. NULL: members are sent the lines as they are, which costs least.
+	 * A connection has a form, as its handler says (connection_set_form()): a small number in its entry, 0 at
+	 * first. In the forms (one bit each) that `renders` has, members get their room's events by render(), and in
+	 * those that `wraps` has, what is written in lines goes through wrap(). In all others both go out as they
+	 * are, which costs least.
+	 *
+	 * render() makes of an event what a member in that form is sent: at most HANDLER_RENDERED_MAX(len) bytes, to
+	 * out. Returns how many; 0: nothing is shown of it. line: as the room's log has it, with its newline.
+	 *   - It is a pure function of the event, and of the room's name, epoch and numbers (room_number()): not of
+	 *     settings, nor of the time. What went out is found again by making the same bytes again, by the next
+	 *     process as well. A release that renders otherwise gives that form another number.
+	 *   - One rendering is for all members in that form, so it is made once, whoever they are.
+	 *   - A place in a room is between two events, never within one's rendering.
 	 */
-	bool (*deliver)(struct connection *c, const struct record *event, const char *line, size_t len);
+	uint32_t renders, wraps;
+	size_t (*render)(unsigned form, const struct room *room, uint64_t seq, const struct record *event,
+			 const char *line, size_t len, char *out);
+	/*
+	 * Whole lines (each with its newline; len may be 0) that were written to this one, in its form: it writes them
+	 * by connection_write_wire(), within the transaction that they belong to. closing: with this transaction the
+	 * connection ends, and nothing may follow: a last word of the protocol's is due.
+	 */
+	void (*wrap)(struct connection *c, const char *text, size_t len, bool closing);
+	/* How chat is put in a form that has something better than lines: modes/chat.h. NULL: there is none. */
+	const struct chat_words *words;
 	/* It is over: gives back whatever it holds. Called once. */
 	void (*closed)(struct connection *c);
 

@@ -7,6 +7,7 @@
 #include "daemon/config/copies.h"
 #include "daemon/io/tls.h"
 
+#include <errno.h>
 #include <string.h>
 
 /* A credential that is not there since the file is only checked: setting_path() says so. */
@@ -24,23 +25,30 @@ static bool listener_file_was_read(const struct config *c, size_t n, const char 
 	return false;
 }
 
-/* What is used is what is copied, and not what the file has become in between. */
-static int listener_load_accounts(struct settings *ss, const char *path, FILE *errors, FILE *warnings,
-				  struct accounts *ret)
+/*
+ * A text to take apart, the caller's: what is used is what is copied, and not what the file has become in between. NULL:
+ * there is no copy.
+ */
+static char *listener_read_copy(struct settings *ss, const char *path)
 {
 	_cleanup_free_ char *text = NULL;
-	const char *copy = NULL;
 
 	if (ss->copies && !ss->from_copies && accounts_read_text(path, &text) == 0)
 		copies_add(ss->copies, path, text, strlen(text));
-	if (ss->copies)
-		copy = copies_text(ss->copies, path);
-	free(text);
-	text = copy ? strdup(copy) : NULL;
+	const char *copy = ss->copies ? copies_text(ss->copies, path) : NULL;
+	return copy ? strdup(copy) : NULL;
+}
+
+static int listener_load_accounts(struct settings *ss, const char *path, FILE *errors, FILE *warnings,
+				  struct accounts *ret)
+{
+	_cleanup_free_ char *text = listener_read_copy(ss, path);
+	size_t len = text ? strlen(text) : 0;
+
 	if (!text)
 		return accounts_load(path, errors, warnings, ret); /* which says why it can't be read */
 	int r = accounts_parse(text, path, errors, warnings, ret);
-	explicit_bzero(text, strlen(copy));
+	explicit_bzero(text, len);
 	return r;
 }
 
@@ -80,6 +88,30 @@ static void listener_read_accounts(struct settings *ss, const config_setting_t *
 	if (l->password && l->accounts.n == 0) {
 		settings_warn(ss, s, "%s has no accounts, so nobody can log in here", l->password_file);
 	}
+}
+
+static int listener_load_tokens(struct settings *ss, const char *path, FILE *errors, struct tokens *ret)
+{
+	_cleanup_free_ char *text = listener_read_copy(ss, path);
+
+	return text ? tokens_parse(text, path, errors, ret) : tokens_load(path, errors, ret);
+}
+
+static void listener_read_tokens(struct settings *ss, const config_setting_t *s, struct listener_config *l)
+{
+	_cleanup_free_ char *text = NULL;
+	size_t size;
+
+	if (!l->token_file || listener_file_is_elsewhere(l->token_file))
+		return;
+	FILE *f = open_memstream(&text, &size);
+	int r = f ? listener_load_tokens(ss, l->token_file, f, &l->tokens) : -ENOMEM;
+	if (f)
+		fclose(f);
+	if (r == 0)
+		return;
+	fputs(text ? text : "", ss->errors);
+	settings_complain(ss, s, "this token_file can't be used%s", ss->as);
 }
 
 /* A path that leads to the copy of a file, whose *ret_fd is open meanwhile. */
@@ -126,6 +158,7 @@ void listener_read_files(struct settings *ss, const config_setting_t *e, const s
 	if (l->password && !l->password_file)
 		settings_complain(ss, e, "auth = \"password\" needs a password_file");
 	listener_read_accounts(ss, config_setting_get_member(e, "password_file"), c, l);
+	listener_read_tokens(ss, config_setting_get_member(e, "token_file"), l);
 	if (!files.certificate && (l->tls_key || l->tls_client_ca))
 		settings_complain(ss, e, "%s needs a tls_certificate",
 				  l->tls_key ? "tls_key" : "tls_client_ca");

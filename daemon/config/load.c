@@ -6,13 +6,16 @@
 #include "common/cleanup.h"
 #include "daemon/base/clock.h"
 #include "daemon/base/logger.h"
+#include "daemon/config/cluster_settings.h"
 #include "daemon/config/config.h"
 #include "daemon/config/copies.h"
+#include "daemon/config/history_settings.h"
 #include "daemon/config/listener_checks.h"
 #include "daemon/config/listeners.h"
 #include "daemon/config/rooms.h"
 #include "daemon/config/settings.h"
 #include "daemon/config/syntax.h"
+#include "daemon/config/webhooks_settings.h"
 #include "daemon/state/clients.h"
 
 #include <errno.h>
@@ -167,6 +170,9 @@ static const struct setting_key keys[] = {
     SETTING("room_defaults", setting_group, AT(room_defaults), .group = room_defaults_keys),
     SETTING("listeners", setting_listeners, 0),
     SETTING("limits", setting_group, 0, .group = limit_keys),
+    SETTING("cluster", setting_cluster, AT(cluster)),
+    SETTING("history", setting_history, AT(history)),
+    SETTING("webhooks", setting_webhooks, AT(webhooks)),
     SETTING("control", setting_group, 0, .group = control_keys),
     SETTING("metrics", setting_group, 0, .group = metrics_keys),
     SETTING("state_directory", load_state_directory, AT(state_directory)),
@@ -268,6 +274,7 @@ static int load_root(config_t *lib, struct settings *ss, struct config **ret)
 	};
 	config_setting_t *root = config_root_setting(lib);
 	settings_read(ss, root, keys, c);
+	history_read_rooms(ss, config_setting_get_member(root, "rooms"), c->history);
 	load_check_whole(ss, root, c);
 	if (ss->warnings)
 		load_check_names(ss, root, c);

@@ -59,6 +59,11 @@ const struct setting_key mode_login_keys[] = {
     SETTINGS_END,
 };
 
+const struct setting_key mode_token_keys[] = {
+    SETTING("token_file", setting_path, AT(token_file)),
+    SETTINGS_END,
+};
+
 const struct setting_key mode_room_keys[] = {
     SETTING("room", setting_room, AT(room)),
     SETTINGS_END,

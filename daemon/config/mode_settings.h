@@ -11,6 +11,8 @@ extern const struct setting_key mode_socket_keys[];
 extern const struct setting_key mode_tcp_keys[];
 /* auth, password_file: who asks people for their names. */
 extern const struct setting_key mode_login_keys[];
+/* token_file: who lets programs take part. */
+extern const struct setting_key mode_token_keys[];
 /* room. */
 extern const struct setting_key mode_room_keys[];
 

@@ -17,6 +17,7 @@ enum notice_kind {
 	NOTICE_SILENT,	      /* it was silent for too long */
 	NOTICE_MUTE,	      /* it has not said anything since it came */
 	NOTICE_NOT_LOGGED_IN, /* nor who it is */
+	NOTICE_LATE,	      /* it did not say in time what was waited for: connection_expect() */
 	NOTICE_ACCOUNT_GONE,  /* the account that it is logged in as has been removed */
 	NOTICE_REMOVED,	      /* by an admin; text: why, or NULL */
 	NOTICE_BANNED,

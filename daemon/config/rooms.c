@@ -4,6 +4,7 @@
 
 #include "common/nick.h"
 #include "daemon/config/config.h"
+#include "daemon/config/history_settings.h"
 #include "daemon/state/clients.h"
 
 #include <errno.h>
@@ -56,6 +57,9 @@ static const struct setting_key room_keys[] = {
     ROOM_SETTINGS(AT(settings)),
     SETTING("members", room_setting_members, 0),
     SETTING("read_only", setting_bool, AT(settings.read_only)),
+    SETTING("keep", setting_of_history, 0),
+    SETTING("keep_messages", setting_of_history, 0),
+    SETTING("keep_bytes", setting_of_history, 0),
     SETTINGS_END,
 };
 

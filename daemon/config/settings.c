@@ -5,8 +5,10 @@
 #include "common/cleanup.h"
 #include "common/text.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 
 /*
@@ -230,6 +232,26 @@ void setting_seconds(struct settings *ss, const config_setting_t *s, const struc
 		*(int64_t *)at = (int64_t)(v * 1e6);
 }
 
+bool setting_is_age(const config_setting_t *s, double *ret_seconds)
+{
+	static const char units[] = "smhdw";
+	static const double seconds[] = {1, 60, 3600, DAY_S, 7 * DAY_S};
+	const char *text = config_setting_type(s) == CONFIG_TYPE_STRING ? config_setting_get_string(s) : NULL;
+	long long whole;
+
+	if (setting_is_whole(s, &whole)) {
+		*ret_seconds = (double)whole;
+		return true;
+	}
+	if (!text || text[0] < '0' || text[0] > '9')
+		return false;
+	char *end;
+	double v = strtod(text, &end);
+	const char *unit = end[0] && !end[1] ? strchr(units, end[0]) : NULL;
+	*ret_seconds = unit ? v * seconds[unit - units] : 0;
+	return unit;
+}
+
 void setting_size(struct settings *ss, const config_setting_t *s, const struct setting_key *key, void *at)
 {
 	uint64_t v = 0, min = (uint64_t)key->min, max = (uint64_t)key->max;
@@ -358,4 +380,17 @@ void setting_prefixes(struct settings *ss, const config_setting_t *s, const stru
 		else
 			list->n++;
 	}
+}
+
+void *settings_new_group(struct settings *ss, const config_setting_t *s, const struct setting_key *key,
+			 const void *current, size_t size)
+{
+	if (!config_setting_is_group(s) || current) {
+		settings_complain(ss, s, "%s must be a group: { ... }", key->name);
+		return NULL;
+	}
+	void *group = malloc(size);
+	if (!group)
+		settings_complain(ss, s, "%s", strerror(ENOMEM));
+	return group;
 }

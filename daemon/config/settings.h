@@ -89,6 +89,11 @@ const struct setting_key *settings_find(const struct setting_key *keys, const ch
 /* Whether s is a list of at most max groups, as `rooms` is; its length. */
 bool settings_is_list_of_groups(struct settings *ss, const config_setting_t *s, size_t max, size_t *ret_n);
 
+/* A struct of that size for a group that has one of its own; NULL after a complaint: it is no group, or there is one already
+ * (current), or no memory. */
+void *settings_new_group(struct settings *ss, const config_setting_t *s, const struct setting_key *key,
+			 const void *current, size_t size);
+
 /* Readers, with what at points to. */
 setting_reader setting_unsigned; /* unsigned, or int whose min is not below 0 */
 setting_reader setting_seconds;	 /* int64_t, in us */
@@ -99,6 +104,8 @@ setting_reader setting_path;	 /* char *, which was malloc()ed or NULL; "credenti
 setting_reader setting_prefixes; /* struct prefix_list, likewise */
 setting_reader setting_group;	 /* the group's struct: key.group says the rest */
 
+/* Whether it is a number of seconds, or a time such as "90m", "12h", "7d" or "4w". */
+bool setting_is_age(const config_setting_t *s, double *ret_seconds);
 /* For readers of one's own: the string, or NULL after a complaint that says what is allowed. */
 const char *setting_string(struct settings *ss, const config_setting_t *s, const char *allowed);
 /* Which of two words it is, 0 or 1; -1 after a complaint. */

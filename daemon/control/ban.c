@@ -2,6 +2,7 @@
 /* Ban and Unban: an address or a network is kept out, and whoever is connected from there has to go. */
 #include "daemon/base/clock.h"
 #include "daemon/base/logger.h"
+#include "daemon/cluster/ban_share.h"
 #include "daemon/control/errand.h"
 #include "daemon/control/host.h"
 #include "daemon/control/methods.h"
@@ -74,6 +75,9 @@ void control_ban(struct control_client *c, const json_t *parameters, bool more)
 			errand_unref(&e->errand);
 		return;
 	}
+	ban_share_say(h->ctx.shared->ban_share, &(struct ban_word){.prefix = ban.prefix,
+								   .until_us = ban.until_us,
+								   .changed_us = clock_us(CLOCK_REALTIME)});
 	e->prefix = ban.prefix;
 	int r = bans_save(bans);
 	if (r < 0)
@@ -105,6 +109,9 @@ void control_unban(struct control_client *c, const json_t *parameters, bool more
 		control_refuse(c, "%s is not banned", prefix_format(&p, text));
 		return;
 	}
+	ban_share_say(
+	    h->ctx.shared->ban_share,
+	    &(struct ban_word){.prefix = p, .removed = true, .changed_us = clock_us(CLOCK_REALTIME)});
 	int r = bans_save(h->ctx.shared->bans);
 	prefix_format(&p, text);
 	log_event(LOG_NOTICE, &(struct log_fields){.message_id = EVENT_BAN, .prefix = text},

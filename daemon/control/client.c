@@ -44,6 +44,8 @@ static bool client_has_call(const struct control_client *c)
 /* Sends as much as possible, and decides which events to wait for. */
 static void client_flush(struct control_client *c)
 {
+	bool paused = c->stream && control_is_full(c);
+
 	while (c->out_len > 0 && !c->deaf) {
 		ssize_t n = send(c->fd, c->out, c->out_len, MSG_DONTWAIT | MSG_NOSIGNAL);
 		if (n < 0 && errno == EINTR)
@@ -68,7 +70,9 @@ static void client_flush(struct control_client *c)
 	bool call = client_has_call(c), full = control_is_full(c);
 	sd_event_source_set_io_events(c->source, (!c->ended && !call && !full ? EPOLLIN : 0) |
 						     (c->out_len > 0 ? EPOLLOUT : 0));
-	sd_event_source_set_enabled(c->again, call && !full ? SD_EVENT_ONESHOT : SD_EVENT_OFF);
+	/* A stream that stopped because so much was unread goes on, although there may be no news for it. */
+	bool again = !full && (call || (paused && c->stream));
+	sd_event_source_set_enabled(c->again, again ? SD_EVENT_ONESHOT : SD_EVENT_OFF);
 	if (c->ended && !call && c->out_len == 0 && !c->stream)
 		c->dead = true;
 }
@@ -235,8 +239,10 @@ static void client_serve(struct control_client *c)
 	client_follow(c);
 	if (!c->dead && !control_is_full(c) && (r = varlink_next(&c->in, &message)) > 0) {
 		bool is_short = sockets_are_short();
-		if (is_short)
+		if (is_short) {
+			spares_gather(&c->all->spares);
 			spares_use(&c->all->spares);
+		}
 		client_call(c, message);
 		if (is_short)
 			spares_take(&c->all->spares);

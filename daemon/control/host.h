@@ -13,6 +13,7 @@ struct host {
 	const char *config_path;
 	char *mistakes; /* what is wrong with that file, if another one is in use; NULL: it is in use */
 	const struct listeners *listeners;
+	bool backing_up;    /* a copy of the history is being made */
 	int64_t started_us; /* CLOCK_REALTIME */
 	int64_t began_us;   /* the same as CLOCK_MONOTONIC */
 

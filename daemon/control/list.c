@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * List: the clients, rooms, listeners and bans that there are. Everything is copied first, and made into JSON
+ * List: the clients, rooms, listeners, bans and nodes that there are. Everything is copied first, and made into JSON
  * when no lock is held and no worker waits.
  */
 #include "common/cleanup.h"
+#include "daemon/control/cluster_report.h"
 #include "daemon/control/errand.h"
 #include "daemon/control/host.h"
 #include "daemon/control/methods.h"
@@ -103,7 +104,41 @@ static json_t *list_client_json(const struct client_info *k)
 	return o;
 }
 
-static void list_clients(struct control_client *c)
+/* Those on other nodes, of whom less is known. */
+static void list_elsewhere(struct elsewhere *el, json_t *array)
+{
+	enum { PART = 512 }; /* under the lock, which others want */
+	_cleanup_free_ struct elsewhere_found *at = malloc(PART * sizeof(*at));
+	uint32_t cursor = 0;
+
+	for (size_t n; at && el && (n = elsewhere_copy(el, &cursor, at, PART)) > 0;)
+		for (size_t i = 0; i < n; i++) {
+			const struct elsewhere_client *k = &at[i].client;
+			if (k->reserved)
+				continue;
+			json_array_append_new(array,
+					      json_pack("{s:s,s:I,s:s,s:s,s:s,s:b,s:f}", "node", at[i].node,
+							"id", (json_int_t)k->id, "nick", k->nick, "room",
+							k->room, "type", k->kind, "account", k->account,
+							"since", control_seconds(k->since_us)));
+		}
+}
+
+static void list_add_elsewhere(const struct host *h, json_t *here, json_t *reply)
+{
+	json_t *elsewhere = json_array(), *client;
+	size_t i;
+
+	json_array_foreach(here, i, client)
+	{
+		if (h->ctx.config->cluster)
+			json_object_set_new(client, "node", json_string(h->ctx.config->cluster->node));
+	}
+	list_elsewhere(h->ctx.shared->elsewhere, elsewhere);
+	json_object_set_new(reply, "elsewhere", elsewhere);
+}
+
+static void list_clients(struct control_client *c, bool all)
 {
 	struct host *h = control_host(c);
 	struct client_list *l = (struct client_list *)errand_new(sizeof(*l), list_clear);
@@ -125,28 +160,40 @@ static void list_clients(struct control_client *c)
 		json_array_append_new(array, list_client_json(&l->at[i]));
 	errand_unref(&l->errand);
 	list_peers(h->listeners, array);
-	control_reply(c, json_pack("{s:o}", "clients", array), false);
+	json_t *reply = json_pack("{s:o}", "clients", array);
+	if (all)
+		list_add_elsewhere(h, array, reply);
+	control_reply(c, reply, false);
+}
+
+static json_t *list_room_json(const struct room_info *r, struct elsewhere *elsewhere)
+{
+	json_t *o =
+	    json_pack("{s:s,s:i,s:s,s:I,s:I,s:i,s:i,s:b}", "name", r->name, "members", (int)r->members,
+		      "format", r->raw ? "raw" : "named", "messages", (json_int_t)r->messages, "log_size",
+		      (json_int_t)r->log_size, "history", (int)r->history, "announce_max",
+		      (int)r->announce_max, "configured", r->configured);
+
+	if (elsewhere)
+		json_object_set_new(
+		    o, "elsewhere",
+		    json_integer(r->shared ? (json_int_t)elsewhere_count(elsewhere, r->name) : 0));
+	return o;
 }
 
 static void list_rooms(struct control_client *c)
 {
 	size_t n;
-	struct room_info *at = rooms_copy(control_host(c)->ctx.shared->rooms, &n);
+	struct shared *shared = control_host(c)->ctx.shared;
+	struct room_info *at = rooms_copy(shared->rooms, &n);
 
 	if (!at) {
 		control_refuse(c, "out of memory");
 		return;
 	}
 	json_t *array = json_array();
-	for (size_t i = 0; i < n; i++) {
-		const struct room_info *r = &at[i];
-		json_array_append_new(
-		    array, json_pack("{s:s,s:i,s:s,s:I,s:I,s:i,s:i,s:b}", "name", r->name, "members",
-				     (int)r->members, "format", r->raw ? "raw" : "named", "messages",
-				     (json_int_t)r->messages, "log_size", (json_int_t)r->log_size, "history",
-				     (int)r->history, "announce_max", (int)r->announce_max, "configured",
-				     r->configured));
-	}
+	for (size_t i = 0; i < n; i++)
+		json_array_append_new(array, list_room_json(&at[i], shared->elsewhere));
 	free(at);
 	control_reply(c, json_pack("{s:o}", "rooms", array), false);
 }
@@ -190,19 +237,39 @@ static void list_bans(struct control_client *c)
 	control_reply(c, json_pack("{s:o}", "bans", array), false);
 }
 
+static void list_nodes(struct control_client *c)
+{
+	struct cluster *cluster = control_host(c)->ctx.shared->cluster;
+	size_t n;
+
+	if (!cluster) {
+		control_refuse(c, "there is no cluster in the configuration that is in use");
+		return;
+	}
+	struct cluster_node *nodes = cluster_copy_nodes(cluster, &n);
+	if (!nodes) {
+		control_refuse(c, "out of memory");
+		return;
+	}
+	control_reply(c, json_pack("{s:o}", "nodes", cluster_report_nodes(nodes, n)), false);
+	free(nodes);
+}
+
 void control_list(struct control_client *c, const json_t *parameters, bool more)
 {
 	const char *what = json_string_value(json_object_get(parameters, "what"));
 
 	(void)more;
 	if (what && strcmp(what, "clients") == 0)
-		list_clients(c);
+		list_clients(c, json_is_true(json_object_get(parameters, "all")));
 	else if (what && strcmp(what, "rooms") == 0)
 		list_rooms(c);
 	else if (what && strcmp(what, "listeners") == 0)
 		list_listeners(c);
 	else if (what && strcmp(what, "bans") == 0)
 		list_bans(c);
+	else if (what && strcmp(what, "nodes") == 0)
+		list_nodes(c);
 	else
 		control_invalid(c, "what");
 }

@@ -55,5 +55,6 @@ const struct control_method control_methods[] = {
     {"Status", control_status},	 {"List", control_list},      {"Send", control_send},
     {"Tail", control_tail},	 {"Kick", control_kick},      {"Reload", method_reload},
     {"Restart", method_restart}, {"Metrics", method_metrics}, {"Ban", control_ban},
-    {"Watch", control_watch},	 {"Unban", control_unban},    {NULL, NULL},
+    {"Watch", control_watch},	 {"Unban", control_unban},    {"History", control_history},
+    {"Forget", control_forget},	 {"Backup", control_backup},  {NULL, NULL},
 };

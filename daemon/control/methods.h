@@ -4,6 +4,7 @@
 #define DAEMON_METHODS_H
 
 #include "daemon/control/call.h"
+#include "daemon/control/report.h"
 
 #include <stdint.h>
 
@@ -17,11 +18,6 @@ extern const struct control_method control_methods[];
 control_call control_status, control_list;
 control_call control_send, control_tail, control_watch;
 control_call control_kick, control_ban, control_unban;
-
-/* A time as the interface has it. */
-static inline double control_seconds(int64_t us)
-{
-	return (double)us / 1e6;
-}
+control_call control_history, control_forget, control_backup;
 
 #endif

@@ -2,7 +2,11 @@
 /* The metrics as text. */
 #include "daemon/control/metrics.h"
 
+#include "daemon/control/cluster_report.h"
+#include "daemon/control/history_report.h"
+#include "daemon/control/webhooks_report.h"
 #include "daemon/control/host.h"
+#include "daemon/control/report.h"
 #include "daemon/engine/connections.h"
 #include "daemon/engine/limits.h"
 
@@ -17,21 +21,13 @@ uint64_t metrics_total(struct host *h, enum counter which)
 	struct clients *clients = h->ctx.shared->clients;
 	uint64_t sum = 0;
 
+	for (unsigned i = 0; i < SHARED_SPARE_COUNTERS; i++)
+		sum += atomic_load_explicit(&h->ctx.shared->spare_counters[i].v[which], memory_order_relaxed);
+
 	/* Counts threads that have ended as well, or the sum would go down. */
 	for (unsigned i = 0; i < CLIENTS_COUNTER_SETS; i++)
 		sum += atomic_load_explicit(&clients_counters(clients, i)[which], memory_order_relaxed);
 	return sum;
-}
-
-static void metrics_head(FILE *f, const char *name, const char *type, const char *text)
-{
-	fprintf(f, "# HELP chatd_%s %s.\n# TYPE chatd_%s %s\n", name, text, name, type);
-}
-
-static void metrics_value(FILE *f, const char *name, const char *type, const char *text, uint64_t value)
-{
-	metrics_head(f, name, type, text);
-	fprintf(f, "chatd_%s %" PRIu64 "\n", name, value);
 }
 
 /* A room's name needs no escaping in a label: see text_room_valid(). */
@@ -44,6 +40,38 @@ static void metrics_rooms(FILE *f, struct rooms *rooms)
 		if (at[i].configured)
 			fprintf(f, "chatd_room_members{room=\"%s\"} %" PRIu32 "\n", at[i].name,
 				at[i].members);
+	free(at);
+}
+
+static void metrics_cluster(FILE *f, struct cluster *cluster)
+{
+	struct cluster_status status;
+	size_t n = 0;
+
+	if (!cluster)
+		return;
+	cluster_copy_status(cluster, &status);
+	struct cluster_node *nodes = cluster_copy_nodes(cluster, &n);
+	cluster_report_metrics(f, &status, nodes, nodes ? n : 0);
+	free(nodes);
+}
+
+static void metrics_history(FILE *f, struct archive *archive)
+{
+	struct archive_status status;
+
+	if (!archive)
+		return;
+	archive_copy_status(archive, &status);
+	history_report_metrics(f, &status);
+}
+
+static void metrics_webhooks(FILE *f, struct webhooks *webhooks)
+{
+	size_t n;
+	struct webhook_status *at = webhooks_copy_status(webhooks, &n);
+
+	webhooks_report_metrics(f, at, n);
 	free(at);
 }
 
@@ -60,30 +88,34 @@ char *metrics_text(struct host *h)
 	for (int i = 0; i < COUNTERS_N; i++) {
 		char name[80];
 		snprintf(name, sizeof(name), "%s_total", counter_name((enum counter)i));
-		metrics_value(f, name, "counter", counter_help((enum counter)i),
+		report_metric(f, name, "counter", counter_help((enum counter)i),
 			      metrics_total(h, (enum counter)i));
 	}
-	metrics_value(f, "config_stale", "gauge",
+	report_metric(f, "config_stale", "gauge",
 		      "1 if the configuration file has mistakes and an earlier one is in use",
 		      h->mistakes != NULL);
-	metrics_value(f, "rooms", "gauge", "Rooms that exist", rooms_count(shared->rooms));
-	metrics_value(f, "clients", "gauge", "Clients connected", limits_total(shared->limits));
-	metrics_value(f, "uncovered_clients", "gauge", "Clients connected that would not survive a crash",
+	report_metric(f, "rooms", "gauge", "Rooms that exist", rooms_count(shared->rooms));
+	report_metric(f, "clients", "gauge", "Clients connected", limits_total(shared->limits));
+	report_metric(f, "uncovered_clients", "gauge", "Clients connected that would not survive a crash",
 		      connections_at_risk(shared));
-	metrics_value(f, "workers", "gauge", "Worker threads", shared->n_workers);
-	metrics_value(f, "takeovers_total", "counter", "Times a new process took the clients over",
+	report_metric(f, "workers", "gauge", "Worker threads", shared->n_workers);
+	report_metric(f, "takeovers_total", "counter", "Times a new process took the clients over",
 		      history->takeovers);
-	metrics_head(f, "takeover_gap_seconds", "gauge", "How long nobody was served at the last takeover");
+	report_metric_head(f, "takeover_gap_seconds", "gauge",
+			   "How long nobody was served at the last takeover");
 	fprintf(f, "chatd_takeover_gap_seconds %.6f\n", (double)history->last_gap_us / 1e6);
-	metrics_head(f, "start_time_seconds", "gauge",
-		     "When this process was started, in seconds since 1970");
+	report_metric_head(f, "start_time_seconds", "gauge",
+			   "When this process was started, in seconds since 1970");
 	fprintf(f, "chatd_start_time_seconds %.3f\n", (double)h->started_us / 1e6);
-	metrics_head(f, "worker_connections", "gauge", "Connections of each worker");
+	report_metric_head(f, "worker_connections", "gauge", "Connections of each worker");
 	for (unsigned i = 0; i < shared->n_workers; i++)
 		fprintf(f, "chatd_worker_connections{worker=\"%u\"} %u\n", i,
 			connections_tally(shared->workers[i]).all);
-	metrics_head(f, "room_members", "gauge", "Members of each configured room");
+	report_metric_head(f, "room_members", "gauge", "Members of each configured room");
 	metrics_rooms(f, shared->rooms);
+	metrics_cluster(f, shared->cluster);
+	metrics_history(f, shared->archive);
+	metrics_webhooks(f, shared->webhooks);
 	fclose(f);
 	return text;
 }

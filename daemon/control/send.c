@@ -40,6 +40,8 @@ static int send_line(struct host *h, struct room *room, const char *nick, size_t
 static int send_check_nick(struct control_client *c, const char *nick, char normal[static TEXT_NICK_MAX + 1])
 {
 	int len = nick_normalise(nick, strlen(nick), normal);
+	const struct shared *shared = control_host(c)->ctx.shared;
+	struct elsewhere_found found;
 	uint64_t id;
 	uint32_t index;
 
@@ -48,8 +50,13 @@ static int send_check_nick(struct control_client *c, const char *nick, char norm
 		return -1;
 	}
 	/* "admin" itself is never anybody else's nick. */
-	if (roster_find(control_host(c)->ctx.shared->roster, normal, (size_t)len, &id, &index)) {
+	struct nick_keys keys = nick_keys(normal, (size_t)len);
+	if (roster_find(shared->roster, normal, (size_t)len, &id, &index)) {
 		control_refuse(c, "nick %s is in use", nick);
+		return -1;
+	}
+	if (elsewhere_find(shared->elsewhere, &keys, &found)) {
+		control_refuse(c, "nick %s is in use on node %s", nick, found.node);
 		return -1;
 	}
 	return len;

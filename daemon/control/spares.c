@@ -5,6 +5,7 @@
 #include "common/cleanup.h"
 
 #include <fcntl.h>
+#include <time.h>
 
 void spares_init(struct spares *s)
 {
@@ -21,6 +22,18 @@ bool spares_take(struct spares *s)
 			return false;
 	}
 	return true;
+}
+
+bool spares_gather(struct spares *s)
+{
+	const struct timespec step = {.tv_nsec = 2000000};
+
+	for (unsigned ms = 0; ms < SPARES_WAIT_MS; ms += 2) {
+		if (spares_take(s))
+			return true;
+		nanosleep(&step, NULL);
+	}
+	return false;
 }
 
 void spares_use(struct spares *s)

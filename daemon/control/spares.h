@@ -10,6 +10,7 @@
 #include <stdbool.h>
 
 #define SPARES_N 8
+#define SPARES_WAIT_MS 250
 
 struct spares {
 	int fd[SPARES_N];
@@ -18,6 +19,11 @@ struct spares {
 void spares_init(struct spares *s);
 /* Opens those that are missing. True if all are there now. */
 bool spares_take(struct spares *s);
+/*
+ * The same, for a call: waits up to SPARES_WAIT_MS for those that are missing. A library that accepts whoever comes
+ * (libzmq) may have got them, and returns them as soon as it is told that they were not for its peers.
+ */
+bool spares_gather(struct spares *s);
 /* Closes them all; spares_take() opens them again. */
 void spares_use(struct spares *s);
 

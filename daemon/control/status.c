@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /* Status: the daemon in numbers, its threads, and how the last takeover went. */
 #include "daemon/base/clock.h"
+#include "daemon/control/cluster_report.h"
+#include "daemon/control/history_report.h"
 #include "daemon/control/host.h"
 #include "daemon/control/methods.h"
 #include "daemon/control/metrics.h"
+#include "daemon/control/webhooks_report.h"
 #include "daemon/engine/connections.h"
 #include "daemon/engine/limits.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 /* How the clients were taken over; the interface's type Takeover. */
@@ -27,6 +31,45 @@ static json_t *status_takeover(const struct shared *shared)
 						    (json_int_t)h->last_closed, "gap",
 						    (double)h->last_gap_us / 1e6));
 	return o;
+}
+
+/* Its member "cluster", if there is one. */
+static void status_add_cluster(json_t *reply, const struct host *h)
+{
+	struct cluster *c = h->ctx.shared->cluster;
+	struct cluster_status status;
+	size_t n = 0;
+
+	if (!c || !h->ctx.config->cluster)
+		return;
+	cluster_copy_status(c, &status);
+	struct cluster_node *nodes = cluster_copy_nodes(c, &n);
+	json_object_set_new(reply, "cluster",
+			    cluster_report_status(h->ctx.config->cluster, &status, nodes, nodes ? n : 0));
+	free(nodes);
+}
+
+/* Likewise its member "history". */
+static void status_add_history(json_t *reply, const struct host *h)
+{
+	struct archive *a = h->ctx.shared->archive;
+	struct archive_status status;
+
+	if (!a)
+		return;
+	archive_copy_status(a, &status);
+	json_object_set_new(reply, "history", history_report_status(archive_path(a), &status));
+}
+
+/* Likewise its member "webhooks". */
+static void status_add_webhooks(json_t *reply, const struct host *h)
+{
+	size_t n;
+	struct webhook_status *at = webhooks_copy_status(h->ctx.shared->webhooks, &n);
+
+	if (n > 0)
+		json_object_set_new(reply, "webhooks", webhooks_report_status(at, n));
+	free(at);
 }
 
 void control_status(struct control_client *c, const json_t *parameters, bool more)
@@ -61,5 +104,8 @@ void control_status(struct control_client *c, const json_t *parameters, bool mor
 	if (h->mistakes)
 		json_object_set_new(reply, "config_mistakes", json_string(h->mistakes));
 	json_object_set_new(reply, "takeover", status_takeover(h->ctx.shared));
+	status_add_cluster(reply, h);
+	status_add_history(reply, h);
+	status_add_webhooks(reply, h);
 	control_reply(c, reply, false);
 }

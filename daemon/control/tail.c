@@ -18,14 +18,6 @@
 #define TAKE_BYTES 65536
 #define LOOK_AT 1000
 
-/* A JSON string holds UTF-8 only, which lines of raw rooms need not be. */
-static json_t *tail_string(const char *s, size_t len)
-{
-	_cleanup_free_ char *buf = malloc(len * TEXT_SANITISE_GROWTH + 1);
-
-	return buf ? json_stringn(buf, text_sanitise(buf, s, len)) : NULL;
-}
-
 struct tail {
 	struct room *room;
 	uint64_t seq;
@@ -84,10 +76,11 @@ static json_t *tail_json(const struct taken *k)
 		const struct record *r = &k->at[i].record;
 		const char *line = k->text + k->at[i].start;
 		size_t len = k->at[i].len, text = speech_text_at(r);
-		json_array_append_new(
-		    array, json_pack("{s:f,s:s,s:I,s:o?,s:o?}", "time", control_seconds((int64_t)r->time_us),
-				     "kind", tail_kind(r), "client", (json_int_t)r->sender, "line",
-				     tail_string(line, len), "text", tail_string(line + text, len - text)));
+		json_array_append_new(array, json_pack("{s:f,s:s,s:I,s:o?,s:o?}", "time",
+						       control_seconds((int64_t)r->time_us), "kind",
+						       tail_kind(r), "client", (json_int_t)r->sender, "line",
+						       report_string(line, len), "text",
+						       report_string(line + text, len - text)));
 	}
 	return array;
 }

@@ -66,8 +66,9 @@ void activity_tick(struct connections *cs)
 
 	for (uint32_t i = cs->n_activities; i-- > 0;) {
 		const struct activity *a = &cs->activities[i];
+		connection_await_tick(a->of);
 		if (now > a->matters_until && !(a->of->pause & PAUSE_LIMITED) && !a->asked &&
-		    a->login == LOGIN_NONE)
+		    a->login == LOGIN_NONE && !a->awaited)
 			activity_forget(a->of);
 	}
 }

@@ -5,8 +5,8 @@
 #include "common/cleanup.h"
 #include "daemon/base/clock.h"
 #include "daemon/base/logger.h"
+#include "daemon/io/replace.h"
 
-#include <fcntl.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -19,6 +19,7 @@ struct bans {
 	atomic_size_t n; /* nobody takes the lock as long as there is nothing */
 	struct ban *at;
 	char *path;
+	int64_t saved_us;
 };
 
 static void bans_read_line(struct bans *b, char *line, unsigned number)
@@ -52,6 +53,9 @@ static void bans_read_file(struct bans *b)
 			log_warning("%s: bans can't be read: %s", b->path, strerror(errno));
 		return;
 	}
+	struct stat st;
+	if (fstat(fileno(f), &st) == 0)
+		b->saved_us = st.st_mtim.tv_sec * SECOND_US + st.st_mtim.tv_nsec / 1000;
 	for (unsigned number = 1; fgets(line, sizeof(line), f); number++)
 		bans_read_line(b, line, number);
 	fclose(f);
@@ -85,6 +89,16 @@ void bans_free(struct bans *b)
 	free(b->at);
 	free(b->path);
 	free(b);
+}
+
+const char *bans_path(const struct bans *b)
+{
+	return b->path;
+}
+
+int64_t bans_saved_us(const struct bans *b)
+{
+	return b->saved_us;
 }
 
 static bool bans_is_over(const struct ban *ban, int64_t now)
@@ -166,46 +180,23 @@ void bans_expire(struct bans *b)
 }
 
 /* Only the main thread changes them, so it may read without the lock. */
-static int bans_write_all(const struct bans *b, int fd)
-{
-	FILE *f = fdopen(fd, "w");
-
-	if (!f) {
-		close(fd);
-		return -errno;
-	}
-	for (size_t i = 0; i < b->n; i++) {
-		char text[ADDRESS_TEXT_MAX];
-		/* Up to the next full second, so that a ban is never shorter than it was asked for. */
-		fprintf(f, "%s %" PRId64 "\n", prefix_format(&b->at[i].prefix, text),
-			(b->at[i].until_us + SECOND_US - 1) / SECOND_US);
-	}
-	int r = fflush(f) != 0 || fsync(fd) < 0 ? -errno : 0;
-	if (ferror(f) && r == 0)
-		r = -EIO;
-	if (fclose(f) != 0 && r == 0)
-		r = -errno;
-	return r;
-}
-
 int bans_save(struct bans *b)
 {
-	_cleanup_free_ char *temporary = NULL;
+	_cleanup_free_ char *text = NULL;
+	size_t len;
 
 	if (!b->path)
 		return -ENOTSUP;
-	/* A name of its own, so that a file which an earlier process left there is not in the way. */
-	if (asprintf(&temporary, "%s.XXXXXX", b->path) < 0)
+	FILE *f = open_memstream(&text, &len);
+	if (!f)
 		return -ENOMEM;
-	int fd = mkostemp(temporary, O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	int r = bans_write_all(b, fd);
-	if (r == 0 && rename(temporary, b->path) < 0)
-		r = -errno;
-	if (r < 0)
-		unlink(temporary);
-	return r;
+	for (size_t i = 0; i < b->n; i++) {
+		char prefix[ADDRESS_TEXT_MAX];
+		/* Up to the next full second, so that a ban is never shorter than it was asked for. */
+		fprintf(f, "%s %" PRId64 "\n", prefix_format(&b->at[i].prefix, prefix),
+			(b->at[i].until_us + SECOND_US - 1) / SECOND_US);
+	}
+	return fclose(f) != 0 ? -ENOMEM : replace_file(b->path, text, len);
 }
 
 struct ban *bans_list(struct bans *b, size_t *ret_n)

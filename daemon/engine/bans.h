@@ -33,6 +33,10 @@ int bans_add(struct bans *b, const struct ban *ban, size_t max);
 int bans_remove(struct bans *b, const struct prefix *p);
 /* Writes the file anew, whole or not at all. Returns 0, -ENOTSUP without a path, or -errno. */
 int bans_save(struct bans *b);
+/* Where they are kept; NULL: nowhere. */
+const char *bans_path(const struct bans *b);
+/* When the file was written that was read in the beginning; CLOCK_REALTIME in us, 0: there was none. */
+int64_t bans_saved_us(const struct bans *b);
 /* Forgets those whose time is over. */
 void bans_expire(struct bans *b);
 

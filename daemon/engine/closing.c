@@ -35,6 +35,7 @@ void closing_retire(struct connection *c)
 		return;
 	c->retired = true;
 	connection_login_forget(c);
+	connection_await_end(c);
 	c->handler->closed(c);
 	connection_set_room(c, NULL);
 }
@@ -114,6 +115,7 @@ void closing_lose_peer(struct connection *c, int error)
 	/* Whether it had ended in order before, the kernel tells only once. */
 	connection_begin(c)->rights |= error == EPIPE ? CLIENT_PEER_ENDED : CLIENT_PEER_RESET;
 	connection_commit(c, NULL);
+	connection_await_no_more(c);
 	connection_retry(c);
 }
 

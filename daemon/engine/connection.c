@@ -52,6 +52,11 @@ struct room *connection_room(const struct connection *c)
 	return c->room;
 }
 
+const struct handler *connection_handler(const struct connection *c)
+{
+	return c->handler;
+}
+
 const char *connection_listener(const struct connection *c)
 {
 	const struct client_origin *o = clients_origin(c->ctx->shared->clients, c->client->origin);
@@ -97,6 +102,8 @@ void connection_set_room(struct connection *c, struct room *room)
 			c->ctx->connections->members[c->room->index] = c->room_next;
 		if (c->room_next)
 			c->room_next->room_prev = c->room_prev;
+		if (!c->ctx->connections->members[c->room->index])
+			renderings_forget(c->ctx->connections->renderings);
 		rooms_leave(shared->rooms, c->room, c->ctx->slot);
 	}
 	c->room = room;
@@ -117,6 +124,7 @@ struct client_state *connection_begin(struct connection *c)
 	struct client_state *next = transaction_begin(c->ctx->shared->clients, c->client);
 
 	c->drafting = true;
+	writing_begin(c);
 	if (c->sent >= next->out_end) {
 		/* The outbox is empty, so the stream's next byte is the log's at pos. */
 		next->out_end = c->sent;
@@ -147,6 +155,7 @@ struct client_state *connection_draft(const struct connection *c)
 
 void connection_abandon(struct connection *c)
 {
+	writing_abandon(c);
 	c->drafting = false;
 }
 
@@ -161,10 +170,12 @@ void connection_consume(struct connection *c, size_t n)
 
 void connection_commit(struct connection *c, struct room *locked)
 {
+	writing_commit(c);
 	transaction_commit(c->ctx, c->client, locked);
 	const struct position p = membership_place(c->ctx->shared->clients, connection_state(c));
 	c->pos = p.cursor;
 	c->seq = p.seq;
+	c->untold = 0;
 	c->drafting = false;
 }
 
@@ -298,26 +309,6 @@ int connection_open(struct worker *w, const struct connection_start *start)
 	return 0;
 }
 
-/* That many bytes were sent straight from the room's log: the cursor is put on the boundary behind them. */
-static void connection_restore_cursor(struct connection *c, uint64_t straight)
-{
-	struct logring *log = c->room->log;
-	struct logring_view v;
-
-	c->pos += straight;
-	logring_lock(log);
-	logring_peek(log, &v);
-	if (c->pos >= v.floor && c->pos <= v.head) {
-		uint64_t seq = logring_seek(log, &v, c->pos);
-		c->seq = seq;
-		connection_begin(c);
-		if (logring_start(log, &v, seq) != c->pos)
-			output_finish(c, &v, seq);
-		connection_commit(c, NULL);
-	}
-	logring_unlock(log);
-}
-
 int connection_restore(struct worker *w, const struct connection_start *start,
 		       const struct connection_progress *progress)
 {
@@ -349,8 +340,8 @@ int connection_restore(struct worker *w, const struct connection_start *start,
 			c->sent = st->out_end;
 	}
 	handler->restored(c);
-	if (c->room && c->sent >= st->out_end)
-		connection_restore_cursor(c, c->sent - st->out_end);
+	if (c->room && c->sent >= st->out_end && !output_restore(c, c->sent - st->out_end))
+		closing_doom(c, EBADMSG); /* it was checked before */
 	if (!(st->flags & CLIENT_GREETED))
 		handler->opened(c, connection_first_room(c));
 	if (c->leftover > 0)
@@ -377,7 +368,9 @@ bool connection_kick(struct connection *c, const struct notice *why)
 {
 	if (c->phase != PHASE_OPEN)
 		return false;
+	writing_leave(c, why);
 	closing_retire(c);
+	writing_leave(c, NULL);
 	connection_begin(c)->flags |= CLIENT_CLOSING;
 	if (why)
 		connection_notify(c, why);
@@ -423,6 +416,7 @@ void connection_free(struct connection *c)
 	if (c->stream.fd >= 0)
 		close(c->stream.fd);
 	stream_free(&c->stream);
+	connection_await_end(c);
 	roster_release(c->ctx->shared->roster, c->roster);
 	free(c);
 }
@@ -448,7 +442,7 @@ void connection_info(const struct connection *c, struct client_info *ret)
 	memcpy(ret->nick, st->nick, st->nick_len);
 	if (c->room) {
 		struct logring_view v;
-		snprintf(ret->room, sizeof(ret->room), "%s", c->room->name);
+		snprintf(ret->room, sizeof(ret->room), "%.*s", TEXT_ROOM_MAX, c->room->name);
 		logring_lock(c->room->log);
 		logring_peek(c->room->log, &v);
 		logring_unlock(c->room->log);

@@ -35,6 +35,7 @@ const struct client_state *connection_state(const struct connection *c);
 /* The handler's own: the nick's entry in the roster. */
 struct roster_entry **connection_roster(struct connection *c);
 struct room *connection_room(const struct connection *c);
+const struct handler *connection_handler(const struct connection *c);
 const char *connection_listener(const struct connection *c);
 /* The listener's. */
 const char *connection_first_room(const struct connection *c);
@@ -44,16 +45,45 @@ struct client_state *connection_begin(struct connection *c);
 struct client_state *connection_draft(const struct connection *c);
 /* Forgets the transaction. */
 void connection_abandon(struct connection *c);
-/* How many bytes still fit in the outbox. */
+/*
+ * Its form (config/handler.h), in the transaction if one is under way. What is written from then on, and the room's
+ * events, are in the new one. Whoever changes it while it is in a room settles first (connection_settle()).
+ */
+unsigned connection_form(const struct connection *c);
+void connection_set_form(struct connection *c, unsigned form);
+/* How many bytes still fit in the outbox; where they are wrapped, bytes of lines, with space for what that adds. */
 size_t connection_space(const struct connection *c);
-/* They must fit. */
+/* They must fit. In a form that wraps, lines: all that a transaction writes is wrapped at its commit, or before events. */
 void connection_write(struct connection *c, const char *data, size_t len);
+/*
+ * Bytes as they go out, behind what was written before: the handler's own framing. False if they don't fit; then
+ * none is written. connection_write_last() ends the connection with them: it sets CLIENT_CLOSING, and wrap() is not
+ * asked for a last word.
+ */
+bool connection_write_wire(struct connection *c, const char *data, size_t len);
+bool connection_write_last(struct connection *c, const char *data, size_t len);
+size_t connection_wire_space(const struct connection *c);
+/*
+ * A past event of a room whose log is locked, in the client's form. False if it doesn't fit. What all of them may take
+ * (in bytes as they go out), so that reserve bytes of lines can still be written, is connection_event_space(); one takes
+ * connection_event_size().
+ */
+bool connection_write_event(struct connection *c, const struct room *room, uint64_t seq,
+			    const struct record *event, const char *line, size_t len);
+size_t connection_event_size(struct connection *c, const struct room *room, uint64_t seq,
+			     const struct record *event, const char *line, size_t len);
+size_t connection_event_space(const struct connection *c, size_t reserve);
 /* Past the outbox, if nothing waits there: how much the kernel took of it. For handlers that mirror. */
 size_t connection_send(struct connection *c, const char *data, size_t len);
 void connection_printf(struct connection *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* The handler's words for a notice, within a transaction. False: they don't fit, or it has none. */
 bool connection_notify(struct connection *c, const struct notice *n);
 void connection_consume(struct connection *c, size_t n);
+/*
+ * Changes the byte so far behind what is consumed, outside of a transaction, for a handler that has dealt with something that
+ * it can't consume yet. A successor may find it as it was.
+ */
+void connection_amend_input(struct connection *c, size_t at, char byte);
 /* room: its log is locked and holds what was put; it is committed in the same step and unlocked. */
 void connection_commit(struct connection *c, struct room *locked);
 
@@ -98,6 +128,25 @@ bool connection_login_ask(struct connection *c, const struct login_question *q);
 enum login connection_login_take(struct connection *c, const struct login_question *q);
 unsigned connection_login_failed(struct connection *c);
 
+/*
+ * Something else that a service finds out. The handler leaves it with the connection and returns HANDLER_WAITING; it is
+ * called again with the same input after connection_await_over(), or when some seconds have passed without. One at
+ * a time: drop() is called for the one before, and at the end. False without memory, and it is dropped.
+ */
+bool connection_await(struct connection *c, void *what, void (*drop)(void *what));
+void *connection_awaited(const struct connection *c);
+void connection_await_end(struct connection *c);
+/* The answer to that client is there; for the service's job on its worker. */
+void connection_await_over(struct context *ctx, uint32_t index, uint64_t id, const void *what);
+
+/*
+ * The handler waits for something of the peer's, which is what (not 0) to it: if that isn't here in so many us, the client is
+ * sent away (NOTICE_LATE). Waiting for the same once more changes nothing; 0: nothing is waited for any more. A successor
+ * doesn't know of it, so restored() begins anew.
+ */
+void connection_expect(struct connection *c, unsigned what, int64_t us);
+unsigned connection_expects(const struct connection *c);
+
 /* --- for the worker and the listeners --- */
 
 struct connection_start {
@@ -120,6 +169,7 @@ struct connection_progress {
 	uint64_t sent;	   /* output bytes the kernel has */
 	uint64_t received; /* input bytes taken from the kernel */
 	int gone;	   /* the peer is: EPIPE, in order, or why (errno); else 0 */
+	bool ended;	   /* by us: our FIN is on its way */
 };
 int connection_restore(struct worker *w, const struct connection_start *start,
 		       const struct connection_progress *progress);

@@ -18,11 +18,11 @@ static void connection_login_answered(struct context *ctx, const struct login_an
 	if (!a)
 		return;
 	a->asked = NULL;
-	if (!(c->pause & PAUSE_LOGIN) || c->phase != PHASE_OPEN ||
+	if (!(c->pause & PAUSE_ANSWER) || c->phase != PHASE_OPEN ||
 	    memcmp(answer->subject, a->login_subject, sizeof(a->login_subject)) != 0)
 		return;
 	a->login = answer->good ? LOGIN_GOOD : LOGIN_BAD;
-	c->pause &= (uint8_t)~PAUSE_LOGIN;
+	c->pause &= (uint8_t)~PAUSE_ANSWER;
 	c->pause |= PAUSE_TURN; /* so that the line is worked on again in this turn */
 	connection_retry(c);
 }

@@ -9,7 +9,9 @@
 #include "daemon/engine/batch.h"
 #include "daemon/engine/connection.h"
 #include "daemon/engine/logins.h"
+#include "daemon/engine/rendering.h"
 #include "daemon/engine/worker.h"
+#include "daemon/io/sender.h"
 
 #include <stdatomic.h>
 
@@ -29,7 +31,7 @@ enum pause {
 	PAUSE_TURN = 1 << 1,	/* until its next turn: the input that is there is worked on then */
 	PAUSE_LIMITED = 1 << 2, /* it was too fast: until its deadline */
 	PAUSE_FROZEN = 1 << 3,	/* the server ends */
-	PAUSE_LOGIN = 1 << 4,	/* a password is being checked */
+	PAUSE_ANSWER = 1 << 4,	/* what it asked a service isn't answered yet */
 };
 
 enum pace { PACE_LINES, PACE_BYTES, PACE_COMMANDS, PACE_NICKS, PACE_ROOMS, PACES };
@@ -47,6 +49,13 @@ struct activity {
 	struct login_request *asked; /* until its answer is there */
 	uint8_t login_subject[LOGIN_SUBJECT_LEN];
 	uint8_t login; /* enum login: the answer, until it is taken */
+	/* What else a service is asked (connection_await.c). */
+	void *awaited; /* until the handler is done with it; NULL: nothing */
+	void (*drop_awaited)(void *what);
+	int64_t awaited_until;
+	/* What the peer is waited for (patience.c). */
+	int64_t expects_until;
+	uint8_t expects; /* the handler's number for it; 0: nothing */
 };
 
 /* Most connections are idle at most times, so this is what each one costs: see the assertion below. */
@@ -64,9 +73,10 @@ struct connection {
 	uint64_t sent; /* output bytes the kernel took */
 	struct roster_entry *roster;
 	int64_t active;	   /* CLOCK_MONOTONIC in us of the last input */
-	int64_t deadline;  /* of closing; before, of what was said by who is unheard */
-	uint32_t acked;	   /* how far the peer's TCP had got at the last look, when closing */
+	int64_t deadline;  /* of closing; of what was said by who is unheard; before, of the next look */
+	uint32_t acked;	   /* how far the peer's TCP had got at the last look */
 	uint32_t leftover; /* input bytes received, not consumed, in the inbox */
+	uint32_t untold;   /* how much of the log it was sent, rendered, since its place was committed */
 	uint32_t activity; /* its number among those, plus 1; 0: it has none */
 	uint16_t error;	   /* errno that ended it, for the log */
 	uint8_t phase;	   /* enum phase */
@@ -89,6 +99,7 @@ struct connection {
 	bool out_touched : 1, in_touched : 1; /* pages to give back when idle */
 	bool paid_line : 1, paid_command : 1; /* what the line at hand costs */
 	bool drafting : 1;		      /* a transaction is under way */
+	uint8_t looks : 3;		      /* that found the peer where it was, and not at the end */
 	/* One, if the entry was made by a release that didn't note it there, else none. */
 	union address address[];
 };
@@ -104,6 +115,17 @@ _Static_assert(sizeof(struct connection) <= 184, "an idle connection costs no mo
 			      .address = connection_address(c),                                              \
 			      ##__VA_ARGS__})
 
+/* Lines that the transaction under way has written, in a form that wraps, and that are not wrapped yet: writing.c. */
+struct lines {
+	const struct connection *of; /* whose transaction it is; NULL: there is none */
+	size_t len;
+	bool ended; /* the handler has said the last word itself */
+	/* Words that belong in front of the last one, if that is said in a transaction of this connection. */
+	const struct connection *leaving;
+	const struct notice *why;
+	char text[CLIENT_OUT_SIZE / 4];
+};
+
 /* A worker's. */
 struct connections {
 	struct resident resident;
@@ -113,11 +135,15 @@ struct connections {
 	uint32_t high;		      /* places from here on were never used */
 	uint32_t tick_at, tick_end;   /* up to where the tick has come, and where it ends */
 	unsigned releases;	      /* of buffers' pages that the tick may still make */
+	unsigned losses;	      /* roster_losses() at the last tick */
+	bool looks_for_losses;	      /* this tick does, as somebody's nick is lost */
 	struct activity *activities;
 	uint32_t n_activities, activities_capacity;
 	struct batch batch;
 	uint64_t private_seq; /* up to where this worker has handed out private messages */
 	atomic_uint all, uncovered, mortal;
+	struct lines lines;
+	struct renderings *renderings;
 };
 
 /* --- connections.c --- */
@@ -165,6 +191,18 @@ void connection_tick(struct connection *c, unsigned *releases);
 /* Tries again to put the socket into the keeper, if it is not there. */
 void connection_cover(struct connection *c);
 
+/* --- connection_await.c --- */
+
+/* Nobody would hear the answer. Takes no locks. */
+void connection_await_no_more(struct connection *c);
+/* Once a second: who has waited for too long goes on without an answer. */
+void connection_await_tick(struct connection *c);
+
+/* --- patience.c --- */
+
+/* Once a second: whoever has not said in time what is waited for is sent away. */
+bool connection_is_late(struct connection *c);
+
 /* --- input.c --- */
 
 void input_ready(struct source *s, uint32_t events);
@@ -204,6 +242,28 @@ void pace_slow_down(struct connection *c, int64_t rest, const char *what);
 /* Whether it still has to rest. */
 bool pace_rests(const struct connection *c);
 
+/* --- writing.c --- */
+
+/* A transaction begins, is forgotten, or is about to be committed. */
+void writing_begin(struct connection *c);
+void writing_abandon(struct connection *c);
+void writing_commit(struct connection *c);
+/* Wraps what was written in lines, so that what follows comes behind it. */
+void writing_wrap(struct connection *c);
+/* Whatever happens to it is in front of the last word that the next transactions may say; NULL: no more. */
+void writing_leave(struct connection *c, const struct notice *why);
+
+static inline bool writing_renders(const struct connection *c)
+{
+	return __builtin_expect(c->handler->renders != 0, 0) && c->handler->renders >> connection_form(c) & 1;
+}
+
+/* Whose rendering of the room's events it is sent. */
+static inline struct audience writing_audience(const struct connection *c, const struct room *room)
+{
+	return (struct audience){c->handler, connection_form(c), room};
+}
+
 /* --- output.c --- */
 
 static inline bool output_is_pending(const struct connection *c)
@@ -213,10 +273,41 @@ static inline bool output_is_pending(const struct connection *c)
 
 /* Sends all that the kernel takes, and goes on with the end if that is next. */
 void output_run(struct connection *c);
-/* Within a transaction: of message number seq, which was sent up to c->pos, the rest goes to the outbox. */
-void output_finish(struct connection *c, const struct logring_view *v, uint64_t seq);
+/*
+ * What a process before sent straight from the room's log, or from renderings of it, was so much: puts the place on the
+ * boundary behind that. False if it doesn't add up.
+ */
+bool output_restore(struct connection *c, uint64_t straight);
+/* Has the stream take what it takes; as send(), but -errno. */
+ssize_t output_transmit(struct connection *c, const void *data, size_t len);
+/* Counts a send; n as in struct send_op. Returns how much was taken; -1: the peer is lost. */
+ssize_t output_took(struct connection *c, ssize_t n);
+/* The kernel took less than it was given. */
+void output_was_cut(struct connection *c);
+
 /* Sends the room's news to this worker's members. */
 void output_deliver(struct connections *cs, uint32_t room);
+
+/* --- output_rendered.c: for members who are sent renderings; but for output_tell_place(), with the log pinned --- */
+
+/* What is to be sent to many at once. */
+struct output_batch {
+	size_t n;
+	struct send_op ops[SENDER_BATCH];
+	struct rendered parts[SENDER_BATCH]; /* of which renderings, where it isn't the log itself */
+};
+
+/* Adds the next part to it, or sends it. */
+void output_prepare_rendered(struct connection *c, const struct logring_view *v, struct output_batch *b);
+/* After a send of r; n as in struct send_op. */
+void output_sent_rendered(struct connection *c, const struct logring_view *v, const struct rendered *r,
+			  ssize_t n);
+/* Sends the next part to one. */
+void output_send_rendered(struct connection *c, const struct logring_view *v);
+/* As output_restore(); the log is locked. */
+bool output_restore_rendered(struct connection *c, const struct logring_view *v, uint64_t straight);
+/* Commits the place of a member that is sent renderings, if it was sent some since. */
+void output_tell_place(struct connection *c);
 
 /* --- closing.c --- */
 

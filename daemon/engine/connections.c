@@ -110,9 +110,13 @@ static bool connections_tick_on(struct resident *r)
 	uint32_t end = cs->tick_end - cs->tick_at < TICK_PLACES ? cs->tick_end : cs->tick_at + TICK_PLACES;
 	unsigned share = cs->releases < RELEASES_TURN ? cs->releases : RELEASES_TURN, left = share;
 
-	for (; cs->tick_at < end; cs->tick_at++)
-		if (cs->by_index[cs->tick_at])
-			connection_tick(cs->by_index[cs->tick_at], &left);
+	for (; cs->tick_at < end; cs->tick_at++) {
+		struct connection **c = &cs->by_index[cs->tick_at];
+		if (*c && cs->looks_for_losses)
+			connection_reloaded(*c);
+		if (*c)
+			connection_tick(*c, &left);
+	}
 	cs->releases -= share - left;
 	return cs->tick_at < cs->tick_end;
 }
@@ -127,6 +131,9 @@ static void connections_tick(struct resident *r)
 		return; /* the one before is not over */
 	cs->tick_at = 0;
 	cs->tick_end = cs->high;
+	unsigned losses = roster_losses(cs->ctx->shared->roster);
+	cs->looks_for_losses = losses != cs->losses;
+	cs->losses = losses;
 	cs->releases = all / RELEASES_SHARE > RELEASES_MIN ? all / RELEASES_SHARE : RELEASES_MIN;
 	connections_tick_on(r);
 }
@@ -177,6 +184,16 @@ static void connections_freeze(struct resident *r)
 
 	for (uint32_t at = 0; (c = connections_next(cs, &at));)
 		connection_freeze(c);
+}
+
+/* Or the next process would have to render all that again; and if it rendered otherwise, it could not. */
+static void connections_rest(struct resident *r)
+{
+	struct connections *cs = (struct connections *)r;
+	struct connection *c;
+
+	for (uint32_t at = 0; (c = connections_next(cs, &at));)
+		output_tell_place(c);
 }
 
 static void connections_goodbye(struct resident *r)
@@ -238,6 +255,7 @@ static void connections_free(struct resident *r)
 	free(cs->members);
 	free(cs->by_index);
 	free(cs->activities);
+	renderings_free(cs->renderings);
 	free(cs);
 }
 
@@ -247,6 +265,7 @@ static const struct resident_ops connections_ops = {
     .deliver = connections_deliver,
     .delay = connections_delay,
     .reload = connections_reload,
+    .rest = connections_rest,
     .freeze = connections_freeze,
     .goodbye = connections_goodbye,
     .each = connections_each,
@@ -266,7 +285,7 @@ int connections_new(struct worker *w)
 	/* calloc() of that size is untouched pages: what isn't used costs nothing. */
 	cs->members = calloc(ROOMS_CAPACITY, sizeof(*cs->members));
 	cs->by_index = calloc(CLIENTS_CAPACITY, sizeof(*cs->by_index));
-	if (!cs->members || !cs->by_index) {
+	if (!cs->members || !cs->by_index || renderings_new(&cs->renderings) < 0) {
 		connections_free(&cs->resident);
 		return -ENOMEM;
 	}
@@ -294,6 +313,17 @@ void connections_cover(struct worker *w)
 
 	for (uint32_t at = 0; (c = connections_next(cs, &at));)
 		connection_cover(c);
+}
+
+struct renderings *connections_renderings(struct worker *w)
+{
+	return connections_of(w)->renderings;
+}
+
+void connections_tell_places(struct worker *w)
+{
+	connections_rest(&connections_of(w)->resident);
+	renderings_forget(connections_of(w)->renderings);
 }
 
 /* What is sent is cipher text, whose keys end with this process. */

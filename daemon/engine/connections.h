@@ -10,6 +10,7 @@
 
 struct connection;
 struct connections;
+struct renderings;
 
 /* Makes the worker one that takes connections; its end is theirs. Returns 0 or -ENOMEM. */
 int connections_new(struct worker *w);
@@ -31,6 +32,13 @@ unsigned connections_at_risk(const struct shared *shared);
 
 /* While the server ends: looks at all of them as often as it is called, not only once a second. */
 void connections_drain(struct worker *w);
+/*
+ * Something in rooms' logs is forgotten: how far members have been sent what was rendered of it is found out in time, and
+ * nobody else is sent that.
+ */
+void connections_tell_places(struct worker *w);
+/* The worker's, before its thread starts. */
+struct renderings *connections_renderings(struct worker *w);
 /* Tries again to put those sockets into the keeper that are not there. */
 void connections_cover(struct worker *w);
 /* Sends those away that can't survive the process. */

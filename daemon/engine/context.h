@@ -10,6 +10,7 @@
 #include "daemon/base/counters.h"
 #include "daemon/config/config.h"
 #include "daemon/engine/service.h"
+#include "daemon/rooms/elsewhere.h"
 #include "daemon/rooms/room.h"
 #include "daemon/rooms/roster.h"
 #include "daemon/rooms/slots.h"
@@ -23,22 +24,39 @@ struct keeper;
 struct sender;
 struct bans;
 struct logins;
+struct ban_share;
+struct cluster;
+struct cluster_file;
+struct archive;
+struct questions;
+struct webhooks;
 struct connections;
 struct tls_tools;
 struct secrets;
+
+/* The state has counters for all threads but so many. */
+#define SHARED_SPARE_COUNTERS 3
 
 /* What all threads share; made by the server before them and destroyed after them. */
 struct shared {
 	struct clients *clients;
 	struct rooms *rooms;
 	struct roster *roster;
+	struct elsewhere *elsewhere; /* NULL: there is no cluster */
+	struct ban_share *ban_share; /* likewise */
 	struct limits *limits;
 	struct keeper *keeper;
-	struct secrets *secrets; /* or NULL */
-	struct bans *bans;	 /* or NULL */
-	struct logins *logins;	 /* or NULL */
+	struct secrets *secrets;	   /* or NULL */
+	struct bans *bans;		   /* or NULL */
+	struct logins *logins;		   /* or NULL */
+	struct cluster *cluster;	   /* or NULL */
+	struct cluster_file *cluster_file; /* or NULL */
+	struct questions *questions;	   /* likewise */
+	struct archive *archive;	   /* or NULL */
+	struct webhooks *webhooks;	   /* or NULL */
 	struct slots *slots;
 	struct services services;
+	struct counters spare_counters[SHARED_SPARE_COUNTERS];
 	atomic_uint preludes; /* connections whose handshake, or PROXY header, is not over */
 	struct worker **workers;
 	unsigned n_workers;
@@ -58,23 +76,27 @@ struct context {
 	int64_t now;			 /* CLOCK_MONOTONIC in us, as of this turn */
 };
 
-/* Threads with a slot that are neither workers nor ZeroMQ listeners: the main thread. */
-#define CONTEXT_OTHERS 1
+/* Threads with a slot that are neither workers nor ZeroMQ listeners: the main one, the cluster's, the archive's, the
+ * webhooks'. */
+#define CONTEXT_OTHERS 4
 
 _Static_assert(CONFIG_MAX_WORKERS + CONFIG_MAX_ZMQ + CONTEXT_OTHERS <= SLOTS_MAX, "every thread has a slot");
 _Static_assert(CONFIG_MAX_WORKERS <= CLIENTS_SCRATCHES, "every worker has a scratch");
-_Static_assert(CONFIG_MAX_ZMQ + CONTEXT_OTHERS <= CLIENTS_MORE_COUNTERS, "every thread has counters");
+_Static_assert(CONFIG_MAX_ZMQ + CONTEXT_OTHERS <= CLIENTS_MORE_COUNTERS + SHARED_SPARE_COUNTERS,
+	       "every thread has counters");
 
-/* The counters of the thread with that slot; NULL if there are none left. */
-static inline struct counters *context_counters(const struct shared *shared, unsigned slot)
+/* The counters of the thread with that slot; NULL if there are none left. The last ones' don't outlive the
+ * process. */
+static inline struct counters *context_counters(struct shared *shared, unsigned slot)
 {
 	unsigned beyond = slots_beyond_workers(shared->slots, slot);
 
 	if (slot < shared->slots->n_workers)
 		return (struct counters *)clients_counters(shared->clients, slot);
-	if (beyond >= CLIENTS_MORE_COUNTERS)
-		return NULL;
-	return (struct counters *)clients_counters(shared->clients, CLIENTS_SCRATCHES + beyond);
+	if (beyond < CLIENTS_MORE_COUNTERS)
+		return (struct counters *)clients_counters(shared->clients, CLIENTS_SCRATCHES + beyond);
+	beyond -= CLIENTS_MORE_COUNTERS;
+	return beyond < SHARED_SPARE_COUNTERS ? &shared->spare_counters[beyond] : NULL;
 }
 
 #endif

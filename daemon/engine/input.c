@@ -38,6 +38,17 @@ static void input_store(struct connection *c, const char *from, uint64_t offset,
 	c->in_touched = true;
 }
 
+void connection_amend_input(struct connection *c, size_t at, char byte)
+{
+	struct scratch *s = c->ctx->scratch;
+	uint64_t offset = connection_state(c)->in_parsed + at;
+
+	s->data[offset - s->base] = byte;
+	/* What was left over before isn't stored once more. */
+	if (offset - s->base < c->leftover)
+		input_store(c, &byte, offset, 1);
+}
+
 static void input_tell_of_renewals(struct connection *c)
 {
 	char from[ADDRESS_TEXT_MAX];
@@ -124,7 +135,7 @@ static void input_follow(struct connection *c, enum verdict verdict)
 		pace_wait(c);
 		break;
 	case HANDLER_WAITING:
-		c->pause |= PAUSE_LOGIN;
+		c->pause |= PAUSE_ANSWER;
 		break;
 	case HANDLER_CLOSE:
 		closing_leave(c);

@@ -343,8 +343,9 @@ int logins_new(struct logins **ret)
 	return 0;
 }
 
-int logins_open(struct shared *shared)
+int logins_open(struct shared *shared, const struct config *config)
 {
+	(void)config;
 	int r = logins_new(&shared->logins);
 
 	if (r == 0)

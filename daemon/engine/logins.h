@@ -15,13 +15,14 @@
 
 #define LOGIN_SUBJECT_LEN 16
 
+struct config;
 struct logins;
 struct context;
 struct shared;
 struct worker;
 
 /* Makes it one of the services, which free it. Returns 0 or -ENOMEM, as does logins_new(). */
-int logins_open(struct shared *shared);
+int logins_open(struct shared *shared, const struct config *config);
 /* One that isn't a service. */
 int logins_new(struct logins **ret);
 /* Ends the thread, which finishes the check at hand; the workers must not run any more. */

@@ -11,45 +11,8 @@
 #include "daemon/io/sender.h"
 
 #include <inttypes.h>
-#include <stdio.h>
-#include <string.h>
 
-/* --- what handlers write --- */
-
-size_t connection_space(const struct connection *c)
-{
-	uint64_t end = c->drafting ? connection_draft(c)->out_end : connection_state(c)->out_end;
-
-	return end > c->sent ? CLIENT_OUT_SIZE - (size_t)(end - c->sent) : CLIENT_OUT_SIZE;
-}
-
-void connection_write(struct connection *c, const char *data, size_t len)
-{
-	char *outbox = clients_outbox(c->ctx->shared->clients, c->client);
-	struct client_state *draft = connection_draft(c);
-	size_t at = draft->out_end % CLIENT_OUT_SIZE, first = CLIENT_OUT_SIZE - at;
-
-	if (first > len)
-		first = len;
-	memcpy(outbox + at, data, first);
-	memcpy(outbox, data + first, len - first);
-	draft->out_end += len;
-	c->out_touched = true;
-}
-
-void connection_printf(struct connection *c, const char *format, ...)
-{
-	char text[1024];
-	va_list ap;
-
-	va_start(ap, format);
-	int n = vsnprintf(text, sizeof(text), format, ap);
-	va_end(ap);
-	if (n > 0)
-		connection_write(c, text, (size_t)n < sizeof(text) ? (size_t)n : sizeof(text) - 1);
-}
-
-static ssize_t output_transmit(struct connection *c, const void *data, size_t len)
+ssize_t output_transmit(struct connection *c, const void *data, size_t len)
 {
 	return c->unheard ? (ssize_t)len : c->stream.ops->send(&c->stream, data, len);
 }
@@ -73,17 +36,6 @@ size_t connection_send(struct connection *c, const char *data, size_t len)
 	return (size_t)n;
 }
 
-bool connection_notify(struct connection *c, const struct notice *n)
-{
-	char text[NOTICE_MAX];
-	size_t len = c->handler->notice ? c->handler->notice(c, n, text, sizeof(text)) : 0;
-
-	if (len == 0 || connection_space(c) < len)
-		return false;
-	connection_write(c, text, len);
-	return true;
-}
-
 /* --- the room's log --- */
 
 /*
@@ -96,7 +48,8 @@ static bool output_render(struct connection *c, const struct logring_view *v, st
 
 	while (p->seq < v->count) {
 		const struct record *event = logring_record(log, p->seq);
-		if (!c->handler->deliver(c, event, logring_at(v, p->cursor), event->end - p->cursor))
+		if (!connection_write_event(c, c->room, p->seq, event, logring_at(v, p->cursor),
+					    event->end - p->cursor))
 			return false;
 		p->cursor = event->end;
 		p->seq++;
@@ -118,6 +71,7 @@ bool connection_settle(struct connection *c, size_t reserve)
 	if (!c->room)
 		return true;
 	logring_peek(c->room->log, &v);
+	writing_wrap(c);
 	struct client_state *draft = connection_draft(c);
 	struct position p = membership_place(c->ctx->shared->clients, draft);
 	uint64_t out_end = draft->out_end;
@@ -125,7 +79,7 @@ bool connection_settle(struct connection *c, size_t reserve)
 		if (connection_space(c) < NOTICE_MAX + reserve)
 			return false;
 		output_skip(c, v.count - p.seq);
-	} else if (c->handler->deliver) {
+	} else if (writing_renders(c)) {
 		if (!output_render(c, &v, &p) || connection_space(c) < reserve) {
 			draft->out_end = out_end;
 			return false;
@@ -167,7 +121,8 @@ static void output_lapped(struct connection *c, const struct logring_view *v)
 		  c->client->id, address_peer(connection_address(c), from), skipped, c->room->name);
 }
 
-void output_finish(struct connection *c, const struct logring_view *v, uint64_t seq)
+/* Within a transaction: of message number seq, which was sent up to c->pos, the rest goes to the outbox. */
+static void output_finish(struct connection *c, const struct logring_view *v, uint64_t seq)
 {
 	uint64_t end = logring_record(c->room->log, seq)->end;
 
@@ -175,22 +130,34 @@ void output_finish(struct connection *c, const struct logring_view *v, uint64_t 
 	connection_write(c, logring_at(v, c->pos), end - c->pos);
 }
 
-/* After a send from the log; n as in struct send_op. Holds the pin. */
+ssize_t output_took(struct connection *c, ssize_t n)
+{
+	count(c->ctx->counters, COUNT_SENDS, 1);
+	if (n < 0 && !stream_is_temporary(n)) {
+		closing_lose_peer(c, (int)-n);
+		return -1;
+	}
+	if (n < 0)
+		n = 0;
+	count(c->ctx->counters, COUNT_BYTES_OUT, (uint64_t)n);
+	c->sent += (uint64_t)n;
+	return n;
+}
+
+void output_was_cut(struct connection *c)
+{
+	c->blocked = true;
+	c->behind = true;
+	connection_rewatch(c);
+}
+
+/* After a send from the log. Holds the pin. */
 static void output_sent(struct connection *c, const struct logring_view *v, ssize_t n)
 {
-	struct counters *counters = c->ctx->counters;
-
-	count(counters, COUNT_SENDS, 1);
-	if (n < 0) {
-		if (!stream_is_temporary(n)) {
-			closing_lose_peer(c, (int)-n);
-			return;
-		}
-		n = 0;
-	}
-	count(counters, COUNT_BYTES_OUT, (uint64_t)n);
+	n = output_took(c, n);
+	if (n < 0)
+		return;
 	c->pos += (uint64_t)n;
-	c->sent += (uint64_t)n;
 	if (c->pos == v->head) {
 		c->seq = v->count;
 		return;
@@ -206,10 +173,36 @@ static void output_sent(struct connection *c, const struct logring_view *v, ssiz
 	} else {
 		c->seq = seq;
 	}
-	c->blocked = true;
-	c->behind = true;
-	connection_rewatch(c);
+	output_was_cut(c);
 }
+
+bool output_restore(struct connection *c, uint64_t straight)
+{
+	struct logring *log = c->room->log;
+	struct logring_view v;
+	bool restored = true;
+
+	logring_lock(log);
+	logring_peek(log, &v);
+	if (writing_renders(c)) {
+		restored = output_restore_rendered(c, &v, straight);
+		logring_unlock(log);
+		return restored;
+	}
+	c->pos += straight;
+	if (c->pos >= v.floor && c->pos <= v.head) {
+		uint64_t seq = logring_seek(log, &v, c->pos);
+		c->seq = seq;
+		connection_begin(c);
+		if (logring_start(log, &v, seq) != c->pos)
+			output_finish(c, &v, seq);
+		connection_commit(c, NULL);
+	}
+	logring_unlock(log);
+	return true;
+}
+
+/* --- all of it --- */
 
 /* Sends what the outbox holds; true when it is empty. */
 static bool output_send_outbox(struct connection *c)
@@ -242,26 +235,6 @@ static bool output_send_outbox(struct connection *c)
 	return true;
 }
 
-/* The member's handler renders what is new, and that is sent. The outbox is empty. Holds the pin. */
-static void output_deliver_rendered(struct connection *c, const struct logring_view *v)
-{
-	struct position p = {c->pos, c->seq};
-
-	connection_begin(c);
-	bool all = output_render(c, v, &p);
-	if (!all && p.seq == c->seq) {
-		/* It is larger than all of the outbox, and would be for ever. */
-		p = (struct position){logring_record(c->room->log, p.seq)->end, p.seq + 1};
-		count(c->ctx->counters, COUNT_MESSAGES_SKIPPED, 1);
-	}
-	connection_go_on_at(c, p);
-	connection_commit(c, NULL);
-	c->behind = !all;
-	if (output_send_outbox(c) && c->behind)
-		connection_retry(c);
-	connection_rewatch(c);
-}
-
 static void output_send_log(struct connection *c)
 {
 	struct logring_view v;
@@ -270,8 +243,8 @@ static void output_send_log(struct connection *c)
 	logring_pin(c->room->log, c->ctx->slot, &v);
 	if (c->pos < v.floor) {
 		output_lapped(c, &v);
-	} else if (c->pos < v.head && c->handler->deliver) {
-		output_deliver_rendered(c, &v);
+	} else if (c->pos < v.head && writing_renders(c)) {
+		output_send_rendered(c, &v);
 	} else if (c->pos < v.head) {
 		output_sent(c, &v, output_transmit(c, logring_at(&v, c->pos), v.head - c->pos));
 	}
@@ -301,12 +274,11 @@ void output_run(struct connection *c)
 	connection_rewatch(c);
 }
 
-/* One member of a room that has news; ops[n] is filled with what has to be sent to it. Returns how many are. */
-static size_t output_prepare(struct connection *c, const struct logring_view *v, struct send_op *ops,
-			     size_t n)
+/* One member of a room that has news. */
+static void output_prepare(struct connection *c, const struct logring_view *v, struct output_batch *b)
 {
 	if (c->phase >= PHASE_DOOMED)
-		return n;
+		return;
 	if (c->blocked || output_is_pending(c)) {
 		c->behind = true;
 		if (c->pos < v->floor && c->ctx->config->slow == SLOW_DISCONNECT)
@@ -314,54 +286,73 @@ static size_t output_prepare(struct connection *c, const struct logring_view *v,
 	} else if (c->pos < v->floor) {
 		output_lapped(c, v);
 		connection_retry(c);
-	} else if (c->pos < v->head && c->handler->deliver) {
-		output_deliver_rendered(c, v);
+	} else if (c->pos < v->head && writing_renders(c)) {
+		output_prepare_rendered(c, v, b);
 	} else if (c->pos < v->head) {
-		ops[n] = (struct send_op){
+		struct send_op *op = &b->ops[b->n];
+		*op = (struct send_op){
 		    .fd = c->stream.fd, .data = logring_at(v, c->pos), .len = v->head - c->pos, .user = c};
-		if (!c->unheard && stream_prepare(&c->stream, &ops[n].data, &ops[n].len))
-			return n + 1;
-		output_sent(c, v, output_transmit(c, ops[n].data, ops[n].len));
+		if (!c->unheard && stream_prepare(&c->stream, &op->data, &op->len)) {
+			b->n++;
+			return;
+		}
+		output_sent(c, v, output_transmit(c, op->data, op->len));
 		connection_rewatch(c);
 	}
-	return n;
 }
 
 /* One of a batch has had its turn. */
-static void output_offered(struct connection *c, const struct logring_view *v, ssize_t result)
+static void output_offered(const struct output_batch *b, size_t i, const struct logring_view *v)
 {
-	if (c->stream.ops->direct) {
-		output_sent(c, v, result);
-		return;
+	struct connection *c = b->ops[i].user;
+	ssize_t result = b->ops[i].result;
+	bool rendered = writing_renders(c);
+
+	if (!c->stream.ops->direct) {
+		c->stream.ops->sent(&c->stream, result);
+		result = (ssize_t)(rendered ? b->parts[i].len : v->head - c->pos);
 	}
-	c->stream.ops->sent(&c->stream, result);
-	output_sent(c, v, (ssize_t)(v->head - c->pos));
+	if (rendered)
+		output_sent_rendered(c, v, &b->parts[i], result);
+	else
+		output_sent(c, v, result);
 	if (stream_is_waiting(&c->stream))
 		connection_rewatch(c);
 }
 
+static void output_deliver_to(struct connection *members, const struct logring_view *v)
+{
+	struct sender *sender = members->ctx->sender;
+	struct output_batch b;
+
+	b.n = 0;
+	for (struct connection *c = members; c; c = c->room_next) {
+		output_prepare(c, v, &b);
+		if (b.n < SENDER_BATCH && (c->room_next || b.n == 0))
+			continue;
+		sender_run(sender, b.ops, b.n);
+		FAULT("send-log");
+		for (size_t i = 0; i < b.n; i++)
+			output_offered(&b, i, v);
+		b.n = 0;
+	}
+}
+
 void output_deliver(struct connections *cs, uint32_t index)
 {
-	struct connection *c = cs->members[index];
+	struct connection *members = cs->members[index];
 	struct context *ctx = cs->ctx;
-	struct send_op ops[SENDER_BATCH];
 	struct logring_view v;
-	size_t n = 0;
 
-	if (!c)
+	if (!members)
 		return;
-	struct logring *log = c->room->log;
+	struct logring *log = members->room->log;
 	logring_pin(log, ctx->slot, &v);
-	for (; c; c = c->room_next) {
-		n = output_prepare(c, &v, ops, n);
-		if (n < SENDER_BATCH && (c->room_next || n == 0))
-			continue;
-		sender_run(ctx->sender, ops, n);
-		FAULT("send-log");
-		for (size_t i = 0; i < n; i++)
-			output_offered(ops[i].user, &v, ops[i].result);
-		n = 0;
-	}
+	uint64_t first = logring_reader_at(log, ctx->slot);
+	renderings_begin(cs->renderings, members->room, first > v.first ? first : v.first);
+	do
+		output_deliver_to(members, &v);
+	while (renderings_advance(cs->renderings, &v));
 	logring_flushed(log, ctx->slot, &v);
 	logring_unpin(log, ctx->slot);
 }

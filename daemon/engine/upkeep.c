@@ -11,7 +11,16 @@
 #include "daemon/io/memfd.h"
 #include "daemon/state/keeper.h"
 
+#include <errno.h>
 #include <inttypes.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <sys/socket.h>
+
+/* So often within user_timeout the peers that were sent something are looked at. */
+#define LOOKS 4
+#define SPREAD 1024
 
 void connection_cover(struct connection *c)
 {
@@ -82,6 +91,34 @@ static bool upkeep_is_idle(const struct connection *c)
 	return idle > 0 && !c->pause && c->ctx->now - c->active > idle;
 }
 
+/*
+ * Whether the peer takes some of what it was sent, however little that is. The first look finds that something is under way,
+ * and as many as there are within user_timeout that nothing of it has arrived since.
+ */
+static bool upkeep_peer_takes(struct connection *c)
+{
+	int64_t timeout = c->ctx->config->user_timeout_us, now = c->ctx->now;
+	struct tcp_info info;
+	socklen_t len = sizeof(info);
+
+	if (timeout == 0 || c->unheard || now < c->deadline)
+		return true;
+	if (c->deadline == 0) {
+		/* Where all have been taken over at once, they are not looked at all at once. */
+		c->deadline = now + timeout / LOOKS * (connection_index(c) % SPREAD) / SPREAD;
+		return true;
+	}
+	memset(&info, 0, sizeof(info));
+	if (getsockopt(c->stream.fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0)
+		return true;
+	bool stuck = (info.tcpi_unacked > 0 || info.tcpi_notsent_bytes > 0) &&
+		     (uint32_t)info.tcpi_bytes_acked == c->acked;
+	c->looks = stuck ? c->looks + 1U : 0;
+	c->acked = (uint32_t)info.tcpi_bytes_acked;
+	c->deadline = now + timeout / LOOKS;
+	return c->looks <= LOOKS;
+}
+
 void connection_tick(struct connection *c, unsigned *releases)
 {
 	char from[ADDRESS_TEXT_MAX];
@@ -96,6 +133,14 @@ void connection_tick(struct connection *c, unsigned *releases)
 		closing_doom(c, ETIMEDOUT); /* or what it left would keep its nick for hours */
 		return;
 	}
+	if (!upkeep_peer_takes(c)) {
+		count(c->ctx->counters, COUNT_CLIENTS_UNREAD, 1);
+		log_limited(LOG_TOPIC_TIMEOUT, LOG_INFO, CONNECTION_FIELDS(c, EVENT_CLIENT_CLOSED),
+			    "client %" PRIu64 " from %s is given up: it takes nothing of what it was sent",
+			    c->client->id, address_peer(connection_address(c), from));
+		closing_lose_peer(c, ETIMEDOUT);
+		return;
+	}
 	connection_cover(c);
 	upkeep_release_pages(c, releases);
 	if (upkeep_is_idle(c)) {
@@ -106,5 +151,6 @@ void connection_tick(struct connection *c, unsigned *releases)
 		connection_kick(c, &(struct notice){.kind = NOTICE_SILENT});
 		return;
 	}
-	upkeep_check_beginning(c);
+	if (!connection_is_late(c))
+		upkeep_check_beginning(c);
 }

@@ -21,6 +21,7 @@
 
 #define EVENTS 512
 #define TICK_US 1000000
+#define TICK_LOSERS_US 50000
 /* At most this many tasks are looked at again in a turn, since closing a connection takes a while. */
 #define AGAIN_MAX 64
 #define LATER_MAX 256
@@ -44,6 +45,7 @@ struct worker {
 	_Atomic int64_t beat;
 
 	int64_t ticked, later_at;
+	unsigned losses;  /* roster_losses() at the last tick */
 	unsigned retries; /* turns in a row with somebody to retry */
 	bool residents_wait, hurries;
 	struct resident *residents, *last_resident;
@@ -311,12 +313,20 @@ static void worker_run_jobs(struct worker *w)
 	}
 }
 
+/* Somebody has to give a nick back, which is seen to in the tick. */
+static bool worker_has_losers(const struct worker *w)
+{
+	const struct roster *ro = w->ctx.shared->roster;
+
+	return ro && roster_losses(ro) != w->losses;
+}
+
 static int worker_timeout_ms(const struct worker *w)
 {
 	/* What waits for a room of our own is served at once; other workers are given a moment. */
 	if (w->retry.n > 0 || w->residents_wait)
 		return w->hurries || w->retries < 4 ? 0 : 1;
-	if (w->later.n > 0)
+	if (w->later.n > 0 || worker_has_losers(w))
 		return 10;
 	return TICK_US / 1000;
 }
@@ -369,8 +379,9 @@ void worker_turn(struct worker *w)
 	w->residents_wait = worker_residents_again(w);
 	if (w->later.n > 0 && w->ctx.now >= w->later_at && worker_run_queue(w, &w->later, LATER_MAX))
 		w->later_at = w->ctx.now + LATER_US;
-	if (w->ctx.now - w->ticked >= TICK_US) {
+	if (w->ctx.now - w->ticked >= (worker_has_losers(w) ? TICK_LOSERS_US : TICK_US)) {
 		w->ticked = w->ctx.now;
+		w->losses = w->ctx.shared->roster ? roster_losses(w->ctx.shared->roster) : 0;
 		RESIDENTS(w, tick);
 	}
 	worker_gather(w);
@@ -394,6 +405,7 @@ static void *worker_run(void *arg)
 	/* Datagrams that were received, but had to wait for a room, are in nobody's hands but ours. */
 	for (unsigned i = 0; i < LAST_TURNS && w->residents_wait; i++)
 		worker_turn(w);
+	RESIDENTS(w, rest);
 	return NULL;
 }
 

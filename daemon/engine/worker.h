@@ -117,6 +117,8 @@ struct resident_ops {
 	int64_t (*delay)(struct resident *r);
 	/* The context's configuration is another one. */
 	void (*reload)(struct resident *r);
+	/* The thread ends: what only it knows is put where a successor finds it. */
+	void (*rest)(struct resident *r);
 	/* The server ends: no more input; then what was said is sent, and the clients are sent away. */
 	void (*freeze)(struct resident *r);
 	void (*goodbye)(struct resident *r);

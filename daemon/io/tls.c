@@ -52,9 +52,10 @@ static bool tls_has_key(const char *path)
 }
 
 /* Returns the setting that has a mistake, or NULL. */
-static const char *tls_load(SSL_CTX *ctx, const struct tls_files *files, char *why, size_t size)
+/* A certificate and its key; which setting is wrong, or NULL. */
+static const char *tls_load_own(SSL_CTX *ctx, const char *certificate, const char *key, char *why,
+				size_t size)
 {
-	const char *certificate = files->certificate, *key = files->key, *client_ca = files->client_ca;
 	char text[512];
 
 	SSL_CTX_set_default_passwd_cb(ctx, tls_no_passphrase);
@@ -76,9 +77,15 @@ static const char *tls_load(SSL_CTX *ctx, const struct tls_files *files, char *w
 		tls_explain(why, size, text);
 		return "tls_key";
 	}
-	if (!client_ca)
-		return NULL;
+	return NULL;
+}
+
+/* The same of who signs the peers' certificates. */
+static const char *tls_load_ca(SSL_CTX *ctx, const char *client_ca, char *why, size_t size)
+{
 	STACK_OF(X509_NAME) *names = SSL_load_client_CA_file(client_ca);
+	char text[512];
+
 	if (!names || SSL_CTX_load_verify_file(ctx, client_ca) != 1) {
 		sk_X509_NAME_pop_free(names, X509_NAME_free);
 		snprintf(text, sizeof(text), "the certificates in %s can't be used", client_ca);
@@ -88,6 +95,14 @@ static const char *tls_load(SSL_CTX *ctx, const struct tls_files *files, char *w
 	SSL_CTX_set_client_CA_list(ctx, names);
 	SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
 	return NULL;
+}
+
+static const char *tls_load(SSL_CTX *ctx, const struct tls_files *files, char *why, size_t size)
+{
+	const char *wrong =
+	    files->certificate ? tls_load_own(ctx, files->certificate, files->key, why, size) : NULL;
+
+	return !wrong && files->client_ca ? tls_load_ca(ctx, files->client_ca, why, size) : wrong;
 }
 
 static void tls_unhex(const char *text, uint8_t *ret, uint8_t *ret_len)

@@ -19,7 +19,7 @@ struct tls_context;
 struct tls;
 
 /* Files in PEM: a certificate chain, its key, and who may sign clients' certificates (NULL: none is asked
- * for). */
+ * for). Without a certificate it can only be checked who may sign. */
 struct tls_files {
 	const char *certificate, *key, *client_ca;
 	bool survives; /* keys may be handed over */

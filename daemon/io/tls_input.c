@@ -19,19 +19,33 @@ struct opening {
 	size_t padding;
 };
 
-/* RFC 8446, 4.6.3. What follows is under the next key, so nothing else is in that record. */
+/*
+ * RFC 8446, 4.6.3: a KeyUpdate. It may come in several records (5.1), with no others between them. What follows is under the
+ * next key, so nothing else is in the record that ends it.
+ */
 static int tls_take_key_update(struct opening *o, const uint8_t *message, size_t len)
 {
+	static const uint8_t begins[TLS_PART_MAX] = {24, 0, 0, 1};
 	struct tls_stream *t = o->t;
+	unsigned part = tls_part(o->h->flags);
 
-	if (t->place.state->suite.version != TLS_1_3 || len != 5 || message[0] != 24 || message[1] ||
-	    message[2] || message[3] != 1)
+	if (t->place.state->suite.version != TLS_1_3)
 		return -TLS_UNEXPECTED_MESSAGE;
-	if (message[4] > 1)
+	for (; len > 0 && part < TLS_PART_MAX; part++, message++, len--)
+		if (*message != begins[part])
+			return -TLS_UNEXPECTED_MESSAGE;
+	o->h->flags &= ~(uint32_t)TLS_PART;
+	if (len == 0) {
+		o->h->flags |= part * TLS_PART_ONE;
+		return 0;
+	}
+	if (len > 1)
+		return -TLS_UNEXPECTED_MESSAGE;
+	if (*message > 1)
 		return -TLS_ILLEGAL_PARAMETER;
 	if (tls_renew_secret(t, o->h, TLS_IN) < 0)
 		return -TLS_INTERNAL_ERROR;
-	if (message[4])
+	if (*message)
 		o->h->flags |= TLS_OWED;
 	o->h->in_seq = 0;
 	/* At once, since the next one takes the old secret's place. */
@@ -62,6 +76,8 @@ static int tls_take(struct opening *o, uint8_t type, size_t len)
 {
 	const uint8_t *message = o->buf + o->got;
 
+	if (tls_part(o->h->flags) > 0 && type != TLS_HANDSHAKE)
+		return -TLS_UNEXPECTED_MESSAGE;
 	switch (type) {
 	case TLS_DATA:
 		o->got += len;

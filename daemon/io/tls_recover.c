@@ -23,8 +23,8 @@ static const char *tls_check_state(const struct tls_place *place)
 		return "its TLS ends with its process";
 	if (atomic_load(&s->live) > 1 || tls_suite_check(&s->suite) < 0 ||
 	    h->check != tls_half_check(s, h, place->id) || h->flags & ~(uint32_t)TLS_FLAGS ||
-	    s->fragment < FRAGMENT_MIN || s->fragment > TLS_PLAIN_MAX || h->out_base > h->out_end ||
-	    h->out_end - h->out_base > TLS_REST_SIZE)
+	    tls_part(h->flags) > TLS_PART_MAX || s->fragment < FRAGMENT_MIN || s->fragment > TLS_PLAIN_MAX ||
+	    h->out_base > h->out_end || h->out_end - h->out_base > TLS_REST_SIZE)
 		return "its TLS state is damaged";
 	if (!place->secrets)
 		return "its TLS secrets are gone";

@@ -32,8 +32,15 @@ enum tls_flags {
 	TLS_BYE = 1 << 4,      /* close_notify, or an alert that ends it, was sealed */
 	TLS_SCRATCH = 1 << 5,  /* what is to be sent lies in a worker's scratch, not in the client's rest */
 	TLS_BROKEN = 1 << 6,   /* what came is no TLS, or the peer said that it gives up */
-	TLS_FLAGS = (1 << 7) - 1,
+	TLS_PART =
+	    7 << 7, /* a number: bytes of a message that has more in the next record, at most TLS_PART_MAX */
+	TLS_FLAGS = (1 << 10) - 1,
 };
+
+/* The one message that may come is a KeyUpdate, of which only the last byte says something. */
+#define TLS_KEY_UPDATE_SIZE 5
+#define TLS_PART_MAX (TLS_KEY_UPDATE_SIZE - 1)
+#define TLS_PART_ONE (1 << 7)
 
 struct tls_half {
 	uint64_t in_at;	    /* where the next record to be opened begins */
@@ -93,6 +100,11 @@ _Static_assert(sizeof(struct tls_keys) <= TLS_SECRET_MAX, "they have a secret's 
 _Static_assert(sizeof(struct tls_scratch) == 65536 + 2 * TLS_REST_SIZE + TLS_BATCH_SIZE,
 	       "part of the state's layout");
 _Static_assert(TLS_REST_SIZE > 3 * TLS_RECORD_MAX, "records fit, whatever is left of one");
+
+static inline unsigned tls_part(uint32_t flags)
+{
+	return (flags & TLS_PART) / TLS_PART_ONE;
+}
 
 static inline const struct tls_half *tls_live(const struct tls_state *s)
 {

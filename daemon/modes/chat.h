@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the files of the TCP mode "chat" share, and nobody else includes: chat.c takes the input apart into
- * lines, chat_rooms.c is about rooms and names, chat_commands.c has the commands, chat_login.c the accounts.
+ * What people do in chat, whatever it comes in: chat_lines.c works on lines, chat_rooms.c is about rooms and names,
+ * chat_commands.c has the commands, chat_history.c what was said before, chat_login.c the accounts, chat_life.c how one
+ * comes and goes. chat.c is the TCP mode "chat", which takes its input apart into lines; daemon/web has another way in.
  */
 #ifndef DAEMON_CHAT_H
 #define DAEMON_CHAT_H
@@ -39,7 +40,8 @@ static inline struct speaker chat_speaker(struct connection *c)
 {
 	const struct client_state *st = connection_state(c);
 
-	return (struct speaker){connection_id(c), connection_index(c), st->nick, st->nick_len};
+	return (struct speaker){
+	    .id = connection_id(c), .index = connection_index(c), .nick = st->nick, .nick_len = st->nick_len};
 }
 
 /* For what the log says of this client; room may be NULL. */
@@ -52,13 +54,99 @@ static inline struct log_fields chat_fields(struct connection *c, const char *me
 				   .address = connection_address(c)};
 }
 
-/* --- answers (chat.c) --- */
+/* --- coming and going (chat_life.c) --- */
+
+struct chat_opening {
+	const char *room; /* where to */
+	/* Whom that room is counted for if it is opened; NULL: nobody, as it is the listener's. */
+	const union address *opener;
+	const char *nick; /* that is wanted; a guest's is had if it can't be. len 0: none is */
+	size_t nick_len;
+	/* Called in the transaction, before anything is written; NULL: nothing is to be done. */
+	void (*begin)(struct connection *c, void *arg);
+	void *arg;
+};
+
+/* Greets somebody new, who enters the room, or is asked to log in. */
+void chat_open(struct connection *c, const struct chat_opening *o);
+/* As those of struct handler. */
+void chat_restore(struct connection *c);
+void chat_reload(struct connection *c);
+void chat_close(struct connection *c);
+
+/*
+ * How chat is put in a form of connection that has something better than lines. Each writes, within the transaction that
+ * is under way, what a line would have said.
+ */
+struct chat_arg;
+struct past;
+struct chat_words {
+	unsigned form;
+	/* The draft has the nick; none: it has to log in. */
+	void (*welcome)(struct connection *c);
+	/* It is in that room from this transaction on; and what was said there. The room's own log is locked. */
+	void (*entered)(struct connection *c, struct room *room);
+	/* It has that nick from this transaction on. */
+	void (*named)(struct connection *c, const char *nick, size_t len);
+	/* Its message to that nick is on its way. */
+	void (*told)(struct connection *c, const struct chat_arg *nick, const char *text, size_t len);
+	void (*who)(struct connection *c, struct room *room); /* NULL: in none */
+	void (*rooms)(struct connection *c);
+	/* The answer to a question about what was said, in PAST_JSON. searched: for what; NULL: for nothing.
+	 * remark: what else is to be said of it, or NULL. */
+	void (*past)(struct connection *c, const struct room *room, const struct past *p,
+		     const char *searched, const char *remark);
+};
+
+/* NULL: it is lines. */
+const struct chat_words *chat_words(const struct connection *c);
+
+/* --- answers (chat_lines.c) --- */
 
 /* Begins a transaction whose text comes after what the client said before, and which consumes so much. */
 void chat_begin_reply(struct connection *c, size_t consumed);
 /* The whole of one. */
 void chat_reply(struct connection *c, size_t consumed, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* --- lines (chat_lines.c) --- */
+
+/* What one connection may do in a turn, in plain lines, before the others have theirs. */
+#define CHAT_TURN_WORK 1024
+
+/* What is worked on in one go. */
+struct chat_input {
+	struct connection *c;
+	unsigned max;  /* bytes in a line */
+	unsigned work; /* of CHAT_TURN_WORK */
+	/* As many plain lines as come are put into the log under one lock and committed as one step. */
+	struct speech run;
+	struct speaker who;
+	size_t run_consumed;
+};
+
+struct chat_line {
+	const char *text;
+	size_t len;	 /* without its end */
+	size_t consumed; /* bytes of input that it is */
+	bool plain;	 /* it is to be said, whatever it looks like */
+};
+
+struct chat_input chat_input(struct connection *c);
+/*
+ * Works on a line: says it, does what it says, or answers why not. HANDLER_MORE: it is dealt with, and consumed, or will
+ * be by chat_end_run(), which must follow before anything else is consumed and at the end.
+ */
+enum verdict chat_line(struct chat_input *in, const struct chat_line *l);
+void chat_end_run(struct chat_input *in);
+/* The same with a command that was found and taken apart already. */
+struct chat_call;
+enum verdict chat_do(struct chat_input *in, const struct chat_call *call);
+/* Whether something that has an answer may be worked on now, and pays for it: HANDLER_MORE, or what it waits for. It is
+ * done with connection_line_done(). moot: there will be none, as nobody hears it. */
+enum verdict chat_may_answer(struct chat_input *in, unsigned cost, bool moot);
+/* Answers that a line is too long. discard: its end hasn't come yet. */
+void chat_refuse_long(struct chat_input *in, size_t consumed, bool discard);
 
 /* --- rooms and names (chat_rooms.c) --- */
 
@@ -69,6 +157,20 @@ void chat_reply(struct connection *c, size_t consumed, const char *format, ...)
  */
 int chat_find_room(struct connection *c, const char *name, const union address *opener, struct room **ret);
 const char *chat_why_not_entered(int error);
+/*
+ * The newest messages of a room that whoever comes may be shown, whose own log is locked: at most so many (wanted), above
+ * that number, that take space bytes at most, as they go out. more: there are older ones above it.
+ */
+struct chat_events {
+	uint64_t *at; /* the newest one first */
+	size_t n;
+	uint64_t first; /* the oldest one's number */
+	bool more;
+};
+void chat_events_find(struct connection *c, const struct room *room, unsigned wanted, uint64_t above,
+		      size_t space, struct chat_events *ret);
+/* Writes and frees them. */
+void chat_events_write(struct connection *c, const struct room *room, struct chat_events *events);
 /*
  * Becomes a member of that room in a transaction that has begun: history, the announcement to the others, and
  * the place in the log behind it. Commits.
@@ -82,6 +184,8 @@ enum chat_leaving { CHAT_MOVES, CHAT_QUITS, CHAT_IS_GONE };
 bool chat_leave(struct connection *c, enum chat_leaving how);
 /* Gives back the nick of a client that is in no room. */
 void chat_give_up_nick(struct connection *c);
+/* Claims a nick for the client: nicks_claim(). */
+int chat_claim(struct connection *c, const char *nick, size_t len, unsigned title, struct roster_entry **ret);
 /* Gives the client the nick of that entry of the roster, in a transaction that has begun, and commits. The
  * room is told; where rooms aren't told of such things, the client is, if tell says so. */
 void chat_rename(struct connection *c, struct roster_entry *entry, const char *nick, size_t len, bool tell);
@@ -99,7 +203,7 @@ struct chat_call {
 		const char *at;
 		size_t len; /* 0: it is missing */
 	} args[CHAT_ARGS_MAX];
-	size_t consumed; /* the line's length: what is consumed when HANDLER_MORE is returned */
+	size_t consumed; /* bytes of input that it is: consumed when HANDLER_MORE is returned */
 };
 
 struct chat_command {
@@ -113,12 +217,16 @@ struct chat_command {
 	bool only_asks; /* does nothing but answer */
 };
 
+/* In the order in which /help has them; NULL: there are no more. */
+const struct chat_command *chat_command_at(size_t i);
 /* Whether a line is a command; the one it names, or NULL if there is none of that name. */
 bool chat_is_command(const char *line, size_t len);
 const struct chat_command *chat_find_command(const char *line, size_t len);
 /* command: NULL if there is none of that name. */
 enum verdict chat_run_command(struct connection *c, const struct chat_command *command, const char *line,
 			      size_t len, size_t consumed);
+/* command: NULL as well. args: as many as it takes. */
+enum verdict chat_run_call(struct connection *c, const struct chat_call *call);
 /* What the command costs this client. */
 unsigned chat_command_cost(struct connection *c, const struct chat_command *command);
 /* Whether nobody hears an answer any more, and the command does nothing else. */
@@ -127,6 +235,11 @@ bool chat_command_is_moot(struct connection *c, const struct chat_command *comma
 void chat_reply_usage(struct connection *c, const struct chat_call *call);
 /* Whether something may be said in this room; if not, that is the reply. */
 bool chat_may_speak(struct connection *c, const struct room *room, size_t consumed);
+
+/* --- what was said before (chat_history.c) --- */
+
+enum verdict chat_history(struct connection *c, const struct chat_call *call);
+enum verdict chat_search(struct connection *c, const struct chat_call *call);
 
 /* --- accounts (chat_login.c) --- */
 

@@ -7,6 +7,7 @@
 #include "common/nick.h"
 #include "daemon/base/fault.h"
 #include "daemon/modes/chat.h"
+#include "daemon/rooms/letter.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -57,8 +58,7 @@ static enum verdict chat_command_nick(struct connection *c, const struct chat_ca
 			   "* Not so fast: you have changed your name too often. Try again in a minute.\n");
 		return HANDLER_MORE;
 	}
-	int r = roster_claim(chat_shared(c)->roster, nick, len, connection_id(c), connection_index(c), false,
-			     &entry);
+	int r = chat_claim(c, nick, len, 0, &entry);
 	if (r < 0) {
 		chat_reply(c, call->consumed, "* %s is %s.\n", nick,
 			   r == -EEXIST	 ? "taken"
@@ -106,7 +106,8 @@ static enum verdict chat_command_join(struct connection *c, const struct chat_ca
 	}
 	struct client_state *next = connection_begin(c);
 	connection_consume(c, call->consumed);
-	connection_printf(c, "* You are in %s.\n", room->name);
+	if (!chat_words(c))
+		connection_printf(c, "* You are in %s.\n", room->name);
 	chat_enter(c, next, room);
 	return HANDLER_MORE;
 }
@@ -125,35 +126,60 @@ static enum verdict chat_command_quit(struct connection *c, const struct chat_ca
 
 /* --- questions --- */
 
+#define CHAT_ROOMS 100UL
+
 struct chat_command_rooms {
-	struct {
-		char name[TEXT_ROOM_MAX + 1];
-		uint32_t members;
-	} at[100];
+	struct elsewhere *elsewhere;
+	struct elsewhere_room at[CHAT_ROOMS]; /* with those who are here */
 	size_t n, all;
+	size_t also; /* of all: in which others are as well */
 };
 
 static bool chat_command_collect_room(struct room *r, void *arg)
 {
 	struct chat_command_rooms *l = arg;
+	size_t others = r->outgoing ? elsewhere_count(l->elsewhere, r->name) : 0;
 
-	if (l->n < sizeof(l->at) / sizeof(*l->at)) {
-		memcpy(l->at[l->n].name, r->name, sizeof(r->name));
-		l->at[l->n++].members = room_members(r);
+	if (l->n < CHAT_ROOMS) {
+		memcpy(l->at[l->n].name, r->name, sizeof(l->at[l->n].name));
+		l->at[l->n++].n = room_members(r) + others;
 	}
 	l->all++;
+	l->also += others > 0;
 	return true;
+}
+
+/* Rooms that are on other nodes only, and would be the same ones here. */
+static void chat_command_add_elsewhere(struct connection *c, struct chat_command_rooms *l)
+{
+	struct elsewhere_room at[2 * CHAT_ROOMS];
+	size_t all, n = elsewhere_rooms(l->elsewhere, at, 2 * CHAT_ROOMS, &all);
+
+	for (size_t i = 0; i < n && l->n < CHAT_ROOMS; i++)
+		if (rooms_would_share(chat_shared(c)->rooms, at[i].name))
+			l->at[l->n++] = at[i];
+	l->all += all > l->also ? all - l->also : 0;
 }
 
 static enum verdict chat_command_rooms(struct connection *c, const struct chat_call *call)
 {
-	struct chat_command_rooms l = {.n = 0};
+	struct chat_command_rooms l = {.elsewhere = chat_shared(c)->elsewhere};
+	const struct chat_words *words = chat_words(c);
 	size_t bytes = 0, i = 0;
 
+	if (words) {
+		chat_begin_reply(c, call->consumed);
+		words->rooms(c);
+		connection_commit(c, NULL);
+		return HANDLER_MORE;
+	}
+
 	rooms_each(chat_shared(c)->rooms, chat_command_collect_room, &l);
+	if (l.elsewhere)
+		chat_command_add_elsewhere(c, &l);
 	chat_begin_reply(c, call->consumed);
 	for (; i < l.n && bytes < CHAT_LIST_MAX; i++) {
-		connection_printf(c, "* %s (%" PRIu32 ")\n", l.at[i].name, l.at[i].members);
+		connection_printf(c, "* %s (%zu)\n", l.at[i].name, l.at[i].n);
 		bytes += strlen(l.at[i].name) + 16;
 	}
 	if (i < l.all)
@@ -165,11 +191,23 @@ static enum verdict chat_command_rooms(struct connection *c, const struct chat_c
 static enum verdict chat_command_who(struct connection *c, const struct chat_call *call)
 {
 	struct room *room = connection_room(c);
+	const struct chat_words *words = chat_words(c);
 	char list[CHAT_LIST_MAX];
-	size_t shown = 0, n = 0;
+	size_t shown = 0, n = 0, more = 0;
+
+	if (words) {
+		chat_begin_reply(c, call->consumed);
+		words->who(c, room);
+		connection_commit(c, NULL);
+		return HANDLER_MORE;
+	}
 
 	if (room)
 		n = roster_list(chat_shared(c)->roster, room->index, list, sizeof(list), &shown);
+	if (room && room->outgoing) { /* it is shared: those on other nodes come behind */
+		n += elsewhere_list(chat_shared(c)->elsewhere, room->name, list, sizeof(list), &more);
+		shown += more;
+	}
 	chat_begin_reply(c, call->consumed);
 	connection_printf(c, "* %zu in %s: ", n, room ? room->name : "no room");
 	if (room)
@@ -204,35 +242,101 @@ static enum verdict chat_command_me(struct connection *c, const struct chat_call
 	return HANDLER_MORE;
 }
 
+/* Where a message goes: to a client of this node, or to one of another. */
+struct chat_command_peer {
+	bool is_elsewhere;
+	struct speech_peer here;
+	struct letter_address there;
+};
+
+static bool chat_find_peer(struct connection *c, const struct chat_arg *nick, struct chat_command_peer *ret)
+{
+	const struct shared *shared = chat_shared(c);
+	struct elsewhere_found found;
+
+	*ret = (struct chat_command_peer){.is_elsewhere = false};
+	if (!nick_valid(nick->at, nick->len))
+		return false;
+	if (roster_find(shared->roster, nick->at, nick->len, &ret->here.id, &ret->here.index))
+		return true;
+	struct nick_keys keys = nick_keys(nick->at, nick->len);
+	ret->is_elsewhere = rooms_letters(shared->rooms) && elsewhere_find(shared->elsewhere, &keys, &found);
+	if (!ret->is_elsewhere)
+		return false;
+	ret->there.boot = letter_nodes_boot(rooms_letter_nodes(shared->rooms), found.node);
+	ret->there.id = found.client.id;
+	ret->there.nick_len = found.client.nick_len;
+	memcpy(ret->there.node, found.node, sizeof(ret->there.node));
+	memcpy(ret->there.nick, found.client.nick, sizeof(ret->there.nick));
+	return true;
+}
+
+/* Why a message to another node can't be sent; NULL: it can. */
+static const char *chat_why_not_sent(struct connection *c, size_t len)
+{
+	struct rooms *rooms = chat_shared(c)->rooms;
+
+	/* A node may be away for long, and nobody has to stop talking because of that. */
+	if (room_log_is_crowded(rooms, rooms_letters(rooms)))
+		return "Not possible now: too many messages wait for other nodes.";
+	return len > LETTER_TEXT_MAX ? "That is too long for somebody on another node." : NULL;
+}
+
+static void chat_tell(struct connection *c, struct speech *s, const struct chat_command_peer *to,
+		      const char *text, size_t len)
+{
+	struct rooms *rooms = chat_shared(c)->rooms;
+	const struct speaker who = chat_speaker(c);
+
+	if (to->is_elsewhere)
+		letter_put(s, rooms_letters(rooms), &who, &to->there, text, len);
+	else
+		speech_tell(s, rooms_private(rooms), &who, &to->here, text, len);
+}
+
+/* What whoever sends a message sees of it. */
+static void chat_command_confirm(struct connection *c, const struct chat_arg *nick, const char *text,
+				 size_t len)
+{
+	const struct chat_words *words = chat_words(c);
+
+	if (words) {
+		words->told(c, nick, text, len);
+		return;
+	}
+	connection_printf(c, "* [you -> %.*s] ", (int)nick->len, nick->at);
+	connection_write(c, text, len);
+	connection_write(c, "\n", 1);
+}
+
 static enum verdict chat_command_msg(struct connection *c, const struct chat_call *call)
 {
-	struct shared *shared = chat_shared(c);
+	struct rooms *rooms = chat_shared(c)->rooms;
 	const struct chat_arg *nick = &call->args[0];
-	struct room *private = rooms_private(shared->rooms);
 	_cleanup_free_ char *buf = NULL;
-	const struct speaker who = chat_speaker(c);
-	struct speech_peer to;
+	struct chat_command_peer to;
 	struct speech s = {0};
 
-	if (!nick_valid(nick->at, nick->len) ||
-	    !roster_find(shared->roster, nick->at, nick->len, &to.id, &to.index)) {
+	if (!chat_find_peer(c, nick, &to)) {
+		/* Whom the process before knew is somebody still. */
+		if (nick_valid(nick->at, nick->len) && letter_nodes_is_unsure(rooms_letter_nodes(rooms)))
+			return HANDLER_CROWDED;
 		chat_reply(c, call->consumed, "* There is nobody by that name here.\n");
 		return HANDLER_MORE;
 	}
 	/* Or messages that are on their way would be overrun. */
-	if (room_crowded(shared->rooms, private))
+	if (!to.is_elsewhere && room_crowded(rooms, rooms_private(rooms)))
 		return HANDLER_CROWDED;
 	size_t len = call->args[1].len;
 	const char *text = text_clean(call->args[1].at, &len, &buf);
-	if (!text) {
-		chat_reply(c, call->consumed, "* Not possible now.\n");
+	const char *why = !text ? "Not possible now." : to.is_elsewhere ? chat_why_not_sent(c, len) : NULL;
+	if (why) {
+		chat_reply(c, call->consumed, "* %s\n", why);
 		return HANDLER_MORE;
 	}
 	chat_begin_reply(c, call->consumed);
-	connection_printf(c, "* [you -> %.*s] ", (int)nick->len, nick->at);
-	connection_write(c, text, len);
-	connection_write(c, "\n", 1);
-	speech_tell(&s, private, &who, &to, text, len);
+	chat_command_confirm(c, nick, text, len);
+	chat_tell(c, &s, &to, text, len);
 	FAULT("msg");
 	connection_commit(c, speech_room(&s));
 	count(chat_counters(c), COUNT_PRIVATE_MESSAGES, 1);
@@ -247,6 +351,9 @@ static const struct chat_command chat_commands[] = {
     {"join", chat_command_join, "ROOM", "go to a room (it is made if need be)", .n_args = 1, .cost = 2},
     {"rooms", chat_command_rooms, "", "list the rooms", .cost = 4, .only_asks = true},
     {"who", chat_command_who, "", "list who is in this room", .cost = 4, .only_asks = true},
+    {"history", chat_history, "[N]", "show what was said before", .n_args = 1, .cost = 4, .only_asks = true},
+    {"search", chat_search, "TEXT", "find what was said", .n_args = 1, .needs = 1, .cost = 8,
+     .only_asks = true},
     {"me", chat_command_me, "TEXT", "say what you do", .n_args = 1, .needs = 1},
     {"msg", chat_command_msg, "NICK TEXT", "say something to one person only", .n_args = 2, .needs = 2},
     {"login", chat_login, "NAME PASSWORD", "prove that you are NAME", .n_args = 2, .cost = 1,
@@ -254,6 +361,11 @@ static const struct chat_command chat_commands[] = {
     {"quit", chat_command_quit, "", "leave (as does: quit)", .nameless = true},
     {"help", chat_command_help, "", NULL, .cost = 1, .nameless = true, .only_asks = true},
 };
+
+const struct chat_command *chat_command_at(size_t i)
+{
+	return i < sizeof(chat_commands) / sizeof(*chat_commands) ? &chat_commands[i] : NULL;
+}
 
 static enum verdict chat_command_help(struct connection *c, const struct chat_call *call)
 {
@@ -322,8 +434,8 @@ unsigned chat_command_cost(struct connection *c, const struct chat_command *comm
 	return command ? command->cost : 1;
 }
 
-/* Splits what follows the word. False if too little is there. */
-static bool chat_command_split(struct chat_call *call, const char *at, const char *end)
+/* Splits what follows the word. */
+static void chat_command_split(struct chat_call *call, const char *at, const char *end)
 {
 	while (at < end && *at == ' ')
 		at++;
@@ -333,10 +445,34 @@ static bool chat_command_split(struct chat_call *call, const char *at, const cha
 		const char *stop = space ? space : end;
 		call->args[i] = (struct chat_arg){at, (size_t)(stop - at)};
 		at = space ? space + 1 : end;
-		if (i < call->command->needs && call->args[i].len == 0)
-			return false;
 	}
+}
+
+static bool chat_command_is_complete(const struct chat_call *call)
+{
+	for (unsigned i = 0; i < call->command->needs; i++)
+		if (call->args[i].len == 0)
+			return false;
 	return true;
+}
+
+enum verdict chat_run_call(struct connection *c, const struct chat_call *call)
+{
+	count(chat_counters(c), COUNT_COMMANDS, 1);
+	if (chat_command_is_moot(c, call->command)) {
+		connection_begin(c);
+		connection_consume(c, call->consumed);
+		connection_commit(c, NULL);
+	} else if (!call->command) {
+		chat_reply(c, call->consumed, "* There is no such command; /help lists them.\n");
+	} else if (connection_state(c)->nick_len == 0 && !call->command->nameless) {
+		chat_ask_for_login(c, call->consumed);
+	} else if (!chat_command_is_complete(call)) {
+		chat_reply_usage(c, call);
+	} else {
+		return call->command->run(c, call);
+	}
+	return HANDLER_MORE;
 }
 
 enum verdict chat_run_command(struct connection *c, const struct chat_command *command, const char *line,
@@ -344,19 +480,7 @@ enum verdict chat_run_command(struct connection *c, const struct chat_command *c
 {
 	struct chat_call call = {.command = command, .consumed = consumed};
 
-	count(chat_counters(c), COUNT_COMMANDS, 1);
-	if (chat_command_is_moot(c, command)) {
-		connection_begin(c);
-		connection_consume(c, consumed);
-		connection_commit(c, NULL);
-	} else if (!command) {
-		chat_reply(c, consumed, "* There is no such command; /help lists them.\n");
-	} else if (connection_state(c)->nick_len == 0 && !command->nameless) {
-		chat_ask_for_login(c, consumed);
-	} else if (!chat_command_split(&call, line + chat_command_word(line, len), line + len)) {
-		chat_reply_usage(c, &call);
-	} else {
-		return command->run(c, &call);
-	}
-	return HANDLER_MORE;
+	if (command)
+		chat_command_split(&call, line + chat_command_word(line, len), line + len);
+	return chat_run_call(c, &call);
 }

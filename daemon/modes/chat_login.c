@@ -43,8 +43,7 @@ static enum verdict chat_login_done(struct connection *c, const struct account *
 	const char *name;
 	char from[ADDRESS_TEXT_MAX];
 
-	int r = roster_claim(chat_shared(c)->roster, a->nick, len, connection_id(c), connection_index(c),
-			     true, &entry);
+	int r = chat_claim(c, a->nick, len, ROSTER_ENTITLED, &entry);
 	if (r < 0) {
 		chat_reply(c, consumed, r == -EEXIST ? "* %s is here already.\n" : "* %s can't log in now.\n",
 			   a->nick);
@@ -66,7 +65,8 @@ static enum verdict chat_login_done(struct connection *c, const struct account *
 		chat_reply(c, 0, "* Room %s %s; /join another one.\n", name, chat_why_not_entered(r));
 	} else {
 		struct client_state *next = connection_begin(c);
-		connection_printf(c, "* You are in %s; /help lists the commands.\n", room->name);
+		if (!chat_words(c))
+			connection_printf(c, "* You are in %s; /help lists the commands.\n", room->name);
 		chat_enter(c, next, room);
 	}
 	return HANDLER_MORE;

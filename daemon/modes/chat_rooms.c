@@ -6,6 +6,7 @@
 #include "common/cleanup.h"
 #include "common/nick.h"
 #include "daemon/base/fault.h"
+#include "daemon/engine/nicks.h"
 #include "daemon/modes/chat.h"
 
 #include <errno.h>
@@ -44,45 +45,77 @@ const char *chat_why_not_entered(int error)
 	return error == -EACCES	  ? "is for its members only"
 	       : error == -EDQUOT ? "can't be opened: you have opened too many"
 	       : error == -ENOSPC ? "can't be opened: there are too many rooms"
-				  : "can't be entered now";
+	       : error == -EAGAIN
+		   ? "can't be opened yet: what was said there before can't be read; try again in a moment"
+		   : "can't be entered now";
 }
 
-/* The last messages of a room, as many of the wanted as fit; announcements are left out. The log is
- * locked. */
-static void chat_write_history(struct connection *c, struct room *room)
+void chat_events_find(struct connection *c, const struct room *room, unsigned wanted, uint64_t above,
+		      size_t space, struct chat_events *ret)
 {
-	unsigned wanted = room->history, n = 0;
-	size_t space = connection_space(c), bytes = 0;
-	_cleanup_free_ uint64_t *found = wanted > 0 ? malloc(wanted * sizeof(*found)) : NULL;
+	struct logring_view v;
+	size_t bytes = 0;
+
+	*ret = (struct chat_events){.at = wanted > 0 ? malloc(wanted * sizeof(*ret->at)) : NULL};
+	logring_peek(room->log, &v);
+	uint64_t seq = v.count;
+	while (logring_back(room->log, &v, &seq)) {
+		const struct record *r = logring_record(room->log, seq);
+		uint64_t start = logring_start(room->log, &v, seq), number = room_number(room, r, seq);
+		size_t len = r->end - start;
+		if (number <= above)
+			break;
+		if (!speech_shows(room, r, logring_at(&v, start)))
+			continue;
+		size_t size = connection_event_size(c, room, seq, r, logring_at(&v, start), len);
+		ret->more = !ret->at || ret->n == wanted || bytes + size > space;
+		if (ret->more)
+			break;
+		bytes += size;
+		ret->first = number;
+		ret->at[ret->n++] = seq;
+	}
+}
+
+void chat_events_write(struct connection *c, const struct room *room, struct chat_events *events)
+{
 	struct logring_view v;
 
 	logring_peek(room->log, &v);
-	uint64_t seq = v.count;
-	while (found && n < wanted && logring_back(room->log, &v, &seq)) {
-		const struct record *r = logring_record(room->log, seq);
-		uint64_t start = logring_start(room->log, &v, seq);
-		size_t len = r->end - start;
-		if (!speech_shows(room, r, logring_at(&v, start)))
-			continue;
-		if (bytes + len + CHAT_REPLY_MAX > space)
-			break;
-		bytes += len;
-		found[n++] = seq;
+	while (events->n-- > 0) {
+		const struct record *r = logring_record(room->log, events->at[events->n]);
+		uint64_t start = logring_start(room->log, &v, events->at[events->n]);
+		(void)!connection_write_event(c, room, events->at[events->n], r, logring_at(&v, start),
+					      r->end - start);
 	}
-	while (n-- > 0) {
-		uint64_t start = logring_start(room->log, &v, found[n]);
-		connection_write(c, logring_at(&v, start), logring_record(room->log, found[n])->end - start);
-	}
+	free(take_ptr(events->at));
+}
+
+/* The last messages of a room; announcements are left out. Its own log is locked. */
+static void chat_write_history(struct connection *c, const struct room *room)
+{
+	struct chat_events events;
+
+	chat_events_find(c, room, room->history, 0, connection_event_space(c, CHAT_REPLY_MAX), &events);
+	chat_events_write(c, room, &events);
 }
 
 void chat_enter(struct connection *c, struct client_state *next, struct room *room)
 {
-	const struct speaker who = {connection_id(c), connection_index(c), next->nick, next->nick_len};
+	const struct speaker who = {.id = connection_id(c),
+				    .index = connection_index(c),
+				    .nick = next->nick,
+				    .nick_len = next->nick_len};
+	const struct chat_words *words = chat_words(c);
 	struct speech s = {0};
 
-	speech_begin(&s, room);
-	chat_write_history(c, room);
+	speech_begin_reading(&s, room);
+	if (words)
+		words->entered(c, room);
+	else
+		chat_write_history(c, room);
 	speech_enter(&s, room, &who);
+	/* Behind its own line; where that goes to other machines first, it will come. */
 	connection_place(c, room,
 			 (struct position){logring_pending_head(room->log), logring_pending(room->log)});
 	FAULT("join");
@@ -110,13 +143,13 @@ bool chat_leave(struct connection *c, enum chat_leaving how)
 	if (!room)
 		return true;
 	struct client_state *next = connection_begin(c);
-	logring_lock(room->log);
+	struct speech s = {0};
+	speech_begin_reading(&s, room);
 	if (!connection_settle(c, CHAT_REPLY_MAX) && how != CHAT_IS_GONE) {
-		logring_unlock(room->log);
+		speech_drop(&s);
 		connection_abandon(c);
 		return false;
 	}
-	struct speech s = speech_within(room);
 	if (!connection_is_ending(c))
 		speech_leave(&s, room, &who, how != CHAT_MOVES);
 	connection_place(c, NULL, (struct position){0, 0});
@@ -137,6 +170,13 @@ bool chat_leave(struct connection *c, enum chat_leaving how)
 
 /* --- names --- */
 
+int chat_claim(struct connection *c, const char *nick, size_t len, unsigned title, struct roster_entry **ret)
+{
+	struct shared *shared = chat_shared(c);
+
+	return nicks_claim(shared, clients_at(shared->clients, connection_index(c)), nick, len, title, ret);
+}
+
 void chat_give_up_nick(struct connection *c)
 {
 	chat_erase_nick(connection_begin(c));
@@ -149,9 +189,12 @@ void chat_rename(struct connection *c, struct roster_entry *entry, const char *n
 	struct room *room = connection_room(c);
 	struct client_state *next = connection_draft(c);
 	const struct speaker who = chat_speaker(c);
+	const struct chat_words *words = chat_words(c);
 	struct speech s = {0};
 
-	if ((!room || !speech_rename(&s, room, &who, nick, len)) && tell)
+	if (words)
+		words->named(c, nick, len);
+	if ((!room || !speech_rename(&s, room, &who, nick, len)) && tell && !words)
 		connection_printf(c, "* You are now %.*s.\n", (int)len, nick);
 	client_set_nick(next, nick, len);
 	char old[32 + TEXT_NICK_MAX];
@@ -175,13 +218,14 @@ void chat_check_nick(struct connection *c)
 	const struct client_state *st = connection_state(c);
 	struct roster_entry *entry, *mine = *connection_roster(c);
 	const struct room *room = connection_room(c);
+	bool lost = mine && roster_is_lost(roster, mine);
 	char guest[TEXT_NICK_MAX + 1];
 
 	if (st->nick_len == 0 || (st->flags & CLIENT_CLOSING && !room) ||
-	    (mine && (st->flags & CLIENT_ACCOUNT || !roster_is_reserved(roster, mine))))
+	    (mine && (st->flags & CLIENT_ACCOUNT ? !lost : !roster_is_reserved(roster, mine))))
 		return;
-	size_t n = nick_of_guest(connection_id(c), guest);
-	if (roster_claim(roster, guest, n, connection_id(c), connection_index(c), true, &entry) < 0) {
+	size_t n = roster_guest(roster, connection_id(c), guest);
+	if (chat_claim(c, guest, n, ROSTER_ENTITLED, &entry) < 0) {
 		log_event(LOG_WARNING,
 			  &(struct log_fields){.client = connection_id(c), .address = connection_address(c)},
 			  "client %" PRIu64 ": its nick is lost", connection_id(c));
@@ -191,7 +235,8 @@ void chat_check_nick(struct connection *c)
 	/* A client that doesn't read finds out when it does, by what the room is told. */
 	if (connection_space(c) >= CHAT_REPLY_MAX)
 		connection_printf(c, "* %.*s %s; you are %s.\n", st->nick_len, st->nick,
-				  roster_check(roster, st->nick, st->nick_len) == -EPERM
+				  lost ? "is somebody's on another node"
+				  : roster_check(roster, st->nick, st->nick_len) == -EPERM
 				      ? "is reserved now"
 				      : "can't be your name any more",
 				  guest);

@@ -9,6 +9,7 @@ static const char *const notices_words[] = {
     [NOTICE_SILENT] = "You have been silent for too long.",
     [NOTICE_MUTE] = "You have said nothing yet; goodbye.",
     [NOTICE_NOT_LOGGED_IN] = "You have not logged in in time.",
+    [NOTICE_LATE] = "What was waited for has not come in time; goodbye.",
     [NOTICE_ACCOUNT_GONE] = "Your account has been removed; goodbye.",
     [NOTICE_BANNED] = "You have been banned.",
     [NOTICE_GOING_DOWN] = "chatd is going down",

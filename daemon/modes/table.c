@@ -7,6 +7,7 @@
 #define MODES(X)                                                                                             \
 	X(handler_tcp_chat)                                                                                  \
 	X(handler_tcp_echo)                                                                                  \
+	X(handler_http_chat) /* daemon/web */                                                                \
 	X(handler_udp_echo)                                                                                  \
 	X(handler_udp_registry)                                                                              \
 	X(handler_zmq_reply)                                                                                 \

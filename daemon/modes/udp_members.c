@@ -4,6 +4,7 @@
 
 #include "common/hash.h"
 #include "daemon/base/clock.h"
+#include "daemon/history/questions.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -41,6 +42,7 @@ void members_free(struct members *ms)
 		return;
 	for (struct member *m = ms->oldest, *newer; m; m = newer) {
 		newer = m->newer;
+		question_drop(m->asked);
 		free(m);
 	}
 	free(ms->by_index);
@@ -168,5 +170,6 @@ void members_remove(struct members *ms, struct member *m)
 	members_unlink(ms, m);
 	ms->by_index[m->index] = NULL;
 	ms->n--;
+	question_drop(m->asked);
 	free(m);
 }

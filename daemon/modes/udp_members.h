@@ -22,9 +22,11 @@ struct member {
 	uint64_t received, sent, dropped;
 	int64_t
 	    began; /* CLOCK_MONOTONIC in us of the registration; an estimate, if it was in a process before */
-	int64_t lines_due, nicks_due; /* for limits_allow() */
+	int64_t lines_due, nicks_due, asks_due; /* for limits_allow() and limits_charge() */
+	struct question *asked;			/* that has no answer yet; it ends with the member */
 };
 
+struct question;
 struct members;
 
 /* NULL without memory. */

@@ -68,9 +68,12 @@ static void registry_tick(struct udp_listener *u)
 {
 	struct registry *g = udp_data(u);
 	int64_t now = registry_context(u)->now;
-
+	unsigned losses = roster_losses(registry_shared(u)->roster);
 	struct member *m;
 
+	if (losses != g->losses)
+		registry_reloaded(u);
+	g->losses = losses;
 	while ((m = members_oldest(g->members)) && now - registry_active_us(m) > registry_own(u)->lease_us) {
 		count(registry_context(u)->counters, COUNT_CLIENTS_IDLE, 1);
 		registry_send_away(u, m, true);
@@ -125,7 +128,7 @@ static void registry_each(struct udp_listener *u, void (*fn)(const struct client
 		};
 		snprintf(info.listener, sizeof(info.listener), "%s", udp_base(u)->name);
 		memcpy(info.nick, st->nick, st->nick_len);
-		snprintf(info.room, sizeof(info.room), "%s", g->room->name);
+		snprintf(info.room, sizeof(info.room), "%.*s", TEXT_ROOM_MAX, g->room->name);
 		fn(&info, arg);
 	}
 	if (members_count(g->members) > 0)

@@ -5,6 +5,7 @@
  *	udp_registry.c           the behaviour, and how leases end
  *	udp_registry_members.c   entering the registry, changing the nick, leaving
  *	udp_registry_commands.c  what datagrams say: commands and messages
+ *	udp_registry_history.c   what was said before
  *	udp_registry_delivery.c  the room's news and private messages, sent to the members
  *	udp_registry_restore.c   who was registered in the process before
  *	udp_members.c            the members in this process, found in three ways
@@ -30,6 +31,7 @@ struct registry {
 	struct room *room; /* entered as long as there are members */
 	char room_name[TEXT_ROOM_MAX + 1];
 	struct cookies *cookies;
+	unsigned losses;      /* roster_losses() that were looked at */
 	uint64_t private_seq; /* up to there private messages have been looked at */
 };
 
@@ -57,7 +59,8 @@ static inline struct speaker registry_speaker(const struct member *m)
 {
 	const struct client_state *st = registry_state(m);
 
-	return (struct speaker){m->client->id, m->index, st->nick, st->nick_len};
+	return (struct speaker){
+	    .id = m->client->id, .index = m->index, .nick = st->nick, .nick_len = st->nick_len};
 }
 
 static inline int64_t registry_active_us(const struct member *m)
@@ -101,6 +104,24 @@ struct member *registry_add(struct udp_listener *u, struct client *c, const unio
 size_t registry_received(struct udp_listener *u, struct datagram *d, size_t n);
 /* Tells a member its nick and its lease. */
 void registry_confirm(struct udp_listener *u, const struct member *m);
+
+/*
+ * Asks for proof of the address. The answer is never longer than the question, so that a forged source gains
+ * nothing.
+ */
+void registry_ask_for_proof(struct udp_listener *u, const struct datagram *d);
+
+struct registry_word {
+	const char *at;
+	size_t len;
+};
+struct registry_word registry_next_word(const char **at, const char *end);
+
+/* --- udp_registry_history.c --- */
+
+/* #HISTORY, of a member. NULL, or why there is no answer. */
+const char *registry_history(struct udp_listener *u, const struct datagram *d, struct member *m,
+			     const char *at, const char *end);
 
 /* --- udp_registry_delivery.c --- */
 

@@ -48,11 +48,8 @@ void registry_confirm(struct udp_listener *u, const struct member *m)
 
 /* --- registering --- */
 
-/*
- * Asks for proof of the address. The answer is never longer than the question, so that a forged source gains
- * nothing: whoever asks in fewer bytes is told to fill up.
- */
-static void registry_ask_for_proof(struct udp_listener *u, const struct datagram *d)
+/* Whoever asks in fewer bytes than the cookie's line has is told to fill up. */
+void registry_ask_for_proof(struct udp_listener *u, const struct datagram *d)
 {
 	struct registry *g = udp_data(u);
 	char text[] = "#COOKIE xxxxxxxx\n", cookie[COOKIE_LEN];
@@ -68,12 +65,7 @@ static void registry_ask_for_proof(struct udp_listener *u, const struct datagram
 		udp_say(u, &d->from, &d->local, pad, d->len >= sizeof(pad) - 1 ? sizeof(pad) - 1 : 4);
 }
 
-struct registry_word {
-	const char *at;
-	size_t len;
-};
-
-static struct registry_word registry_next_word(const char **at, const char *end)
+struct registry_word registry_next_word(const char **at, const char *end)
 {
 	while (*at < end && (**at == ' ' || **at == '\t'))
 		++*at;
@@ -176,6 +168,15 @@ static struct registry_line registry_parse(const struct datagram *d)
 	return l;
 }
 
+static void registry_ask_past(struct udp_listener *u, const struct datagram *d, struct member *m,
+			      const struct registry_line *l)
+{
+	const char *why = registry_history(u, d, m, l->rest, l->end);
+
+	if (why)
+		registry_refuse(u, d, why);
+}
+
 static void registry_command(struct udp_listener *u, struct datagram *d, struct member *m,
 			     const struct registry_line *l)
 {
@@ -183,8 +184,10 @@ static void registry_command(struct udp_listener *u, struct datagram *d, struct 
 		registry_send_away(u, m, true);
 	else if (registry_is_command(l->command, "#REG"))
 		registry_reg(u, d, m, l->rest, l->end);
+	else if (registry_is_command(l->command, "#HISTORY"))
+		registry_ask_past(u, d, m, l);
 	else
-		registry_refuse(u, d, "there is no such command; there are #REG and #DEREG");
+		registry_refuse(u, d, "there is no such command; there are #REG, #HISTORY and #DEREG");
 }
 
 /* Why a member's message isn't said, or NULL. */

@@ -7,6 +7,7 @@
 #include "daemon/base/clock.h"
 #include "daemon/base/fault.h"
 #include "daemon/engine/limits.h"
+#include "daemon/engine/nicks.h"
 #include "daemon/engine/transaction.h"
 #include "daemon/modes/udp_registry.h"
 
@@ -143,7 +144,7 @@ const char *registry_rename(struct udp_listener *u, struct member *m, const char
 		count(registry_context(u)->counters, COUNT_CHANGES_REFUSED, 1);
 		return "too many changes of name";
 	}
-	int r = roster_claim(shared->roster, nick, len, m->client->id, m->index, false, &entry);
+	int r = nicks_claim(shared, m->client, nick, len, ROSTER_DATAGRAM, &entry);
 	if (r < 0)
 		return registry_why_not_named(r);
 	registry_take_nick(u, m, entry, nick, len);
@@ -154,9 +155,10 @@ void registry_make_guest(struct udp_listener *u, struct member *m)
 {
 	struct roster_entry *entry;
 	char guest[TEXT_NICK_MAX + 1];
-	size_t n = nick_of_guest(m->client->id, guest);
+	size_t n = roster_guest(registry_shared(u)->roster, m->client->id, guest);
 
-	if (roster_claim(registry_shared(u)->roster, guest, n, m->client->id, m->index, true, &entry) < 0) {
+	if (nicks_claim(registry_shared(u), m->client, guest, n, ROSTER_ENTITLED | ROSTER_DATAGRAM, &entry) <
+	    0) {
 		log_event(LOG_WARNING, &(struct log_fields){.client = m->client->id, .address = &m->address},
 			  "client %" PRIu64 ": its nick is lost", m->client->id);
 		return;
@@ -206,7 +208,7 @@ static bool registry_enter(struct udp_listener *u, struct member *m, const char 
 		*ret_why = r == -EACCES ? "this room is for its members only" : "there are too many rooms";
 		return false;
 	}
-	r = roster_claim(shared->roster, nick, len, m->client->id, m->index, false, &m->roster);
+	r = nicks_claim(shared, m->client, nick, len, ROSTER_DATAGRAM, &m->roster);
 	if (r < 0) {
 		rooms_leave(shared->rooms, room, registry_context(u)->slot);
 		*ret_why = registry_why_not_named(r);
@@ -221,9 +223,9 @@ static bool registry_enter(struct udp_listener *u, struct member *m, const char 
 	next->flags |= CLIENT_GREETED;
 	client_set_nick(next, nick, len);
 	registry_put_local(next, &m->local);
-	const struct speaker who = {m->client->id, m->index, nick, len};
+	const struct speaker who = {.id = m->client->id, .index = m->index, .nick = nick, .nick_len = len};
 	struct speech s = {0};
-	speech_begin(&s, room);
+	speech_begin_reading(&s, room);
 	speech_enter(&s, room, &who);
 	m->seq = logring_pending(room->log);
 	membership_set_direct(shared->clients, m->client, next, room->index,
@@ -248,7 +250,7 @@ struct member *registry_register(struct udp_listener *u, const struct datagram *
 	if (m)
 		m->local = d->local;
 	if (!nick) {
-		len = nick_of_guest(c->id, guest);
+		len = roster_guest(registry_shared(u)->roster, c->id, guest);
 		nick = guest;
 	}
 	if (!m || !registry_enter(u, m, nick, len, ret_why)) {

@@ -6,6 +6,7 @@
 #include "common/cleanup.h"
 #include "common/nick.h"
 #include "daemon/engine/limits.h"
+#include "daemon/engine/nicks.h"
 #include "daemon/modes/udp_registry.h"
 
 #include <errno.h>
@@ -76,8 +77,7 @@ static bool registry_restore(struct udp_listener *u, struct client *c)
 		if (st->private_seq < g->private_seq)
 			g->private_seq = st->private_seq;
 		if (!nick_valid(st->nick, st->nick_len) ||
-		    roster_claim(shared->roster, st->nick, st->nick_len, c->id, m->index, false, &m->roster) <
-			0)
+		    nicks_claim(shared, c, st->nick, st->nick_len, ROSTER_DATAGRAM, &m->roster) < 0)
 			registry_make_guest(u, m);
 		else
 			(void)!roster_enter(shared->roster, m->roster, room);

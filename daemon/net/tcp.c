@@ -21,11 +21,14 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/param.h>
 #include <sys/socket.h>
 #include <time.h>
 
 /* At most this many connections are accepted in a turn, so that a flood doesn't keep others waiting. */
 #define ACCEPT_BATCH 16
+/* The kernel asks no silent peer more often. */
+#define PROBES_MAX 127
 
 struct adoption;
 
@@ -209,19 +212,27 @@ static void tcp_after_prelude(struct listener *l, const struct prelude_result *p
 	tcp_hand_out((struct tcp_listener *)l);
 }
 
-/* A peer may vanish without a word; the kernel finds out, and what it held is given back. The settings are
- * the socket's, so they outlive this process. */
+/*
+ * A silent peer may vanish without a word; the kernel finds out. The settings are the socket's, so they outlive this
+ * process. It gives up after user_timeout, or a number of questions. TCP_USER_TIMEOUT would end slow readers as
+ * well, who read all the time: upkeep.c has an eye on those who were sent something.
+ */
 static void tcp_watch_over(const struct config *config, int fd)
 {
-	int on = config->keepalive_us > 0, every = CONFIG_PROBE_EVERY_S, probes = CONFIG_PROBES;
+	const int on = config->keepalive_us > 0;
 	int idle = (int)((config->keepalive_us + SECOND_US - 1) / SECOND_US);
-	unsigned timeout_ms = (unsigned)((config->user_timeout_us + 999) / 1000);
+	int timeout = (int)((config->user_timeout_us + SECOND_US - 1) / SECOND_US);
+	int every = CONFIG_PROBE_EVERY_S, probes = CONFIG_PROBES;
 
+	if (timeout > 0) {
+		every = MIN(every, MAX(timeout / probes, 1));
+		every = MAX(every, (timeout + PROBES_MAX - 1) / PROBES_MAX);
+		probes = (timeout + every - 1) / every;
+	}
 	if ((on && (setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle)) < 0 ||
 		    setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &every, sizeof(every)) < 0 ||
 		    setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes)) < 0)) ||
-	    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on)) < 0 ||
-	    setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout_ms, sizeof(timeout_ms)) < 0)
+	    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on)) < 0)
 		log_limited(LOG_TOPIC_REFUSED, LOG_WARNING,
 			    &(struct log_fields){.message_id = EVENT_LISTENER}, "keepalive can't be set: %s",
 			    strerror(errno));

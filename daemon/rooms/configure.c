@@ -26,7 +26,7 @@ static struct room *configure_find(struct rooms *rs, const struct room_config *c
 
 	if (!r || logring_size(r->log) == logring_round(c->settings.log_size))
 		return r;
-	if (rs->settled && room_count_readers(r, LOGRING_READERS) == 0 && logring_count(r->log) == 0) {
+	if (rs->settled && outgoing_room_is_idle(rs, r) && logring_count(r->log) == 0) {
 		directory_remove(rs, r);
 		return NULL;
 	}
@@ -35,12 +35,24 @@ static struct room *configure_find(struct rooms *rs, const struct room_config *c
 	return r;
 }
 
-/* What a room was for stays, also when it is no longer in the configuration. */
-static void configure_room(struct rooms *rs, struct room *r, const struct room_settings *set)
+static uint32_t configure_sum_members(const struct room_config *c)
 {
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < c->n_members; i++)
+		sum ^= hash_fixed(c->members[i], strlen(c->members[i]));
+	return (uint32_t)(sum ^ sum >> 32);
+}
+
+/* What a room was for stays, also when it is no longer in the configuration. */
+static void configure_room(struct rooms *rs, struct room *r, const struct room_config *c)
+{
+	const struct room_settings *set = &c->settings;
 	struct room_slot *s = &rs->dir->slots[r->index];
 
 	r->configured = true;
+	r->members_sum = configure_sum_members(c);
+	directory_adopt(rs, r);
 	r->history = set->history;
 	r->announce_max = set->announce_max;
 	r->raw = set->raw;
@@ -58,8 +70,7 @@ static void configure_forget(struct rooms *rs, const struct room_config *configu
 {
 	for (size_t i = 0; i < n; i++) {
 		struct room *r = directory_find(rs, configured[i].name);
-		if (r && !r->configured && room_count_readers(r, LOGRING_READERS) == 0 &&
-		    logring_count(r->log) == 0)
+		if (r && !r->configured && outgoing_room_is_idle(rs, r) && logring_count(r->log) == 0)
 			directory_remove(rs, r);
 	}
 }
@@ -73,7 +84,7 @@ int rooms_configure(struct rooms *rs, const struct room_config *configured, size
 	/* First what may fail, so that a failure changes nothing. */
 	for (size_t i = 0; i < n && e == 0; i++)
 		if (!configure_find(rs, &configured[i]))
-			e = directory_create(rs, configured[i].name, &configured[i].settings, NULL, NULL);
+			e = outgoing_create_room(rs, configured[i].name, &configured[i].settings, NULL, NULL);
 	if (e < 0)
 		configure_forget(rs, configured, n);
 	if (e == 0) {
@@ -86,7 +97,7 @@ int rooms_configure(struct rooms *rs, const struct room_config *configured, size
 				rs->at[i]->announce_max = defaults->announce_max;
 			}
 		for (size_t i = 0; i < n; i++)
-			configure_room(rs, directory_find(rs, configured[i].name), &configured[i].settings);
+			configure_room(rs, directory_find(rs, configured[i].name), &configured[i]);
 		configure_tell_of_closed(rs);
 	}
 	pthread_mutex_unlock(&rs->lock);
@@ -96,12 +107,13 @@ int rooms_configure(struct rooms *rs, const struct room_config *configured, size
 void rooms_settle(struct rooms *rs, bool (*has_stranger)(uint32_t room, void *arg), void *arg)
 {
 	pthread_mutex_lock(&rs->lock);
+	outgoing_remove_retired(rs);
 	for (uint32_t i = 1; rs->dir->revision == 0 && i < rs->high; i++) {
 		struct room *r = rs->at[i];
-		if (!r || r->configured || r->born || has_stranger(i, arg))
+		if (!r || r->main || r->configured || r->born || has_stranger(i, arg))
 			continue;
 		/* It may have been for members only, and nobody is there to ask. */
-		if (room_count_readers(r, LOGRING_READERS) == 0) {
+		if (room_is_unread(r)) {
 			directory_remove(rs, r);
 		} else {
 			r->members_only = true;
@@ -109,6 +121,7 @@ void rooms_settle(struct rooms *rs, bool (*has_stranger)(uint32_t room, void *ar
 		}
 	}
 	rs->dir->revision = ROOMS_REVISION;
+	rs->dir->begins = false;
 	rs->settled = true;
 	pthread_mutex_unlock(&rs->lock);
 }

@@ -4,6 +4,7 @@
  * empty for long, or when there are too many.
  */
 #include "daemon/base/clock.h"
+#include "daemon/rooms/archived.h"
 #include "daemon/rooms/directory.h"
 
 #include <errno.h>
@@ -19,19 +20,29 @@
 
 /* --- entering and leaving --- */
 
-static bool room_is_empty(const struct room *r)
+static bool room_is_empty(const struct rooms *rs, const struct room *r)
 {
-	return !r->configured && !r->members_only && room_count_readers(r, LOGRING_READERS) == 0;
+	return !r->main && !r->configured && !r->members_only && outgoing_room_is_idle(rs, r);
 }
 
-/* With max_rooms reached, the room that has been empty for the longest time makes way. */
-static bool room_evict(struct rooms *rs)
+/* Whether a goes rather than b (NULL: none): as nothing of it is lost, or it has been empty for longer. */
+static bool room_goes_before(const struct room *a, const struct room *b)
+{
+	bool stored = room_is_stored(a);
+
+	return !b || stored > room_is_stored(b) ||
+	       (stored == room_is_stored(b) && a->empty_since < b->empty_since);
+}
+
+/* With max_rooms reached, the room that has been empty for the longest time makes way: of those that only other nodes
+ * have spoken in, or of those that were opened here. */
+static bool room_evict(struct rooms *rs, bool from_others)
 {
 	struct room *oldest = NULL;
 
 	for (uint32_t i = 1; rs->settled && i < rs->high; i++)
-		if (rs->at[i] && room_is_empty(rs->at[i]) &&
-		    (!oldest || rs->at[i]->empty_since < oldest->empty_since))
+		if (rs->at[i] && rs->at[i]->from_others == from_others && room_is_empty(rs, rs->at[i]) &&
+		    room_goes_before(rs->at[i], oldest))
 			oldest = rs->at[i];
 	if (oldest)
 		directory_remove(rs, oldest);
@@ -53,9 +64,28 @@ static unsigned room_count_opened(const struct rooms *rs, const uint8_t opener[s
 	return n;
 }
 
-/* A room that somebody opens. */
-static int room_open(struct rooms *rs, const char *name, const union address *address, struct room **ret)
+/* Whatever other nodes say, there are max_rooms for those who are here. */
+static bool room_has_space(struct rooms *rs, bool from_others)
 {
+	if (!from_others && rs->n_rooms - rs->n_from_others >= rs->limits.rooms)
+		return room_evict(rs, false);
+	return rs->n_rooms < rs->limits.rooms || (rs->n_from_others > 0 && room_evict(rs, true)) ||
+	       !from_others;
+}
+
+/*
+ * Whether somebody from outside wants what may have been there before, and been closed to them. What other nodes say
+ * there is taken, as nobody here sees it.
+ */
+static bool room_waits_for_past(const struct rooms *rs, const struct room *r, const struct room_guest *guest)
+{
+	return rs->dir->past_unknown && rs->archive.keeps && guest->address && (!r || r->from_others);
+}
+
+/* A room that somebody opens. */
+static int room_open(struct rooms *rs, const char *name, const struct room_guest *guest, struct room **ret)
+{
+	const union address *address = guest->address;
 	uint8_t opener[ADDRESS_KEY_LEN] = {0};
 
 	if (address)
@@ -63,9 +93,15 @@ static int room_open(struct rooms *rs, const char *name, const union address *ad
 	if (address && rs->limits.rooms_per_address > 0 &&
 	    room_count_opened(rs, opener) >= rs->limits.rooms_per_address)
 		return -EDQUOT;
-	if (rs->n_rooms >= rs->limits.rooms && !room_evict(rs))
+	if (!room_has_space(rs, guest->from_others))
 		return -ENOSPC;
-	return directory_create(rs, name, &rs->defaults, opener, ret);
+	int e = outgoing_create_room(rs, name, &rs->defaults, opener, ret);
+	if (e == 0 && guest->from_others) {
+		(*ret)->from_others = true;
+		rs->dir->slots[(*ret)->index].from_others = 1;
+		rs->n_from_others++;
+	}
+	return e;
 }
 
 int rooms_enter(struct rooms *rs, const char *name, unsigned slot, const struct room_guest *guest,
@@ -76,11 +112,15 @@ int rooms_enter(struct rooms *rs, const char *name, unsigned slot, const struct 
 
 	pthread_mutex_lock(&rs->lock);
 	r = directory_find(rs, name);
-	if (!r)
-		e = room_open(rs, name, guest->address, &r);
+	if (room_waits_for_past(rs, r, guest))
+		e = -EAGAIN;
+	else if (!r)
+		e = room_open(rs, name, guest, &r);
 	else if (r->members_only && !guest->is_member)
 		e = -EACCES;
 	if (e == 0) {
+		if (!guest->from_others)
+			directory_adopt(rs, r);
 		room_add_reader(r, slot);
 		*ret = r;
 	}
@@ -115,7 +155,7 @@ void rooms_leave(struct rooms *rs, struct room *r, unsigned slot)
 {
 	pthread_mutex_lock(&rs->lock);
 	atomic_fetch_sub(&r->readers[slot], 1);
-	if (room_count_readers(r, LOGRING_READERS) == 0)
+	if (room_is_unread(r))
 		r->empty_since = clock_us(CLOCK_MONOTONIC);
 	pthread_mutex_unlock(&rs->lock);
 }
@@ -128,6 +168,28 @@ struct room *rooms_private(struct rooms *rs)
 struct room *rooms_at(struct rooms *rs, uint32_t index)
 {
 	return index < ROOMS_CAPACITY ? rs->at[index] : NULL;
+}
+
+bool rooms_would_share(struct rooms *rs, const char *name)
+{
+	pthread_mutex_lock(&rs->lock);
+	bool r = !directory_find(rs, name) && rs->cluster.is_clustered &&
+		 rs->cluster.is_clustered(name, rs->cluster.arg);
+	pthread_mutex_unlock(&rs->lock);
+	return r;
+}
+
+bool rooms_shared_name(struct rooms *rs, uint32_t index, char ret[TEXT_ROOM_MAX + 1])
+{
+	if (index >= ROOMS_CAPACITY)
+		return false;
+	pthread_mutex_lock(&rs->lock);
+	const struct room *r = rs->at[index];
+	bool shared = r && r->outgoing;
+	if (shared)
+		memcpy(ret, r->name, TEXT_ROOM_MAX + 1);
+	pthread_mutex_unlock(&rs->lock);
+	return shared;
 }
 
 uint32_t room_members(const struct room *r)
@@ -161,8 +223,8 @@ void rooms_expire(struct rooms *rs, int64_t now)
 
 	pthread_mutex_lock(&rs->lock);
 	for (uint32_t i = 1; i < rs->high; i++) {
-		bool over = rs->at[i] && room_is_empty(rs->at[i]) &&
-			    now - rs->at[i]->empty_since > rs->limits.linger_us;
+		bool over = rs->at[i] && room_is_empty(rs, rs->at[i]) &&
+			    now - rs->at[i]->empty_since > rs->limits.linger_us && room_is_stored(rs->at[i]);
 		if (over)
 			directory_remove(rs, rs->at[i]);
 		/* Giving a log's memory back takes a while. Nobody who enters a room shall wait for that. */
@@ -180,7 +242,7 @@ void rooms_each(struct rooms *rs, bool (*fn)(struct room *r, void *arg), void *a
 
 	pthread_mutex_lock(&rs->lock);
 	for (uint32_t i = 1; i < rs->high; i++) {
-		if (rs->at[i] && !fn(rs->at[i], arg))
+		if (rs->at[i] && !rs->at[i]->main && !fn(rs->at[i], arg))
 			break;
 		if (++n % LOCKED_MAX == 0)
 			room_let_others_in(rs);
@@ -193,6 +255,18 @@ struct room_infos {
 	size_t n, space;
 };
 
+static uint64_t room_last_number(struct room *r)
+{
+	struct logring_view v;
+
+	logring_lock(r->log);
+	logring_peek(r->log, &v);
+	uint64_t seq = v.count;
+	uint64_t last = logring_back(r->log, &v, &seq) ? room_number(r, logring_record(r->log, seq), seq) : 0;
+	logring_unlock(r->log);
+	return last;
+}
+
 static bool room_add_info(struct room *r, void *arg)
 {
 	struct room_infos *l = arg;
@@ -202,6 +276,11 @@ static bool room_add_info(struct room *r, void *arg)
 	struct room_info *i = &l->at[l->n++];
 	*i = (struct room_info){.raw = r->raw,
 				.configured = r->configured,
+				.read_only = r->read_only,
+				.members_only = r->members_only,
+				.epoch = r->epoch,
+				.last = room_last_number(r),
+				.shared = r->outgoing != NULL,
 				.members = room_members(r),
 				.history = r->history,
 				.announce_max = r->announce_max,

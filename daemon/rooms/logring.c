@@ -258,9 +258,12 @@ bool logring_put(struct logring *r, struct record *record, const char *a, size_t
 {
 	size_t len = a_len + b_len + 1;
 	uint64_t end = r->pending_head + len, capacity = r->record_mask + 1;
-	uint64_t batch = r->pending_count - atomic_load_explicit(&r->header->count, memory_order_relaxed);
+	uint64_t count = atomic_load_explicit(&r->header->count, memory_order_relaxed);
+	uint64_t batch = r->pending_count - count;
+	/* In an empty log nothing is in the way, and what a room gets back is put there at once. */
+	unsigned eighths = count == 0 ? LOGRING_FIRST_EIGHTHS : 1;
 
-	if (batch > 0 && (end - r->head > r->size / 8 || batch >= capacity / 8))
+	if (batch > 0 && (end - r->head > r->size / 8 * eighths || batch >= capacity / 8 * eighths))
 		return false;
 	logring_make_space(r, end, r->pending_count);
 	char *p = r->log + (r->pending_head & r->mask);
@@ -385,6 +388,15 @@ const struct record *logring_record(const struct logring *r, uint64_t seq)
 	return &r->records[seq & r->record_mask];
 }
 
+void logring_forget(struct logring *r, const struct logring_view *v, uint64_t seq)
+{
+	struct record *record = &r->records[seq & r->record_mask];
+	uint64_t start = logring_start(r, v, seq);
+
+	record->forgotten = 1; /* first, or a process that dies in between leaves what looks like a message */
+	memset(r->log + (start & (r->size - 1)), ' ', record->end - start - 1);
+}
+
 /* Notices are passed over as one, so that a log full of them costs nothing. */
 bool logring_back(const struct logring *r, const struct logring_view *v, uint64_t *seq)
 {
@@ -397,10 +409,15 @@ bool logring_back(const struct logring *r, const struct logring_view *v, uint64_
 	return false;
 }
 
+void logring_flushed_to(struct logring *r, unsigned reader, uint64_t pos, uint64_t seq)
+{
+	atomic_store_explicit(&r->readers[reader].flushed_pos, pos, memory_order_relaxed);
+	atomic_store_explicit(&r->readers[reader].flushed_seq, seq, memory_order_relaxed);
+}
+
 void logring_flushed(struct logring *r, unsigned reader, const struct logring_view *v)
 {
-	atomic_store_explicit(&r->readers[reader].flushed_pos, v->head, memory_order_relaxed);
-	atomic_store_explicit(&r->readers[reader].flushed_seq, v->count, memory_order_relaxed);
+	logring_flushed_to(r, reader, v->head, v->count);
 }
 
 void logring_caught_up(struct logring *r, unsigned reader)
@@ -418,6 +435,18 @@ void logring_reader_lag(struct logring *r, unsigned reader, uint64_t *ret_messag
 
 	*ret_messages = count > seq ? count - seq : 0;
 	*ret_bytes = head > pos ? head - pos : 0;
+}
+
+uint64_t logring_reader_at(struct logring *r, unsigned reader)
+{
+	return atomic_load_explicit(&r->readers[reader].flushed_seq, memory_order_relaxed);
+}
+
+uint64_t logring_weight(uint64_t bytes, uint64_t messages)
+{
+	uint64_t records = messages * LOGRING_BYTES_PER_RECORD;
+
+	return bytes > records ? bytes : records;
 }
 
 bool logring_reader_behind(struct logring *r, unsigned reader)

@@ -19,9 +19,11 @@
 
 #define LOGRING_SIZE_MIN (64ULL << 10)
 #define LOGRING_SIZE_MAX (1ULL << 30)
+/* So much of a log may be put into it before the first commit; later an eighth. */
+#define LOGRING_FIRST_EIGHTHS 6
 
 /* How many threads can hold a pin; slots.h hands their numbers out. */
-#define LOGRING_READERS 80
+#define LOGRING_READERS 83
 
 /* What happened: see speech.h, which makes all of them. */
 enum record_kind {
@@ -41,16 +43,27 @@ struct record {
 	uint64_t end;	  /* position after the message's newline */
 	uint64_t time_us; /* CLOCK_REALTIME */
 	uint64_t sender;  /* client id, 0: chatd itself or an admin */
-	uint64_t target;  /* private messages: the receiver's client id */
-	uint16_t text;	  /* where TEXT, as above, begins in the line */
+	uint64_t
+	    target; /* private messages: the receiver's client id; others: place in a stream, see speech.h */
+	uint16_t text; /* where TEXT, as above, begins in the line */
 	uint8_t kind;
 	uint8_t nick_len;      /* of NICK; 0: there is none in the line, or it isn't known */
 	uint32_t target_index; /* and its place in the table */
 	uint32_t notices;      /* how many right before it are notices; 0 may also mean that it isn't known */
 	uint32_t sender_index; /* private messages: the place of the sender, plus 1; 0: not known */
 	uint8_t nick_at;       /* where the nick begins */
-	uint8_t reserved[15];
+	uint8_t forgotten;     /* 1: its bytes were overwritten by blanks, and nobody is shown it any more */
+	uint8_t reserved[2];
+	/* Private messages from another node, instead of sender_index: the sender's place there, plus 1, and
+	 * which node that is (letter_tag()). 0: they are from this one. */
+	uint32_t from_index;
+	union {
+		uint64_t from;
+		uint64_t number; /* others: 0: its place in the log, see room_number() */
+	};
 };
+
+_Static_assert(sizeof(struct record) == 64, "part of the state's layout");
 
 static inline bool record_is_notice(const struct record *r)
 {
@@ -121,7 +134,9 @@ void logring_unpin(struct logring *r, unsigned reader);
 void logring_peek(struct logring *r, struct logring_view *ret);
 /* With the lock or a pin held: message number seq, first <= seq < count. */
 const struct record *logring_record(const struct logring *r, uint64_t seq);
-/* Likewise: the newest message below seq that isn't a notice. False if there is none from v->first on. */
+/* With the lock held: message number seq is forgotten. Its newline stays, as it ends the message for who is to receive it. */
+void logring_forget(struct logring *r, const struct logring_view *v, uint64_t seq);
+/* With the lock or a pin held: the newest message below seq that isn't a notice. False if there is none from v->first on. */
 bool logring_back(const struct logring *r, const struct logring_view *v, uint64_t *seq);
 
 /*
@@ -130,8 +145,14 @@ bool logring_back(const struct logring *r, const struct logring_view *v, uint64_
  * eighths of the ring behind.
  */
 void logring_flushed(struct logring *r, unsigned reader, const struct logring_view *v);
+/* The same by numbers: message seq, which begins at pos, is the reader's next one. */
+void logring_flushed_to(struct logring *r, unsigned reader, uint64_t pos, uint64_t seq);
 void logring_caught_up(struct logring *r, unsigned reader);
 bool logring_reader_behind(struct logring *r, unsigned reader);
+/* The reader's next message. */
+uint64_t logring_reader_at(struct logring *r, unsigned reader);
+/* How much of the log's size that is, be it by bytes or by the records that messages need. */
+uint64_t logring_weight(uint64_t bytes, uint64_t messages);
 /* How many messages and bytes there are that the reader has not got yet. */
 void logring_reader_lag(struct logring *r, unsigned reader, uint64_t *ret_messages, uint64_t *ret_bytes);
 

@@ -33,12 +33,8 @@ void rooms_kick(struct rooms *rs, struct slot_set *kick, unsigned self)
 	}
 }
 
-bool room_announces(const struct room *r)
-{
-	return !r->raw && room_members(r) <= r->announce_max;
-}
-
-bool room_crowded(const struct rooms *rs, const struct room *r)
+/* Inline, as it is asked for every batch of lines. */
+static inline bool news_are_late(const struct rooms *rs, const struct room *r)
 {
 	unsigned n = slots_count(rs->slots);
 
@@ -48,4 +44,21 @@ bool room_crowded(const struct rooms *rs, const struct room *r)
 		    logring_reader_behind(r->log, i))
 			return true;
 	return false;
+}
+
+bool room_log_is_crowded(const struct rooms *rs, const struct room *r)
+{
+	return news_are_late(rs, r);
+}
+
+bool room_announces(const struct room *r)
+{
+	return !r->raw && room_members(r) <= r->announce_max &&
+	       __builtin_expect(!r->outgoing || !room_log_is_crowded(r->rooms, r->outgoing), 1);
+}
+
+bool room_crowded(const struct rooms *rs, const struct room *r)
+{
+	return news_are_late(rs, r) ||
+	       __builtin_expect(r->outgoing && room_log_is_crowded(rs, r->outgoing), 0);
 }

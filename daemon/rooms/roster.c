@@ -1,52 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* The roster: a hash of all nicks by their keys, and a list for each room, under one lock. */
-#include "daemon/rooms/roster.h"
+#include "daemon/rooms/roster_own.h"
 
 #include "common/cleanup.h"
-#include "common/nick.h"
-#include "daemon/rooms/wakeup.h"
 
-#include <inttypes.h>
-#include <pthread.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
 /* As many as the largest power of two that is not above the number of clients, and no fewer than this. */
 #define BUCKETS_MIN 4096
-
-/* An entry's seat in a room. An entry's seats are a ring, of one for most. */
-struct seat {
-	struct seat *prev, *next; /* in the room, newest first */
-	struct seat *other;	  /* the ring's next one */
-	uint32_t room;		  /* ROOMS_CAPACITY: none */
-	bool own;		  /* it begins its entry; the others are on the heap */
-};
-
-struct roster_entry {
-	struct seat seat;		      /* first: see roster_entry_of() */
-	struct roster_entry *next[NICK_KEYS]; /* in the bucket of each key; it is in each of them once */
-	struct nick_keys keys;
-	uint64_t id;
-	uint32_t index;
-	uint8_t len;
-	char nick[];
-};
-
-/* As for struct connection: with a nick of ten bytes and malloc's header that is 96. */
-_Static_assert(offsetof(struct roster_entry, nick) <= 78,
-	       "an idle connection costs no more than 0.7 kB in all");
-
-struct roster {
-	pthread_mutex_t lock;
-	struct roster_entry **buckets;
-	uint64_t n_buckets;
-	struct seat *rooms[ROOMS_CAPACITY];
-	uint32_t sizes[ROOMS_CAPACITY];
-	uint64_t *reserved; /* keys, sorted */
-	size_t n_reserved;
-	struct nick_keys own[2]; /* chatd's */
-};
 
 int roster_new(uint32_t clients, struct roster **ret)
 {
@@ -54,10 +16,10 @@ int roster_new(uint32_t clients, struct roster **ret)
 
 	if (!ro)
 		return -ENOMEM;
-	for (ro->n_buckets = BUCKETS_MIN; 2 * ro->n_buckets <= clients;)
-		ro->n_buckets *= 2;
-	ro->buckets = calloc(ro->n_buckets, sizeof(*ro->buckets));
-	if (!ro->buckets) {
+	uint64_t n_buckets = BUCKETS_MIN;
+	while (2 * n_buckets <= clients)
+		n_buckets *= 2;
+	if (nick_index_open(&ro->index, n_buckets) < 0) {
 		free(ro);
 		return -ENOMEM;
 	}
@@ -72,12 +34,14 @@ void roster_free(struct roster *ro)
 {
 	if (!ro)
 		return;
-	for (uint64_t i = 0; i < ro->n_buckets; i++)
-		while (ro->buckets[i])
-			roster_release(ro, ro->buckets[i]);
+	for (uint64_t i = 0; i < ro->index.n_buckets; i++)
+		while (ro->index.buckets[i])
+			roster_release(ro, NICK_LINK_OWNER(ro->index.buckets[i], struct roster_entry, link));
 	pthread_mutex_destroy(&ro->lock);
+	journal_free(ro->journal);
 	free(ro->reserved);
-	free(ro->buckets);
+	free(ro->names);
+	free(ro->index.buckets);
 	free(ro);
 }
 
@@ -99,14 +63,21 @@ void roster_reserve(struct roster *ro, uint64_t *keys, size_t n)
 	pthread_mutex_unlock(&ro->lock);
 }
 
+size_t roster_guest(const struct roster *ro, uint64_t id, char ret[static TEXT_NICK_MAX + 1])
+{
+	return nick_of_guest(id, ro->node, ret);
+}
+
 /* The lock is held. */
 static bool roster_reserves(const struct roster *ro, const char *nick, size_t len,
 			    const struct nick_keys *keys)
 {
 	/* A guest's name belongs to one client, whatever an account is called. */
-	if (ro->n_reserved == 0 || nick_is_guest(nick, len))
+	if ((ro->n_reserved == 0 && !ro->elsewhere) || roster_looks_like_guest(ro, nick, len))
 		return false;
-	for (unsigned i = 0; i < NICK_KEYS; i++)
+	if (elsewhere_reserves(ro->elsewhere, keys))
+		return true;
+	for (unsigned i = 0; i < NICK_KEYS && ro->n_reserved > 0; i++)
 		if (bsearch(&keys->at[i], ro->reserved, ro->n_reserved, sizeof(*ro->reserved),
 			    roster_compare))
 			return true;
@@ -120,45 +91,16 @@ static struct roster_entry *roster_entry_of(struct seat *s)
 	return (struct roster_entry *)s;
 }
 
-/* Where it says what comes after it in that bucket. */
-static struct roster_entry **roster_after(const struct roster *ro, struct roster_entry *e, uint64_t bucket)
-{
-	return &e->next[(e->keys.at[0] & (ro->n_buckets - 1)) != bucket];
-}
-
-static void roster_hash(struct roster *ro, struct roster_entry *e)
-{
-	uint64_t first = e->keys.at[0] & (ro->n_buckets - 1), second = e->keys.at[1] & (ro->n_buckets - 1);
-
-	e->next[0] = ro->buckets[first];
-	ro->buckets[first] = e;
-	if (second == first)
-		return;
-	e->next[1] = ro->buckets[second];
-	ro->buckets[second] = e;
-}
-
-static void roster_unhash(struct roster *ro, struct roster_entry *e)
-{
-	for (unsigned i = 0; i < NICK_KEYS; i++) {
-		uint64_t bucket = e->keys.at[i] & (ro->n_buckets - 1);
-		struct roster_entry **p = &ro->buckets[bucket];
-		while (*p && *p != e)
-			p = roster_after(ro, *p, bucket);
-		if (*p)
-			*p = *roster_after(ro, e, bucket);
-	}
-}
-
 /* Somebody else of the same nick, or NULL. The lock is held. */
 static const struct roster_entry *roster_find_keys(struct roster *ro, const struct nick_keys *keys,
 						   uint64_t except)
 {
-	for (unsigned i = 0; i < NICK_KEYS; i++) {
-		uint64_t bucket = keys->at[i] & (ro->n_buckets - 1);
-		for (struct roster_entry *e = ro->buckets[bucket]; e; e = *roster_after(ro, e, bucket))
-			if (e->id != except && nick_keys_meet(&e->keys, keys))
-				return e;
+	struct nick_cursor at = {0};
+
+	for (const struct nick_link *l; (l = nick_index_next(&ro->index, keys, &at));) {
+		const struct roster_entry *e = NICK_LINK_OWNER(l, const struct roster_entry, link);
+		if (e->id != except)
+			return e;
 	}
 	return NULL;
 }
@@ -171,8 +113,8 @@ static bool roster_is_chatds(const struct roster *ro, const char *nick, size_t l
 
 	if (nick_keys_meet(keys, &ro->own[0]) || nick_keys_meet(keys, &ro->own[1]))
 		return true;
-	size_t n = nick_of_guest(id, own);
-	return nick_is_guest(nick, len) && !nick_same(nick, len, own, n);
+	size_t n = roster_guest(ro, id, own);
+	return roster_looks_like_guest(ro, nick, len) && !nick_same(nick, len, own, n);
 }
 
 static void roster_link(struct roster *ro, struct seat *s, uint32_t room)
@@ -200,34 +142,37 @@ static void roster_unlink(struct roster *ro, struct seat *s)
 	s->room = ROOMS_CAPACITY;
 }
 
-int roster_claim(struct roster *ro, const char *nick, size_t len, uint64_t id, uint32_t index, bool entitled,
+int roster_claim(struct roster *ro, const char *nick, size_t len, const struct roster_person *who,
 		 struct roster_entry **ret)
 {
 	struct nick_keys keys = nick_keys(nick, len);
 
-	if (len > TEXT_NICK_MAX || roster_is_chatds(ro, nick, len, &keys, id))
+	if (len > TEXT_NICK_MAX || roster_is_chatds(ro, nick, len, &keys, who->id))
 		return -EPERM;
 	struct roster_entry *e = malloc(offsetof(struct roster_entry, nick) + len);
 	if (!e)
 		return -ENOMEM;
-	e->id = id;
-	e->index = index;
+	e->id = who->id;
+	e->index = who->index;
 	e->len = (uint8_t)len;
+	e->title = (uint8_t)(who->title & ~ROSTER_AGAIN);
 	e->seat = (struct seat){.other = &e->seat, .room = ROOMS_CAPACITY, .own = true};
-	e->keys = keys;
+	e->link.keys = keys;
 	memcpy(e->nick, nick, len);
 
 	pthread_mutex_lock(&ro->lock);
 	/* The same client may hold both while it changes the case of its nick. */
-	int r = !entitled && roster_reserves(ro, nick, len, &keys) ? -EPERM
-		: roster_find_keys(ro, &keys, id)		   ? -EEXIST
-								   : 0;
+	int r = !(who->title & ROSTER_ENTITLED) && roster_reserves(ro, nick, len, &keys) ? -EPERM
+		: roster_find_keys(ro, &keys, who->id)					 ? -EEXIST
+		: roster_is_elsewhere(ro, e, who)					 ? -EEXIST
+											 : 0;
 	if (r < 0) {
 		pthread_mutex_unlock(&ro->lock);
 		free(e);
 		return r;
 	}
-	roster_hash(ro, e);
+	nick_index_add(&ro->index, &e->link);
+	roster_note_claim(ro, e, who->since_us);
 	pthread_mutex_unlock(&ro->lock);
 	*ret = e;
 	return 0;
@@ -236,13 +181,16 @@ int roster_claim(struct roster *ro, const char *nick, size_t len, uint64_t id, u
 int roster_check(struct roster *ro, const char *nick, size_t len)
 {
 	struct nick_keys keys = nick_keys(nick, len);
+	struct elsewhere_found found;
 
 	if (!nick_valid(nick, len))
 		return -EINVAL;
 	if (roster_is_chatds(ro, nick, len, &keys, 0))
 		return -EPERM;
 	pthread_mutex_lock(&ro->lock);
-	int r = roster_reserves(ro, nick, len, &keys) ? -EPERM : roster_find_keys(ro, &keys, 0) ? -EEXIST : 0;
+	int r = roster_reserves(ro, nick, len, &keys)						 ? -EPERM
+		: roster_find_keys(ro, &keys, 0) || elsewhere_find(ro->elsewhere, &keys, &found) ? -EEXIST
+												 : 0;
 	pthread_mutex_unlock(&ro->lock);
 	return r;
 }
@@ -250,7 +198,7 @@ int roster_check(struct roster *ro, const char *nick, size_t len)
 bool roster_is_reserved(struct roster *ro, const struct roster_entry *e)
 {
 	pthread_mutex_lock(&ro->lock);
-	bool r = roster_reserves(ro, e->nick, e->len, &e->keys);
+	bool r = e->title & ROSTER_LOST || roster_reserves(ro, e->nick, e->len, &e->link.keys);
 	pthread_mutex_unlock(&ro->lock);
 	return r;
 }
@@ -260,7 +208,8 @@ void roster_release(struct roster *ro, struct roster_entry *e)
 	if (!e)
 		return;
 	pthread_mutex_lock(&ro->lock);
-	roster_unhash(ro, e);
+	roster_note_release(ro, e);
+	nick_index_remove(&ro->index, &e->link);
 	roster_unlink(ro, &e->seat);
 	for (struct seat *s = e->seat.other, *other; s != &e->seat; s = other) {
 		other = s->other;
@@ -292,6 +241,7 @@ void roster_replace(struct roster *ro, struct roster_entry **mine, struct roster
 	last->other = with->seat.other;
 	with->seat.other = e->seat.other;
 	e->seat.other = &e->seat;
+	roster_note_replace(ro, with);
 	pthread_mutex_unlock(&ro->lock);
 	roster_release(ro, e);
 }
@@ -313,6 +263,7 @@ int roster_enter(struct roster *ro, struct roster_entry *e, uint32_t room)
 		e->seat.other = s;
 	}
 	roster_link(ro, s, room);
+	roster_note_change(ro, e);
 	pthread_mutex_unlock(&ro->lock);
 	return 0;
 }
@@ -322,6 +273,7 @@ void roster_leave(struct roster *ro, struct roster_entry *e, uint32_t room)
 	if (!e || room >= ROOMS_CAPACITY)
 		return;
 	pthread_mutex_lock(&ro->lock);
+	roster_note_change(ro, e);
 	if (e->seat.room == room) {
 		roster_unlink(ro, &e->seat);
 	} else {

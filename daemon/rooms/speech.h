@@ -10,6 +10,10 @@
  *
  * What is put becomes true, and the log's lock is given back, with the commit. Until then more may be said in
  * the same room.
+ *
+ * In a room that is shared with other machines all of it goes into the outgoing log (outgoing.h), and
+ * speech_room() is that hidden room. When it comes back, speech_replay() puts the same bytes into the room itself.
+ * Whoever locks both takes the room's own log first.
  */
 #ifndef DAEMON_SPEECH_H
 #define DAEMON_SPEECH_H
@@ -18,6 +22,8 @@
 
 /* The longest name that anybody speaks under: a bridge's may be its listener's. */
 #define SPEECH_NICK_MAX 64
+/* The longest text: three bytes for each one of the longest message, as text_clean() may make of it. */
+#define SPEECH_TEXT_MAX ((size_t)TEXT_SANITISE_GROWTH * 16384)
 
 /* Who does something. */
 struct speaker {
@@ -25,13 +31,16 @@ struct speaker {
 	uint32_t index; /* the client's place in the table, for private messages */
 	const char *nick;
 	size_t nick_len;
+	uint64_t from; /* for these: which node they are of, by letter_tag(); 0: this one */
 };
 
 /* What one caller says in one room between two commits; all zero: nothing yet. */
 struct speech {
-	struct room *room; /* its log is locked; NULL: it isn't */
-	uint64_t first;	   /* number of the first message that was put */
+	struct room *room;    /* its log is locked, and put to; NULL: none is */
+	struct room *reading; /* the room whose own log is locked as well, or NULL */
+	uint64_t first;	      /* number of the first message that was put */
 	uint64_t time_us;
+	uint64_t number, stream; /* of what is put next: see struct speech_event */
 	bool raw;
 };
 
@@ -41,10 +50,14 @@ struct speech {
  */
 void speech_begin(struct speech *s, struct room *room);
 bool speech_try(struct speech *s, const struct rooms *rooms, struct room *room);
-/* The log is locked by the caller, as it is being read. */
+/* The same with the room's own log locked as well, which may be read until speech_room(). */
+void speech_begin_reading(struct speech *s, struct room *room);
+/* The log, which is the one that is put to, is locked by the caller, as it is being read. */
 struct speech speech_within(struct room *room);
 /* The room that is to be committed and unlocked, or NULL; the speech is over. */
 struct room *speech_room(struct speech *s);
+/* Or nothing of what was put is to become true. */
+void speech_drop(struct speech *s);
 /* Commits what was put, without a transaction, and marks the room; *kick collects whom to wake. Returns how
  * many messages it was. */
 uint64_t speech_commit(struct speech *s, struct rooms *rooms, struct slot_set *kick);
@@ -70,14 +83,48 @@ void speech_leave_lost(struct room *room, const struct speaker *who);
 int speech_say(struct speech *s, struct room *room, const struct speaker *who, const char *text, size_t len);
 int speech_act(struct speech *s, struct room *room, const struct speaker *who, const char *text, size_t len);
 
+/* A notice of chatd's own for this machine's members only: never goes into the outgoing log. As speech_say(). */
+int speech_note(struct speech *s, struct room *room, const char *text);
+
+/* --- what is said on other machines --- */
+
+/* What happened: enough to put the same bytes into a room of that name anywhere. Nothing ends with NUL. */
+struct speech_event {
+	uint64_t time_us, sender; /* the latter means something only to where it is from; 0: nobody */
+	/* 0: none. Which number it has had before; and where it is in a cluster's stream: sequence << 16 | index. */
+	uint64_t number, stream;
+	uint8_t kind; /* enum record_kind */
+	uint8_t nick_len;
+	bool raw;   /* the text as it was said, without a nick */
+	bool clean; /* that the text is so, or no line's end in it, was seen to already */
+	const char *nick, *text;
+	size_t text_len;
+};
+
+/* Of a message of an outgoing log; line is with its newline, and what is in *ret points into it. */
+/* What programs are told of a kind: "message" ...; one that this build doesn't know is a "notice". */
+const char *speech_kind_name(unsigned kind);
+void speech_event_of(const struct record *r, const char *line, size_t len, struct speech_event *ret);
+/* Of message seq of an outgoing log, which is pinned or locked, and has it. Returns its record. */
+const struct record *speech_event_at(const struct logring *log, const struct logring_view *v, uint64_t seq,
+				     struct speech_event *ret);
+/*
+ * Puts it into the room's own log. Returns 0, -EBADMSG if that is nothing that could have been said in this room,
+ * -EAGAIN if what was put before has to be committed first, or -ENOMEM. What was said in a raw room is made safe
+ * in one that isn't.
+ */
+int speech_replay(struct speech *s, struct room *room, const struct speech_event *e);
+
 /* Private messages, in their own room. Whom they are for is a client's id and its place in the table. text is
- * sanitised already. */
+ * sanitised already. To somebody on another node: letter.h. */
 struct speech_peer {
 	uint64_t id;
 	uint32_t index;
 };
 void speech_tell(struct speech *s, struct room *private, const struct speaker *who,
 		 const struct speech_peer *to, const char *text, size_t len);
+/* A notice of chatd's own, "* TEXT", for that client alone. */
+void speech_note_to(struct speech *s, struct room *private, const struct speech_peer *to, const char *text);
 /* Tells the sender of that message that it could not be delivered to who. */
 void speech_bounce(struct speech *s, struct room *private, const struct record *message,
 		   const struct speaker *who);
@@ -90,6 +137,8 @@ void speech_bounce(struct speech *s, struct room *private, const struct record *
  * look like the server's.
  */
 bool speech_shows(const struct room *room, const struct record *record, const char *line);
+/* With the log locked or pinned: the first message of those that are there whose number is not below that; v->count: none. */
+uint64_t speech_find_number(const struct room *room, const struct logring_view *v, uint64_t number);
 /* Where the text begins in the line, as it has always been told to those who read logs: a notice's is all of
  * it. */
 size_t speech_text_at(const struct record *record);

@@ -9,6 +9,7 @@
 #include "common/cleanup.h"
 #include "daemon/base/clock.h"
 #include "daemon/base/logger.h"
+#include "daemon/cluster/cluster.h"
 #include "daemon/engine/bans.h"
 #include "daemon/engine/limits.h"
 #include "daemon/state/keeper.h"
@@ -16,6 +17,7 @@
 
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <systemd/sd-daemon.h>
 #include <time.h>
@@ -90,12 +92,24 @@ static int events_log(sd_event_source *source, int fd, uint32_t events, void *ar
 	return 0;
 }
 
+/* Once in a while is enough to complain: it is tried again when they change, and each hour. */
+static void events_save_names(struct server *s)
+{
+	int r = cluster_save_names(s->shared.cluster);
+
+	if (r < 0)
+		log_event(LOG_WARNING, &(struct log_fields){.message_id = EVENT_NODE},
+			  "the names that other nodes reserve can't be saved: %s", strerror(-r));
+}
+
 static int events_second(sd_event_source *source, uint64_t now, void *arg)
 {
 	struct server *s = arg;
 
 	rooms_expire(s->shared.rooms, clock_us(CLOCK_MONOTONIC));
 	bans_expire(s->shared.bans);
+	ban_follow(s);
+	events_save_names(s);
 	if (sd_event_source_get_enabled(s->merge_timer, NULL) == 0)
 		sd_event_source_set_enabled(s->merge_timer, SD_EVENT_ON);
 	status_tell(s);

@@ -5,6 +5,8 @@
 #include "common/cleanup.h"
 #include "daemon/base/clock.h"
 #include "daemon/base/logger.h"
+#include "daemon/config/cluster.h"
+#include "daemon/config/history.h"
 #include "daemon/modes/table.h"
 #include "daemon/state/handover.h"
 
@@ -27,6 +29,33 @@ static void reload_note_what_waits(const struct config *old, const struct config
 	if (strcmp(old->state_directory ? old->state_directory : "",
 		   new->state_directory ? new->state_directory : "") != 0)
 		log_notice("state_directory changes at the next restart");
+}
+
+/* What counts only after a restart stays as it is; so does all of the cluster, without the memory for that. */
+static int reload_keep_cluster(struct config *old, struct config *new, FILE *errors)
+{
+	int r = cluster_config_keep(&new->cluster, old->cluster);
+
+	if (r > 0)
+		log_notice("cluster: whether there is one, its node, its stream and its rooms change at the "
+			   "next restart");
+	if (r < 0)
+		fprintf(errors, "cluster: %s\n", strerror(-r));
+	return r < 0 ? r : 0;
+}
+
+/* So does the database. */
+static int reload_keep_history(struct config *old, struct config *new, FILE *errors)
+{
+	int r = history_config_reload(&new->history, old->history);
+
+	if (r > 0)
+		log_notice("history: whether there is one, its database and whether it can be searched "
+			   "change at the "
+			   "next restart");
+	if (r < 0)
+		fprintf(errors, "history: %s\n", strerror(-r));
+	return r < 0 ? r : 0;
 }
 
 static bool reload_same_address(const union address *a, const union address *b)
@@ -57,8 +86,12 @@ int reload_metrics(struct server *s, const struct config *config, FILE *errors)
 
 static int reload_apply(struct server *s, struct config *new, FILE *errors)
 {
-	int r = listeners_prepare(s->listeners, new, errors);
+	int r = reload_keep_cluster(s->config, new, errors);
 
+	if (r == 0)
+		r = reload_keep_history(s->config, new, errors);
+	if (r == 0)
+		r = listeners_prepare(s->listeners, new, errors);
 	if (r < 0)
 		return r;
 	if (!reload_same_address(&s->config->metrics, &new->metrics) ||

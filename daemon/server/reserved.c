@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Nicks that belong to somebody. Nobody else may have the nick of an account, of a room's member (whose
- * account may be missing for the moment), or of a relay that speaks in a room.
+ * account may be missing for the moment), of a token, or of a relay that speaks in a room.
  */
 #include "daemon/server/server.h"
 
@@ -13,7 +13,8 @@
 
 struct reserved {
 	uint64_t *keys;
-	size_t n;
+	char (*text)[TEXT_NICK_MAX + 1];
+	size_t n; /* of the keys: NICK_KEYS for each */
 };
 
 static void reserved_add(struct reserved *names, const char *nick)
@@ -23,6 +24,7 @@ static void reserved_add(struct reserved *names, const char *nick)
 
 	if (len <= TEXT_NICK_MAX) { /* a listener's may be longer */
 		memcpy(names->keys + names->n, keys.at, sizeof(keys.at));
+		memcpy(names->text[names->n / NICK_KEYS], nick, len + 1);
 		names->n += NICK_KEYS;
 	}
 }
@@ -33,16 +35,19 @@ void reserved_apply(struct roster *roster, const struct config *config)
 	size_t most = config->n_listeners + 1;
 
 	for (size_t i = 0; i < config->n_listeners; i++)
-		most += config->listeners[i].accounts.n;
+		most += config->listeners[i].accounts.n + config->listeners[i].tokens.n;
 	for (size_t i = 0; i < config->n_rooms; i++)
 		most += config->rooms[i].n_members;
 	names.keys = calloc(most, NICK_KEYS * sizeof(*names.keys));
-	if (!names.keys)
+	names.text = calloc(most, sizeof(*names.text));
+	if (!names.keys || !names.text)
 		abort(); /* a crash is recovered from */
 	for (size_t i = 0; i < config->n_listeners; i++) {
 		const struct listener_config *l = &config->listeners[i];
 		for (size_t k = 0; k < l->accounts.n; k++)
 			reserved_add(&names, l->accounts.at[k].nick);
+		for (size_t k = 0; k < l->tokens.n; k++)
+			reserved_add(&names, l->tokens.at[k].name);
 		if (l->speaks)
 			reserved_add(&names, l->name);
 	}
@@ -50,4 +55,8 @@ void reserved_apply(struct roster *roster, const struct config *config)
 		for (size_t k = 0; k < config->rooms[i].n_members; k++)
 			reserved_add(&names, config->rooms[i].members[k]);
 	roster_reserve(roster, names.keys, names.n);
+	if (config->cluster)
+		roster_reserve_names(roster, names.text, names.n / NICK_KEYS);
+	else
+		free(names.text);
 }

@@ -8,6 +8,7 @@
 #include "daemon/base/clock.h"
 #include "daemon/base/logger.h"
 #include "daemon/engine/connections.h"
+#include "daemon/state/cluster_file.h"
 #include "daemon/state/handover.h"
 #include "daemon/state/keeper.h"
 #include "daemon/state/layouts.h"
@@ -56,6 +57,8 @@ static void restart_exec(struct server *s)
 	handover_add(LAYOUTS_ROOMS_NAME, s->rooms_fd, h);
 	handover_add(LAYOUTS_CLIENTS_NAME, s->clients_fd, h);
 	handover_add(SECRETS_NAME, s->secrets_fd, h);
+	if (s->cluster_fd >= 0)
+		handover_add(CLUSTER_FILE_NAME, s->cluster_fd, h);
 	last_good_each(s, handover_add, h);
 	keeper_pairs(s->shared.keeper, handover_add, h);
 	sockets_each(s->sockets, handover_add, h);
@@ -90,8 +93,11 @@ int restart_server(struct host *h, char **ret_why)
 	int r = handover_probe(s->program, s->host.config_path, PROBE_TIMEOUT_MS, ret_why);
 
 	if (r < 0) {
-		log_event(LOG_ERR, &(struct log_fields){.message_id = EVENT_TAKEOVER}, "no restart: %s",
-			  *ret_why ? *ret_why : strerror(-r));
+		const char *why = *ret_why ? *ret_why : strerror(-r);
+		size_t n = strcspn(why, "\n");
+		log_event(LOG_ERR, &(struct log_fields){.message_id = EVENT_TAKEOVER}, "no restart: %.*s",
+			  (int)n, why);
+		reload_report(LOG_ERR, why + n + (why[n] == '\n'));
 		return r;
 	}
 	/* After a moment, in which the reply is sent. */

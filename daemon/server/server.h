@@ -31,6 +31,7 @@ struct server {
 	struct config *config;
 	struct sockets *sockets;
 	int rooms_fd, clients_fd, secrets_fd;
+	int cluster_fd;		   /* -1: there is no cluster */
 	int copies_fd, refused_fd; /* last_good.c; -1: none */
 	unsigned copies_number;
 	struct shared shared;
@@ -41,6 +42,7 @@ struct server {
 	sd_event_source *merge_timer;
 	char status[160];
 	unsigned uncovered; /* as it was logged last */
+	bool mistaken;	    /* the control socket can't be made */
 	enum ending ending;
 };
 
@@ -72,7 +74,7 @@ const char *threads_text(const struct server *s, char ret[static THREADS_TEXT_MA
 bool threads_are_alive(const struct server *s);
 
 /* services.c: makes the services of which there is one. Returns 0 or -errno. */
-int services_open(struct shared *shared);
+int services_open(struct shared *shared, const struct config *config);
 
 /* events.c: adds all that the event loop waits for, except for the control socket and the metrics. */
 int events_add(struct server *s);
@@ -107,6 +109,10 @@ void last_good_each(struct server *s, void (*fn)(const char *name, int fd, void 
 
 /* reserved.c: nobody may use the nicks that belong to somebody by this configuration. */
 void reserved_apply(struct roster *roster, const struct config *config);
+
+/* ban_follow.c: tells a cluster of this node's bans; and does, now and then, what other nodes say. */
+void ban_follow_begin(struct server *s);
+void ban_follow(struct server *s);
 
 /* restart.c: host->restart (see there). */
 int restart_server(struct host *h, char **ret_why);

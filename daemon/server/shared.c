@@ -7,9 +7,14 @@
 
 #include "common/cleanup.h"
 #include "daemon/base/logger.h"
+#include "daemon/cluster/ban_share.h"
+#include "daemon/cluster/cluster.h"
+#include "daemon/config/cluster.h"
 #include "daemon/engine/bans.h"
 #include "daemon/engine/limits.h"
+#include "daemon/history/archive.h"
 #include "daemon/io/memfd.h"
+#include "daemon/state/cluster_file.h"
 #include "daemon/state/keeper.h"
 #include "daemon/state/layouts.h"
 #include "daemon/state/secrets.h"
@@ -119,6 +124,46 @@ static int shared_open_secrets(struct server *s, bool fresh)
 	return 0;
 }
 
+static int shared_open_cluster_file(struct server *s, int fd, bool fresh)
+{
+	_Static_assert(CLUSTER_NODE_MAX <= CLUSTER_FILE_NODE_MAX, "there is space for a node's name");
+
+	return cluster_file_open(fd, fresh, s->config->cluster->node, rooms_private(s->shared.rooms)->epoch,
+				 &s->shared.cluster_file);
+}
+
+/* What there is of a cluster that is configured no longer tells what was shown of it, and stays. */
+static int shared_open_old_cluster(struct server *s)
+{
+	s->cluster_fd = sockets_claim(s->sockets, CLUSTER_FILE_NAME);
+	int r = s->cluster_fd < 0
+		    ? 0
+		    : cluster_file_open(s->cluster_fd, false, NULL, rooms_private(s->shared.rooms)->epoch,
+					&s->shared.cluster_file);
+
+	if (r != -EBADMSG)
+		return r;
+	layouts_tell_refused(CLUSTER_FILE_NAME, r);
+	sockets_unstore(CLUSTER_FILE_NAME);
+	close(take_fd(&s->cluster_fd));
+	return 0;
+}
+
+/* Before anything is said in a room: how far its log has got tells what was under way. */
+static int shared_open_cluster(struct server *s)
+{
+	bool refused;
+	int r = !s->config->cluster ? shared_open_old_cluster(s)
+				    : shared_open_state(s, CLUSTER_FILE_NAME, cluster_file_size(),
+							shared_open_cluster_file, &s->cluster_fd, &refused);
+
+	if (r == 0 && s->shared.cluster_file)
+		cluster_file_recover(s->shared.cluster_file, s->shared.rooms);
+	if (r == 0 && s->config->cluster)
+		boots_take_name(s->shared.rooms, s->shared.cluster_file, s->config->cluster);
+	return r;
+}
+
 static void shared_end_client(int fd, void *arg)
 {
 	++*(unsigned *)arg;
@@ -126,17 +171,30 @@ static void shared_end_client(int fd, void *arg)
 	close(fd);
 }
 
-/* The configured directory, else the service manager's, else the control socket's. */
 static int shared_open_bans(struct server *s)
 {
-	_cleanup_free_ char *path = NULL;
-	const char *dir = s->config->state_directory ? s->config->state_directory : getenv("STATE_DIRECTORY");
-	size_t len = dir ? strcspn(dir, ":")
-			 : (size_t)(strrchr(s->config->control_socket, '/') - s->config->control_socket);
+	_cleanup_free_ char *path = config_state_path(s->config, "bans");
 
-	if (asprintf(&path, "%.*s/bans", (int)len, dir ? dir : s->config->control_socket) < 0)
-		return -ENOMEM;
-	return bans_new(path, &s->shared.bans);
+	return path ? bans_new(path, &s->shared.bans) : -ENOMEM;
+}
+
+static int shared_keep_names(struct server *s)
+{
+	_cleanup_free_ char *path = s->shared.cluster ? config_state_path(s->config, "reserved") : NULL;
+
+	if (!s->shared.cluster)
+		return 0;
+	return path ? cluster_keep_names(s->shared.cluster, path) : -ENOMEM;
+}
+
+/* With a cluster: who is elsewhere, and what has changed here. */
+static int shared_watch_roster(struct server *s)
+{
+	int r = elsewhere_new(UINT32_MAX, &s->shared.elsewhere);
+
+	if (r == 0)
+		r = ban_share_new(&s->shared.ban_share);
+	return r < 0 ? r : roster_watch(s->shared.roster, s->config->cluster->node, s->shared.elsewhere);
 }
 
 int shared_open(struct server *s)
@@ -150,6 +208,8 @@ int shared_open(struct server *s)
 		r = shared_open_state(s, LAYOUTS_ROOMS_NAME, rooms_file_size(), shared_open_rooms,
 				      &s->rooms_fd, &rooms_refused);
 	if (r == 0)
+		r = shared_open_cluster(s);
+	if (r == 0)
 		r = shared_open_state(s, LAYOUTS_CLIENTS_NAME, clients_file_size(), shared_open_clients,
 				      &s->clients_fd, &clients_refused);
 	if (r == 0)
@@ -157,12 +217,18 @@ int shared_open(struct server *s)
 					       clients_high(s->shared.clients) == 0);
 	if (r == 0)
 		r = roster_new(s->config->max_clients, &s->shared.roster);
+	if (r == 0 && s->config->cluster)
+		r = shared_watch_roster(s);
 	if (r == 0)
 		r = limits_new(s->config->max_clients, &s->shared.limits);
 	if (r == 0)
-		r = services_open(&s->shared);
+		r = services_open(&s->shared, s->config);
 	if (r == 0)
 		r = shared_open_bans(s);
+	if (r == 0)
+		r = shared_keep_names(s);
+	if (r == 0 && s->shared.ban_share)
+		ban_follow_begin(s);
 	if (r == 0)
 		reserved_apply(s->shared.roster, s->config);
 	if (r == 0)
@@ -178,6 +244,8 @@ int shared_open(struct server *s)
 	if (r == 0)
 		r = rooms_configure(s->shared.rooms, s->config->rooms, s->config->n_rooms,
 				    &s->config->room_defaults, &s->config->room_limits);
+	if (r == 0)
+		archive_restore(s->shared.archive);
 	return r;
 }
 
@@ -187,12 +255,17 @@ void shared_free(struct server *s)
 	limits_free(s->shared.limits);
 	bans_free(s->shared.bans);
 	roster_free(s->shared.roster);
+	elsewhere_free(s->shared.elsewhere);
+	ban_share_free(s->shared.ban_share);
 	clients_close(s->shared.clients);
 	secrets_free(s->shared.secrets);
+	cluster_file_close(s->shared.cluster_file);
 	rooms_close(s->shared.rooms);
 	slots_free(s->shared.slots);
 	if (s->rooms_fd >= 0)
 		close(s->rooms_fd);
+	if (s->cluster_fd >= 0)
+		close(s->cluster_fd);
 	if (s->clients_fd >= 0)
 		close(s->clients_fd);
 	if (s->secrets_fd >= 0)

@@ -8,7 +8,10 @@
 #include "common/cleanup.h"
 #include "daemon/base/clock.h"
 #include "daemon/base/logger.h"
+#include "daemon/cluster/cluster.h"
 #include "daemon/engine/worker.h"
+#include "daemon/history/archive.h"
+#include "daemon/webhooks/webhooks.h"
 #include "daemon/modes/table.h"
 #include "daemon/server/supervise.h"
 #include "daemon/server/takeover.h"
@@ -51,19 +54,23 @@ static void start_follow_supervisor(void)
 		kill(getpid(), SIGTERM); /* it is gone already */
 }
 
-static void start_raise_nofile(const struct config *config)
+static void start_raise_nofile(void)
 {
 	struct rlimit l;
 
-	if (getrlimit(RLIMIT_NOFILE, &l) < 0)
-		return;
-	l.rlim_cur = l.rlim_max;
-	if (setrlimit(RLIMIT_NOFILE, &l) < 0)
-		return;
-	if (l.rlim_cur < config->max_clients)
-		log_info("at most %llu file descriptors are allowed, less than max_clients: LimitNOFILE= (or "
-			 "ulimit -n) raises that",
-			 (unsigned long long)l.rlim_cur);
+	if (getrlimit(RLIMIT_NOFILE, &l) == 0)
+		setrlimit(RLIMIT_NOFILE, &(struct rlimit){l.rlim_max, l.rlim_max});
+}
+
+static void start_tell_nofile(const struct config *config)
+{
+	int enough = sockets_for_clients();
+
+	if (enough > 0 && (unsigned)enough < config->max_clients)
+		log_notice("max_clients is %u, but file descriptors are allowed for %d clients at most: "
+			   "LimitNOFILE= (or "
+			   "ulimit -n) raises that",
+			   config->max_clients, enough);
 }
 
 static int start_find_program(struct server *s)
@@ -148,26 +155,22 @@ static bool start_has_home(unsigned origin, void *arg)
 	return listeners_has_origin(arg, origin);
 }
 
-/* True if there was a process before. */
-static bool start_take_over(struct server *s)
+/* People were served until then by the process before (0: there was none), and are again. A start that fails says nothing. */
+static void start_tell_takeover(struct server *s, uint64_t until, uint64_t again,
+				const struct takeover *result)
 {
-	uint64_t until = gap_served_until(s->shared.clients);
-	struct takeover result;
-
-	takeover_run(&s->shared, &result);
-	if (until == 0)
-		return false;
 	struct client_history *h = clients_history(s->shared.clients);
-	uint64_t now = (uint64_t)clock_us(CLOCK_MONOTONIC);
+
+	if (until == 0)
+		return;
 	h->takeovers++;
 	h->last_us = (uint64_t)clock_us(CLOCK_REALTIME);
-	h->last_clients = result.taken;
-	h->last_closed = result.closed;
-	h->last_gap_us = now > until ? now - until : 0;
+	h->last_clients = result->taken;
+	h->last_closed = result->closed;
+	h->last_gap_us = again > until ? again - until : 0;
 	log_event(LOG_NOTICE, &(struct log_fields){.message_id = EVENT_TAKEOVER},
-		  "%u client%s taken over, %u closed; nobody was served for %.3f s", result.taken,
-		  result.taken == 1 ? "" : "s", result.closed, (double)h->last_gap_us / 1e6);
-	return true;
+		  "%u client%s taken over, %u closed; nobody was served for %.3f s", result->taken,
+		  result->taken == 1 ? "" : "s", result->closed, (double)h->last_gap_us / 1e6);
 }
 
 static void start_settle_rooms(struct server *s)
@@ -178,8 +181,19 @@ static void start_settle_rooms(struct server *s)
 	free(strangers.in);
 }
 
+/* An impossible path is a mistake in the configuration, like those that config_load() finds. */
+static int start_open_control(struct server *s)
+{
+	const struct config *config = s->config;
+	int r = control_new(&s->host, s->event, config->control_socket, config->control_group, &s->control);
+
+	s->mistaken = r < 0;
+	return r;
+}
+
 static int start_server(struct server *s)
 {
+	struct takeover taken;
 	int r;
 
 	log_open(LOG_INFO);
@@ -194,7 +208,7 @@ static int start_server(struct server *s)
 		return r < 0 ? r : -EINVAL;
 	s->host.ctx.config = s->config;
 	log_set_level(s->config->log_level);
-	start_raise_nofile(s->config);
+	start_raise_nofile();
 	r = sd_event_new(&s->event);
 	if (r >= 0)
 		r = shared_open(s);
@@ -202,27 +216,39 @@ static int start_server(struct server *s)
 		r = threads_new(s);
 	if (r < 0)
 		return r;
-	bool taken_over = start_take_over(s);
+	uint64_t until = gap_served_until(s->shared.clients);
+	takeover_run(&s->shared, &taken);
 	r = listeners_new(&s->shared, s->sockets, &s->listeners);
 	s->host.listeners = s->listeners;
 	if (r == 0)
-		r = listeners_open(s->listeners, s->config, taken_over);
+		r = listeners_open(s->listeners, s->config, until > 0);
 	if (r == 0)
 		takeover_orphans(&s->shared, start_has_home, s->listeners);
 	if (r == 0)
 		start_settle_rooms(s);
 	if (r == 0)
+		r = webhooks_start(s->shared.webhooks);
+	if (r == 0)
 		r = events_add(s);
 	if (r == 0)
 		r = threads_start(s);
+	if (r == 0)
+		r = cluster_start(s->shared.cluster);
+	if (r == 0)
+		r = archive_start(s->shared.archive);
 	if (r < 0)
 		return r;
+	uint64_t served = (uint64_t)clock_us(CLOCK_MONOTONIC);
 	sockets_settle(s->sockets);
 	start_open_metrics(s);
-	r = control_new(&s->host, s->event, s->config->control_socket, s->config->control_group, &s->control);
-	if (r >= 0)
-		last_good_keep(s);
-	return r;
+	r = start_open_control(s);
+	if (r < 0)
+		return r;
+	start_tell_takeover(s, until, served, &taken);
+	if (until == 0)
+		start_tell_nofile(s->config);
+	last_good_keep(s);
+	return 0;
 }
 
 static void start_undo(struct server *s)
@@ -274,8 +300,7 @@ static void start_announce(struct server *s)
 		  listeners == 1 ? "" : "s", threads_text(s, threads), sender);
 	if (!sockets_have_store())
 		log_info("there is no fd store (FileDescriptorStoreMax= of systemd, or chatd --supervise): "
-			 "clients "
-			 "survive `chatctl restart`, but none of them a crash");
+			 "clients survive `chatctl restart`, but none of them a crash");
 	status_tell(s);
 	sd_notify(false, "READY=1");
 }
@@ -292,7 +317,7 @@ static int start_failed(struct server *s, int error)
 	bool joined = threads_join(s);
 	if (!services_end(&s->shared.services) || !joined)
 		_exit(EXIT_FAILURE);
-	if (!s->config && s->sockets && !sockets_were_passed(s->sockets))
+	if ((!s->config || s->mistaken) && s->sockets && !sockets_were_passed(s->sockets))
 		return EX_CONFIG;
 	if (last_good_refuse(s) && sd_notify_barrier(false, 5 * SECOND_US) > 0)
 		return EXIT_FAILURE;
@@ -313,7 +338,7 @@ int server_run(const char *config_path, char **argv)
 				.reload = reload_server,
 				.restart = restart_server};
 	s->argv = argv;
-	s->rooms_fd = s->clients_fd = s->secrets_fd = s->copies_fd = s->refused_fd = -1;
+	s->rooms_fd = s->clients_fd = s->secrets_fd = s->cluster_fd = s->copies_fd = s->refused_fd = -1;
 	s->host.started_us = clock_us(CLOCK_REALTIME);
 	s->host.began_us = clock_us(CLOCK_MONOTONIC);
 	int r = start_server(s);

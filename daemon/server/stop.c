@@ -7,10 +7,14 @@
 
 #include "daemon/base/clock.h"
 #include "daemon/base/logger.h"
+#include "daemon/cluster/cluster.h"
 #include "daemon/engine/connections.h"
+#include "daemon/history/archive.h"
+#include "daemon/state/cluster_file.h"
 #include "daemon/state/keeper.h"
 #include "daemon/state/layouts.h"
 #include "daemon/state/secrets.h"
+#include "daemon/webhooks/webhooks.h"
 
 #include <stdlib.h>
 #include <systemd/sd-daemon.h>
@@ -26,6 +30,10 @@ static void stop_drain(struct server *s)
 	if (workers_do(&s->shared, worker_freeze, s->config->drain_timeout_us) < 0)
 		return;
 	services_drain(&s->shared.services, until - clock_us(CLOCK_MONOTONIC));
+	/* What took all of it was not the clients' fault. */
+	int64_t least = s->config->drain_timeout_us < SECOND_US ? s->config->drain_timeout_us : SECOND_US;
+	if (until < clock_us(CLOCK_MONOTONIC) + least)
+		until = clock_us(CLOCK_MONOTONIC) + least;
 	workers_do(&s->shared, worker_goodbye, s->config->drain_timeout_us);
 	while (connections_total(&s->shared).all > 0 && clock_us(CLOCK_MONOTONIC) < until) {
 		nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
@@ -47,6 +55,8 @@ static void stop_forget_state(struct server *s)
 	sockets_unstore(LAYOUTS_CLIENTS_NAME);
 	sockets_unstore(SECRETS_NAME);
 	sockets_unstore(LAYOUTS_ROOMS_NAME);
+	/* Last: in rooms without it all that is in the cluster's stream would be said again. */
+	sockets_unstore(CLUSTER_FILE_NAME);
 	last_good_end(s);
 }
 
@@ -58,6 +68,12 @@ int stop_server(struct server *s)
 						   : "STOPPING=1\nSTATUS=stopping");
 	log_event(LOG_INFO, &(struct log_fields){.message_id = EVENT_STOPPED},
 		  s->ending == END_HANDOVER ? "handing over to the next process" : "stopping");
+	if (s->ending == END_STOP)
+		cluster_leave(s->shared.cluster);
+	if (s->ending == END_STOP)
+		archive_leave(s->shared.archive);
+	if (s->ending == END_STOP)
+		webhooks_leave(s->shared.webhooks);
 	if (s->ending == END_STOP && s->config->drain_timeout_us > 0)
 		stop_drain(s);
 	else if (s->ending == END_HANDOVER)

@@ -7,6 +7,7 @@
 
 #include "daemon/base/clock.h"
 #include "daemon/base/logger.h"
+#include "daemon/state/handover.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -25,35 +26,32 @@
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <sysexits.h>
-#include <systemd/sd-daemon.h>
 #include <unistd.h>
 
 /* As in chatd.service, or systemd's defaults: FileDescriptorStoreMax=, WatchdogSec=, TimeoutStartSec=, TimeoutStopSec=. */
 #define STORE_MAX 512
-#define WATCHDOG_US (30 * SECOND_US)
 #define TIMEOUT_US (90 * SECOND_US)
 #define ABORT_US (10 * SECOND_US) /* for a core dump, after SIGABRT */
-#define PAUSE_MIN_US 10000 /* between two starts of what dies before it is ready; twice as long each time */
+#define PAUSE_MIN_US 10000	  /* after what ended before it was ready; twice as long each time */
 #define PAUSE_MAX_US SECOND_US
-#define FOREVER_US (1000000 * SECOND_US)
+#define NEVER_US (INT64_MAX / 2)
 #define NAME_SIZE 128
-#define MESSAGE_FDS 16
+#define CONTROL_SIZE 256 /* credentials, and more descriptors than come at once */
 #define HEAR_MAX 4096
 
 struct supervisor {
 	char program[4096]; /* what its name is when this starts: an upgrade puts another program there */
 	const char *config_path;
 	int signals, notify; /* signalfd, socket */
-	char notify_name[128];
 	int64_t watchdog_us; /* 0: none */
 	pid_t child;	     /* 0: none */
 	bool ready;	     /* the child was */
 	bool handing_over;   /* the child ends for the next one: SIGUSR1 */
 	bool ending, over;
-	int status;		    /* of exit */
-	int64_t start_us, pause_us; /* when the next child is started, and how long after this one */
-	int64_t limit_us;	    /* when the child gets limit_signal, as it has taken too long */
-	int limit_signal;
+	int status; /* of exit */
+	int64_t pause_us;
+	int64_t due_us; /* when the next child is started, or this one has taken too long */
+	int due_signal; /* which it gets then */
 	unsigned n;
 	struct {
 		int fd;
@@ -61,10 +59,10 @@ struct supervisor {
 	} kept[STORE_MAX];
 };
 
-static void supervise_limit(struct supervisor *s, int64_t in_us, int number)
+static void supervise_due(struct supervisor *s, int64_t in_us, int number)
 {
-	s->limit_us = in_us > 0 && in_us < FOREVER_US ? clock_us(CLOCK_MONOTONIC) + in_us : INT64_MAX;
-	s->limit_signal = number;
+	s->due_us = clock_us(CLOCK_MONOTONIC) + in_us;
+	s->due_signal = number;
 }
 
 /* Owns fd, which is only closed without a name. What is there already is not kept twice, as systemd has it. */
@@ -87,62 +85,50 @@ static void supervise_keep(struct supervisor *s, int fd, const char *name)
 
 static void supervise_drop(struct supervisor *s, const char *name)
 {
-	unsigned left = 0;
-
-	for (unsigned i = 0; i < s->n; i++)
-		if (strcmp(s->kept[i].name, name) == 0)
+	for (unsigned i = s->n; i-- > 0;)
+		if (strcmp(s->kept[i].name, name) == 0) {
 			close(s->kept[i].fd);
-		else
-			s->kept[left++] = s->kept[i];
-	s->n = left;
-}
-
-static void supervise_line(struct supervisor *s, const char *line)
-{
-	bool ready = strcmp(line, "READY=1") == 0, alive = ready || strcmp(line, "WATCHDOG=1") == 0;
-
-	s->ready |= ready;
-	s->pause_us = ready ? 0 : s->pause_us;
-	if (strcmp(line, "STOPPING=1") == 0)
-		supervise_limit(s, TIMEOUT_US, SIGKILL);
-	else if (alive && s->ready && s->limit_signal == SIGABRT)
-		supervise_limit(s, s->watchdog_us, SIGABRT);
+			s->kept[i] = s->kept[--s->n];
+		}
 }
 
 /* One message; false if there is none. */
 static bool supervise_hear(struct supervisor *s)
 {
-	union {
-		struct cmsghdr header;
-		char space[CMSG_SPACE(MESSAGE_FDS * sizeof(int)) + CMSG_SPACE(sizeof(struct ucred))];
-	} control;
+	_Alignas(struct cmsghdr) char control[CONTROL_SIZE];
 	char buffer[4096], *text = buffer, *line;
 	const char *name = "stored";
-	struct iovec iov = {buffer, sizeof(buffer) - 1};
-	struct msghdr m = {
-	    .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
-	struct ucred from = {0};
-	int fds[MESSAGE_FDS];
+	struct msghdr m = {.msg_iov = &(struct iovec){buffer, sizeof(buffer) - 1},
+			   .msg_iovlen = 1,
+			   .msg_control = control,
+			   .msg_controllen = sizeof(control)};
+	const int *fds = NULL;
 	size_t n_fds = 0;
+	pid_t from = 0;
 	bool store = false, drop = false;
 	ssize_t n = recvmsg(s->notify, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 
 	if (n < 0)
 		return errno == EINTR;
 	for (struct cmsghdr *h = CMSG_FIRSTHDR(&m); h; h = CMSG_NXTHDR(&m, h))
-		if (h->cmsg_level == SOL_SOCKET && h->cmsg_type == SCM_RIGHTS) {
-			n_fds = (h->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-			memcpy(fds, CMSG_DATA(h), n_fds * sizeof(int));
-		} else if (h->cmsg_level == SOL_SOCKET && h->cmsg_type == SCM_CREDENTIALS) {
-			memcpy(&from, CMSG_DATA(h), sizeof(from));
+		if (h->cmsg_type == SCM_RIGHTS) {
+			fds = (const int *)CMSG_DATA(h);
+			n_fds = (h->cmsg_len - CMSG_LEN(0)) / sizeof(*fds);
+		} else if (h->cmsg_type == SCM_CREDENTIALS) {
+			from = ((const struct ucred *)CMSG_DATA(h))->pid;
 		}
 	/* Anybody may write to the socket, but only the child is believed. */
-	buffer[s->child > 0 && from.pid == s->child && !(m.msg_flags & MSG_TRUNC) ? n : 0] = '\0';
+	buffer[s->child > 0 && from == s->child && !(m.msg_flags & MSG_TRUNC) ? n : 0] = '\0';
 	while ((line = strsep(&text, "\n"))) {
 		store |= strcmp(line, "FDSTORE=1") == 0;
 		drop |= strcmp(line, "FDSTOREREMOVE=1") == 0;
 		name = strncmp(line, "FDNAME=", 7) == 0 ? line + 7 : name;
-		supervise_line(s, line);
+		bool ready = strcmp(line, "READY=1") == 0, alive = ready || strcmp(line, "WATCHDOG=1") == 0;
+		s->ready |= ready;
+		if (strcmp(line, "STOPPING=1") == 0)
+			supervise_due(s, TIMEOUT_US, SIGKILL);
+		else if (alive && s->ready && s->due_signal == SIGABRT)
+			supervise_due(s, s->watchdog_us > 0 ? s->watchdog_us : NEVER_US, SIGABRT);
 	}
 	if (drop)
 		supervise_drop(s, name);
@@ -153,39 +139,21 @@ static bool supervise_hear(struct supervisor *s)
 	return true;
 }
 
-/* What has come; no more than that, since anybody may send. A queue (net.unix.max_dgram_qlen) is shorter. */
-static void supervise_hear_all(struct supervisor *s)
-{
-	for (unsigned i = 0; i < HEAR_MAX && supervise_hear(s); i++)
-		;
-}
-
 /* In the new process. The signals that are passed on stay blocked until its event loop takes them. */
-static void supervise_become(struct supervisor *s, pid_t parent)
+static void supervise_become(struct supervisor *s)
 {
-	int first = SD_LISTEN_FDS_START, n = (int)s->n;
-	char names[STORE_MAX * NAME_SIZE] = "", *end = names, env[5][64];
+	char fds[STORE_MAX * (NAME_SIZE + 16)], *end = fds + sprintf(fds, "%d", (int)getpid());
+	const char *meant_for = getenv("LISTEN_PID"), *parent = getenv(SUPERVISE_VARIABLE);
 
 	prctl(PR_SET_PDEATHSIG, SIGTERM);
-	for (int i = 0; i < n; i++) {
-		for (int k = i; k < n; k++) /* who is in the way goes behind them all */
-			if (s->kept[k].fd == first + i)
-				s->kept[k].fd = fcntl(first + i, F_DUPFD_CLOEXEC, first + n);
-		if (dup2(s->kept[i].fd, first + i) < 0)
-			log_error("supervisor: \"%s\" is lost: %s", s->kept[i].name, strerror(errno));
-		close(s->kept[i].fd);
-		end = stpcpy(stpcpy(end, i > 0 ? ":" : ""), s->kept[i].name);
+	/* Sockets that the parent was started with are meant for this one, and stay where they are. */
+	if (meant_for && parent && strcmp(meant_for, parent) == 0)
+		setenv("LISTEN_PID", fds, true);
+	for (unsigned i = 0; i < s->n; i++) {
+		fcntl(s->kept[i].fd, F_SETFD, 0);
+		end += sprintf(end, ":%d=%s", s->kept[i].fd, s->kept[i].name);
 	}
-	setenv("LISTEN_FDNAMES", names, 1);
-	setenv("NOTIFY_SOCKET", s->notify_name, 1);
-	snprintf(env[0], sizeof(env[0]), "LISTEN_FDS=%d", n);
-	snprintf(env[1], sizeof(env[0]), "LISTEN_PID=%d", (int)getpid());
-	snprintf(env[2], sizeof(env[0]), "FDSTORE=%d", STORE_MAX);
-	snprintf(env[3], sizeof(env[0]), "WATCHDOG_USEC=%lld", (long long)s->watchdog_us);
-	snprintf(env[4], sizeof(env[0]), SUPERVISE_VARIABLE "=%d", (int)parent);
-	for (int i = 0; i < 5; i++)
-		putenv(env[i]);
-	unsetenv("WATCHDOG_PID");
+	setenv(HANDOVER_VARIABLE, fds, true);
 	execv(s->program, (char *[]){s->program, "-c", (char *)s->config_path, NULL});
 	log_error("supervisor: %s can't be run: %s", s->program, strerror(errno));
 	_exit(EXIT_FAILURE);
@@ -193,19 +161,17 @@ static void supervise_become(struct supervisor *s, pid_t parent)
 
 static void supervise_start(struct supervisor *s)
 {
-	pid_t parent = getpid(), pid = fork();
+	pid_t pid = fork();
 
 	if (pid == 0)
-		supervise_become(s, parent);
+		supervise_become(s);
+	s->child = MAX(pid, 0);
+	s->ready = s->handing_over = false;
+	supervise_due(s, pid > 0 ? TIMEOUT_US : PAUSE_MAX_US, SIGABRT);
 	if (pid < 0)
 		log_error("supervisor: no new process: %s", strerror(errno));
 	else if (s->ending)
 		kill(pid, SIGTERM); /* it ends in order what was handed over to it */
-	s->child = pid > 0 ? pid : 0;
-	s->ready = s->handing_over = false;
-	s->pause_us = MIN(MAX(2 * s->pause_us, PAUSE_MIN_US), PAUSE_MAX_US);
-	s->start_us = clock_us(CLOCK_MONOTONIC) + s->pause_us; /* of the next one, if this one fails */
-	supervise_limit(s, TIMEOUT_US, SIGABRT);
 }
 
 /* As Restart=on-failure, RestartPreventExitStatus=CONFIG and Type=notify, by which no end is in order before READY=1. */
@@ -215,7 +181,8 @@ static void supervise_died(struct supervisor *s, int status)
 	s->over = s->handing_over && s->status == 0
 		      ? false
 		      : s->ending || s->status == EX_CONFIG || (s->status == 0 && s->ready);
-	s->start_us = s->ready ? 0 : s->start_us;
+	s->pause_us = s->ready ? 0 : MIN(MAX(2 * s->pause_us, PAUSE_MIN_US), PAUSE_MAX_US);
+	supervise_due(s, s->pause_us, 0);
 	log_event(s->status || !s->ready ? LOG_ERR : LOG_NOTICE, NULL, "supervisor: chatd (%d) %s %d%s%s",
 		  (int)s->child, WIFSIGNALED(status) ? "was ended by signal" : "ended with status",
 		  WIFSIGNALED(status) ? WTERMSIG(status) : s->status, s->ready ? "" : " before it was ready",
@@ -223,85 +190,82 @@ static void supervise_died(struct supervisor *s, int status)
 	s->child = 0;
 }
 
-static void supervise_reap(struct supervisor *s)
-{
-	int status;
-	pid_t pid;
-
-	/* The first process of a container has all orphans there as children. */
-	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
-		if (pid == s->child) {
-			supervise_hear_all(s); /* its last words */
-			supervise_died(s, status);
-		}
-}
-
 static void supervise_pass_on(struct supervisor *s)
 {
 	struct signalfd_siginfo si;
 
 	while (read(s->signals, &si, sizeof(si)) == sizeof(si)) {
-		if (si.ssi_signo == SIGCHLD)
-			continue; /* several may be one: supervise_reap() looks */
-		if ((si.ssi_signo == SIGTERM || si.ssi_signo == SIGINT) && !s->ending) {
+		int number = (int)si.ssi_signo;
+		if (number == SIGTERM || number == SIGINT) {
 			s->ending = true;
-			s->over = s->child == 0;
-			supervise_limit(s, TIMEOUT_US, SIGKILL);
+			supervise_due(s, TIMEOUT_US, SIGKILL);
 		}
-		s->handing_over |= si.ssi_signo == SIGUSR1;
-		if (s->child > 0)
-			kill(s->child, (int)si.ssi_signo);
+		s->handing_over |= number == SIGUSR1;
+		if (s->child > 0 && number != SIGCHLD)
+			kill(s->child, number);
+	}
+	s->over = s->ending && s->child == 0;
+}
+
+/* Who has ended, and what has come. */
+static void supervise_look(struct supervisor *s)
+{
+	int status, end = -1;
+
+	/* The first process of a container has all orphans there as children. */
+	for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;)
+		end = pid == s->child ? status : end;
+	/* Anybody may send, so there is a limit; a queue (net.unix.max_dgram_qlen) is shorter. */
+	for (unsigned i = 0; i < HEAR_MAX && supervise_hear(s); i++)
+		;
+	if (end >= 0)
+		supervise_died(s, end); /* after its last words */
+}
+
+static void supervise_do(struct supervisor *s)
+{
+	int64_t late_us = clock_us(CLOCK_MONOTONIC) - s->due_us;
+
+	if (late_us >= 0 && s->child == 0) {
+		supervise_start(s);
+	} else if (late_us > SECOND_US) { /* this process was stopped, and so may the child have been */
+		supervise_due(s, ABORT_US, s->due_signal);
+	} else if (late_us >= 0) {
+		log_error("supervisor: chatd (%d) hangs, and gets signal %d", (int)s->child, s->due_signal);
+		kill(s->child, s->due_signal);
+		supervise_due(s, ABORT_US, SIGKILL);
 	}
 }
 
-static void supervise_lose_patience(struct supervisor *s)
+/* The environment of all that it starts. */
+static void supervise_set_environment(const struct sockaddr_un *un)
 {
-	int64_t late_us = clock_us(CLOCK_MONOTONIC) - s->limit_us;
+	char text[sizeof(*un)];
 
-	if (s->child == 0 || late_us < 0)
-		return;
-	if (late_us > SECOND_US) { /* this process was stopped, and so may the child have been */
-		supervise_limit(s, ABORT_US, s->limit_signal);
-		return;
-	}
-	log_error("supervisor: chatd (%d) hangs, and gets signal %d", (int)s->child, s->limit_signal);
-	kill(s->child, s->limit_signal);
-	supervise_limit(s, ABORT_US, SIGKILL);
-}
-
-/* A descriptor of the daemon's is one here, too; and what this was started with is for the daemon. */
-static void supervise_take(struct supervisor *s)
-{
-	struct rlimit l;
-	char **names = NULL;
-
-	if (getrlimit(RLIMIT_NOFILE, &l) == 0) {
-		l.rlim_cur = l.rlim_max;
-		setrlimit(RLIMIT_NOFILE, &l);
-	}
-	for (int i = 0, n = sd_listen_fds_with_names(true, &names); i < n; i++) {
-		supervise_keep(s, SD_LISTEN_FDS_START + i, names[i]);
-		free(names[i]);
-	}
-	free(names);
+	snprintf(text, sizeof(text), "@%s", un->sun_path + 1);
+	setenv("NOTIFY_SOCKET", text, true);
+	snprintf(text, sizeof(text), "%d", (int)getpid());
+	setenv(SUPERVISE_VARIABLE, text, true);
+	setenv("FDSTORE", "512", true);
+	setenv("WATCHDOG_USEC", "30000000", false);
+	unsetenv("WATCHDOG_PID");
 }
 
 static bool supervise_open(struct supervisor *s)
 {
-	static const int numbers[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2, SIGCHLD};
-	const char *watchdog = getenv("WATCHDOG_USEC");
+	static const int numbers[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2, SIGCHLD}, one = 1;
 	struct sockaddr_un un = {.sun_family = AF_UNIX};
 	socklen_t len = sizeof(un.sun_family); /* the kernel finds a name, an abstract one */
-	const int one = 1;
+	struct rlimit l;
 	sigset_t set;
 
 	sigemptyset(&set);
 	for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++)
 		sigaddset(&set, numbers[i]);
-	supervise_take(s);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
-	s->watchdog_us = watchdog ? atoll(watchdog) : WATCHDOG_US;
+	if (getrlimit(RLIMIT_NOFILE, &l) == 0) /* a descriptor of the daemon's is one here, too */
+		setrlimit(RLIMIT_NOFILE, &(struct rlimit){l.rlim_max, l.rlim_max});
 	s->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	s->notify = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (s->signals < 0 || readlink("/proc/self/exe", s->program, sizeof(s->program) - 1) < 0 ||
@@ -310,7 +274,8 @@ static bool supervise_open(struct supervisor *s)
 		return false;
 	len = sizeof(un);
 	getsockname(s->notify, (struct sockaddr *)&un, &len);
-	snprintf(s->notify_name, sizeof(s->notify_name), "@%s", un.sun_path + 1);
+	supervise_set_environment(&un);
+	s->watchdog_us = MIN(atoll(getenv("WATCHDOG_USEC")), NEVER_US);
 	return true;
 }
 
@@ -325,15 +290,11 @@ int supervise_run(const char *config_path)
 	}
 	while (!s.over) {
 		struct pollfd p[] = {{.fd = s.signals, .events = POLLIN}, {.fd = s.notify, .events = POLLIN}};
-		int64_t now = clock_us(CLOCK_MONOTONIC);
-		if (s.child == 0 && now >= s.start_us)
-			supervise_start(&s);
-		int64_t left = (s.child == 0 ? s.start_us : s.limit_us) - now;
-		poll(p, 2, left > 60 * SECOND_US ? 60000 : left > 0 ? (int)(left / 1000) + 1 : 0);
-		supervise_hear_all(&s);
+		supervise_do(&s);
+		int64_t left_ms = (s.due_us - clock_us(CLOCK_MONOTONIC)) / 1000 + 1;
+		poll(p, 2, (int)MIN(MAX(left_ms, 0), 60000));
 		supervise_pass_on(&s);
-		supervise_reap(&s);
-		supervise_lose_patience(&s);
+		supervise_look(&s);
 	}
 	return s.status;
 }

@@ -6,6 +6,7 @@
 #include "common/nick.h"
 #include "daemon/base/fault.h"
 #include "daemon/base/logger.h"
+#include "daemon/engine/connections.h"
 #include "daemon/engine/limits.h"
 #include "daemon/engine/transaction.h"
 #include "daemon/io/memfd.h"
@@ -50,7 +51,7 @@ static const char *takeover_check_rooms(struct clients *clients, struct rooms *r
 		return "its entry is damaged";
 	for (const struct membership *m = NULL; (m = membership_next(clients, c, m));) {
 		struct room *room = m->room == ROOM_PRIVATE ? NULL : rooms_at(rooms, m->room);
-		if (!room || room->born)
+		if (!room || room->born || room->main)
 			return "its room is gone";
 		if (st->nick_len == 0)
 			return "it is in a room without a nick";
@@ -60,8 +61,27 @@ static const char *takeover_check_rooms(struct clients *clients, struct rooms *r
 	return NULL;
 }
 
+/* The same where members are sent renderings: so much of those went out. */
+static const char *takeover_check_rendered(const struct audience *to, struct position at, uint64_t sent,
+					   struct renderings *renderings)
+{
+	struct logring *log = to->room->log;
+	const char *why = sent > 0 && !renderings ? "its output doesn't add up" : NULL;
+	struct logring_view v;
+	struct position ret;
+	size_t cut;
+
+	if (why || sent == 0)
+		return why;
+	logring_lock(log);
+	logring_peek(log, &v);
+	why = renderings_recover(renderings, to, &v, at, sent, &ret, &cut);
+	logring_unlock(log);
+	return why;
+}
+
 const char *takeover_check(struct clients *clients, struct rooms *rooms, const struct client *c,
-			   const struct connection_progress *p)
+			   const struct connection_progress *p, struct renderings *renderings)
 {
 	const struct client_state *st = client_live(c);
 	const struct client_origin *origin = clients_origin(clients, c->origin);
@@ -70,8 +90,10 @@ const char *takeover_check(struct clients *clients, struct rooms *rooms, const s
 
 	if (!handler)
 		return "it came from an unknown listener";
+	const unsigned form = client_form(st);
 	if (atomic_load(&c->live) > 1 || st->seal != client_seal_of(c, st) || c->kind != CLIENT_CONNECTION ||
 	    atomic_load(&c->cookie) != atomic_load(&c->sealed_cookie) || st->flags & ~CLIENT_FLAGS ||
+	    (form > 0 && !((handler->renders | handler->wraps) >> form & 1)) ||
 	    st->nick_len > TEXT_NICK_MAX || (st->nick_len > 0 && !nick_well_formed(st->nick, st->nick_len)))
 		return "its entry is damaged";
 	const char *why = takeover_check_rooms(clients, rooms, c, &room);
@@ -88,9 +110,15 @@ const char *takeover_check(struct clients *clients, struct rooms *rooms, const s
 	/* What went out past the outbox: the room's lines as they are, or what is mirrored; else nothing. */
 	uint64_t straight = p->sent - st->out_end;
 	uint64_t mirrored = handler->mirrors ? p->received - st->in_parsed : 0;
-	if ((!room || handler->deliver) && straight > mirrored)
-		return "its output doesn't add up";
-	return room ? takeover_check_place(room, membership_place(clients, st), straight) : NULL;
+	if (!room)
+		return straight > mirrored ? "its output doesn't add up" : NULL;
+	const bool renders = handler->renders >> form & 1;
+	const struct position at = membership_place(clients, st);
+	why = takeover_check_place(room, at, renders ? 0 : straight);
+	if (!why && renders)
+		why = takeover_check_rendered(&(struct audience){handler, form, room}, at, straight,
+					      renderings);
+	return why;
 }
 
 bool takeover_input(struct clients *clients, const struct client *c, const struct connection_progress *p)
@@ -206,7 +234,7 @@ static void takeover_refuse(struct taking *x, struct client *c, int fd, const ch
 	if (fd >= 0) {
 		const struct handler *h = o ? handler_find(o->type, o->mode) : NULL;
 		char text[NOTICE_MAX];
-		bool plain = !(client_live(c)->flags & CLIENT_TLS);
+		bool plain = !(client_live(c)->flags & (CLIENT_TLS | CLIENT_FORM));
 		size_t len = plain && h && h->notice ? h->notice(NULL, &sorry, text, sizeof(text)) : 0;
 		if (len > 0 && send(fd, text, len, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
 			(void)0; /* a courtesy */
@@ -227,8 +255,13 @@ static void takeover_tell_rooms(struct shared *shared, const struct client *c)
 		return;
 	for (const struct membership *m = NULL; (m = membership_next(shared->clients, c, m));) {
 		struct room *room = m->room == ROOM_PRIVATE ? NULL : rooms_at(shared->rooms, m->room);
-		if (room)
-			speech_leave_lost(room, &who);
+		if (!room || room->main)
+			continue;
+		speech_leave_lost(room, &who);
+		/* Its thread isn't running yet, and looks when it begins. */
+		struct slot_set kick = {{0}};
+		if (room->outgoing)
+			rooms_mark(shared->rooms, room->outgoing, &kick);
 	}
 }
 
@@ -250,9 +283,10 @@ void takeover_orphans(struct shared *shared, bool (*has_home)(unsigned origin, v
 /* It is not taken over: its rooms hear of it, if its entry can be believed. */
 static void takeover_drop(struct shared *shared, struct client *c)
 {
-	const struct connection_progress none = {client_live(c)->out_end, client_live(c)->in_parsed, 0};
+	const struct connection_progress none = {.sent = client_live(c)->out_end,
+						 .received = client_live(c)->in_parsed};
 
-	if (!takeover_check(shared->clients, shared->rooms, c, &none))
+	if (!takeover_check(shared->clients, shared->rooms, c, &none, NULL))
 		takeover_tell_rooms(shared, c);
 	memfd_release(clients_inbox(shared->clients, c), CLIENT_AREA_SIZE); /* all that was kept for it */
 	clients_release(shared->clients, c);
@@ -292,8 +326,17 @@ static void takeover_take_socket(int fd, void *arg)
 
 	struct stream stream;
 	const char *why = takeover_stream(shared, c, fd, &p, &stream);
+	if (p.ended && !(client_live(c)->flags & CLIENT_CLOSING)) {
+		/* It was closed at once, and all that is missing is that its entry was given back. */
+		if (stream.ops)
+			stream_free(&stream);
+		takeover_end_socket(fd);
+		takeover_drop(shared, c);
+		return;
+	}
+	struct worker *w = shared->workers[x->next_worker % shared->n_workers];
 	if (!why)
-		why = takeover_check(shared->clients, shared->rooms, c, &p);
+		why = takeover_check(shared->clients, shared->rooms, c, &p, connections_renderings(w));
 	if (!why && !takeover_collect_input(x, c, &p))
 		why = "its input is missing";
 	if (!why && !takeover_find_address(fd, c, &a))
@@ -308,7 +351,7 @@ static void takeover_take_socket(int fd, void *arg)
 		return;
 	}
 	const struct client_origin *o = clients_origin(shared->clients, c->origin);
-	struct worker *w = shared->workers[x->next_worker++ % shared->n_workers];
+	x->next_worker++;
 	const struct connection_start start = {stream, a, c, handler_find(o->type, o->mode), true};
 	if (connection_restore(w, &start, &p) == 0)
 		x->result->taken++;

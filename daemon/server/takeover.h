@@ -8,6 +8,7 @@
 #define DAEMON_TAKEOVER_H
 
 #include "daemon/engine/connection.h"
+#include "daemon/engine/rendering.h"
 #include "daemon/engine/worker.h"
 
 struct takeover {
@@ -39,9 +40,9 @@ void takeover_progress_of_closed(int fd, const struct client *c, uint64_t taken,
 const char *takeover_stream(struct shared *shared, const struct client *c, int fd,
 			    struct connection_progress *p, struct stream *ret);
 
-/* Why an entry can't be trusted with that progress, or NULL if it can. */
+/* Why an entry can't be trusted with that progress, or NULL if it can. renderings: to find out what was sent of them, or NULL. */
 const char *takeover_check(struct clients *clients, struct rooms *rooms, const struct client *c,
-			   const struct connection_progress *p);
+			   const struct connection_progress *p, struct renderings *renderings);
 
 /* Moves input that the client's worker had received but not parsed into the client's inbox. False if it is
  * missing. */

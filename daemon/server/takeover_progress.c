@@ -14,6 +14,14 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
+/* States in which a FIN was seen, and sent. */
+#define TAKEOVER_PEERS_FIN                                                                                   \
+	(1U << TCP_STATE_CLOSE_WAIT | 1U << TCP_STATE_LAST_ACK | 1U << TCP_STATE_CLOSING |                   \
+	 1U << TCP_STATE_TIME_WAIT)
+#define TAKEOVER_OUR_FIN                                                                                     \
+	(1U << TCP_STATE_FIN_WAIT1 | 1U << TCP_STATE_FIN_WAIT2 | 1U << TCP_STATE_CLOSING |                   \
+	 1U << TCP_STATE_LAST_ACK)
+
 /* 0 with the state; -ENOTCONN if the connection is over, or -errno. */
 static int takeover_read_info(int fd, struct tcp_info *ret)
 {
@@ -40,7 +48,7 @@ void takeover_progress_of_closed(int fd, const struct client *c, uint64_t taken,
 	struct tcp_info info;
 	socklen_t len = sizeof(error), info_len = sizeof(info);
 
-	*ret = (struct connection_progress){st->out_end, taken, 0};
+	*ret = (struct connection_progress){.sent = st->out_end, .received = taken};
 	memset(&info, 0, sizeof(info));
 	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0 ||
 	    getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &info_len) < 0 || ioctl(fd, SIOCINQ, &in) < 0)
@@ -76,13 +84,13 @@ int takeover_progress(int fd, struct connection_progress *ret)
 		    before.tcpi_state != after.tcpi_state)
 			continue;
 		/* The peer's FIN counts as a byte once it has arrived. */
-		bool fin = after.tcpi_state == TCP_STATE_CLOSE_WAIT ||
-			   after.tcpi_state == TCP_STATE_LAST_ACK || after.tcpi_state == TCP_STATE_CLOSING ||
-			   after.tcpi_state == TCP_STATE_TIME_WAIT;
+		const unsigned state = 1U << after.tcpi_state;
+		bool fin = state & TAKEOVER_PEERS_FIN;
 		uint64_t received = after.tcpi_bytes_received - (fin && after.tcpi_bytes_received > 0);
 		*ret = (struct connection_progress){
 		    .sent = after.tcpi_bytes_acked + (uint64_t)out,
 		    .received = received > (uint64_t)in ? received - (uint64_t)in : 0,
+		    .ended = state & TAKEOVER_OUR_FIN,
 		};
 		return 0;
 	}

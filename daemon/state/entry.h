@@ -39,7 +39,11 @@ enum client_flags {
 	CLIENT_DISCARD = 1 << 2, /* within a line that is too long */
 	CLIENT_ACCOUNT = 1 << 3, /* logged in: the nick is its account's */
 	CLIENT_TLS = 1 << 4,	 /* what the kernel has is cipher text: see tls_state.h */
-	CLIENT_FLAGS = (1 << 5) - 1,
+	/* What its connection speaks at the moment: a number that its handler knows, see config/handler.h. */
+	CLIENT_FORM_SHIFT = 5,
+	CLIENT_FORMS = 1 << 5,
+	CLIENT_FORM = (CLIENT_FORMS - 1) << CLIENT_FORM_SHIFT,
+	CLIENT_FLAGS = (1 << 10) - 1,
 };
 
 /* What a connection may do is decided when it is accepted, whatever becomes of its listener. */
@@ -227,6 +231,11 @@ static inline void client_set_nick(struct client_state *draft, const char *nick,
 	draft->nick_len = (uint8_t)len;
 	memset(draft->nick, 0, sizeof(draft->nick));
 	memcpy(draft->nick, nick, len);
+}
+
+static inline unsigned client_form(const struct client_state *st)
+{
+	return (st->flags & CLIENT_FORM) >> CLIENT_FORM_SHIFT;
 }
 
 static inline const struct client_state *client_live(const struct client *c)

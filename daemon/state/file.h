@@ -8,7 +8,7 @@
  *	entries		struct client, by the client's index
  *	memberships	struct membership, in no order
  *	tls		struct tls_state, by the client's index
- *	later		space for what clients will need, by the client's index
+ *	later		since when they have their nicks, and space for what clients will need, by the client's index
  *	tls_scratches	one for each worker's TLS
  *	areas		the inbox, the outbox, and TLS's rests, by the client's index
  *
@@ -26,6 +26,7 @@
 #define CLIENTS_LAYOUT 5
 #define CLIENTS_HEADER_SIZE 524288
 #define CLIENT_LATER_SIZE 64
+#define CLIENT_NICK_NOTES 2
 
 /* What must be the same in the build that wrote the file. */
 struct file_shape {
@@ -57,6 +58,17 @@ struct file_header {
 	_Atomic uint64_t counters[CLIENTS_MORE_COUNTERS][CLIENTS_COUNTERS];
 };
 
+/* Beside an entry; without a cluster nothing is written there. */
+struct client_later {
+	struct client_nick_note {
+		int64_t since_us; /* CLOCK_REALTIME */
+		uint64_t check; /* of that, the client and its nick; 0: nothing is noted. See nick_since.c */
+	} nicks[CLIENT_NICK_NOTES];
+	uint8_t reserved[CLIENT_LATER_SIZE - CLIENT_NICK_NOTES * sizeof(struct client_nick_note)];
+};
+
+_Static_assert(sizeof(struct client_later) == CLIENT_LATER_SIZE, "part of the state's layout");
+
 struct file {
 	union {
 		struct file_header header;
@@ -66,7 +78,7 @@ struct file {
 	struct client entries[CLIENTS_CAPACITY];
 	struct membership memberships[MEMBERSHIPS_CAPACITY];
 	struct tls_state tls[CLIENTS_CAPACITY];
-	char later[CLIENTS_CAPACITY][CLIENT_LATER_SIZE];
+	struct client_later later[CLIENTS_CAPACITY];
 	struct tls_scratch tls_scratches[CLIENTS_SCRATCHES];
 	char areas[CLIENTS_CAPACITY][CLIENT_AREA_SIZE];
 };

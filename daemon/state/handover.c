@@ -106,7 +106,7 @@ static bool handover_ends(int pidfd, int timeout_ms)
 int handover_probe(const char *program, const char *config_path, int timeout_ms, char **ret_why)
 {
 	_cleanup_close_ int out = -1;
-	char text[1024];
+	char text[8192];
 	int pipe_fds[2], status = 0;
 	pid_t pid;
 
@@ -130,8 +130,9 @@ int handover_probe(const char *program, const char *config_path, int timeout_ms,
 	if (waitpid(pid, &status, 0) < 0)
 		return -errno;
 	ssize_t n = read(out, text, sizeof(text) - 1);
+	while (n > 0 && text[n - 1] == '\n')
+		n--;
 	text[n > 0 ? n : 0] = '\0';
-	text[strcspn(text, "\n")] = '\0';
 	if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
 		handover_say(ret_why, "%s can't take over: %s", program, text[0] ? text : "it failed");
 		return -EINVAL;

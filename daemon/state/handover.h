@@ -6,7 +6,10 @@
 
 #include <stddef.h>
 
-/* The successor finds the file descriptors in this variable, as PID:FD=NAME:FD=NAME... */
+/*
+ * The successor finds the file descriptors in this variable, as PID:FD=NAME:FD=NAME... `chatd --supervise` hands on what it
+ * keeps in the same way.
+ */
 #define HANDOVER_VARIABLE "CHATD_HANDOVER"
 
 /* File descriptors to be inherited, with names as in sd_listen_fds_with_names(3). */
@@ -19,7 +22,7 @@ void handover_add(const char *name, int fd, void *handover);
 
 /*
  * Runs `PROGRAM --probe -c CONFIG` and waits for at most timeout_ms. Returns 0 if it says that all is well;
- * else -errno with *ret_why (free()d by the caller).
+ * else -errno with *ret_why (free()d by the caller), which are all lines that it said.
  */
 int handover_probe(const char *program, const char *config_path, int timeout_ms, char **ret_why);
 

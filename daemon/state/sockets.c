@@ -70,7 +70,8 @@ static bool sockets_has_prefix(const char *name, const char *prefix)
 /* Rather than something an admin named: "chatd-extra.socket" is a fine name for a unit. */
 static bool sockets_is_kept_by_us(const char *name)
 {
-	static const char *const states[] = {"chatd-rooms", "chatd-clients", "chatd-secrets"};
+	static const char *const states[] = {"chatd-rooms", "chatd-clients", "chatd-secrets",
+					     "chatd-cluster"};
 
 	/* Whatever the layout is: 4 has these names, and from 5 on there is a number. */
 	for (size_t i = 0; i < sizeof(states) / sizeof(*states); i++)
@@ -95,7 +96,7 @@ static int sockets_add(struct sockets *s, int fd, char *name)
 	return 0;
 }
 
-/* From a process before that became this one by exec: see handover.h. */
+/* From a process before that became this one by exec, or from the parent: see handover.h. */
 static int sockets_take_handover(struct sockets *s)
 {
 	const char *value = getenv(HANDOVER_VARIABLE);

@@ -120,6 +120,19 @@ def nats():
     return Server("nats-server", "nats-server", "-a", "127.0.0.1", "-p", str(port), port=port, protocol="nats", ready_port=port)
 
 
+def chatd_web():
+    web = free_port()
+    s = chatd("chatd, WebSocket", 1, ', { name = "web"; type = "http"; mode = "chat"; listen = "127.0.0.1:%d"; }' % web)
+    s.port, s.protocol = web, "chatd-web"
+    return s
+
+
+def nats_web():
+    port, web = free_port(), free_port()
+    return Server("nats-server, WebSocket", "nats-server", "-c", "DIR/config", port=web, protocol="nats-web", ready_port=web,
+                  config='listen: "127.0.0.1:%d"\nwebsocket { listen: "127.0.0.1:%d", no_tls: true }\n' % (port, web))
+
+
 def redis():
     port = free_port()
     return Server("redis-server", "redis-server", "DIR/config", port=port, protocol="redis", ready_port=port, config="""
@@ -244,7 +257,7 @@ def shape(title, servers, load, columns, reference=0):
                 one = load(s)
                 runs.setdefault(s.name, []).append(one)
             except Broken as e:
-                if s.protocol == "chatd":
+                if s.protocol.startswith("chatd"):
                     raise SystemExit(str(e)) from e
                 print("(this run is left out: %s)" % e)
             finally:
@@ -326,7 +339,7 @@ def shape_h():
               lambda s: Load(s, "echo", s.port, n, 64, options.seconds), [RATE, COST])
 
 
-def shape_i():
+def idle_shape(title, servers):
     def idle(s):
         before = memory(s.p.pid)
         p = subprocess.Popen([BUILD + "/tests/bench/load", "idle", s.protocol, str(s.port), "10000", "4"], stdout=subprocess.PIPE,
@@ -339,8 +352,19 @@ def shape_i():
         l = type("Idle", (), {})()
         l.result = r
         return l
-    shape("(i) 10000 idle connections", [chatd_one, nats, redis, mosquitto], idle,
+    shape(title, servers, idle,
           [("kB resident each", lambda l: l.result["kB"], "%.2f"), ("s to connect", lambda l: l.result["seconds"], "%.2f")])
+
+
+def shape_i():
+    idle_shape("(i) 10000 idle connections", [chatd_one, nats, redis, mosquitto])
+
+
+def shape_web():
+    for window in (1000, 1):
+        shape("WebSocket: 1 -> 1000, 64 bytes, %d in flight" % window, [chatd_one, chatd_web, nats_web],
+              fanout(1, 1, 1000, 64, window), [RATE, COST] + ([P50] if window == 1 else []))
+    idle_shape("WebSocket: 10000 idle connections", [chatd_one, chatd_web, nats_web])
 
 
 def shape_j():
@@ -388,6 +412,16 @@ def shape_zmq():
             return s
         shape("ZeroMQ reply, %d bytes, 10 clients" % size, [router, reply],
               lambda s: Load(s, "reply", s.endpoint, 10, size, options.seconds, program="zload"), [RATE, COST])
+
+
+def shape_cluster():
+    import cluster
+    cluster.run(sys.modules[__name__])
+
+
+def shape_history():
+    import history
+    history.run(sys.modules[__name__])
 
 
 def shape_sizes():

@@ -27,6 +27,9 @@
 #include <time.h>
 #include <unistd.h>
 
+/* A frame of a WebSocket's client is masked (RFC 6455, 5.3); with a mask of zeros its payload stays as it is. */
+#define CLIENT_FRAME_HEAD_MAX 8
+
 #define PUBLISHER_NICK "p%05d"
 #define NICK_LEN 6
 
@@ -36,6 +39,10 @@ struct connection {
 	bool publishes, counts, silent;
 	char *out;
 	size_t out_len, out_room;
+	/* Of a WebSocket whose frames are looked at: what is left of the one at hand, and of its head what has come. */
+	uint64_t frame_left;
+	uint8_t head[10];
+	unsigned head_len;
 };
 
 struct room {
@@ -58,6 +65,10 @@ struct protocol {
 	bool publisher_receives;
 	/* Where joining takes a second step: what it says, and waits for. */
 	const char *join, *joined;
+	/* Spoken within a WebSocket: what comes before. NULL: it isn't. */
+	const char *upgrade;
+	/* Frames differ in what they hold, so that their payload is counted. */
+	bool unframe;
 };
 
 static void die(const char *what)
@@ -255,14 +266,110 @@ static int irc_delivered(unsigned room, int len)
 	return snprintf(text, sizeof(text), ":" PUBLISHER_NICK "!x@h PRIVMSG #r%04u :\r\n", 0, room) + len;
 }
 
+/* --- the same within WebSockets (RFC 6455) --- */
+
+#define UPGRADE(path)                                                                                        \
+	"GET " path " HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"          \
+	"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+
+/* Puts the payload behind the head's space into a frame. Returns its length with the head. */
+static int client_frame(char *dst, int opcode, const char *payload, int len)
+{
+	int n = len < 126 ? 2 : 4;
+
+	memmove(dst + n + 4, payload, (size_t)len);
+	dst[0] = (char)(0x80 | opcode);
+	dst[1] = (char)(0x80 | (len < 126 ? len : 126));
+	if (n == 4) {
+		dst[2] = (char)(len >> 8);
+		dst[3] = (char)len;
+	}
+	memset(dst + n, 0, 4);
+	return n + 4 + len;
+}
+
+static int chatd_web_hello(char *dst, size_t size, unsigned room, bool publishes, int number)
+{
+	char line[64];
+	int len = snprintf(line, sizeof(line), "/join r%04u", room);
+	int n = client_frame(dst, 1, line, len);
+
+	(void)size;
+	if (publishes) {
+		len = snprintf(line, sizeof(line), "/nick " PUBLISHER_NICK, number);
+		n += client_frame(dst + n, 1, line, len);
+	}
+	return n;
+}
+
+static int chatd_web_message(char *dst, size_t size, unsigned room, const char *payload, int len)
+{
+	(void)size;
+	(void)room;
+	return client_frame(dst, 1, payload, len - 1);
+}
+
+/* All frames are alike. */
+static int chatd_web_delivered(unsigned room, int len)
+{
+	int payload = chatd_delivered(room, len) - 1;
+
+	return payload + (payload < 126 ? 2 : 4);
+}
+
+static int nats_web_hello(char *dst, size_t size, unsigned room, bool publishes, int number)
+{
+	char text[128];
+
+	(void)size;
+	return client_frame(dst, 2, text, nats_hello(text, sizeof(text), room, publishes, number));
+}
+
+static int nats_web_message(char *dst, size_t size, unsigned room, const char *payload, int len)
+{
+	return client_frame(
+	    dst, 2, dst + CLIENT_FRAME_HEAD_MAX,
+	    nats_message(dst + CLIENT_FRAME_HEAD_MAX, size - CLIENT_FRAME_HEAD_MAX, room, payload, len));
+}
+
+/* How much payload is among the n bytes that came. */
+static uint64_t unframe(struct connection *c, const char *data, size_t n)
+{
+	uint64_t payload = 0;
+
+	for (size_t i = 0; i < n;) {
+		if (c->frame_left > 0) {
+			size_t part = c->frame_left < n - i ? (size_t)c->frame_left : n - i;
+			c->frame_left -= part;
+			payload += part;
+			i += part;
+			continue;
+		}
+		c->head[c->head_len++] = (uint8_t)data[i++];
+		unsigned more = c->head_len < 2 || c->head[1] < 126 ? 0 : c->head[1] == 126 ? 2 : 8;
+		if (c->head_len < 2 + more)
+			continue;
+		c->frame_left = more ? 0 : c->head[1];
+		for (unsigned k = 0; k < more; k++)
+			c->frame_left = c->frame_left << 8 | c->head[2 + k];
+		c->head_len = 0;
+	}
+	return payload;
+}
+
 static const struct protocol protocols[] = {
-    {"irc", irc_hello, irc_welcome, irc_message, irc_delivered, false, "JOIN #r%04u\r\n", " 366 "},
-    {"chatd", chatd_hello, chatd_welcome, line_message, chatd_delivered, true, NULL, NULL},
-    {"ncat", none_hello, none_welcome, line_message, line_delivered, false, NULL, NULL},
-    {"bare", none_hello, none_welcome, line_message, line_delivered, true, NULL, NULL},
-    {"nats", nats_hello, nats_welcome, nats_message, nats_delivered, false, NULL, NULL},
-    {"redis", redis_hello, redis_welcome, redis_message, redis_delivered, false, NULL, NULL},
-    {"mqtt", mqtt_hello, mqtt_welcome, mqtt_message, mqtt_delivered, false, NULL, NULL},
+    {"chatd-web", chatd_web_hello, chatd_welcome, chatd_web_message, chatd_web_delivered, true, NULL, NULL,
+     UPGRADE("/ws"), false},
+    {"nats-web", nats_web_hello, nats_welcome, nats_web_message, nats_delivered, false, NULL, NULL,
+     UPGRADE("/"), true},
+    {"irc", irc_hello, irc_welcome, irc_message, irc_delivered, false, "JOIN #r%04u\r\n", " 366 ", NULL,
+     false},
+    {"chatd", chatd_hello, chatd_welcome, line_message, chatd_delivered, true, NULL, NULL, NULL, false},
+    {"ncat", none_hello, none_welcome, line_message, line_delivered, false, NULL, NULL, NULL, false},
+    {"bare", none_hello, none_welcome, line_message, line_delivered, true, NULL, NULL, NULL, false},
+    {"nats", nats_hello, nats_welcome, nats_message, nats_delivered, false, NULL, NULL, NULL, false},
+    {"redis", redis_hello, redis_welcome, redis_message, redis_delivered, false, NULL, NULL, NULL, false},
+    {"mqtt", mqtt_hello, mqtt_welcome, mqtt_message, mqtt_delivered, false, NULL, NULL, NULL, false},
 };
 
 static const struct protocol *find_protocol(const char *name)
@@ -332,6 +439,11 @@ static struct connection *join(const struct protocol *p, int port, unsigned room
 	c->fd = dial(port, SOCK_STREAM);
 	c->room = room;
 	c->publishes = publishes;
+	if (p->upgrade) {
+		if (send(c->fd, p->upgrade, strlen(p->upgrade), 0) != (ssize_t)strlen(p->upgrade))
+			die("upgrade");
+		expect(c->fd, "\r\n\r\n");
+	}
 	int n = p->hello(hello, sizeof(hello), room, publishes, number);
 	if (n > 0 && send(c->fd, hello, (size_t)n, 0) != n)
 		die("hello");
@@ -501,8 +613,9 @@ static int command_fanout(char **argv)
 			if (r <= 0 || !c->counts)
 				continue;
 			struct room *m = &rooms[c->room];
-			m->delivered += (uint64_t)r;
-			total += (uint64_t)r;
+			uint64_t got = p->unframe ? unframe(c, buf, (size_t)r) : (uint64_t)r;
+			m->delivered += got;
+			total += got;
 			if (window == 1 && m->delivered >= m->sent * m->receivers * (uint64_t)len &&
 			    n_latencies < 1 << 20)
 				latencies[n_latencies++] = now() - m->sent_at;

@@ -3,6 +3,7 @@
 #include "tests/fuzz/fuzz.h"
 
 #include "common/cleanup.h"
+#include "daemon/config/cluster.h"
 #include "daemon/config/config.h"
 #include "daemon/modes/table.h"
 
@@ -35,6 +36,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		REQUIRE(c->max_message >= 16 && c->control_socket[0] == '/');
 		for (size_t i = 0; i < c->n_listeners; i++)
 			REQUIRE(c->listeners[i].handler && c->listeners[i].name[0]);
+		if (c->cluster) {
+			REQUIRE(c->cluster->node[0] && c->cluster->stream[0] && c->cluster->n_servers > 0);
+			REQUIRE(!c->cluster->rooms || c->cluster->n_rooms > 0);
+		}
 	}
 	config_free(c);
 	free(errors);

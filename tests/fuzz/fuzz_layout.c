@@ -62,10 +62,11 @@ static void look(struct clients *cs, struct rooms *rooms)
 	takeover_intents(cs, rooms);
 	memberships_rebuild(cs);
 	for (uint32_t i = 0; i < 4096 && (c = clients_at(cs, i)); i++) {
-		const struct connection_progress p = {client_live(c)->out_end, client_live(c)->in_parsed, 0};
+		const struct connection_progress p = {.sent = client_live(c)->out_end,
+						      .received = client_live(c)->in_parsed};
 		if (!atomic_load(&c->cookie))
 			continue;
-		if (!takeover_check(cs, rooms, c, &p) && membership_direct(cs, client_live(c)))
+		if (!takeover_check(cs, rooms, c, &p, NULL) && membership_direct(cs, client_live(c)))
 			REQUIRE(rooms_at(rooms, membership_room(cs, client_live(c))));
 		takeover_input(cs, c, &p);
 	}

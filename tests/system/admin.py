@@ -45,6 +45,23 @@ def status_and_lists():
 
 
 @test
+def a_restart_that_is_refused_names_all_mistakes():
+    d = Daemon()
+    a = d.join(nick="alice")
+    with open(d.config, "a") as f:
+        f.write("nonsense = 1;\nrubbish = 2;\n")
+    lines = open(d.config).read().splitlines()
+    code, _, err = d.ctl("restart")
+    equal((code, len(err.splitlines())), (1, 2))
+    for number, (line, name) in enumerate(zip(err.splitlines(), ("nonsense", "rubbish")), len(lines) - 1):
+        check(line.startswith("chatctl: " + d.binary + " can't take over: " if name == "nonsense" else d.config), err)
+        check("%s:%d: " % (d.config, number) in line and name in line, err)
+        equal(len(re.findall("^<3>.*%s:%d: .*%s" % (d.config, number, name), d.log(), re.M)), 1)
+    a.send("here\n")
+    a.expect("alice: here\n")
+
+
+@test
 def sending():
     d = Daemon(rooms='{ name = "lobby"; }, { name = "sensors"; format = "raw"; }')
     a = d.join(nick="alice")
@@ -62,6 +79,7 @@ def sending():
     equal(d.ctl("send", "sensors", "t=1"), (0, "", ""))
     s.expect("t=1\n")
     equal(d.ctl("send", "nowhere", "x"), (1, "", "chatctl: there is no room nowhere\n"))
+    equal(d.ctl("send", "nowhere", "-", stdin=b"one\ntwo\n\nthree\n"), (1, "", "chatctl: there is no room nowhere\n"))
     equal(d.ctl("send", "--as", "alice", "lobby", "x"), (1, "", "chatctl: nick alice is in use\n"))
     equal(d.ctl("send", "--as", "a b", "lobby", "x"), (1, "", 'chatctl: "a b" is not a valid nick\n'))
     equal(d.ctl("send", "lobby", "x" * 5000)[0], 1)
@@ -535,7 +553,9 @@ def alert_rules_and_dashboard():
     where = os.path.join(os.path.abspath(SOURCE), "docs", "prometheus")
     p = run("promtool", "check", "rules", os.path.join(where, "alerts.yml"))
     equal(p.returncode, 0)
-    d = Daemon()
+    # With a history, a webhook, and a cluster, whose NATS need not be there.
+    d = Daemon(extra='cluster: { node = "a"; servers = ( "nats://127.0.0.1:1" ); }; history: { database = "history.db"; };'
+               'webhooks = ( { name = "a"; room = "lobby"; url = "http://127.0.0.1:1/"; secret = "0123456789abcdef"; } );')
     there = set(re.findall(r"^# TYPE (\w+) ", d.ctl("metrics")[1], re.M))
     for name in ("alerts.yml", "dashboard.json"):
         with open(os.path.join(where, name)) as f:

@@ -42,6 +42,13 @@ def expect_all(complete, d):
     equal(complete(s + "unban "), ["192.0.2.1"])
     equal(complete(s + "ban 1"), ["127.0.0.1"])
     equal(complete(s + "join --room o"), ["ops"])
+    equal(complete(s + "history --since 2h l"), ["laundry", "lobby"])
+    equal(complete(s + "export --format m"), ["mbox"])
+    equal(complete(s + "forget --room o"), ["ops"])
+    check({"--nick", "--before"} <= set(complete(s + "forget -")))
+    equal(complete(s + "token r"), ["revoke"])
+    equal(complete(s + "token add --room o"), ["ops"])
+    check({"--read", "--speak"} <= set(complete(s + "token add -")))
     equal(complete("chatctl -s /nowhere tail "), [])
 
 
@@ -214,12 +221,12 @@ def installed_documents_name_what_is_installed():
         for directory in ("docs/prometheus", "docs/fail2ban"):
             check(os.path.isdir(os.path.join(top, directory)), directory)
         outside = [os.path.join(SOURCE, f) for f in ("man/chatd.8", "man/chatd.conf.5", "man/chatctl.1", "etc/chatd.conf")]
-        for f in [f for f in files if not f.endswith(".json")] + outside:
+        for f in [f for f in files if not f.endswith((".json", ".png"))] + outside:
             with open(f) as text:
                 text = text.read()
-            for name in re.findall(r"(?<![\w/])(?:/usr/share/doc/chatd/)?(docs/[\w/]+(?:\.\w+)?)", text):
+            for name in re.findall(r"(?<![\w/])(?:/usr/share/doc/chatd/)?(docs/[\w/-]+(?:\.\w+)?)", text):
                 check(os.path.exists(os.path.join(top, name)), f, "names", name)
-            for name in re.findall(r"/usr/share/doc/chatd/([\w/]+(?:\.\w+)?)", text):
+            for name in re.findall(r"/usr/share/doc/chatd/([\w/-]+(?:\.\w+)?)", text):
                 check(os.path.exists(os.path.join(top, name)), f, "names", name)
             for name in re.findall(r"\]\(([\w./]+)\)", text) if f.endswith(".md") else ():
                 check(os.path.exists(os.path.join(os.path.dirname(f), name)), f, "links to", name)

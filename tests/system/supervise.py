@@ -215,6 +215,49 @@ def the_exit_status_is_the_daemons():
 
 
 @test
+def an_impossible_control_socket_is_told():
+    """It ends a fresh start, as other mistakes in the configuration do. Who has clients goes on with what was in use before."""
+    d = Daemon(parent=True, start=False)
+    place, d.socket = d.socket, os.path.join(d.dir, "missing", "control.sock")
+    d.write_config()
+    d.spawn()
+    equal(os.waitstatus_to_exitcode(d.wait()), 78)
+    log = d.log()
+    equal(log.count("No such file or directory\n<3>chatd can't start"), 1)
+    check("taken over" not in log and "is started again" not in log, log)
+    os.unlink(d.log_path)
+    d.socket = place
+    d.write_config()
+    d.start()
+    a = d.join(nick="alice")
+    d.socket = os.path.join(d.dir, "missing", "control.sock")
+    d.write_config()
+    d.kill_child()
+    d.socket = place
+    a.send("here\n")
+    a.expect("alice: here\n")
+    wait_for(lambda: takeovers(d) == 1, what="who can be asked")
+    log = d.log()
+    # Once, and not by the start that failed.
+    equal((log.count(" taken over, "), log.count("\n<3>chatd can't start")), (1, 1))
+
+
+@test
+def too_few_files_for_max_clients_are_told_once():
+    """Those that max_clients needs are no matter, and later starts say nothing of it."""
+    line = "<5>max_clients is %d, but file descriptors are allowed for %d clients at most"
+    d = Daemon(parent=True, start=False)
+    d.start_by("ulimit -n 600\nexec")
+    for clients, times in ((500, 0), (526, 1)):
+        d.write_config(extra="limits: { max_clients = %d; max_clients_per_address = 0; };" % clients)
+        d.start()
+        d.kill_child()
+        wait_for(lambda: takeovers(d) == 1)
+        equal((clients, d.log().count(line % (clients, 525)), d.log().count("max_clients is")), (clients, times, times))
+        d.stop()
+
+
+@test
 def an_abort_is_survived():
     d = Daemon(parent=True)
     a = d.join(nick="alice")
@@ -281,6 +324,8 @@ def say(text, *fds):
 def tell(what):
     with open(top + "/told", "a") as f:
         f.write(json.dumps(what) + "\\n")
+own, *kept = os.environ["CHATD_HANDOVER"].split(":")
+kept = [(int(k.split("=")[0]), k.split("=")[1]) for k in kept]
 with open(top + "/orders") as f:
     lines = f.read().splitlines()
 with open(top + "/orders", "w") as f:
@@ -307,17 +352,16 @@ def puppet(d, orders, env=None):
 @test
 def it_speaks_as_systemd_does():
     d = Daemon(parent=True, start=False)
-    names = 'os.environ["LISTEN_FDNAMES"].split(":")'
-    numbers = 'int(os.environ["LISTEN_PID"]) == os.getpid(), int(os.environ["LISTEN_FDS"]) == len(%s)' % names
-    texts = '[os.read(3 + i, 9).decode() for i, n in enumerate(%s) if n.startswith("mine")]' % names
-    seek = '[os.lseek(3 + i, 0, 0) for i, n in enumerate(%s) if n.startswith("mine")]' % names
+    names = '[n for fd, n in kept]'
+    texts = '[os.read(fd, 9).decode() for fd, n in kept if n.startswith("mine")]'
+    seek = '[os.lseek(fd, 0, 0) for fd, n in kept if n.startswith("mine")]'
     make = 'm = os.memfd_create("m"); os.write(m, b"text"); n = os.memfd_create("n"); os.write(n, b"more")'
     status, told = puppet(d, [
         make + '; say("READY=1"); say("FDSTORE=1\\nFDNAME=mine\\nFDPOLL=0", m); say("FDSTORE=1\\nFDNAME=mine", n); '
         'say("FDSTORE=1\\nFDNAME=other", m); say("FDSTORE=1\\nFDNAME=a:b", os.memfd_create("x")); os.kill(os.getpid(), 9)',
         # What is there already has not been stored twice; names are in the order of storing.
-        '%s; tell([%s, %s.count("mine"), %s.count("other")]); tell(%s); say("FDSTOREREMOVE=1\\nFDNAME=mine"); '
-        'say("READY=1"); os.kill(os.getpid(), 9)' % (seek, numbers, names, names, texts),
+        '%s; tell([int(own) == os.getpid(), "LISTEN_FDS" in os.environ, %s.count("mine"), %s.count("other")]); tell(%s); '
+        'say("FDSTOREREMOVE=1\\nFDNAME=mine"); say("READY=1"); os.kill(os.getpid(), 9)' % (seek, names, names, texts),
         # A barrier's descriptor is closed when all before it has been seen.
         'tell(%s.count("mine")); r, w = os.pipe(); say("BARRIER=1", w); os.close(w); tell(os.read(r, 1).decode()); '
         'tell([os.environ["FDSTORE"], os.environ["WATCHDOG_USEC"], signal.SIGTERM in signal.pthread_sigmask(0, [])]); '
@@ -326,7 +370,7 @@ def it_speaks_as_systemd_does():
         'tell("again"); say("READY=1"); sys.exit(0)',
     ])
     equal(status, 0)
-    equal(told[0], [True, True, 2, 0])
+    equal(told[0], [True, False, 2, 0])
     equal(told[1], ["text", "more"])
     equal(told[2:], [0, "", ["512", "30000000", True], "too early", "again"])
 

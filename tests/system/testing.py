@@ -31,6 +31,8 @@ CHATCTL = os.path.abspath(os.path.join(BUILD, "chatctl"))
 SCALE = float(os.environ.get("CHATD_TEST_SCALE", "1"))
 # Both ways of sending go through the same tests.
 IO_URING = os.environ.get("CHATD_TEST_IO_URING", "true")
+# What is to happen happens within so many seconds, however slow the machine is.
+PATIENCE = 60.0
 WELCOME = re.compile(rb"\* Welcome, (\S+)\. You are in (\S+); /help lists the commands\.\n")
 
 
@@ -105,7 +107,7 @@ def equal(got, expected):
         raise Failure("got %s, expected %s" % (brief(got), brief(expected)))
 
 
-def wait_for(condition, timeout=20.0, what="condition"):
+def wait_for(condition, timeout=PATIENCE, what="condition"):
     until = time.monotonic() + timeout
     while True:
         value = condition()
@@ -236,9 +238,18 @@ def children_exit(pid):
         return (pid, 0)
 
 
+def read_log(path):
+    """What a program has written there so far."""
+    try:
+        with open(path, errors="backslashreplace") as f:
+            return f.read()
+    except FileNotFoundError:
+        return ""
+
+
 class Daemon:
     """A chatd with its own directory, ports and control socket. store=True: this class keeps its fds as systemd would;
-    parent=True: `chatd --supervise` does, which is who pid is then."""
+    parent=True: `chatd --supervise` does, which is who pid is then. With CHATD_TEST_PARENT=1 that one does it for store=True, too."""
 
     running = []
     log_level = "debug"
@@ -253,20 +264,20 @@ class Daemon:
         self.env = dict(env or {})
         self.pid = None
         self.status = None
+        self.parent = parent or (store and "CHATD_TEST_PARENT" in os.environ)
         self.ready = False
         self.notify = None
         self.notify_lock = threading.Lock()
         self.status_text = ""
         self.stored = {}  # name -> list of fds
         self.passed = []  # sockets from "systemd": (fd, name)
-        self.store = store
+        self.store = store and not self.parent
         self.port = free_port()
         self.echo_port = free_port()
         self.workers = workers
         self.clients = []
         self.supervised = False
         self.netns = netns
-        self.parent = parent
         self.write_config(rooms, listeners, extra)
         Daemon.running.append(self)
         if start:
@@ -407,11 +418,11 @@ control: { socket = "%s"; group = "chatd"; };
         self.status = status
         return False
 
-    def start(self, timeout=20.0):
+    def start(self, timeout=PATIENCE):
         self.spawn()
         self.wait_ready(timeout)
 
-    def wait_ready(self, timeout=20.0):
+    def wait_ready(self, timeout=PATIENCE):
         until = time.monotonic() + timeout
         while time.monotonic() < until:
             if not self.alive():
@@ -425,10 +436,24 @@ control: { socket = "%s"; group = "chatd"; };
             time.sleep(0.005)
         raise Failure("chatd is not ready:\n" + self.last_words())
 
+    @property
+    def ready(self):
+        return " serves " in self.log().rpartition("supervisor: ")[2] if self.parent else self.said_ready
+
+    @ready.setter
+    def ready(self, value):
+        self.said_ready = value
+
+    @property
+    def deaths(self):
+        return self.log().count(" was ended by signal 9") if self.parent else self.counted_deaths
+
     def supervise(self):
-        """From now on chatd is started again whenever it dies by SIGKILL, as systemd would do it."""
+        """From now on chatd is started again whenever it dies by SIGKILL, as systemd would do it (and a parent does)."""
         self.supervised = True
-        self.deaths = 0
+        self.counted_deaths = 0
+        if self.parent:
+            return
 
         def watch():
             while self.supervised:
@@ -437,7 +462,7 @@ control: { socket = "%s"; group = "chatd"; };
                     self.drain_notify()
                     time.sleep(0.002)
                 elif os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
-                    self.deaths += 1
+                    self.counted_deaths += 1
                     self.spawn()
                 else:
                     self.pid, self.status, self.supervised = None, status, False
@@ -447,10 +472,21 @@ control: { socket = "%s"; group = "chatd"; };
 
     def unsupervise(self):
         self.supervised = False
-        self.watcher.join()
+        if not self.parent:
+            self.watcher.join()
 
     def signal(self, number):
-        os.kill(self.pid, number)
+        """Who is supervised dies itself, and not its parent."""
+        os.kill(self.child() if self.parent and self.supervised and number == signal.SIGKILL else self.pid, number)
+
+    def kept(self):
+        """The names of what is kept for the next process: a parent tells only that one."""
+        if not self.parent:
+            return sorted(name for name, fds in self.stored.items() for _ in fds)
+        self.kill_child()
+        with open("/proc/%d/environ" % self.child(), "rb") as f:
+            text = dict(e.split("=", 1) for e in f.read().decode().split("\0") if "=" in e).get("CHATD_HANDOVER", "")
+        return sorted(part.partition("=")[2] for part in text.split(":")[1:])
 
     def child(self):
         """The daemon that a parent has now; None: there is none for the moment."""
@@ -464,9 +500,9 @@ control: { socket = "%s"; group = "chatd"; };
         pid = self.child()
         if pid:
             os.kill(pid, signal.SIGKILL)
-            wait_for(lambda: self.child() not in (pid, None), 20, "the next daemon")
+            wait_for(lambda: self.child() not in (pid, None), what="the next daemon")
 
-    def wait(self, timeout=30.0):
+    def wait(self, timeout=PATIENCE):
         wait_for(lambda: not self.alive(), timeout, "chatd's end")
         return self.status
 
@@ -513,11 +549,7 @@ control: { socket = "%s"; group = "chatd"; };
     # --- looking at it ---
 
     def log(self):
-        try:
-            with open(self.log_path, errors="backslashreplace") as f:
-                return f.read()
-        except FileNotFoundError:
-            return ""
+        return read_log(self.log_path)
 
     def last_words(self):
         """The end of the log, or what a sanitizer said in it."""
@@ -525,7 +557,7 @@ control: { socket = "%s"; group = "chatd"; };
         m = re.search(r"^(==\d+==ERROR|WARNING: \w+Sanitizer|.*: runtime error:)", text, re.M)
         return text[m.start():][:3000] if m else text[-3000:]
 
-    def ctl(self, *args, stdin=b"", timeout=30):
+    def ctl(self, *args, stdin=b"", timeout=PATIENCE):
         p = subprocess.run([CHATCTL, "-s", self.socket, *args], input=stdin, capture_output=True, timeout=timeout)
         return p.returncode, p.stdout.decode(), p.stderr.decode()
 
@@ -561,7 +593,7 @@ control: { socket = "%s"; group = "chatd"; };
         s = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
         if rcvbuf:
             s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)
-        s.settimeout(20)
+        s.settimeout(PATIENCE)
         s.connect((host, port or self.port))
         c = Client(s)
         self.clients.append(c)  # or it would be closed with its last reference
@@ -593,7 +625,7 @@ class Client:
         self.buf += data
         return data
 
-    def expect(self, what, timeout=20.0):
+    def expect(self, what, timeout=PATIENCE):
         """Reads until what (text, bytes or a compiled pattern) has come; returns it with what came before."""
         if isinstance(what, str):
             what = what.encode()
@@ -641,7 +673,7 @@ class Client:
             pass
         equal(self.buf, b"")
 
-    def rest(self, timeout=20.0):
+    def rest(self, timeout=PATIENCE):
         """Everything up to the end of the connection."""
         self.sock.settimeout(timeout)
         while self.receive():
@@ -701,7 +733,7 @@ def drain(client):
     threading.Thread(target=read, daemon=True).start()
 
 
-def run(*args, stdin=b"", timeout=20):
+def run(*args, stdin=b"", timeout=PATIENCE):
     return subprocess.run(args, input=stdin, capture_output=True, timeout=timeout)
 
 
@@ -751,7 +783,7 @@ def tls_connect(d, port, cert=None, minimum=ssl.TLSVersion.TLSv1_2, maximum=None
         context.maximum_version = maximum
     if cert:
         context.load_cert_chain(*cert)
-    s = socket.create_connection(("127.0.0.1", port), timeout=20)
+    s = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
     c = Client(context.wrap_socket(s))
     d.clients.append(c)
     return c

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 """TLS: handshakes, certificates, keys; and that connections outlive chatd, whatever happens to it, to the byte."""
 
+import contextlib
 import mmap
 import random
 import signal
@@ -460,6 +461,45 @@ def own_limits_come_before_the_ciphers():
         plain.send("x" * 1000 + "\n")
         a.expect("x\n")
     check(b"x" * 1000 in b.rest(), "it ends with close_notify, or Python would complain")
+
+
+@test
+def a_death_at_the_ciphers_limit_is_no_damage():
+    """TLS 1.2 ends in order there. Who dies meanwhile leaves nothing that a successor would complain of."""
+    if not has_faults():
+        raise Skip("this build has no fault points (--enable-faults)")
+    for mode in ("echo", "chat"):
+        for fault in ("close-shutdown", "close-release", "release-entry", None):
+            d = with_tls(mode=mode, store=True, start=False, workers=1, env={"CHATD_TLS_RECORDS_MAX": "50"})
+            if fault:
+                once = d.arm(fault)
+            d.spawn()
+            d.supervise()
+            wait_for(lambda: d.ready, 20, "chatd")
+            c, other = connect(d, V12, SUITES[0][1]), d.join(nick="other")
+            c.sock.settimeout(0.01)
+            sent = got = 0
+            until = time.monotonic() + 30
+            with contextlib.suppress(ssl.SSLEOFError, ConnectionError):
+                while time.monotonic() < until:
+                    with contextlib.suppress(TimeoutError, ssl.SSLWantWriteError):
+                        if sent - got < 40000:
+                            sent += c.sock.send(b"%06d\n" % sent)
+                        data = c.sock.recv(65536)
+                        if not data:
+                            break
+                        got += len(data)
+            check(time.monotonic() < until, "it has not ended")
+            if fault:
+                wait_for(lambda: d.deaths == 1 and d.ready, 20, "the next process")
+                check(not os.path.exists(once), fault, "was never reached")
+            wait_for(lambda: len(d.json("list", "clients")) == 1, what="its end")
+            other.send("here\n")
+            other.expect("other: here\n")
+            complaints = [l for l in d.log().splitlines() if l.startswith("<3>")]
+            equal((mode, fault, complaints), (mode, fault, []))
+            d.unsupervise()
+            d.finish()
 
 
 @test

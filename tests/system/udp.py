@@ -480,6 +480,51 @@ def strangers_prove_their_address():
         b"#REG * " + re.match(rb"#COOKIE (\S{8})", other.ask("#REG *          ")).group(1))))
 
 
+def prove(device, question):
+    """Asks with a proof of the address; all lines of the answer."""
+    cookie = re.match(rb"#COOKIE (\S{8})", device.ask(question + b" " * 16)).group(1)
+    device.send(question + b" " + cookie)
+    lines = []
+    while not lines or not lines[-1].startswith((b"#END", b"#ERR")):
+        lines.append(device.receive())
+    return lines
+
+
+@test
+def what_was_said_before():
+    d = udp_daemon(rooms='{ name = "lobby"; announce_max = 0; }, { name = "silent"; history = 0; }', listeners="""
+      , { name = "mute"; type = "udp"; mode = "registry"; listen = "[::]:%d"; room = "silent"; }""" % (
+          port := free_port(socket.SOCK_DGRAM)), extra="limits: { lines_per_second = 0; };")
+    v = Device(d.udp_port)
+    v.silence("#HISTORY 5")  # for members only
+    v.join("dev")
+    for text in ("one", "##two", "three"):
+        v.send(text)
+        v.receive()
+    # Nobody is believed without a proof, not even a trusted address, whatever stands there.
+    for question in (b"#HISTORY", b"#HISTORY 100", b"#HISTORY 100 12345678", b"#HISTORY 100 before:99999999999999999999"):
+        answer = v.ask(question)
+        check(answer.startswith((b"#PAD", b"#COOKIE")) and len(answer) <= len(question), question, answer)
+    lines = prove(v, b"#HISTORY 2")
+    past = [re.fullmatch(rb"#PAST (\d+) \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ (.*)\n", line).groups() for line in lines[:-1]]
+    equal([text for _, text in past], [b"dev: #two", b"dev: three"])
+    equal(lines[-1], b"#END 2 before:%s\n" % past[0][0])
+    lines = prove(v, b"#HISTORY 2 before:" + past[0][0])
+    check(lines[0].endswith(b"dev: one\n"))
+    equal(lines[1:], [b"#END 1\n"])
+    # No more than a hundred, and not too often.
+    for i in range(150):
+        v.send("number %d" % i)
+        v.receive()
+    lines = wait_for(lambda: (lines := prove(v, b"#HISTORY 9999"))[0].startswith(b"#PAST") and lines)
+    equal((len(lines), lines[99][-11:]), (101, b"number 149\n"))
+    wait_for(lambda: prove(v, b"#HISTORY 1")[0] == b"#ERR too many questions\n")
+    mute = Device(port)
+    mute.join("mute")
+    mute.ask("x")
+    equal(prove(mute, b"#HISTORY"), [b"#ERR this room shows nothing of what was said before\n"])
+
+
 @test
 def limits():
     d = udp_daemon(extra="limits: { max_clients_per_address = 3; lines_per_second = 5; nick_changes_per_minute = 2; };")
@@ -557,6 +602,18 @@ def forged_sources_gain_nothing():
         cookie = re.match(rb"#COOKIE (\S{8})", honest.recv(100)).group(1)
         honest.send(b"#REG honest " + cookie)
         equal(honest.recv(100), b"#OK honest 300\n")
+        # In a member's name, nobody can ask for what is longer than the question.
+        for i in range(20):
+            d.ctl("send", "lobby", "x" * 500)
+            honest.recv(1000)
+        for request in (b"#HISTORY", b"#HISTORY 100", b"#HISTORY 100 12345678", b"#HISTORY 100 %s" % b"z" * 8):
+            attacker.sendto(forged(honest.getsockname(), ("10.77.0.1", 5051), request), ("10.77.0.1", 5051))
+            check(len(honest.recv(65536)) <= len(request), request)
+        honest.settimeout(0.3)
+        try:
+            check(False, honest.recv(65536))
+        except socket.timeout:
+            pass
         d.finish()
     finally:
         net.close()

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """
-An upgrade from a release whose state has another layout (the commit below), with clients connected: nothing is closed,
-lost or doubled, also when the new process is killed while it converts. The old release is built once, from the history.
+An upgrade from a release whose state has another layout (the first commit below), with clients connected: nothing is closed,
+lost or doubled, also when the new process is killed while it converts. And from one that stored nothing. The old releases are
+built once, from the history.
 """
 
 import glob
@@ -11,31 +12,35 @@ import shutil
 import signal
 import socket
 
+from past import *
 from testing import *
 
 COMMIT = "ac3e7bb"  # layout 4
-BUILT = os.path.join(os.path.abspath(SOURCE), "build", COMMIT)
+WITHOUT_HISTORY = "c715bbf"  # the last one
 BATCH = 128  # so many datagrams are sent at once
 
 
-def old_chatd():
-    """The old release's binary, built if need be."""
-    binary = os.environ.get("CHATD_OLD", os.path.join(BUILT, "build", "chatd"))
+def old_chatd(commit=COMMIT):
+    """An old release's binary, built if need be."""
+    built = os.path.join(os.path.abspath(SOURCE), "build", commit)
+    binary = os.path.join(built, "build", "chatd")
+    if commit == COMMIT:
+        binary = os.environ.get("CHATD_OLD", binary)
     if os.path.exists(binary):
         return binary
     if SCALE < 1:
-        raise Skip("%s is not built; the run without sanitizers does that" % COMMIT)
-    if run("git", "-C", SOURCE, "cat-file", "-e", COMMIT + "^{commit}").returncode != 0:
-        raise Skip("the history with %s is not here" % COMMIT)
-    tree = BUILT + ".new"
+        raise Skip("%s is not built; the run without sanitizers does that" % commit)
+    if run("git", "-C", SOURCE, "cat-file", "-e", commit + "^{commit}").returncode != 0:
+        raise Skip("the history with %s is not here" % commit)
+    tree = built + ".new"
     shutil.rmtree(tree, ignore_errors=True)
     os.makedirs(tree)
-    log = run("sh", "-c", "git -C %s archive %s | tar x -C %s && cd %s && CC= ./dev build" % (SOURCE, COMMIT, tree, tree), timeout=900)
+    log = run("sh", "-c", "git -C %s archive %s | tar x -C %s && cd %s && CC= ./dev build" % (SOURCE, commit, tree, tree), timeout=900)
     if log.returncode != 0:
-        raise Failure("%s can't be built:\n%s" % (COMMIT, (log.stdout + log.stderr)[-3000:].decode()))
-    shutil.rmtree(BUILT, ignore_errors=True)
-    os.rename(tree, BUILT)
-    return os.path.join(BUILT, "build", "chatd")
+        raise Failure("%s can't be built:\n%s" % (commit, (log.stdout + log.stderr)[-3000:].decode()))
+    shutil.rmtree(built, ignore_errors=True)
+    os.rename(tree, built)
+    return os.path.join(built, "build", "chatd")
 
 
 def fault_points():
@@ -316,6 +321,78 @@ def an_old_state_that_is_damaged_is_refused():
         d.start()
         b.send("and after the next crash\n")
         b.expect("bob: and after the next crash\n")
+        d.finish()
+
+
+@test
+def what_is_said_is_stored_from_then_on():
+    """By a release that has a history, after one that had none: who is there stays, and what they say is stored, once."""
+    rooms = '{ name = "lobby"; announce_max = 0; history = 10; }'
+    for way in ("kill", "handover", "killed again and again"):
+        d = Daemon(store=True, start=False, binary=old_chatd(WITHOUT_HISTORY), rooms=rooms)
+        d.start()
+        alice, bob, hermit = d.join(nick="alice"), d.join(nick="bob"), d.join("den", "hermit")
+        people = (alice, bob)
+        said = []
+
+        def say(text, who=alice):
+            said.append(text)
+            who.send(text + "\n")
+
+        def hear():
+            for c in people:
+                taken = c.expect(said[-1] + "\n")
+                equal(re.findall(rb": (before \d+|meanwhile|after \d+)\n", taken), [s.encode() for s in said])
+            said.clear()
+
+        for i in range(50):
+            say("before %d" % i)
+        hear()
+        hermit.send("mine\n")
+        hermit.expect("hermit: mine\n")
+        alice.send("half a ")
+        if way == "handover":
+            d.signal(signal.SIGUSR1)
+            d.wait()
+        else:
+            d.kill()
+        d.binary = CHATD
+        d.write_config(rooms=rooms, extra='history: { database = "history.db"; };')
+        say("meanwhile", bob)
+        for i in range(5 if way.startswith("killed") else 0):
+            d.spawn()
+            time.sleep(0.02 * i)
+            d.kill()
+            d.drain_notify()
+        d.start()
+        equal(d.json("status")["takeover"]["closed"], 0)
+        hear()
+        after = ["meanwhile"]
+        alice.send("line\n")
+        bob.expect("alice: half a line\n")
+        after.append("half a line")
+        del alice.buf[:]
+        for i in range(20):
+            say("after %d" % i)
+        after += said
+        hear()
+        hermit.send("and mine\n")
+        hermit.expect("hermit: and mine\n")
+        wait_stored(d, after)
+        wait_stored(d, ["and mine"], "den")
+        d.kill()
+        d.start()
+        say("after 20")
+        hear()
+        wait_stored(d, after + ["after 20"])
+        equal(query(d, "SELECT * FROM gaps"), [])
+        # And it outlives what the old release did not: a stop.
+        for c in (alice, bob, hermit):
+            c.close()
+        wait_for(lambda: d.json("status")["history"]["waiting"] == 0, what="the end of storing")
+        reboot(d, "stop")
+        d.start()
+        equal([l.split(": ", 1)[1] for l in tail(d)], (after + ["after 20"])[-10:])
         d.finish()
 
 

@@ -281,8 +281,34 @@ static void guests(void **state)
 		if (!nick_is_guest(yes[i], strlen(yes[i])))
 			fail_msg("%s is no guest", yes[i]);
 	for (size_t i = 0; i < sizeof(no) / sizeof(*no); i++)
-		if (nick_is_guest(no[i], strlen(no[i])))
+		if (nick_is_guest(no[i], strlen(no[i])) || nick_is_guest_of_node(no[i], strlen(no[i])))
 			fail_msg("%s is a guest", no[i]);
+}
+
+static void guests_of_nodes(void **state)
+{
+	static const char *const yes[] = {"guest1", "guest12-a", "GUEST1-node_7",
+					  "gue"
+					  "ѕt5-b"};
+	char a[TEXT_NICK_MAX + 1], b[TEXT_NICK_MAX + 1];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(yes) / sizeof(*yes); i++)
+		if (!nick_is_guest_of_node(yes[i], strlen(yes[i])))
+			fail_msg("%s is no guest", yes[i]);
+	assert_false(nick_is_guest(yes[1], strlen(yes[1])));
+	assert_int_equal(nick_of_guest(12, NULL, a), 7);
+	assert_string_equal(a, "guest12");
+	assert_int_equal(nick_of_guest(12, "sixteen-letters_", a), 24);
+	assert_string_equal(a, "guest12-sixteen-letters_");
+	/* What doesn't fit is told apart all the same. */
+	size_t n = nick_of_guest(1234567890, "a-long-name-of-a-node-number-001", a);
+	size_t m = nick_of_guest(1234567890, "a-long-name-of-a-node-number-002", b);
+	assert_int_equal(n, strlen(a));
+	assert_int_equal(n, TEXT_NICK_MAX);
+	assert_int_equal(m, n);
+	assert_string_not_equal(a, b);
+	assert_true(nick_is_guest_of_node(a, n) && nick_valid(a, n));
 }
 
 int main(void)
@@ -296,6 +322,7 @@ int main(void)
 	    cmocka_unit_test(ascii_looks_as_icu_has_it),
 	    cmocka_unit_test(mixtures_look_like_ascii),
 	    cmocka_unit_test(guests),
+	    cmocka_unit_test(guests_of_nodes),
 	};
 
 	return cmocka_run_group_tests_name("nick", tests, NULL, NULL);

@@ -126,11 +126,45 @@ static void sizes(void **state)
 	assert_int_equal(text_parse_size("99999999999G", &v), -ERANGE);
 }
 
+/* The cases of the Autobahn suite (6) that a terminal would not mind, and some that it would. */
+static void knows_utf8(void **state)
+{
+	static const struct {
+		const char *in;
+		bool good;
+	} cases[] = {
+	    {"", true},
+	    {"a line\nand \033[1m more\x7f", true},
+	    {"\xce\xba\xe1\xbd\xb9\xcf\x83\xce\xbc\xce\xb5", true},
+	    {"\xf4\x8f\xbf\xbf \xef\xbf\xbf \xe2\x80\xae", true},
+	    {"\xf0\x90\x80\x80", true},
+	    {"\xce\xba\xe1\xbd\xb9\xcf\x83\xce\xbc\xce\xb5\xed\xa0\x80"
+	     "edited",
+	     false},
+	    {"\xf4\x90\x80\x80", false},     /* above U+10FFFF */
+	    {"\xf8\x88\x80\x80\x80", false}, /* five bytes */
+	    {"\xc0\xaf", false},	     /* overlong */
+	    {"\xe0\x80\xaf", false},
+	    {"\xf0\x80\x80\xaf", false},
+	    {"\xce", false}, /* cut */
+	    {"\xf0\x9f\x98", false},
+	    {"\x80", false},
+	    {"eight ch\xff", false},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++)
+		assert_int_equal(text_is_utf8(cases[i].in, strlen(cases[i].in)), cases[i].good);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(sanitises), cmocka_unit_test(every_byte_at_every_offset),
-	    cmocka_unit_test(rooms),	 cmocka_unit_test(escapes),
+	    cmocka_unit_test(sanitises),
+	    cmocka_unit_test(knows_utf8),
+	    cmocka_unit_test(every_byte_at_every_offset),
+	    cmocka_unit_test(rooms),
+	    cmocka_unit_test(escapes),
 	    cmocka_unit_test(sizes),
 	};
 

@@ -2,6 +2,8 @@
 /* A configuration is read as it is meant, and each mistake is told with its line. */
 #include "tests/unit/unit.h"
 
+#include "tests/unit/config/parse.h"
+
 #include "daemon/config/config.h"
 #include "daemon/modes/table.h"
 
@@ -10,19 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <syslog.h>
-
-/* Parses; the errors are in errors[] afterwards. */
-static char errors[4096];
-
-static int parse(const char *text, struct config **ret)
-{
-	FILE *f = fmemopen(errors, sizeof(errors), "w");
-
-	memset(errors, 0, sizeof(errors));
-	int r = config_parse(text, "f", handlers, f, ret);
-	fclose(f);
-	return r;
-}
 
 static void defaults(void **state)
 {
@@ -82,15 +71,6 @@ static void everything(void **state)
 	assert_int_equal(c->user_timeout_us, 0);
 	assert_string_equal(c->control_socket, "/tmp/x");
 	config_free(c);
-}
-
-static void assert_error(const char *text, const char *expected)
-{
-	struct config *c = NULL;
-
-	assert_int_equal(parse(text, &c), -EINVAL);
-	if (!strstr(errors, expected))
-		fail_msg("\"%s\" said \"%s\", not \"%s\"", text, errors, expected);
 }
 
 #define LISTENER(rest) "listeners = ( { name = \"a\"; type = \"tcp\"; mode = \"chat\"; " rest " } );"

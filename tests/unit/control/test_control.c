@@ -37,10 +37,9 @@ struct fixture {
 	struct control_clients clients;
 };
 
-static int setup(void **state)
+static int setup_with(void **state, struct harness *h)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
-	struct harness *h = harness_new(config);
 
 	f->harness = h;
 	f->shared = harness_shared(h);
@@ -54,6 +53,16 @@ static int setup(void **state)
 	spares_init(&f->clients.spares);
 	*state = f;
 	return sd_event_new(&f->clients.event) < 0 ? -1 : 0;
+}
+
+static int setup(void **state)
+{
+	return setup_with(state, harness_new(config));
+}
+
+static int setup_clustered(void **state)
+{
+	return setup_with(state, harness_new_clustered(config));
 }
 
 static int teardown(void **state)
@@ -411,6 +420,31 @@ static void who_reads_nothing_is_asked_for_nothing(void **state)
 	close(other);
 }
 
+/* What an admin says in a room that is shared with other machines is there when it comes back. */
+static void what_is_sent_goes_out_first(void **state)
+{
+	struct fixture *f = *state;
+	int fd = connect_client(f), other = connect_client(f);
+
+	harness_hold_back(f->harness, true);
+	send_call(other, MORE("Tail", "{\"room\":\"lobby\",\"follow\":true}"));
+	assert_messages(next_reply(f, other), "");
+	send_call(fd, CALL("Send", "{\"room\":\"lobby\",\"text\":\"hello\"}"));
+	json_decref(parameters_of(next_reply(f, fd)));
+	harness_settle(f->harness);
+	control_clients_follow(&f->clients);
+	assert_null(next_reply(f, other));
+	harness_hold_back(f->harness, false);
+	harness_settle(f->harness);
+	control_clients_follow(&f->clients);
+	assert_messages(next_reply(f, other), "admin: hello|");
+	/* Nobody finds the hidden one. */
+	assert_error(f, fd, CALL("Send", "{\"room\":\">lobby\",\"text\":\"x\"}"), "io.chatd.Control.Refused",
+		     "reason", "there is no room >lobby");
+	close(fd);
+	close(other);
+}
+
 static void a_stream_waits_for_its_reader(void **state)
 {
 	static const char call[] = CALL("Send", "{\"room\":\"lobby\",\"text\":\"%0900u\"}");
@@ -566,6 +600,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(who_hangs_up_was_heard, setup, teardown),
 	    cmocka_unit_test_setup_teardown(tail_goes_on_until_the_next_call, setup, teardown),
 	    cmocka_unit_test_setup_teardown(who_reads_nothing_is_asked_for_nothing, setup, teardown),
+	    cmocka_unit_test_setup_teardown(what_is_sent_goes_out_first, setup_clustered, teardown),
 	    cmocka_unit_test_setup_teardown(a_stream_waits_for_its_reader, setup, teardown),
 	    cmocka_unit_test_setup_teardown(the_oldest_that_follows_nothing_makes_way, setup, teardown),
 	    cmocka_unit_test(spares_are_in_hand),

@@ -55,16 +55,17 @@ static void loud_restored(struct connection *c)
 		connection_set_room(c, rooms_enter_index(ctx->shared->rooms, room, ctx->slot));
 }
 
-static bool loud_deliver(struct connection *c, const struct record *event, const char *line, size_t len)
+static size_t loud_render(unsigned form, const struct room *room, uint64_t seq, const struct record *event,
+			  const char *line, size_t len, char *out)
 {
-	size_t from = speech_text_at(event);
+	size_t n = (size_t)sprintf(out, "%d ", event->kind);
 
-	if (connection_space(c) < 16 + len)
-		return false;
-	connection_printf(c, "%d ", event->kind);
-	for (size_t i = from; i < len; i++)
-		connection_write(c, (char[]){(char)toupper((unsigned char)line[i])}, 1);
-	return true;
+	assert_int_equal(form, 0);
+	assert_string_equal(room->name, "lobby");
+	assert_ptr_equal(logring_record(room->log, seq), event);
+	for (size_t i = speech_text_at(event); i < len; i++)
+		out[n++] = (char)toupper((unsigned char)line[i]);
+	return n;
 }
 
 static size_t loud_notice(const struct connection *c, const struct notice *n, char *text, size_t size)
@@ -143,7 +144,8 @@ static const struct handler loud = {
     .opened = loud_opened,
     .restored = loud_restored,
     .received = loud_received,
-    .deliver = loud_deliver,
+    .renders = 1 << 0,
+    .render = loud_render,
     .notice = loud_notice,
     .closed = loud_closed,
 };

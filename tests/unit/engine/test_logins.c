@@ -45,7 +45,7 @@ static int setup(void **state)
 	return crypto_pwhash_str(f->hash, "secret", 6, crypto_pwhash_OPSLIMIT_MIN,
 				 crypto_pwhash_MEMLIMIT_MIN) < 0
 		   ? -1
-		   : logins_open(&f->shared);
+		   : logins_open(&f->shared, NULL);
 }
 
 static int teardown(void **state)

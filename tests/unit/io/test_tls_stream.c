@@ -314,6 +314,51 @@ static void new_keys_of_the_peer(void **state)
 	end(p);
 }
 
+/* RFC 8446, 5.1. Whoever dies between two pieces goes on with the next one. */
+static void new_keys_in_pieces(void **state)
+{
+	static const uint8_t update[5] = {24, 0, 0, 1, 1}, answer[5] = {24, 0, 0, 1, 0};
+	uint8_t buf[TLS_RECORD_MAX];
+
+	(void)state;
+	for (unsigned cuts = 0; cuts < 32; cuts++) {
+		struct pair *p = begin(TLS_1_3, TLS_AES_256_GCM, 48);
+		say(p, TLS_DATA, "before", 6);
+		for (unsigned at = 0, n = 1; at < 5; at += n, n = 1) {
+			while (at + n < 5 && cuts >> (at + n - 1) & 1)
+				n++;
+			say(p, TLS_HANDSHAKE, update + at, n);
+			if (cuts & 16 && at + n < 5) {
+				at == 0 ? receives(p, "before") : nothing_comes(p);
+				die(p);
+			}
+		}
+		renew(p, TLS_IN);
+		say(p, TLS_DATA, "after", 5);
+		if (receive(p, buf, sizeof(buf)) == 11)
+			assert_memory_equal(buf, "beforeafter", 11);
+		else
+			assert_memory_equal(buf, "after", 5);
+		hears(p, TLS_HANDSHAKE, answer, 5);
+		end(p);
+	}
+	/* Nothing stands between the pieces, and nothing follows the last one. */
+	for (unsigned i = 0; i < 3; i++) {
+		static const uint8_t alert[2] = {2, TLS_UNEXPECTED_MESSAGE};
+		static const struct {
+			uint8_t type;
+			size_t n;
+			const char *data;
+		} next[] = {{TLS_DATA, 1, "x"}, {TLS_ALERT, 2, "\1\0"}, {TLS_HANDSHAKE, 3, "\1\1\x18"}};
+		struct pair *p = begin(TLS_1_3, TLS_AES_128_GCM, 32);
+		say(p, TLS_HANDSHAKE, update, 3);
+		say(p, next[i].type, next[i].data, next[i].n);
+		assert_int_equal(receive(p, buf, sizeof(buf)), -EPROTO);
+		hears(p, TLS_ALERT, alert, 2);
+		end(p);
+	}
+}
+
 static void new_keys_of_our_own(void **state)
 {
 	static const uint8_t update[5] = {24, 0, 0, 1, 0};
@@ -520,6 +565,7 @@ int main(void)
 	    cmocka_unit_test(what_was_received_is_not_lost),
 	    cmocka_unit_test(what_does_not_fit_is_kept),
 	    cmocka_unit_test(new_keys_of_the_peer),
+	    cmocka_unit_test(new_keys_in_pieces),
 	    cmocka_unit_test(new_keys_of_our_own),
 	    cmocka_unit_test(the_end),
 	    cmocka_unit_test(what_may_not_come),

@@ -188,7 +188,7 @@ static void large_rooms_are_silent(void **state)
 	n = logring_count(f->room->log);
 	speech_leave_lost(f->room, &alice);
 	assert_int_equal(logring_count(f->room->log), n);
-	speech_leave_lost(f->room, &(struct speaker){alice.id + 1, 0, "bob", 3});
+	speech_leave_lost(f->room, &(struct speaker){.id = alice.id + 1, .nick = "bob", .nick_len = 3});
 	assert_event(f->room, RECORD_QUIT, "* bob left lobby\n", "bob", "lobby\n");
 }
 

@@ -3,7 +3,8 @@
  * Positions in rooms that become true with their client's state. A crash is a second mapping of the same file:
  * whatever has been stored by then is there, and the rest is not.
  */
-#include "tests/unit/unit.h"
+#include "tests/unit/state/one_client.h"
+#include "tests/unit/state/steps.h"
 
 #include "daemon/io/memfd.h"
 #include "daemon/rooms/room.h"
@@ -11,41 +12,8 @@
 #include "daemon/state/file.h"
 #include "daemon/state/memberships.h"
 
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ptrace.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-struct fixture {
-	int fd;
-	struct clients *cs;
-	struct client *c;
-};
-
-static int setup(void **state)
-{
-	struct fixture *f = calloc(1, sizeof(*f));
-
-	f->fd = memfd_new("clients", clients_file_size());
-	if (clients_open(f->fd, true, &f->cs) < 0)
-		return -1;
-	f->c = clients_allocate(f->cs);
-	atomic_store(&f->c->cookie, 1);
-	*state = f;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct fixture *f = *state;
-
-	clients_close(f->cs);
-	close(f->fd);
-	free(f);
-	return 0;
-}
 
 /* As engine/transaction.c does it. */
 static struct client_state *begin(struct fixture *f)
@@ -261,13 +229,31 @@ static void change(struct fixture *f)
 	commit(f);
 }
 
+struct walk {
+	struct fixture *f;
+	uint64_t before, after, now;
+	bool changed;
+};
+
+static void walk_change(void *arg)
+{
+	change(((struct walk *)arg)->f);
+}
+
+static bool walk_look(void *arg)
+{
+	struct walk *w = arg;
+
+	w->now = found(w->f);
+	w->changed |= w->now != w->before;
+	return w->now == (w->changed ? w->after : w->before);
+}
+
 /* Dead after any instruction: all of a change has happened or nothing, and it never goes back. */
 static void after_any_instruction(void **state)
 {
 	struct fixture *f = *state;
-	unsigned steps = 0;
-	bool changed = false;
-	int status;
+	struct walk w = {.f = f, .after = 33000 + 44000000000};
 
 	for (uint64_t i = 1; i <= 2; i++) { /* so that both places are in use */
 		struct client_state *next = begin(f);
@@ -278,28 +264,10 @@ static void after_any_instruction(void **state)
 				membership_move(f->c, next, in_room(f, room), at(i, i));
 		commit(f);
 	}
-	uint64_t before = found(f), after = 33000 + 44000000000;
-	assert_int_equal(before, 22000 + 22000000);
-
-	pid_t child = fork();
-	if (child == 0) {
-		if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) < 0)
-			_exit(77);
-		raise(SIGSTOP);
-		change(f);
-		_exit(0);
-	}
-	while (waitpid(child, &status, 0) == child && WIFSTOPPED(status)) {
-		uint64_t now = found(f);
-		changed |= now != before;
-		assert_int_equal(now, changed ? after : before);
-		steps++;
-		assert_int_equal(ptrace(PTRACE_SINGLESTEP, child, NULL, NULL), 0);
-	}
-	if (WIFEXITED(status) && WEXITSTATUS(status) == 77)
-		skip(); /* where nobody may trace */
-	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
-	assert_true(changed);
+	w.before = found(f);
+	assert_int_equal(w.before, 22000 + 22000000);
+	unsigned steps = steps_of(walk_change, walk_look, &w);
+	assert_int_equal(w.now, w.after);
 	assert_in_range(steps, 100, 1000000);
 }
 

@@ -177,10 +177,19 @@ static void settled(void **state)
 		const char *name;
 		bool kept;
 	} cases[] = {
-	    {"chatd-keeper-3-w", false}, {"chatd-own-chat", false},	 {"chatd-rooms", false},
-	    {"chatd-clients", false},	 {"chatd-rooms-5", false},	 {"chatd-clients-12", false},
-	    {"chatd-secrets-5", false},	 {"chatd-secrets.socket", true}, {"chatd-rooms.socket", true},
-	    {"chatd-rooms-a", true},	 {"chatd-extra.socket", true},	 {"chat", true},
+	    {"chatd-keeper-3-w", false},
+	    {"chatd-own-chat", false},
+	    {"chatd-rooms", false},
+	    {"chatd-clients", false},
+	    {"chatd-rooms-5", false},
+	    {"chatd-clients-12", false},
+	    {"chatd-cluster", false},
+	    {"chatd-secrets-5", false},
+	    {"chatd-secrets.socket", true},
+	    {"chatd-rooms.socket", true},
+	    {"chatd-rooms-a", true},
+	    {"chatd-extra.socket", true},
+	    {"chat", true},
 	};
 	struct fixture *f = *state;
 	int fds[sizeof(cases) / sizeof(*cases)];

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: MIT */
+/* What the files of the API have in common, and the list of rooms. */
+#include "daemon/web/api.h"
+
+#include "common/cleanup.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum verdict api_answer(const struct web_call *call, json_t *o, const char *headers)
+{
+	_cleanup_free_ char *text = o ? json_dumps(o, JSON_COMPACT) : NULL;
+
+	json_decref(o);
+	if (!text)
+		return web_refuse(call, 503, NULL);
+	return web_answer(call,
+			  &(struct http_answer){.status = 200,
+						.type = "application/json",
+						.headers = headers ? headers : "Cache-Control: no-store\r\n",
+						.body = text,
+						.len = strlen(text)});
+}
+
+enum verdict api_enter(const struct web_call *call, const struct token *t, struct room **ret)
+{
+	struct context *ctx = connection_context(call->c);
+	struct room *room = NULL;
+	int r = rooms_enter_existing(ctx->shared->rooms, call->room, ctx->slot, &room);
+
+	*ret = NULL;
+	/* Without a right nobody is told whether there is such a room. */
+	if (!web_may_read(call->c, t, call->room, r == 0 && room->members_only)) {
+		if (r == 0)
+			rooms_leave(ctx->shared->rooms, room, ctx->slot);
+		count(ctx->counters, COUNT_ROOM_REFUSED, 1);
+		return web_refuse_rights(call, t);
+	}
+	if (r < 0)
+		return web_refuse(call, r == -ENOENT ? 404 : 503,
+				  r == -ENOENT ? "There is no such room." : NULL);
+	*ret = room;
+	return HANDLER_MORE;
+}
+
+json_t *api_room_json(const struct room_info *i)
+{
+	char epoch[MESSAGE_EPOCH_MAX];
+
+	message_epoch(i->epoch, epoch);
+	return json_pack("{s:s, s:I, s:I, s:s, s:b, s:b}", "name", i->name, "members", (json_int_t)i->members,
+			 "last", (json_int_t)i->last, "epoch", epoch, "raw", (int)i->raw, "read_only",
+			 (int)i->read_only);
+}
+
+enum verdict web_api_rooms(const struct web_call *call)
+{
+	const struct token *t;
+	size_t n;
+
+	if (web_token(call->c, call->r, &t) == WEB_LIAR)
+		return web_refuse_token(call);
+	_cleanup_free_ struct room_info *rooms = rooms_copy(connection_context(call->c)->shared->rooms, &n);
+	json_t *list = json_array();
+	size_t bytes = 0;
+	bool more = false;
+	for (size_t i = 0; rooms && i < n && !more; i++) {
+		if (!web_may_read(call->c, t, rooms[i].name, rooms[i].members_only))
+			continue;
+		json_t *o = api_room_json(&rooms[i]);
+		bytes += o ? json_dumpb(o, NULL, 0, JSON_COMPACT) + 1 : 0;
+		more = bytes > API_LIST_MAX;
+		if (more)
+			json_decref(o);
+		else
+			json_array_append_new(list, o);
+	}
+	if (json_array_size(list) == 0 && !t && !(connection_state(call->c)->rights & CLIENT_OPEN)) {
+		json_decref(list);
+		return web_refuse_rights(call, t);
+	}
+	return api_answer(call, json_pack("{s:o, s:b}", "rooms", list, "more", (int)more), NULL);
+}

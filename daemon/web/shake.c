@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The handshake of a WebSocket (RFC 6455, 4.2): what a request for one must have, and the answer, which is one step with
+ * becoming a member.
+ */
+#include "daemon/web/socket.h"
+
+#include "common/nick.h"
+#include "daemon/base/fault.h"
+#include "daemon/config/config.h"
+
+#include <errno.h>
+#include <openssl/evp.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <string.h>
+
+#define SHAKE_PROTOCOL "chatd.v1.json"
+#define SHAKE_KEY_BYTES 16
+#define SHAKE_KEY_TEXT 24
+#define SHAKE_ACCEPT_SIZE 29 /* of 20 bytes in base64, with a NUL */
+
+struct shake {
+	const struct web_call *call;
+	unsigned form;
+	char accept[SHAKE_ACCEPT_SIZE];
+	char room[TEXT_ROOM_MAX + 1], nick[TEXT_NICK_MAX + 1];
+	struct socket_asked asked;
+};
+
+/* That the server has understood what it is asked for. False: the key can't be one. */
+static bool shake_accept(struct http_text key, char ret[static SHAKE_ACCEPT_SIZE])
+{
+	static const char guid[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+	unsigned char bytes[SHAKE_KEY_BYTES], digest[EVP_MAX_MD_SIZE];
+	char text[SHAKE_KEY_TEXT + sizeof(guid)];
+	unsigned digest_len = 0;
+	size_t n = 0;
+
+	if (key.len != SHAKE_KEY_TEXT ||
+	    sodium_base642bin(bytes, sizeof(bytes), key.at, key.len, NULL, &n, NULL,
+			      sodium_base64_VARIANT_ORIGINAL) != 0 ||
+	    n != SHAKE_KEY_BYTES)
+		return false;
+	memcpy(text, key.at, key.len);
+	memcpy(text + key.len, guid, sizeof(guid) - 1);
+	if (!EVP_Digest(text, key.len + sizeof(guid) - 1, digest, &digest_len, EVP_sha1(), NULL))
+		return false;
+	sodium_bin2base64(ret, SHAKE_ACCEPT_SIZE, digest, digest_len, sodium_base64_VARIANT_ORIGINAL);
+	return true;
+}
+
+static bool shake_knows_protocol(struct http_text word, void *arg)
+{
+	(void)arg;
+	return word.len == sizeof(SHAKE_PROTOCOL) - 1 && memcmp(word.at, SHAKE_PROTOCOL, word.len) == 0;
+}
+
+/* 0, or the status that refuses it, with why and more headers. */
+static unsigned shake_check(struct shake *s, const char **ret_why, const char **ret_headers)
+{
+	const struct http_request *r = s->call->r;
+
+	*ret_headers = NULL;
+	*ret_why = "That is not a WebSocket's handshake.";
+	if (r->minor < 1 || !http_has_word(r, "upgrade", "websocket") ||
+	    !http_has_word(r, "connection", "upgrade")) {
+		*ret_headers = "Upgrade: websocket\r\nConnection: Upgrade\r\n";
+		return 426;
+	}
+	if (!http_text_is(http_header(r, "sec-websocket-version"), "13")) {
+		*ret_why = "WebSocket's version 13 is spoken here.";
+		*ret_headers = "Sec-WebSocket-Version: 13\r\n";
+		return 426;
+	}
+	if (r->body_len > 0 || !shake_accept(http_header(r, "sec-websocket-key"), s->accept))
+		return 400;
+	s->form = WEB_LINES;
+	if (!http_header(r, "sec-websocket-protocol").at)
+		return 0;
+	s->form = WEB_JSON;
+	*ret_why = "The only subprotocol is " SHAKE_PROTOCOL ".";
+	return http_any_word(r, "sec-websocket-protocol", shake_knows_protocol, NULL) ? 0 : 400;
+}
+
+bool socket_epoch(const char *text, uint64_t *ret)
+{
+	uint64_t v = 0;
+	size_t n = strlen(text);
+
+	if (n == 0 || n > 16)
+		return false;
+	for (size_t i = 0; i < n; i++) {
+		char c = text[i];
+		if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f')))
+			return false;
+		v = v << 4 | (unsigned)(c <= '9' ? c - '0' : c - 'a' + 10);
+	}
+	*ret = v;
+	return true;
+}
+
+/* What the address says behind "?": where it wants to be, as whom, and what it has seen. False: that can't be. */
+static bool shake_read_query(struct shake *s)
+{
+	const struct http_request *r = s->call->r;
+	char epoch[32] = "0";
+	uint64_t since = UINT64_MAX;
+
+	int room = http_query(r, "room", s->room, sizeof(s->room));
+	int nick = http_query(r, "nick", s->nick, sizeof(s->nick));
+	int seen = http_query(r, "epoch", epoch, sizeof(epoch));
+	if (room == -EINVAL || nick == -EINVAL || seen == -EINVAL ||
+	    http_query_number(r, "since", &since) < 0 || !socket_epoch(epoch, &s->asked.epoch))
+		return false;
+	if (room < 0)
+		s->room[0] = '\0';
+	if (nick < 0)
+		s->nick[0] = '\0';
+	s->asked.has_since = since != UINT64_MAX;
+	s->asked.number = since;
+	return room < 0 || text_room_valid(s->room, strlen(s->room));
+}
+
+/* Within the transaction: what was asked is consumed and answered, and from now on frames are spoken. */
+static void shake_begin(struct connection *c, void *arg)
+{
+	const struct shake *s = arg;
+	char head[512];
+
+	int n =
+	    snprintf(head, sizeof(head),
+		     "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+		     "Sec-WebSocket-Accept: %s\r\n%s\r\n",
+		     s->accept, s->form == WEB_JSON ? "Sec-WebSocket-Protocol: " SHAKE_PROTOCOL "\r\n" : "");
+	connection_consume(c, s->call->consumed);
+	connection_write_wire(c, head, (size_t)n);
+	connection_set_form(c, s->form);
+}
+
+enum verdict web_socket_open(const struct web_call *call)
+{
+	struct connection *c = call->c;
+	struct shake s = {.call = call};
+	const char *why, *headers;
+
+	unsigned status = shake_check(&s, &why, &headers);
+	if (status > 0)
+		return web_refuse_with(call, status, why, headers);
+	if (!shake_read_query(&s))
+		return web_refuse(call, 400, "room, nick, epoch or since is not what it should be.");
+	const struct chat_opening opening = {.room = s.room[0] ? s.room : connection_first_room(c),
+					     .opener = s.room[0] ? connection_address(c) : NULL,
+					     .nick = s.nick,
+					     .nick_len = strlen(s.nick),
+					     .begin = shake_begin,
+					     .arg = &s};
+	count(connection_context(c)->counters, COUNT_SOCKETS, 1);
+	socket_asked = s.asked;
+	chat_open(c, &opening);
+	socket_asked = (struct socket_asked){.id = ""};
+	if (connection_state(c)->nick_len == 0)
+		connection_expect(c, WEB_EXPECTS_LOGIN, chat_config(c)->login_timeout_us);
+	return connection_state(c)->flags & CLIENT_CLOSING ? HANDLER_CLOSE : HANDLER_MORE;
+}

@@ -1,0 +1,435 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Who is where in a cluster: lists of people on all nodes, names that nobody else has, nodes that go and come back."""
+
+import math
+import subprocess
+
+from nats import nats_cluster
+from nodes import DEFAULTS, Cluster, Network
+from testing import *
+
+
+def listeners(d):
+    d.udp = getattr(d, "udp", 0) or free_port(socket.SOCK_DGRAM)
+    return ('{ name = "chat"; type = "tcp"; mode = "chat"; listen = "127.0.0.1:%d"; room = "lobby"; },'
+            '{ name = "devices"; type = "udp"; mode = "registry"; listen = "127.0.0.1:%d"; room = "lobby"; }' % (d.port, d.udp))
+
+
+def cluster(n=2, which='"lobby", "den"', **kwargs):
+    c = Cluster(n, start=False, which=which, listeners=listeners, **kwargs)
+    c.start()
+    for d in c.nodes:
+        wait_for(lambda: sum(k["here"] for k in d.json("list", "nodes")) == n, what="all nodes know each other")
+    return c
+
+
+def register(d, nick):
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    s.connect(("127.0.0.1", d.udp))
+    s.settimeout(PATIENCE)
+    s.send(b"#REG " + nick.encode())
+    return s, s.recv(1000)
+
+
+def who(c):
+    """The names that /who lists, sorted."""
+    c.send("/who\n")
+    line = c.expect(re.compile(rb"\* \d+ in \S+: [^\n]*\n")).decode()
+    m = re.search(r"\* (\d+) in (\S+): ([^\n]*)\n", line)
+    names = sorted(m.group(3).split(", "))
+    equal(int(m.group(1)), len(names))
+    return names
+
+
+def sees(c, names):
+    wait_for(lambda: who(c) == sorted(names), what="/who to list %s, not %s" % (names, who(c)))
+
+
+@test
+def people_of_all_nodes_are_listed():
+    a, b = cluster().nodes
+    alice, bob = a.join(nick="alice"), b.join(nick="bob")
+    s, answer = register(b, "sensor")
+    equal(answer, b"#OK sensor 300\n")
+    for c in alice, bob:
+        sees(c, ["alice", "bob", "sensor"])
+    everybody = a.json("list", "clients", "--all")
+    equal(sorted((k["node"], k["nick"], k["room"], k.get("type")) for k in everybody),
+          [("a", "alice", "lobby", None), ("b", "bob", "lobby", "tcp"), ("b", "sensor", "lobby", "udp")])
+    table = b.ctl("list", "--all")[1]
+    check(re.search(r"^NODE +ID +NICK +ROOM +VIA$", table, re.M) and re.search(r"^a +\d+ +alice +lobby +tcp$", table, re.M), table)
+    equal([(r["members"], r["elsewhere"]) for r in a.json("list", "rooms") if r["name"] == "lobby"], [(1, 2)])
+    equal([k["nick"] for k in a.json("list", "clients")], ["alice"])
+
+    # They move, and go. Nobody is told who is in a room that isn't shared.
+    bob.send("/join den\n")
+    bob.expect("* You are in den.\n")
+    sees(alice, ["alice", "sensor"])
+    bob.send("/join own\n")
+    bob.expect("* You are in own.\n")
+    alice.send("/join own\n")
+    alice.expect("* You are in own.\n")
+    wait_for(lambda: [k["room"] for k in a.json("list", "clients", "--all") if k["nick"] == "bob"] == [""], what="bob to be nowhere")
+    equal(who(alice), ["alice"])
+    alice.send("/join lobby\n/msg bob hello\n/msg nobody hello\n")
+    alice.expect("* [you -> bob] hello\n")
+    alice.expect("* There is nobody by that name here.\n")
+    s.send(b"#DEREG")
+    sees(alice, ["alice"])
+
+    # Rooms with those of all nodes; those that are only elsewhere, too, but for what isn't shared.
+    def rooms(client):
+        client.send("/rooms\n/join\n")
+        return dict(re.findall(r"(?m)^\* (\w+) \((\d+)\)$", client.expect("* A room's name has").decode()))
+
+    bob.send("/join lobby\n")
+    bob.expect("* You are in lobby.\n")
+    wait_for(lambda: rooms(alice)["lobby"] == "2", 10, "bob to be counted")
+    carol = b.join(nick="carol")
+    carol.send("/join den\n")
+    carol.expect("* You are in den.\n")
+    wait_for(lambda: rooms(alice).get("den") == "1", 10, "the room that is elsewhere to be listed")
+    carol.send("/join own\n")
+    carol.expect("* You are in own.\n")
+    wait_for(lambda: "den" not in rooms(alice), 10, "the room to be gone")
+    equal(rooms(alice), {"lobby": "2", "own": "0"})
+    carol.close()
+    bob.close()
+    wait_for(lambda: len(a.json("list", "clients", "--all")) == 1, what="bob to be gone")
+
+
+@test
+def a_name_is_had_once():
+    a, b = cluster().nodes
+    alice, bob = a.join(nick="alice"), b.join()
+    sees(bob, ["alice", next(n for n in who(bob) if n != "alice")])
+    guest = next(n for n in who(bob) if n != "alice")
+    check(re.fullmatch(r"guest\d+-b", guest), guest)
+    for name in "alice", "ALICE", "a1ice", "аlice":
+        bob.send("/nick %s\n" % name)
+        bob.expect("* %s is taken.\n" % name)
+    for name in "guest1", "guest1-a":
+        bob.send("/nick %s\n" % name)
+        bob.expect("* %s is reserved.\n" % name)
+    equal(register(b, "alice")[1], b"#ERR that name is taken\n")
+    code, _, err = b.ctl("send", "--as", "Alice", "lobby", "hello")
+    check(code == 1 and "nick Alice is in use on node a" in err, code, err)
+    alice.send("/nick carol\n")
+    sees(bob, ["carol", guest])
+    bob.send("/nick alice\n")
+    bob.expect("* You are now alice.\n")
+    sees(alice, ["carol", "alice"])
+
+
+@test
+def a_node_that_dies_is_gone_with_one_notice():
+    c = cluster(3)
+    a, b, third = c.nodes
+    alice = a.join(nick="alice")
+    people = [b.join(nick="p%d" % i) for i in range(5)]
+    carol = third.join(nick="carol")
+    everybody = ["alice", "carol"] + ["p%d" % i for i in range(5)]
+    sees(alice, everybody)
+    sees(carol, everybody)
+    alice.buf.clear()
+    # The service manager starts it again at once: nobody is gone, and nothing is said.
+    for i in range(3):
+        b.kill()
+        b.start()
+        equal(who(alice), sorted(everybody))
+    equal(b.ctl("restart")[0], 0)
+    equal(who(alice), sorted(everybody))
+    c.wait_connected()
+    people[0].send("/nick p9\n")
+    everybody = [n.replace("p0", "p9") for n in everybody]
+    sees(alice, everybody)
+    equal([l for l in bytes(alice.buf).decode().splitlines() if "gone" in l], [])
+    # And this time it is not there any more.
+    b.kill()
+    alice.expect("* Node b is gone, with 5 people who were here.\n")
+    equal(who(alice), ["alice", "carol"])
+    carol.expect("* Node b is gone, with 5 people who were here.\n")
+    b.start()
+    sees(alice, everybody)
+    sees(carol, everybody)
+    check(b"* Node" not in alice.buf and b"* Node" not in carol.buf, alice.buf, carol.buf)
+
+
+@test
+def a_node_that_ends_in_order_is_gone_at_once():
+    a, b = cluster().nodes
+    alice, bob = a.join(nick="alice"), b.join(nick="bob")
+    sees(alice, ["alice", "bob"])
+    bob.send("/quit\n")
+    sees(alice, ["alice"])
+    bob = b.join(nick="bob")
+    sees(alice, ["alice", "bob"])
+    b.stop()
+    ended = time.monotonic()
+    alice.expect("* Node b is gone, with 1 person who was here.\n")
+    check(time.monotonic() - ended < 7, "by its silence, of 10 s")
+    equal(who(alice), ["alice"])
+
+
+@test
+def of_two_that_were_given_one_name_the_first_keeps_it():
+    c = cluster()
+    a, b = c.nodes
+    first, second, device = a.join(), b.join(), register(b, "gauge")[0]
+    wait_for(lambda: len(who(first)) == 3, what="they know each other")
+    c.servers[0].kill()
+    # Each node forgets the other one after a while, without a word of people.
+    wait_for(lambda: len(who(first)) == 1 and len(who(second)) == 2, what="they are apart")
+    first.send("/nick zoe\n")
+    first.expect("* You are now zoe.\n")
+    third = a.join(nick="meter")
+    time.sleep(0.1)
+    second.send("/nick zoe\n")
+    second.expect("* You are now zoe.\n")
+    device.send(b"#REG meter")
+    wait_for(lambda: device.recv(1000) == b"#OK meter 300\n", what="the device's name")
+    c.servers[0].restart()
+    second.expect(re.compile(rb"\* zoe is somebody's on another node; you are guest\d+-b\.\n"))
+    wait_for(lambda: re.fullmatch(rb"#OK guest\d+-b 300\n", device.recv(1000)), what="the device's name to be given back")
+    guests = [k["nick"] for k in b.json("list", "clients")]
+    check(all(re.fullmatch(r"guest\d+-b", g) for g in guests), guests)
+    sees(first, ["zoe", "meter"] + guests)
+    sees(second, ["zoe", "meter"] + guests)
+    check(b"* Node" not in first.buf, first.buf)
+    third.close()
+
+
+@test
+def who_had_a_name_first_keeps_it_whatever_dies():
+    """The holder's node dies, also after somebody elsewhere took the name while the nodes were apart; so does the other one."""
+    c = cluster()
+    a, b = c.nodes
+    first, second = a.join(nick="zoe"), b.join()
+    holder, meter = register(a, "meter")[0], register(b, "gauge")[0]
+    wait_for(lambda: len(who(second)) == 4, what="they know each other")
+    c.servers[0].kill()
+    a.kill()
+    a.start()
+    wait_for(lambda: len(who(second)) == 2, what="they are apart")
+    # As it was: in another case it is the same name.
+    first.send("/nick Zoe\n")
+    first.expect("* You are now Zoe.\n")
+    second.send("/nick zoe\n")
+    second.expect("* You are now zoe.\n")
+    meter.send(b"#REG meter")
+    wait_for(lambda: meter.recv(1000) == b"#OK meter 300\n", what="the device's name")
+    a.kill()
+    a.start()
+    b.kill()
+    b.start()
+    equal(a.ctl("restart")[0], 0)
+    c.servers[0].restart()
+    second.expect(re.compile(rb"\* zoe is somebody's on another node; you are guest\d+-b\.\n"))
+    wait_for(lambda: re.fullmatch(rb"#OK guest\d+-b 300\n", meter.recv(1000)), what="the device's name to be given back")
+    guests = [k["nick"] for k in b.json("list", "clients")]
+    for one in first, second:
+        sees(one, ["Zoe", "meter"] + guests)
+    check(b"somebody's" not in first.buf, first.buf)
+    holder.settimeout(0.5)
+    try:
+        while True:
+            check(b"guest" not in holder.recv(1000), "the holder's name was taken away")
+    except socket.timeout:
+        pass
+
+
+@test
+def lists_agree_when_a_cut_network_is_whole_again():
+    """A server of NATS beside each node; one is cut off with its node. Each of the others tells of that once. The one
+    that is alone with its server notices that nothing can be stored, or that it hears of nobody, whichever is first."""
+    network = Network(3)
+    try:
+        servers = nats_cluster(3, hosts=[network.address(i) for i in range(3)], netns=network.names)
+        c = Cluster(3, servers=servers, replicas=3, network=network, extra=DEFAULTS + "limits: { max_clients_per_address = 0; };")
+        a, b, third = c.nodes
+        people = {d: [d.join(nick="%s%d" % (d.name, i)) for i in range(1 + d.number)] for d in c.nodes}
+        one = {d: people[d][0] for d in c.nodes}
+        everybody = [k["nick"] for d in c.nodes for k in d.json("list", "clients")]
+        equal(len(everybody), 6)
+        for d in c.nodes:
+            sees(one[d], everybody)
+            one[d].buf.clear()
+
+        def gone(d):
+            return sorted(l for l in bytes(one[d].buf).decode().splitlines() if re.match(r"\* Node \S+ is gone", l))
+
+        network.cut(2)
+        one[a].expect("* Node c is gone, with 3 people who were here.\n", 40)
+        one[b].expect("* Node c is gone, with 3 people who were here.\n", 40)
+        one[third].expect(re.compile(rb"\* The other nodes can't be reached; .*\n|\* Node [ab] is gone, .*\n"), 40)
+        sees(one[a], [n for n in everybody if n[0] != "c"])
+        sees(one[third], [n for n in everybody if n[0] == "c"])
+        alone = {l[:8] for l in gone(third)}
+        check(alone <= {"* Node a", "* Node b"} and len(gone(third)) == len(alone), gone(third))
+        equal((gone(a), gone(b)), ([], []))
+        # Names of the other side are free; those that are taken on both are the first one's, wherever that is.
+        newcomers = {}
+        for d, name in (b, "c1"), (third, "a0"), (third, "late"), (a, "late"), (a, "early"), (third, "early"):
+            newcomers[d, name] = d.join()
+            newcomers[d, name].send("/nick %s\n" % name)
+            newcomers[d, name].expect(re.compile(rb"(are|is) now %b\.?\n" % name.encode()))
+            time.sleep(0.05)
+        network.plug(2)
+        losers = (b, "c1"), (third, "a0"), (a, "late"), (third, "early")
+        for d, name in losers:
+            newcomers[d, name].expect(re.compile(rb"\* %b is somebody's on another node; you are guest\d+-%b\.\n" % (
+                name.encode(), d.name.encode())), 60)
+        everybody = [k["nick"] for d in c.nodes for k in d.json("list", "clients")]
+        equal((len(everybody), len(set(everybody)), sum(n.startswith("guest") for n in everybody)), (12, 12, 4))
+        for d in c.nodes:
+            sees(one[d], everybody)
+            equal(sorted(k["nick"] for k in d.json("list", "clients", "--all")), sorted(everybody))
+        equal((gone(a), gone(b)), ([], []))
+        check(len(gone(third)) <= 2 and len(set(gone(third))) == len(gone(third)), gone(third))
+        c.finish()
+    finally:
+        network.close()
+
+
+@test
+def bans_hold_on_all_nodes():
+    c = cluster(3)
+    a, b, third = c.nodes
+    equal(a.ctl("ban", "192.0.2.0/24", "1h")[0], 0)
+    equal(a.ctl("ban", "127.0.0.2")[0], 0)
+    alice = b.connect(host="127.0.0.1")
+
+    def bans(d):
+        return sorted(k["address"] for k in d.json("list", "bans"))
+
+    for d in b, third:
+        wait_for(lambda: bans(d) == ["127.0.0.2", "192.0.2.0/24"], what="the bans to be known: %s" % bans(d))
+    # Others have its end as the file has it.
+    until = [[math.ceil(k["until"]) for k in d.json("list", "bans") if "until" in k] for d in c.nodes]
+    check(until[0] == until[1] == until[2] != [], until)
+    check("192.0.2.0/24 banned on another node" in b.log(), b.log())
+    # Whoever is there from that address has to go, on each node.
+    alice.expect(WELCOME)
+    equal(third.ctl("ban", "127.0.0.1")[0], 0)
+    alice.expect("banned")
+    wait_for(lambda: "127.0.0.1" in bans(a), what="the ban to be known where it is taken back: %s" % bans(a))
+    equal(a.ctl("unban", "127.0.0.1")[0], 0)
+    wait_for(lambda: bans(third) == bans(b) == ["127.0.0.2", "192.0.2.0/24"], what="the unban to be known")
+    # A node that was away hears of what was said meanwhile, and what it said before stays.
+    third.kill()
+    equal(a.ctl("unban", "127.0.0.2")[0], 0)
+    equal(b.ctl("ban", "2001:db8::/32")[0], 0)
+    third.start()
+    for d in c.nodes:
+        wait_for(lambda: bans(d) == ["192.0.2.0/24", "2001:db8::/32"], what="the bans of all: %s" % bans(d))
+    # What it said again was no news.
+    for d in b, third:
+        equal(d.log().count("192.0.2.0/24 banned on another node"), 1)
+    check("192.0.2.0/24 banned on another node" not in a.log(), a.log())
+
+
+@test
+def accounts_of_one_node_are_nobodys_on_another():
+    c = Cluster(2, start=False, which='"lobby"', listeners=listeners)
+    a, b = c.nodes
+    path = os.path.join(a.dir, "accounts")
+
+    def passwd(*args):
+        equal(subprocess.run([CHATCTL, "passwd", *args], input=b"secret\n", capture_output=True).returncode, 0)
+
+    passwd(path, "alice")
+    c.listeners = lambda d: listeners(d).replace(' mode = "chat";', ' mode = "chat"; password_file = "%s";' % path, 1)
+    c.configure(a)
+    b.spawn()
+    b.wait_ready()
+    squatter, other = b.join(nick="Alice"), b.join()
+    a.spawn()
+    a.wait_ready()
+    c.wait_connected()
+    squatter.expect(re.compile(rb"\* Alice is reserved now; you are guest\d+-b\.\n"))
+    other.send("/nick alice\n")
+    other.expect("* alice is reserved.\n")
+    equal([k["nick"] for k in b.json("list", "clients", "--all") if k["node"] == "a"], [])
+    alice = a.join()
+    alice.send("/login alice secret\n")
+    alice.expect("* You are now alice.\n")
+    wait_for(lambda: "alice" in who(other), what="her to be seen")
+    # With a reload of its node a name is free again, and another one isn't.
+    alice.close()
+    passwd("-d", path, "alice")
+    passwd(path, "bob")
+    equal(a.ctl("reload")[0], 0)
+
+    def renamed(nick):
+        other.send("/nick %s\n" % nick)
+        return b"now" in other.expect(re.compile(rb"\* (You are now %b|%b is [a-z]+)\.\n" % ((nick.encode(),) * 2)))
+
+    wait_for(lambda: renamed("alice"), what="alice's name to be free")
+    wait_for(lambda: not renamed("bob"), what="bob's name to be reserved")
+
+
+@test
+def names_of_accounts_stay_reserved_while_their_node_is_away():
+    """Also when the other node is restarted meanwhile, or made from nothing; until that one is back and says otherwise."""
+    c = Cluster(2, start=False, which='"lobby"', listeners=listeners, more='reserve_for = "1h";',
+                extra=DEFAULTS + "limits: { nick_changes_per_minute = 10000; };")
+    a, b = c.nodes
+    path = os.path.join(a.dir, "accounts")
+
+    def passwd(*args):
+        equal(subprocess.run([CHATCTL, "passwd", *args], input=b"secret\n", capture_output=True).returncode, 0)
+
+    for name in "alice", "bob":
+        passwd(path, name)
+    c.listeners = lambda d: listeners(d).replace(' mode = "chat";', ' mode = "chat"; password_file = "%s";' % path, 1)
+    c.configure(a)
+    c.start()
+
+    def try_nick(client, nick):
+        client.send("/nick %s\n" % nick)
+        return client.expect(re.compile(rb"\* (?:You are now %b|%b is [a-z]+)\.\n" % ((nick.encode(),) * 2))).split()[-1]
+
+    def expect_all(answer, client):
+        for nick in "alice", "Bob":
+            equal((nick, try_nick(client, nick)), (nick, answer))
+
+    kept = os.path.join(b.dir, "reserved")
+    wait_for(lambda: os.path.exists(kept) and open(kept).read().count("\n") == 2, 10, "the names to be kept")
+    equal(os.stat(kept).st_mode & 0o777, 0o600)
+    other, zoe = b.join(), a.join(nick="zoe")
+    expect_all(b"reserved.", other)
+
+    def nicks_on_a():
+        return [k["nick"] for k in b.json("list", "clients", "--all") if k["node"] == "a"]
+
+    wait_for(lambda: nicks_on_a() == ["zoe"], 10, "she is known")
+    for name in "alice", "bob":
+        passwd("-d", path, name)
+    passwd(path, "carol")
+    a.kill()
+    wait_for(lambda: nicks_on_a() == [], 30, "the node to be gone")
+    expect_all(b"reserved.", other)
+    b.kill()
+    b.start()
+    expect_all(b"reserved.", other)
+    b.stop()
+    b.start()
+    other = b.join()
+    expect_all(b"reserved.", other)
+    # It is back, and says something else; and it ends in order, which is the same as dying.
+    a.start()
+    c.wait_connected()
+    wait_for(lambda: try_nick(other, "alice").startswith(b"alice"), 10, "alice's name to be free")
+    equal(try_nick(other, "carol"), b"reserved.")
+    a.stop()
+    equal(try_nick(other, "carol"), b"reserved.")
+    # Who doesn't want that says so.
+    c.more, c.listeners = "reserve_for = 0;", listeners
+    c.configure(b)
+    equal(b.ctl("reload")[0], 0)
+    wait_for(lambda: try_nick(other, "carol").startswith(b"carol"), 20, "carol's name to be free")
+    zoe.close()
+
+
+main()
