@@ -43,6 +43,7 @@ struct handler {
 	const char *type, *mode; /* as the configuration has it */
 	enum transport transport;
 	const struct mode_settings *settings; /* what may stand in a listener's group; never NULL */
+	bool many;			      /* its clients may be in many rooms (engine/seats.h) */
 	bool has_nicks; /* its clients have nicks; who has none for login_timeout is sent away */
 	bool mirrors;	/* sends its input and nothing else, so a byte more sent is a byte more consumed */
 
@@ -77,6 +78,12 @@ struct handler {
 	uint32_t renders, wraps;
 	size_t (*render)(unsigned form, const struct room *room, uint64_t seq, const struct record *event,
 			 const char *line, size_t len, char *out);
+	/*
+	 * Whether a member in a form that `renders` has is shown an event of its room; NULL: all of them. Only asked of
+	 * what it did itself and of notices. It takes no locks.
+	 */
+	bool (*sees)(struct connection *c, const struct room *room, uint64_t seq, const struct record *event,
+		     const char *line, size_t len);
 	/*
 	 * Whole lines (each with its newline; len may be 0) that were written to this one, in its form: it writes them
 	 * by connection_write_wire(), within the transaction that they belong to. closing: with this transaction the

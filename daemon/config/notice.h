@@ -26,10 +26,13 @@ enum notice_kind {
 	NOTICE_LOST,	   /* the server has gone on, and could not take this connection along */
 };
 
+struct room;
+
 struct notice {
 	enum notice_kind kind;
 	uint64_t number;
 	const char *text;
+	const struct room *room; /* NOTICE_SKIPPED: where */
 };
 
 /* A notice is no longer than this, whatever the handler. */

@@ -37,7 +37,10 @@ void closing_retire(struct connection *c)
 	connection_login_forget(c);
 	connection_await_end(c);
 	c->handler->closed(c);
-	connection_set_room(c, NULL);
+	if (c->handler->many)
+		seats_give_up(c);
+	else
+		connection_set_room(c, NULL);
 }
 
 /* An end in order would say that nothing is missing: the peer gets a reset if something is. */

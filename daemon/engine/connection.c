@@ -91,30 +91,46 @@ bool connection_is_unheard(const struct connection *c)
 	return c->unheard;
 }
 
+void connection_link(struct connection *c, struct room *room)
+{
+	struct connection **head = &c->ctx->connections->members[room->index];
+
+	c->room = room;
+	c->room_prev = NULL;
+	c->room_next = *head;
+	if (*head)
+		(*head)->room_prev = c;
+	*head = c;
+}
+
+void connection_unlink(struct connection *c)
+{
+	if (c->room_prev)
+		c->room_prev->room_next = c->room_next;
+	else
+		c->ctx->connections->members[c->room->index] = c->room_next;
+	if (c->room_next)
+		c->room_next->room_prev = c->room_prev;
+}
+
+void connection_give_room_back(struct connection *c, struct room *room)
+{
+	struct connections *cs = c->ctx->connections;
+
+	if (!cs->members[room->index] && !cs->waiting[room->index])
+		renderings_forget(cs->renderings);
+	rooms_leave(c->ctx->shared->rooms, room, c->ctx->slot);
+}
+
 void connection_set_room(struct connection *c, struct room *room)
 {
-	struct shared *shared = c->ctx->shared;
-
 	if (c->room) {
-		if (c->room_prev)
-			c->room_prev->room_next = c->room_next;
-		else
-			c->ctx->connections->members[c->room->index] = c->room_next;
-		if (c->room_next)
-			c->room_next->room_prev = c->room_prev;
-		if (!c->ctx->connections->members[c->room->index])
-			renderings_forget(c->ctx->connections->renderings);
-		rooms_leave(shared->rooms, c->room, c->ctx->slot);
+		connection_unlink(c);
+		connection_give_room_back(c, c->room);
 	}
-	c->room = room;
-	c->room_prev = c->room_next = NULL;
-	if (room) {
-		struct connection **head = &c->ctx->connections->members[room->index];
-		c->room_next = *head;
-		if (*head)
-			(*head)->room_prev = c;
-		*head = c;
-	}
+	c->room = NULL;
+	if (room)
+		connection_link(c, room);
 }
 
 /* --- transactions --- */
@@ -397,7 +413,7 @@ void connection_end(struct connection *c)
 void connection_hang_up(struct connection *c)
 {
 	struct logring_view v;
-	bool behind = false;
+	bool behind = c->handler->many && seats_lack_something(c);
 
 	if (c->room) {
 		logring_lock(c->room->log);
@@ -417,6 +433,7 @@ void connection_free(struct connection *c)
 		close(c->stream.fd);
 	stream_free(&c->stream);
 	connection_await_end(c);
+	seats_free(c);
 	roster_release(c->ctx->shared->roster, c->roster);
 	free(c);
 }
@@ -440,9 +457,12 @@ void connection_info(const struct connection *c, struct client_info *ret)
 	};
 	snprintf(ret->listener, sizeof(ret->listener), "%s", connection_listener(c));
 	memcpy(ret->nick, st->nick, st->nick_len);
+	if (c->handler->many)
+		seats_describe(c, ret->room, sizeof(ret->room));
 	if (c->room) {
 		struct logring_view v;
-		snprintf(ret->room, sizeof(ret->room), "%.*s", TEXT_ROOM_MAX, c->room->name);
+		if (!c->handler->many)
+			snprintf(ret->room, sizeof(ret->room), "%.*s", TEXT_ROOM_MAX, c->room->name);
 		logring_lock(c->room->log);
 		logring_peek(c->room->log, &v);
 		logring_unlock(c->room->log);

@@ -132,11 +132,13 @@ struct connections {
 	struct context *ctx;
 	struct connection **members;  /* per room */
 	struct connection **by_index; /* per place in the table */
-	uint32_t high;		      /* places from here on were never used */
-	uint32_t tick_at, tick_end;   /* up to where the tick has come, and where it ends */
-	unsigned releases;	      /* of buffers' pages that the tick may still make */
-	unsigned losses;	      /* roster_losses() at the last tick */
-	bool looks_for_losses;	      /* this tick does, as somebody's nick is lost */
+	struct seat **seats;	      /* likewise: the rooms of who may be in many */
+	struct seat **waiting;	    /* per room: who is in it, but is sent another one's log at the moment */
+	uint32_t high;		    /* places from here on were never used */
+	uint32_t tick_at, tick_end; /* up to where the tick has come, and where it ends */
+	unsigned releases;	    /* of buffers' pages that the tick may still make */
+	unsigned losses;	    /* roster_losses() at the last tick */
+	bool looks_for_losses;	    /* this tick does, as somebody's nick is lost */
 	struct activity *activities;
 	uint32_t n_activities, activities_capacity;
 	struct batch batch;
@@ -166,6 +168,10 @@ void connection_free(struct connection *c);
 /* For `chatctl list clients`. */
 void connection_info(const struct connection *c, struct client_info *ret);
 
+/* It becomes a member that is sent that room's log, is so no more, and gives back a room that it has left. */
+void connection_link(struct connection *c, struct room *room);
+void connection_unlink(struct connection *c);
+void connection_give_room_back(struct connection *c, struct room *room);
 /* Within a transaction: where in its room's log the stream goes on behind the outbox. */
 void connection_go_on_at(struct connection *c, struct position p);
 /* Has it looked at again in this turn or the next. Takes no locks. */
@@ -183,6 +189,20 @@ static inline bool connection_may_read(const struct connection *c)
 
 /* CLOCK_MONOTONIC in us of its beginning, also if that was in another process. */
 int64_t connection_began(const struct connection *c);
+
+/* --- seats.c: for whose handler says `many` --- */
+
+/* Its outbox is empty, and its room's log sent: turns to another room that has news. False: none has. */
+bool seats_turn(struct connection *c);
+/* Those who wait in that room and can be sent something are sent its log from now on. Holds no pin. */
+void seats_turn_all(struct connections *cs, uint32_t room);
+/* Whether a room has news for it. */
+bool seats_lack_something(const struct connection *c);
+/* Leaves all rooms, whatever its entry says. */
+void seats_give_up(struct connection *c);
+void seats_free(struct connection *c);
+/* Its rooms for a list: "lobby", "lobby,ops", "lobby,+3"; "": none. */
+void seats_describe(const struct connection *c, char *text, size_t size);
 
 /* --- upkeep.c --- */
 
@@ -284,6 +304,12 @@ ssize_t output_transmit(struct connection *c, const void *data, size_t len);
 ssize_t output_took(struct connection *c, ssize_t n);
 /* The kernel took less than it was given. */
 void output_was_cut(struct connection *c);
+
+/* As connection_settle(), in that room and from there on; *p is where it is then. */
+bool output_settle_at(struct connection *c, struct room *room, struct position *p, size_t reserve);
+/* Whether the member is shown an event. */
+bool output_shows(struct connection *c, const struct room *room, uint64_t seq, const struct record *event,
+		  const char *line, size_t len);
 
 /* Sends the room's news to this worker's members. */
 void output_deliver(struct connections *cs, uint32_t room);

@@ -144,6 +144,8 @@ static void connections_deliver(struct resident *r, uint32_t room)
 
 	if (room == ROOM_PRIVATE)
 		private_deliver(cs);
+	if (cs->waiting[room])
+		seats_turn_all(cs, room);
 	if (!cs->members[room] || cs->ctx->shared->n_workers == 1) {
 		output_deliver(cs, room);
 		return;
@@ -253,6 +255,8 @@ static void connections_free(struct resident *r)
 	for (uint32_t at = 0; (c = connections_next(cs, &at));)
 		connection_free(c);
 	free(cs->members);
+	free(cs->seats);
+	free(cs->waiting);
 	free(cs->by_index);
 	free(cs->activities);
 	renderings_free(cs->renderings);
@@ -285,7 +289,10 @@ int connections_new(struct worker *w)
 	/* calloc() of that size is untouched pages: what isn't used costs nothing. */
 	cs->members = calloc(ROOMS_CAPACITY, sizeof(*cs->members));
 	cs->by_index = calloc(CLIENTS_CAPACITY, sizeof(*cs->by_index));
-	if (!cs->members || !cs->by_index || renderings_new(&cs->renderings) < 0) {
+	cs->seats = calloc(CLIENTS_CAPACITY, sizeof(*cs->seats));
+	cs->waiting = calloc(ROOMS_CAPACITY, sizeof(*cs->waiting));
+	if (!cs->members || !cs->by_index || !cs->seats || !cs->waiting ||
+	    renderings_new(&cs->renderings) < 0) {
 		connections_free(&cs->resident);
 		return -ENOMEM;
 	}

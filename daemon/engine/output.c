@@ -38,18 +38,26 @@ size_t connection_send(struct connection *c, const char *data, size_t len)
 
 /* --- the room's log --- */
 
+bool output_shows(struct connection *c, const struct room *room, uint64_t seq, const struct record *event,
+		  const char *line, size_t len)
+{
+	return !c->handler->sees || (event->sender != c->client->id && !record_is_notice(event)) ||
+	       c->handler->sees(c, room, seq, event, line, len);
+}
+
 /*
  * Within a transaction: has the member's handler render the events from *p on, as many as fit; true: all of them.
  * The log is locked or pinned.
  */
-static bool output_render(struct connection *c, const struct logring_view *v, struct position *p)
+static bool output_render(struct connection *c, const struct room *room, const struct logring_view *v,
+			  struct position *p)
 {
-	const struct logring *log = c->room->log;
-
 	while (p->seq < v->count) {
-		const struct record *event = logring_record(log, p->seq);
-		if (!connection_write_event(c, c->room, p->seq, event, logring_at(v, p->cursor),
-					    event->end - p->cursor))
+		const struct record *event = logring_record(room->log, p->seq);
+		const char *line = logring_at(v, p->cursor);
+		size_t len = event->end - p->cursor;
+		if (output_shows(c, room, p->seq, event, line, len) &&
+		    !connection_write_event(c, room, p->seq, event, line, len))
 			return false;
 		p->cursor = event->end;
 		p->seq++;
@@ -58,38 +66,46 @@ static bool output_render(struct connection *c, const struct logring_view *v, st
 }
 
 /* Within a transaction: the handler's words for what was missed. */
-static void output_skip(struct connection *c, uint64_t skipped)
+static void output_skip(struct connection *c, const struct room *room, uint64_t skipped)
 {
-	connection_notify(c, &(struct notice){.kind = NOTICE_SKIPPED, .number = skipped});
+	connection_notify(c, &(struct notice){.kind = NOTICE_SKIPPED, .number = skipped, .room = room});
 	count(c->ctx->counters, COUNT_MESSAGES_SKIPPED, skipped);
 }
 
-bool connection_settle(struct connection *c, size_t reserve)
+bool output_settle_at(struct connection *c, struct room *room, struct position *p, size_t reserve)
 {
 	struct logring_view v;
 
-	if (!c->room)
-		return true;
-	logring_peek(c->room->log, &v);
+	logring_peek(room->log, &v);
 	writing_wrap(c);
 	struct client_state *draft = connection_draft(c);
-	struct position p = membership_place(c->ctx->shared->clients, draft);
 	uint64_t out_end = draft->out_end;
-	if (p.cursor < v.floor) {
+	if (p->cursor < v.floor) {
 		if (connection_space(c) < NOTICE_MAX + reserve)
 			return false;
-		output_skip(c, v.count - p.seq);
+		output_skip(c, room, v.count - p->seq);
 	} else if (writing_renders(c)) {
-		if (!output_render(c, &v, &p) || connection_space(c) < reserve) {
+		if (!output_render(c, room, &v, p) || connection_space(c) < reserve) {
 			draft->out_end = out_end;
 			return false;
 		}
 	} else {
-		if (connection_space(c) < v.head - p.cursor + reserve)
+		if (connection_space(c) < v.head - p->cursor + reserve)
 			return false;
-		connection_write(c, logring_at(&v, p.cursor), v.head - p.cursor);
+		connection_write(c, logring_at(&v, p->cursor), v.head - p->cursor);
 	}
-	connection_go_on_at(c, (struct position){v.head, v.count});
+	*p = (struct position){v.head, v.count};
+	return true;
+}
+
+bool connection_settle(struct connection *c, size_t reserve)
+{
+	if (!c->room)
+		return true;
+	struct position p = membership_place(c->ctx->shared->clients, connection_draft(c));
+	if (!output_settle_at(c, c->room, &p, reserve))
+		return false;
+	connection_go_on_at(c, p);
 	return true;
 }
 
@@ -113,7 +129,7 @@ static void output_lapped(struct connection *c, const struct logring_view *v)
 	connection_begin(c);
 	connection_go_on_at(c, (struct position){pos, seq});
 	uint64_t skipped = seq > c->seq ? seq - c->seq : 0;
-	output_skip(c, skipped);
+	output_skip(c, c->room, skipped);
 	connection_commit(c, NULL);
 	c->behind = true;
 	log_event(LOG_DEBUG, CONNECTION_FIELDS(c, EVENT_SKIPPED, .room = c->room->name),
@@ -249,6 +265,8 @@ static void output_send_log(struct connection *c)
 		output_sent(c, &v, output_transmit(c, logring_at(&v, c->pos), v.head - c->pos));
 	}
 	logring_unpin(c->room->log, c->ctx->slot);
+	if (!c->behind && c->handler->many && !c->blocked && !output_is_pending(c))
+		c->behind = seats_turn(c);
 }
 
 void output_run(struct connection *c)
@@ -257,7 +275,7 @@ void output_run(struct connection *c)
 		if (output_is_pending(c)) {
 			if (!output_send_outbox(c))
 				break;
-		} else if (c->room && c->behind) {
+		} else if (c->behind && (c->room || (c->handler->many && seats_turn(c)))) {
 			output_send_log(c);
 		} else if (connection_state(c)->flags & CLIENT_CLOSING) {
 			closing_finish(c);
@@ -312,10 +330,14 @@ static void output_offered(const struct output_batch *b, size_t i, const struct 
 		c->stream.ops->sent(&c->stream, result);
 		result = (ssize_t)(rendered ? b->parts[i].len : v->head - c->pos);
 	}
-	if (rendered)
+	if (rendered) {
 		output_sent_rendered(c, v, &b->parts[i], result);
-	else
+		/* There was something in between that it isn't shown. */
+		if (c->handler->sees && c->behind && !c->blocked)
+			connection_retry(c);
+	} else {
 		output_sent(c, v, result);
+	}
 	if (stream_is_waiting(&c->stream))
 		connection_rewatch(c);
 }

@@ -68,6 +68,38 @@ static void output_pass_forgotten(struct connection *c)
 	connection_commit(c, NULL);
 }
 
+static bool output_shows_at(struct connection *c, const struct logring_view *v, uint64_t seq)
+{
+	const struct record *event = logring_record(c->room->log, seq);
+	uint64_t start = logring_start(c->room->log, v, seq);
+
+	return output_shows(c, c->room, seq, event, logring_at(v, start), event->end - start);
+}
+
+/*
+ * A rendering is everybody's, so what this member isn't shown of it is gone past by a commit, as what is forgotten is: up
+ * to there, it can be made again. Cuts *r in front of that; false: it is what comes next, and it was gone past.
+ */
+static bool output_leave_out(struct connection *c, const struct logring_view *v, struct rendered *r)
+{
+	uint64_t seq = r->first;
+
+	while (seq < r->next && output_shows_at(c, v, seq))
+		seq++;
+	if (seq == r->next)
+		return true;
+	if (seq > r->first) {
+		*r = rendered_before(r, seq);
+		return true;
+	}
+	while (seq + 1 < r->next && !output_shows_at(c, v, seq + 1))
+		seq++;
+	connection_begin(c);
+	connection_go_on_at(c, (struct position){logring_record(c->room->log, seq)->end, seq + 1});
+	connection_commit(c, NULL);
+	return false;
+}
+
 /* What it is sent next, be it nothing that is shown; false: it has all. Holds the pin. */
 static bool output_next_rendered(struct connection *c, const struct logring_view *v, struct rendered *ret,
 				 bool *ret_lasts)
@@ -78,6 +110,8 @@ static bool output_next_rendered(struct connection *c, const struct logring_view
 		*ret = renderings_get(c->ctx->connections->renderings, &to, v, c->seq, ret_lasts);
 		if (ret->next == c->seq)
 			output_pass_forgotten(c);
+		else if (c->handler->sees && !output_leave_out(c, v, ret))
+			continue;
 		else if (ret->len == 0)
 			output_move_to(c, v, ret->next);
 		else

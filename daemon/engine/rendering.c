@@ -201,6 +201,15 @@ static size_t rendered_end(const struct rendered *r, uint64_t seq)
 	return (size_t)(r->of->data + r->of->ends[seq - r->of->first] - r->data);
 }
 
+struct rendered rendered_before(const struct rendered *r, uint64_t seq)
+{
+	struct rendered before = *r;
+
+	before.next = seq;
+	before.len = seq > r->first ? rendered_end(r, seq - 1) : 0;
+	return before;
+}
+
 uint64_t rendered_events(const struct rendered *r, size_t n, size_t *ret_cut)
 {
 	uint64_t low = r->first, high = r->next;

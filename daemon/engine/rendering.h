@@ -66,6 +66,8 @@ struct rendered {
  */
 struct rendered renderings_get(struct renderings *rs, const struct audience *to, const struct logring_view *v,
 			       uint64_t seq, bool *ret_lasts);
+/* What it is in front of that event of it. */
+struct rendered rendered_before(const struct rendered *r, uint64_t seq);
 /* How many whole events the first n bytes of it are; *ret_cut: so many bytes are of the one behind them. */
 uint64_t rendered_events(const struct rendered *r, size_t n, size_t *ret_cut);
 /* The bytes of that event of it. */

@@ -142,6 +142,9 @@ void connection_tick(struct connection *c, unsigned *releases)
 		return;
 	}
 	connection_cover(c);
+	/* What it was sent may be rendered by what isn't kept as long as the log is. */
+	if (c->handler->many)
+		output_tell_place(c);
 	upkeep_release_pages(c, releases);
 	if (upkeep_is_idle(c)) {
 		count(c->ctx->counters, COUNT_CLIENTS_IDLE, 1);

@@ -32,9 +32,12 @@ enum record_kind {
 	/* From here on they are notices, which the server writes: */
 	RECORD_NOTICE, /* "* TEXT"; before there were those below, they were this, too */
 	RECORD_JOIN,   /* "* NICK joined TEXT", the room */
-	RECORD_LEAVE,  /* "* NICK left TEXT" */
+	RECORD_LEAVE,  /* "* NICK left TEXT", the room, maybe with ": " and why */
 	RECORD_RENAME, /* "* NICK is now TEXT" */
 	RECORD_QUIT,   /* "* NICK left TEXT", as the client is gone */
+	RECORD_TOPIC,  /* "* NICK set the topic: TEXT" */
+	RECORD_MODE,   /* "* NICK set mode TEXT", such as "+o bob" */
+	RECORD_KICK,   /* "* NICK removed TEXT", a nick, maybe with ": " and why */
 	RECORD_KINDS,
 };
 
@@ -50,12 +53,14 @@ struct record {
 	uint8_t nick_len;      /* of NICK; 0: there is none in the line, or it isn't known */
 	uint32_t target_index; /* and its place in the table */
 	uint32_t notices;      /* how many right before it are notices; 0 may also mean that it isn't known */
-	uint32_t sender_index; /* private messages: the place of the sender, plus 1; 0: not known */
-	uint8_t nick_at;       /* where the nick begins */
-	uint8_t forgotten;     /* 1: its bytes were overwritten by blanks, and nobody is shown it any more */
-	uint8_t reserved[2];
+	/* Private messages: the place of the sender, plus 1; 0: not known. Others: see speaker.persona. */
+	uint32_t sender_index;
+	uint8_t nick_at;    /* where the nick begins */
+	uint8_t forgotten;  /* 1: its bytes were overwritten by blanks, and nobody is shown it any more */
+	uint8_t unanswered; /* 1: said so that no program answers it, as IRC's NOTICE */
+	uint8_t reserved;
 	/* Private messages from another node, instead of sender_index: the sender's place there, plus 1, and
-	 * which node that is (letter_tag()). 0: they are from this one. */
+	 * which node that is (letter_tag()). 0: they are from this one. Others: see speech.attachment. */
 	uint32_t from_index;
 	union {
 		uint64_t from;

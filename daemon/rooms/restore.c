@@ -25,7 +25,7 @@ bool rooms_past_is_unknown(struct rooms *rs)
 }
 
 /* "* NICK is now ", and the newline: all of it but the nick. */
-#define RESTORE_WORDS 16
+#define RESTORE_WORDS 24
 
 static int restore_make(struct rooms *rs, const struct restored_room *what, struct room **ret)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* How events become records and lines. The words of the wire format are here and nowhere else. */
-#include "daemon/rooms/speech.h"
+/* How events become records and lines. The words of the wire format are here and in speech_replay.c. */
+#include "daemon/rooms/speech_own.h"
 
 #include "common/cleanup.h"
 #include "common/nick.h"
@@ -13,14 +13,8 @@
 #include <string.h>
 #include <time.h>
 
-/* "* [" or the like, the nick, and the longest of the words below. */
-#define SPEECH_HEAD_MAX (2 + SPEECH_NICK_MAX + 16)
-
-/* What stands before a line's text. */
-struct speech_head {
-	char at[SPEECH_HEAD_MAX];
-	size_t len;
-};
+/* The longest reason that is given; whoever has one sees to it that no character is cut. */
+#define SPEECH_REASON_MAX 1024
 
 /* --- beginning and end --- */
 
@@ -38,8 +32,7 @@ struct speech speech_within(struct room *room)
 	return speech_into(room, room);
 }
 
-/* In the room's own log, whatever others have. */
-static void speech_begin_own(struct speech *s, struct room *room)
+void speech_begin_own(struct speech *s, struct room *room)
 {
 	if (s->room)
 		return;
@@ -119,43 +112,6 @@ uint64_t speech_commit(struct speech *s, struct rooms *rooms, struct slot_set *k
 	return n;
 }
 
-/* --- rendering --- */
-
-/* Always inline, since there it is known how long the words are: everybody's lines come through here. */
-#define SPEECH_INLINE static inline __attribute__((always_inline))
-
-SPEECH_INLINE void speech_add(struct speech_head *h, const char *text, size_t len)
-{
-	memcpy(h->at + h->len, text, len);
-	h->len += len;
-}
-
-/* Puts a line whose head is BEFORE NICK WORDS. */
-SPEECH_INLINE bool speech_put(struct speech *s, struct record *record, const struct speaker *who,
-			      const char *before, const char *words, const char *text, size_t len)
-{
-	struct speech_head h;
-
-	h.len = 0;
-	speech_add(&h, before, strlen(before));
-	speech_add(&h, who->nick, who->nick_len);
-	speech_add(&h, words, strlen(words));
-	record->nick_at = (uint8_t)strlen(before);
-	record->nick_len = (uint8_t)who->nick_len;
-	record->text = (uint16_t)h.len;
-	return logring_put(s->room->log, record, h.at, h.len, text, len);
-}
-
-SPEECH_INLINE struct record speech_record(const struct speech *s, enum record_kind kind,
-					  const struct speaker *who)
-{
-	return (struct record){.time_us = s->time_us,
-			       .sender = who->id,
-			       .target = s->stream,
-			       .kind = (uint8_t)kind,
-			       .number = s->number};
-}
-
 /* --- comings and goings --- */
 
 /* "* NICK WORDS TEXT" */
@@ -185,10 +141,24 @@ static void speech_announce_end(struct speech *s, const struct room *room, const
 
 bool speech_leave(struct speech *s, struct room *room, const struct speaker *who, bool for_good)
 {
+	return speech_leave_because(s, room, who, for_good, NULL, 0);
+}
+
+bool speech_leave_because(struct speech *s, struct room *room, const struct speaker *who, bool for_good,
+			  const char *reason, size_t len)
+{
+	char text[TEXT_ROOM_MAX + 2 + SPEECH_REASON_MAX];
+
 	if (!room_announces(room))
 		return false;
 	speech_begin(s, room);
-	speech_announce_end(s, room, who, for_good);
+	if (len == 0) {
+		speech_announce_end(s, room, who, for_good);
+		return true;
+	}
+	int n = snprintf(text, sizeof(text), "%s: %.*s", room->name,
+			 (int)(len < SPEECH_REASON_MAX ? len : SPEECH_REASON_MAX - 1), reason);
+	speech_announce(s, for_good ? RECORD_QUIT : RECORD_LEAVE, who, " left ", text, (size_t)n);
 	return true;
 }
 
@@ -229,11 +199,7 @@ bool speech_rename(struct speech *s, struct room *room, const struct speaker *wh
 
 /* --- lines --- */
 
-/*
- * In a raw room a line stands as it was said, with one more star before one that begins with a star: so
- * nothing that a person says looks like the server's own lines, which begin with "* ".
- */
-static bool speech_put_raw(struct speech *s, const struct speaker *who, const char *text, size_t len)
+bool speech_put_raw(struct speech *s, const struct speaker *who, const char *text, size_t len)
 {
 	struct record record = speech_record(s, RECORD_MESSAGE, who);
 
@@ -271,7 +237,52 @@ int speech_act(struct speech *s, struct room *room, const struct speaker *who, c
 	return speech_put(s, &record, who, "", " * ", text, len) ? 0 : -EAGAIN;
 }
 
-static int speech_put_notice(struct speech *s, const char *text, size_t len)
+/* "* NICK WORDS TEXT" that is no coming or going, and is told in rooms of any size. */
+static int speech_decide(struct speech *s, struct room *room, enum record_kind kind,
+			 const struct speaker *who, const char *words, const char *text, size_t len)
+{
+	_cleanup_free_ char *buf = NULL;
+
+	speech_begin(s, room);
+	if (s->raw)
+		return -EINVAL;
+	text = text_clean(text, &len, &buf);
+	if (!text)
+		return -ENOMEM;
+	struct record record = speech_record(s, kind, who);
+	return speech_put(s, &record, who, "* ", words, text, len) ? 0 : -EAGAIN;
+}
+
+int speech_topic(struct speech *s, struct room *room, const struct speaker *who, const char *text, size_t len)
+{
+	return speech_decide(s, room, RECORD_TOPIC, who, " set the topic: ", text, len);
+}
+
+int speech_mode(struct speech *s, struct room *room, const struct speaker *who, const char *text, size_t len)
+{
+	return speech_decide(s, room, RECORD_MODE, who, " set mode ", text, len);
+}
+
+int speech_kick(struct speech *s, struct room *room, const struct speaker *who, const char *nick,
+		const char *reason, size_t len)
+{
+	char text[SPEECH_NICK_MAX + 2 + SPEECH_REASON_MAX];
+	int n = len == 0 ? snprintf(text, sizeof(text), "%s", nick)
+			 : snprintf(text, sizeof(text), "%s: %.*s", nick,
+				    (int)(len < SPEECH_REASON_MAX ? len : SPEECH_REASON_MAX - 1), reason);
+
+	return speech_decide(s, room, RECORD_KICK, who, " removed ", text, (size_t)n);
+}
+
+const char *speech_reason(const char *text, size_t len, size_t *ret_len)
+{
+	const char *colon = memmem(text, len, ": ", 2);
+
+	*ret_len = colon ? len - (size_t)(colon + 2 - text) : 0;
+	return colon ? colon + 2 : text + len;
+}
+
+int speech_put_notice(struct speech *s, const char *text, size_t len)
 {
 	static const struct speaker nobody = {0};
 	struct record record = speech_record(s, RECORD_NOTICE, &nobody);
@@ -287,124 +298,6 @@ int speech_note(struct speech *s, struct room *room, const char *text)
 	return speech_put_notice(s, text, strlen(text));
 }
 
-/* --- what is said on other machines --- */
-
-/* The end of the year 9999: whoever shows a time can show all before. */
-#define SPEECH_TIME_MAX (253402300800ULL * 1000000)
-
-const char *speech_kind_name(unsigned kind)
-{
-	static const char *const names[RECORD_KINDS] = {
-	    [RECORD_MESSAGE] = "message", [RECORD_ACTION] = "action", [RECORD_NOTICE] = "notice",
-	    [RECORD_JOIN] = "join",	  [RECORD_LEAVE] = "leave",   [RECORD_RENAME] = "rename",
-	    [RECORD_QUIT] = "quit"};
-
-	return names[kind < RECORD_KINDS ? kind : RECORD_NOTICE];
-}
-
-void speech_event_of(const struct record *r, const char *line, size_t len, struct speech_event *ret)
-{
-	*ret = (struct speech_event){.time_us = r->time_us,
-				     .sender = r->sender,
-				     .number = r->number,
-				     .stream = r->target,
-				     .kind = r->kind,
-				     .nick_len = r->nick_len,
-				     .raw = r->kind == RECORD_MESSAGE && r->nick_len == 0,
-				     .nick = line + r->nick_at,
-				     .text = line + r->text,
-				     .text_len = len - r->text - 1};
-}
-
-const struct record *speech_event_at(const struct logring *log, const struct logring_view *v, uint64_t seq,
-				     struct speech_event *ret)
-{
-	uint64_t start = logring_start(log, v, seq);
-	const struct record *r = logring_record(log, seq);
-
-	speech_event_of(r, logring_at(v, start), r->end - start, ret);
-	return r;
-}
-
-/* A listener speaks under its name, which may be longer than a person's. */
-static bool speech_is_name(const char *s, size_t len)
-{
-	return nick_well_formed(s, len) || (len <= SPEECH_NICK_MAX && text_room_valid(s, len));
-}
-
-static bool speech_is_of(const struct speech_event *e, const struct room *room)
-{
-	return e->text_len == strlen(room->name) && memcmp(e->text, room->name, e->text_len) == 0;
-}
-
-/* Whether it could have been said in a room such as this one. */
-static bool speech_is_possible(const struct speech_event *e, const struct room *room)
-{
-	if (e->kind >= RECORD_KINDS || e->time_us >= SPEECH_TIME_MAX ||
-	    e->text_len > (e->raw ? SPEECH_TEXT_MAX / 3 : SPEECH_TEXT_MAX))
-		return false;
-	if (e->raw)
-		return e->kind == RECORD_MESSAGE && e->nick_len == 0 &&
-		       (e->clean || !memchr(e->text, '\n', e->text_len));
-	if (!e->clean && !text_is_clean(e->text, e->text_len))
-		return false;
-	if (e->kind == RECORD_NOTICE)
-		return e->nick_len == 0;
-	if (!speech_is_name(e->nick, e->nick_len))
-		return false;
-	switch (e->kind) {
-	case RECORD_MESSAGE:
-		return e->text_len > 0;
-	case RECORD_JOIN:
-	case RECORD_LEAVE:
-	case RECORD_QUIT:
-		return speech_is_of(e, room);
-	case RECORD_RENAME:
-		return speech_is_name(e->text, e->text_len);
-	default:
-		return true;
-	}
-}
-
-static bool speech_put_event(struct speech *s, const struct speech_event *e, const char *text, size_t len)
-{
-	static const char *const words[RECORD_KINDS] = {
-	    [RECORD_MESSAGE] = ": ",   [RECORD_ACTION] = " * ",	     [RECORD_JOIN] = " joined ",
-	    [RECORD_LEAVE] = " left ", [RECORD_RENAME] = " is now ", [RECORD_QUIT] = " left "};
-	const struct speaker who = {.id = e->sender, .nick = e->nick, .nick_len = e->nick_len};
-
-	if (e->raw)
-		return speech_put_raw(s, &who, text, len);
-	if (e->kind == RECORD_NOTICE)
-		return speech_put_notice(s, text, len) == 0;
-	struct record record = speech_record(s, e->kind, &who);
-	return speech_put(s, &record, &who, record_is_notice(&record) ? "* " : "", words[e->kind], text, len);
-}
-
-int speech_replay(struct speech *s, struct room *room, const struct speech_event *e)
-{
-	_cleanup_free_ char *buf = NULL;
-	const char *text = e->text;
-	size_t len = e->text_len;
-
-	if (!speech_is_possible(e, room))
-		return -EBADMSG;
-	if (e->raw && !room->raw)
-		text = text_clean(text, &len, &buf);
-	if (!text)
-		return -ENOMEM;
-	/* As long a text as the configuration lets anybody say has this much space. */
-	if (len > logring_size(room->log) / 16 * 3)
-		return -EBADMSG;
-	speech_begin_own(s, room);
-	s->time_us = e->time_us;
-	s->number = e->number;
-	s->stream = e->stream;
-	bool put = speech_put_event(s, e, text, len);
-	s->number = s->stream = 0;
-	return put ? 0 : -EAGAIN;
-}
-
 /* --- private messages --- */
 
 void speech_tell(struct speech *s, struct room *private, const struct speaker *who,
@@ -414,6 +307,7 @@ void speech_tell(struct speech *s, struct room *private, const struct speaker *w
 	struct record record = speech_record(s, RECORD_MESSAGE, who);
 	record.target = to->id;
 	record.target_index = to->index;
+	record.sender_index = record.from_index = 0;
 	if (who->from)
 		record.from = who->from;
 	*(who->from ? &record.from_index : &record.sender_index) = who->index + 1;

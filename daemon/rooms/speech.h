@@ -31,7 +31,8 @@ struct speaker {
 	uint32_t index; /* the client's place in the table, for private messages */
 	const char *nick;
 	size_t nick_len;
-	uint64_t from; /* for these: which node they are of, by letter_tag(); 0: this one */
+	uint64_t from;	  /* for these: which node they are of, by letter_tag(); 0: this one */
+	uint32_t persona; /* what else others see of it: daemon/irc/personas.h; 0: nothing */
 };
 
 /* What one caller says in one room between two commits; all zero: nothing yet. */
@@ -41,6 +42,9 @@ struct speech {
 	uint64_t first;	      /* number of the first message that was put */
 	uint64_t time_us;
 	uint64_t number, stream; /* of what is put next: see struct speech_event */
+	uint32_t
+	    attachment; /* likewise: what belongs to it and isn't in its line, daemon/irc/attachments.h; 0: nothing */
+	bool unanswered; /* likewise: no program is to answer it */
 	bool raw;
 };
 
@@ -68,6 +72,9 @@ uint64_t speech_commit(struct speech *s, struct rooms *rooms, struct slot_set *k
  */
 bool speech_enter(struct speech *s, struct room *room, const struct speaker *who);
 bool speech_leave(struct speech *s, struct room *room, const struct speaker *who, bool for_good);
+/* The same with a reason that is clean and fits (speech_reason()); len 0: none is given. */
+bool speech_leave_because(struct speech *s, struct room *room, const struct speaker *who, bool for_good,
+			  const char *reason, size_t len);
 /* who is the speaker under the old nick. */
 bool speech_rename(struct speech *s, struct room *room, const struct speaker *who, const char *nick,
 		   size_t len);
@@ -82,6 +89,18 @@ void speech_leave_lost(struct room *room, const struct speaker *who);
  */
 int speech_say(struct speech *s, struct room *room, const struct speaker *who, const char *text, size_t len);
 int speech_act(struct speech *s, struct room *room, const struct speaker *who, const char *text, size_t len);
+
+/*
+ * What is decided in a room that isn't raw: the topic (len 0: there is none any more), a change of modes in the words of
+ * IRC, and who is removed. Text is sanitised. As speech_say().
+ */
+int speech_topic(struct speech *s, struct room *room, const struct speaker *who, const char *text,
+		 size_t len);
+int speech_mode(struct speech *s, struct room *room, const struct speaker *who, const char *text, size_t len);
+int speech_kick(struct speech *s, struct room *room, const struct speaker *who, const char *nick,
+		const char *reason, size_t len);
+/* What stands behind the room's name in "lobby: why", or behind a nick in "bob: why"; len 0: nothing. */
+const char *speech_reason(const char *text, size_t len, size_t *ret_len);
 
 /* A notice of chatd's own for this machine's members only: never goes into the outgoing log. As speech_say(). */
 int speech_note(struct speech *s, struct room *room, const char *text);

@@ -55,8 +55,14 @@ static const char *takeover_check_rooms(struct clients *clients, struct rooms *r
 			return "its room is gone";
 		if (st->nick_len == 0)
 			return "it is in a room without a nick";
-		if (m == direct)
+		if (m == direct) {
 			*ret = room;
+			continue;
+		}
+		struct position at;
+		const char *why = membership_get(c, st, m, &at) ? takeover_check_place(room, at, 0) : NULL;
+		if (why)
+			return why;
 	}
 	return NULL;
 }

@@ -86,6 +86,11 @@ struct membership *membership_direct(struct clients *cs, const struct client_sta
 		   : NULL;
 }
 
+uint32_t membership_number(const struct clients *cs, const struct membership *m)
+{
+	return (uint32_t)(m - cs->file->memberships) + 1;
+}
+
 uint32_t membership_room(struct clients *cs, const struct client_state *st)
 {
 	const struct membership *m = membership_direct(cs, st);
@@ -202,7 +207,7 @@ void membership_set_direct(struct clients *cs, struct client *c, struct client_s
 	m = membership_join(cs, c, draft, room, p);
 	if (!m)
 		abort(); /* there are four for each client; and a crash is recovered from */
-	draft->direct = (uint32_t)(m - cs->file->memberships) + 1;
+	draft->direct = membership_number(cs, m);
 }
 
 /* Gives those of a client's back that are over, and unlinks them. */

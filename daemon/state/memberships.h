@@ -38,6 +38,8 @@ bool membership_get(const struct client *c, const struct client_state *st, const
 bool membership_is_of(struct clients *cs, const struct client *c, const struct membership *m);
 /* The one whose log the client's stream goes on with, or NULL. */
 struct membership *membership_direct(struct clients *cs, const struct client_state *st);
+/* What client_state.direct says of it. */
+uint32_t membership_number(const struct clients *cs, const struct membership *m);
 /* Its room, or ROOM_NONE; and the place there, 0 without a room. */
 uint32_t membership_room(struct clients *cs, const struct client_state *st);
 struct position membership_place(struct clients *cs, const struct client_state *st);

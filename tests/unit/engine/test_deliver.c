@@ -218,7 +218,8 @@ static void notices_are_the_handlers(void **state)
 {
 	int a = join(*state), b = join(*state);
 
-	assert_true(connection_kick(first_connection(*state), &(struct notice){NOTICE_REMOVED, 7, "why"}));
+	assert_true(connection_kick(first_connection(*state),
+				    &(struct notice){.kind = NOTICE_REMOVED, .number = 7, .text = "why"}));
 	harness_settle(*state);
 	char expected[32];
 	snprintf(expected, sizeof(expected), "!%d 7 why\n", NOTICE_REMOVED);

@@ -79,13 +79,15 @@ static void the_last_word_is_the_last(void **state)
 	formed_say(*state, "hello");
 	assert_string_equal(harness_say(*state, a, "quit\n"), "{hello}(quit)(said)#");
 	assert_string_equal(harness_say(*state, b, "last\n"), "{hello}$");
-	assert_true(connection_kick(formed_connection(*state, 2), &(struct notice){NOTICE_REMOVED, 7, NULL}));
+	assert_true(connection_kick(formed_connection(*state, 2),
+				    &(struct notice){.kind = NOTICE_REMOVED, .number = 7}));
 	harness_settle(*state);
 	char expected[64];
 	snprintf(expected, sizeof(expected), "<0:hello>(!%d 7)#", NOTICE_REMOVED);
 	assert_string_equal(harness_read(*state, c), expected);
 	/* As ever where nothing is wrapped. */
-	assert_true(connection_kick(formed_connection(*state, 3), &(struct notice){NOTICE_REMOVED, 7, NULL}));
+	assert_true(connection_kick(formed_connection(*state, 3),
+				    &(struct notice){.kind = NOTICE_REMOVED, .number = 7}));
 	harness_settle(*state);
 	snprintf(expected, sizeof(expected), "x: hello\n!%d 7\n", NOTICE_REMOVED);
 	assert_string_equal(harness_read(*state, d), expected);
