@@ -144,12 +144,12 @@ int access_find_group(const char *config)
 	return g ? (int)g->gr_gid : -1;
 }
 
-static int access_change(const struct options *o, const char *file, const char *nick, const char *hash)
+static int access_change(const struct options *o, const char *file, const char *nick, const char *secret)
 {
 	char alike[TEXT_NICK_MAX + 1];
-	int r = accounts_change(file, nick, hash, access_find_group(o->config), alike);
+	int r = accounts_change(file, nick, secret, access_find_group(o->config), alike);
 
-	if (r == -ENOENT && !hash)
+	if (r == -ENOENT && !secret)
 		return fail(EXIT_REFUSED, "there is no account %s in %s", nick, file);
 	if (r == -ENOTUNIQ)
 		return fail(EXIT_REFUSED, "%s looks like the account %s of %s; nothing has changed", nick,
@@ -167,17 +167,34 @@ static int access_change(const struct options *o, const char *file, const char *
 	return EXIT_DONE;
 }
 
+/* What a password file is to say of a password that is asked for. */
+static int access_ask_secret(bool scram, char ret[static ACCOUNTS_SECRET_MAX])
+{
+	char password[ACCOUNTS_PASSWORD_MAX + 2], again[ACCOUNTS_PASSWORD_MAX + 2];
+	ssize_t n = access_ask("Password: ", password, sizeof(password));
+
+	if (n <= 0)
+		return fail(EXIT_REFUSED, "a password has 1 to %d bytes", ACCOUNTS_PASSWORD_MAX);
+	if (isatty(STDIN_FILENO) &&
+	    (access_ask("Once more: ", again, sizeof(again)) != n || strcmp(password, again) != 0))
+		return fail(EXIT_REFUSED, "the passwords differ; nothing has changed");
+	bool made = accounts_secret_make(password, (size_t)n, scram, ret);
+	sodium_memzero(password, sizeof(password));
+	sodium_memzero(again, sizeof(again));
+	return made ? EXIT_DONE : fail(EXIT_REFUSED, "out of memory");
+}
+
 int command_passwd(const struct options *o, int argc, char **argv)
 {
-	char password[ACCOUNTS_PASSWORD_MAX + 2], again[ACCOUNTS_PASSWORD_MAX + 2],
-	    hash[crypto_pwhash_STRBYTES];
-	bool delete = false;
+	char secret[ACCOUNTS_SECRET_MAX];
+	bool delete = false, scram = true;
 	int opt;
 
-	_Static_assert(crypto_pwhash_STRBYTES <= ACCOUNTS_HASH_MAX, "a hash fits");
-	while ((opt = getopt(argc, argv, "d")) >= 0)
+	while ((opt = getopt(argc, argv, "dS")) >= 0)
 		if (opt == 'd')
 			delete = true;
+		else if (opt == 'S')
+			scram = false;
 		else
 			return wrong_option(argv);
 	if (argc - optind != 2)
@@ -193,17 +210,11 @@ int command_passwd(const struct options *o, int argc, char **argv)
 		return fail(EXIT_USAGE, "\"%s\" is, or looks like, one of chatd's own names", name);
 	if (delete)
 		return access_change(o, file, nick, NULL);
-	ssize_t n = access_ask("Password: ", password, sizeof(password));
-	if (n <= 0)
-		return fail(EXIT_REFUSED, "a password has 1 to %d bytes", ACCOUNTS_PASSWORD_MAX);
-	if (isatty(STDIN_FILENO) &&
-	    (access_ask("Once more: ", again, sizeof(again)) != n || strcmp(password, again) != 0))
-		return fail(EXIT_REFUSED, "the passwords differ; nothing has changed");
-	if (sodium_init() < 0 ||
-	    crypto_pwhash_str(hash, password, (size_t)n, crypto_pwhash_OPSLIMIT_INTERACTIVE,
-			      crypto_pwhash_MEMLIMIT_INTERACTIVE) != 0)
-		return fail(EXIT_REFUSED, "out of memory");
-	sodium_memzero(password, sizeof(password));
-	sodium_memzero(again, sizeof(again));
-	return access_change(o, file, nick, hash);
+	int status = access_ask_secret(scram, secret);
+	if (status != EXIT_DONE)
+		return status;
+	if (strcmp(file, "-") != 0)
+		return access_change(o, file, nick, secret);
+	printf("%s:%s\n", nick, secret);
+	return EXIT_DONE;
 }

@@ -53,8 +53,9 @@ const struct subcommand subcommands[] = {
     {"ban", "ADDRESS[/BITS] [TIME]", "keep an address out (TIME: 90s, 10m, 2h, 7d; for ever without it)",
      command_ban, NULL},
     {"unban", "ADDRESS[/BITS]", "let a banned address in again", command_unban, NULL},
-    {"passwd", "[-d] FILE NAME", "set an account's password (-d: delete it)", command_passwd,
-     "  -d               delete the account\n"},
+    {"passwd", "[-dS] FILE NAME", "set an account's password (-d: delete it)", command_passwd,
+     "  -d               delete the account\n"
+     "  -S               without a verifier for SCRAM\n"},
     {"token", "add|list|revoke [OPTION...] [NAME] FILE", "make, show or revoke tokens for HTTP",
      command_token,
      "  -r, --room R     it is for this room (again for each; all rooms without it)\n"

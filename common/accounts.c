@@ -26,6 +26,23 @@ static bool account_is_hash(const char *s)
 	       strspn(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=,$") == n;
 }
 
+/* "HASH" or "HASH:VERIFIER", which is taken apart. Returns what is wrong with it, or NULL. */
+static const char *account_parse_secret(char *s, struct account *ret)
+{
+	char *colon = strchr(s, ':');
+
+	if (colon)
+		*colon = '\0';
+	if (!account_is_hash(s))
+		return "this isn't a hash of argon2id, as `chatctl passwd` writes it";
+	snprintf(ret->hash, sizeof(ret->hash), "%s", s);
+	ret->scram = (struct scram_verifier){.iterations = 0};
+	if (colon && scram_verifier_parse(colon + 1, &ret->scram) < 0)
+		return "what follows the hash isn't a verifier of SCRAM-SHA-256, as `chatctl passwd` writes "
+		       "it";
+	return NULL;
+}
+
 /* Returns what is wrong with the line, or NULL; *ret_odd: why the account has to be left out, or NULL. */
 static const char *account_parse_line(char *line, struct account *ret, const char **ret_odd)
 {
@@ -33,13 +50,14 @@ static const char *account_parse_line(char *line, struct account *ret, const cha
 
 	*ret_odd = NULL;
 	if (!colon)
-		return "a line is NAME:HASH, as `chatctl passwd` writes it";
+		return "a line is NAME:HASH or NAME:HASH:VERIFIER, as `chatctl passwd` writes it";
 	*colon = '\0';
 	size_t len = (size_t)(colon - line);
 	if (!nick_well_formed(line, len))
 		return "this is not a valid name";
-	if (!account_is_hash(colon + 1))
-		return "this isn't a hash of argon2id, as `chatctl passwd` writes it";
+	const char *wrong = account_parse_secret(colon + 1, ret);
+	if (wrong)
+		return wrong;
 	/* An older chatd took more names. */
 	if (nick_normalise(line, len, ret->nick) < 0) {
 		*ret_odd = "this is not a valid name any more";
@@ -48,7 +66,6 @@ static const char *account_parse_line(char *line, struct account *ret, const cha
 		*ret_odd = "this is one of chatd's own names";
 	}
 	ret->left_out = *ret_odd;
-	snprintf(ret->hash, sizeof(ret->hash), "%s", colon + 1);
 	return NULL;
 }
 

@@ -50,7 +50,7 @@ static enum nearness accounts_find_nearest(const char *text, const char *nick, c
 	return best;
 }
 
-static int accounts_write_changed(FILE *f, const char *text, const char *nick, const char *hash,
+static int accounts_write_changed(FILE *f, const char *text, const char *nick, const char *secret,
 				  char ret_alike[TEXT_NICK_MAX + 1])
 {
 	struct nick_keys keys = nick_keys(nick, strlen(nick));
@@ -64,18 +64,18 @@ static int accounts_write_changed(FILE *f, const char *text, const char *nick, c
 		bool mine = best != FAR && accounts_nearness(text, n, nick, &keys) == best;
 		if (!mine)
 			fprintf(f, "%.*s\n", (int)n, text);
-		else if (hash && !found)
-			fprintf(f, "%s:%s\n", nick, hash);
+		else if (secret && !found)
+			fprintf(f, "%s:%s\n", nick, secret);
 		found |= mine;
 		text += n + (text[n] == '\n');
 	}
-	if (!found && hash)
-		fprintf(f, "%s:%s\n", nick, hash);
-	return found || hash ? 0 : -ENOENT;
+	if (!found && secret)
+		fprintf(f, "%s:%s\n", nick, secret);
+	return found || secret ? 0 : -ENOENT;
 }
 
 struct accounts_edit {
-	const char *nick, *hash;
+	const char *nick, *secret;
 	char *alike;
 };
 
@@ -83,13 +83,13 @@ static int accounts_write_edited(FILE *f, const char *text, void *arg)
 {
 	const struct accounts_edit *e = arg;
 
-	return accounts_write_changed(f, text, e->nick, e->hash, e->alike);
+	return accounts_write_changed(f, text, e->nick, e->secret, e->alike);
 }
 
-int accounts_change(const char *path, const char *nick, const char *hash, int group,
+int accounts_change(const char *path, const char *nick, const char *secret, int group,
 		    char ret_alike[TEXT_NICK_MAX + 1])
 {
-	struct accounts_edit e = {nick, hash, ret_alike};
+	struct accounts_edit e = {nick, secret, ret_alike};
 
-	return rewrite_file(path, &(struct rewrite){accounts_write_edited, &e, hash, group});
+	return rewrite_file(path, &(struct rewrite){accounts_write_edited, &e, secret, group});
 }

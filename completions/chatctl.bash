@@ -74,7 +74,7 @@ _chatctl_options() {
 	forget) echo "--room --nick --since --before --yes --json" ;;
 	join) echo "--room --nick --ca" ;;
 	reload) echo "-q --json" ;;
-	passwd) echo "-d" ;;
+	passwd) echo "-d -S" ;;
 	token) echo "--room --read --speak --json" ;;
 	*) echo "--json" ;;
 	esac

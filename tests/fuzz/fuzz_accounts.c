@@ -22,6 +22,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	for (size_t i = 0; i < a.n; i++) {
 		const char *nick = a.at[i].nick;
 		REQUIRE(strncmp(a.at[i].hash, "$argon2id$", 10) == 0);
+		REQUIRE(a.at[i].scram.iterations == 0 || a.at[i].scram.salt_len > 0);
 		REQUIRE(nick_well_formed(nick, strlen(nick)));
 		REQUIRE(a.at[i].left_out || nick_valid(nick, strlen(nick)));
 		REQUIRE(a.at[i].left_out || accounts_find_exactly(&a, nick, strlen(nick)) == &a.at[i]);

@@ -36,6 +36,42 @@ static void account_files(void **state)
 	free(out);
 }
 
+#define VERIFIER                                                                                             \
+	"SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:"          \
+	"wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU="
+
+/* An account may have a verifier behind its hash, and files of earlier releases have none. */
+static void account_verifiers(void **state)
+{
+	char text[] = "bob:" HASH ":" VERIFIER "\nalice:" HASH "\n", wrong[] = "a:" HASH "\nb:" HASH ":\n",
+	     wrong2[] = "b:" HASH ":" VERIFIER ":x\n", secret[ACCOUNTS_SECRET_MAX],
+	     line[ACCOUNTS_SECRET_MAX + 8], *out = NULL;
+	struct accounts a;
+	size_t size;
+	FILE *f = open_memstream(&out, &size);
+
+	(void)state;
+	assert_int_equal(accounts_parse(text, "f", f, NULL, &a), 0);
+	assert_string_equal(accounts_find(&a, "bob", 3)->hash, HASH);
+	assert_int_equal(accounts_find(&a, "bob", 3)->scram.iterations, 4096);
+	assert_int_equal(accounts_find(&a, "alice", 5)->scram.iterations, 0);
+	accounts_free(&a);
+	assert_int_equal(accounts_parse(wrong, "f", f, NULL, &a), -EINVAL);
+	assert_int_equal(accounts_parse(wrong2, "g", f, NULL, &a), -EINVAL);
+	/* What is made is what is read. */
+	assert_true(accounts_secret_make("pencil", 6, true, secret));
+	snprintf(line, sizeof(line), "carol:%s\n", secret);
+	assert_int_equal(accounts_parse(line, "f", f, NULL, &a), 0);
+	assert_int_equal(a.at[0].scram.iterations, SCRAM_ITERATIONS);
+	accounts_free(&a);
+	assert_true(accounts_secret_make("pencil", 6, false, secret));
+	assert_null(strchr(secret, ':'));
+	fclose(f);
+	assert_non_null(strstr(out, "f:2: what follows the hash isn't a verifier"));
+	assert_non_null(strstr(out, "g:1: what follows the hash isn't a verifier"));
+	free(out);
+}
+
 static void accounts_are_changed(void **state)
 {
 	char path[] = "/tmp/chatd-accounts-XXXXXX", alike[TEXT_NICK_MAX + 1];
@@ -64,6 +100,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(account_files),
+	    cmocka_unit_test(account_verifiers),
 	    cmocka_unit_test(accounts_are_changed),
 	};
 
