@@ -50,6 +50,7 @@ void config_free(struct config *c)
 	for (size_t i = 0; i < c->n_listeners; i++)
 		config_free_listener(&c->listeners[i]);
 	free(c->listeners);
+	irc_config_release(&c->irc);
 	cluster_config_free(c->cluster);
 	history_config_free(c->history);
 	webhooks_config_free(c->webhooks);

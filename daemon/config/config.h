@@ -10,6 +10,7 @@
 #include "common/address.h"
 #include "common/tokens.h"
 #include "daemon/config/handler.h"
+#include "daemon/config/irc.h"
 #include "daemon/rooms/room.h"
 
 #include <stdint.h>
@@ -104,6 +105,7 @@ struct config {
 	unsigned max_clients;		  /* clients; never 0 */
 	unsigned max_clients_per_address; /* clients; 0: any number */
 	unsigned max_bans;		  /* bans; 0: none */
+	unsigned max_rooms_per_client;	  /* that one may be in at once; never 0 */
 
 	/* Rates, of which a second's or a minute's worth may come at once; 0: no limit. */
 	unsigned lines_per_second;	   /* of a client */
@@ -121,6 +123,7 @@ struct config {
 	int64_t keepalive_us;	       /* of silence, before TCP asks; 0: it never does */
 	int64_t user_timeout_us;       /* without an answer of a TCP peer; 0: as the kernel has it */
 
+	struct irc_config irc;
 	struct cluster_config *cluster;	  /* config/cluster.h; NULL: none */
 	struct history_config *history;	  /* config/history.h; NULL: none */
 	struct webhooks_config *webhooks; /* config/webhooks.h; NULL: none */

@@ -10,6 +10,7 @@
 #include "daemon/config/config.h"
 #include "daemon/config/copies.h"
 #include "daemon/config/history_settings.h"
+#include "daemon/config/irc_settings.h"
 #include "daemon/config/listener_checks.h"
 #include "daemon/config/listeners.h"
 #include "daemon/config/rooms.h"
@@ -136,6 +137,7 @@ static const struct setting_key limit_keys[] = {
     SETTING("failed_logins_per_minute", setting_unsigned, AT(failed_logins_per_minute), .max = 1000000),
     SETTING("max_rooms_per_address", setting_unsigned, AT(room_limits.rooms_per_address),
 	    .max = ROOMS_CAPACITY / 2),
+    SETTING("max_rooms_per_client", setting_unsigned, AT(max_rooms_per_client), .min = 1, .max = 100),
     SETTING("max_bans", setting_unsigned, AT(max_bans), .max = 100000),
     SETTING("first_line_timeout", setting_seconds, AT(first_line_timeout_us), .max = DAY_S),
     SETTING("login_timeout", setting_seconds, AT(login_timeout_us), .max = DAY_S),
@@ -170,6 +172,12 @@ static const struct setting_key keys[] = {
     SETTING("room_defaults", setting_group, AT(room_defaults), .group = room_defaults_keys),
     SETTING("listeners", setting_listeners, 0),
     SETTING("limits", setting_group, 0, .group = limit_keys),
+    SETTING("server_name", setting_irc_server_name, AT(irc.server_name)),
+    SETTING("network", setting_irc_network, AT(irc.network)),
+    SETTING("motd_file", setting_irc_motd_file, AT(irc)),
+    SETTING("admin", setting_irc_admin, AT(irc.admin)),
+    SETTING("operators", setting_irc_operators, AT(irc)),
+    SETTING("cloak_key_file", setting_irc_cloak_key_file, AT(irc)),
     SETTING("cluster", setting_cluster, AT(cluster)),
     SETTING("history", setting_history, AT(history)),
     SETTING("webhooks", setting_webhooks, AT(webhooks)),
@@ -260,6 +268,8 @@ static int load_root(config_t *lib, struct settings *ss, struct config **ret)
 	    .max_clients_per_address = 1000,
 	    .room_limits = {.rooms = 1000, .rooms_per_address = 50, .linger_us = 300 * SECOND_US},
 	    .max_bans = 1000,
+	    .max_rooms_per_client = 100,
+	    .irc.network = "chatd",
 	    .nick_changes_per_minute = 30,
 	    .joins_per_minute = 60,
 	    .commands_per_second = 20,
@@ -272,6 +282,7 @@ static int load_root(config_t *lib, struct settings *ss, struct config **ret)
 	    .control_socket = strdup(RUNTIME_DIRECTORY "/control.sock"),
 	    .control_group = strdup("chatd"),
 	};
+	irc_config_default_name(c->irc.server_name);
 	config_setting_t *root = config_root_setting(lib);
 	settings_read(ss, root, keys, c);
 	history_read_rooms(ss, config_setting_get_member(root, "rooms"), c->history);
