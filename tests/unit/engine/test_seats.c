@@ -280,6 +280,48 @@ static void its_own_is_left_out(void **state)
 	close(y);
 }
 
+/* Others speak in front of it and behind it in the same turn. */
+static void its_own_is_left_out_in_the_midst(void **state)
+{
+	int w = joined(*state, "a"), x = joined(*state, "a"), y = joined(*state, "a");
+
+	for (unsigned i = 0; i < 3; i++) {
+		assert_int_equal(send(w, "ta 1\n", 5, 0), 5);
+		assert_int_equal(send(x, "ta 2\nta 3\n", 10, 0), 10);
+		assert_int_equal(send(y, "ta 4\n", 5, 0), 5);
+		harness_settle(*state);
+		assert_string_equal(harness_read(*state, w), "[a 2]\n[a 3]\n[a 4]\n");
+		assert_string_equal(harness_read(*state, x), "[a 1]\n[a 4]\n");
+		assert_string_equal(harness_read(*state, y), "[a 1]\n[a 2]\n[a 3]\n");
+	}
+	close(w);
+	close(x);
+	close(y);
+}
+
+/* It can't be sent anything when a room has news, which isn't the one that it was sent last. */
+static void who_is_blocked_is_sent_it_later(void **state)
+{
+	int x = joined(*state, "abc");
+	struct connection *c = connections_find(worker_context(harness_shared(*state)->workers[0]), 0,
+						clients_at(harness_shared(*state)->clients, 0)->id);
+
+	others(*state, "a", RECORD_MESSAGE, "1", 0);
+	harness_settle(*state);
+	c->blocked = true;
+	others(*state, "b", RECORD_MESSAGE, "2", 0);
+	others(*state, "c", RECORD_MESSAGE, "3", 0);
+	harness_settle(*state);
+	c->blocked = false;
+	connection_retry(c);
+	harness_settle(*state);
+	const char *got = harness_read(*state, x);
+	assert_memory_equal(got, "[a 1]\n", 6);
+	assert_non_null(strstr(got, "[b 2]\n"));
+	assert_non_null(strstr(got, "[c 3]\n"));
+	close(x);
+}
+
 static void what_is_told_in_each_room_is_shown_once(void **state)
 {
 	int x = joined(*state, "ab"), y = joined(*state, "b");
@@ -499,6 +541,8 @@ int main(void)
 #define SEATS(test) cmocka_unit_test_setup_teardown(test, many_setup, harnessed_teardown)
 	    SEATS(each_room_is_heard),
 	    SEATS(its_own_is_left_out),
+	    SEATS(its_own_is_left_out_in_the_midst),
+	    SEATS(who_is_blocked_is_sent_it_later),
 	    SEATS(what_is_told_in_each_room_is_shown_once),
 	    SEATS(who_came_later_is_told),
 	    SEATS(who_lags_is_told_in_which_room),
