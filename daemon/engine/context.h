@@ -30,6 +30,7 @@ struct cluster_file;
 struct archive;
 struct questions;
 struct webhooks;
+struct irc;
 struct connections;
 struct tls_tools;
 struct secrets;
@@ -54,6 +55,7 @@ struct shared {
 	struct questions *questions;	   /* likewise */
 	struct archive *archive;	   /* or NULL */
 	struct webhooks *webhooks;	   /* or NULL */
+	_Atomic(struct irc *) irc; /* irc/store.h; NULL until a listener speaks IRC, also by a reload */
 	struct slots *slots;
 	struct services services;
 	struct counters spare_counters[SHARED_SPARE_COUNTERS];

@@ -90,6 +90,11 @@ static int reload_apply(struct server *s, struct config *new, FILE *errors)
 
 	if (r == 0)
 		r = reload_keep_history(s->config, new, errors);
+	if (r == 0) {
+		r = shared_make_irc(s, new);
+		if (r < 0)
+			fprintf(errors, "there is no memory for IRC: %s\n", strerror(-r));
+	}
 	if (r == 0)
 		r = listeners_prepare(s->listeners, new, errors);
 	if (r < 0)

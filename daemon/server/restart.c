@@ -8,6 +8,7 @@
 #include "daemon/base/clock.h"
 #include "daemon/base/logger.h"
 #include "daemon/engine/connections.h"
+#include "daemon/irc/store.h"
 #include "daemon/state/cluster_file.h"
 #include "daemon/state/handover.h"
 #include "daemon/state/keeper.h"
@@ -59,6 +60,8 @@ static void restart_exec(struct server *s)
 	handover_add(SECRETS_NAME, s->secrets_fd, h);
 	if (s->cluster_fd >= 0)
 		handover_add(CLUSTER_FILE_NAME, s->cluster_fd, h);
+	if (s->irc_fd >= 0)
+		handover_add(IRC_STORE_NAME, s->irc_fd, h);
 	last_good_each(s, handover_add, h);
 	keeper_pairs(s->shared.keeper, handover_add, h);
 	sockets_each(s->sockets, handover_add, h);

@@ -32,6 +32,7 @@ struct server {
 	struct sockets *sockets;
 	int rooms_fd, clients_fd, secrets_fd;
 	int cluster_fd;		   /* -1: there is no cluster */
+	int irc_fd;		   /* -1: no listener speaks IRC */
 	int copies_fd, refused_fd; /* last_good.c; -1: none */
 	unsigned copies_number;
 	struct shared shared;
@@ -52,6 +53,8 @@ int server_run(const char *config_path, char **argv);
 /* shared.c: what all threads share, opened or taken over from the process before. Returns 0 or -errno. */
 int shared_open(struct server *s);
 void shared_free(struct server *s);
+/* What IRC keeps, once a listener of that configuration speaks it. Returns 0 or -errno. */
+int shared_make_irc(struct server *s, const struct config *config);
 
 /*
  * gap.c: until when the process before would have served somebody (CLOCK_MONOTONIC, us); 0 if there was none.

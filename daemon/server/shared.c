@@ -14,6 +14,7 @@
 #include "daemon/engine/limits.h"
 #include "daemon/history/archive.h"
 #include "daemon/io/memfd.h"
+#include "daemon/irc/store.h"
 #include "daemon/state/cluster_file.h"
 #include "daemon/state/keeper.h"
 #include "daemon/state/layouts.h"
@@ -164,6 +165,47 @@ static int shared_open_cluster(struct server *s)
 	return r;
 }
 
+static bool shared_wants_irc(const struct config *config)
+{
+	for (size_t i = 0; i < config->n_listeners; i++)
+		if (strcmp(config->listeners[i].handler->mode, "irc") == 0)
+			return true;
+	return false;
+}
+
+/* That of the process before, whether or not anybody may come any more: who is there is. */
+static int shared_open_irc(struct server *s, bool strangers)
+{
+	_cleanup_close_ int fd = sockets_claim(s->sockets, IRC_STORE_NAME);
+	struct irc *irc;
+	int r = fd < 0 ? 0 : irc_store_open(fd, false, strangers, s->shared.clients, s->shared.rooms, &irc);
+
+	if (fd >= 0 && r < 0) {
+		layouts_tell_refused(IRC_STORE_NAME, r);
+		sockets_unstore(IRC_STORE_NAME);
+	} else if (fd >= 0) {
+		s->irc_fd = take_fd(&fd);
+		atomic_store(&s->shared.irc, irc);
+	}
+	return shared_make_irc(s, s->config);
+}
+
+int shared_make_irc(struct server *s, const struct config *config)
+{
+	struct irc *irc;
+
+	if (atomic_load(&s->shared.irc) || !shared_wants_irc(config))
+		return 0;
+	_cleanup_close_ int fd = memfd_new(IRC_STORE_NAME, irc_store_size());
+	int r = fd < 0 ? fd : irc_store_open(fd, true, true, s->shared.clients, s->shared.rooms, &irc);
+	if (r < 0)
+		return r;
+	sockets_store(fd, IRC_STORE_NAME);
+	s->irc_fd = take_fd(&fd);
+	atomic_store(&s->shared.irc, irc);
+	return 0;
+}
+
 static void shared_end_client(int fd, void *arg)
 {
 	++*(unsigned *)arg;
@@ -216,6 +258,9 @@ int shared_open(struct server *s)
 		r = shared_open_secrets(s, clients_refused || old_refused ||
 					       clients_high(s->shared.clients) == 0);
 	if (r == 0)
+		r = shared_open_irc(s,
+				    clients_refused || old_refused || clients_high(s->shared.clients) == 0);
+	if (r == 0)
 		r = roster_new(s->config->max_clients, &s->shared.roster);
 	if (r == 0 && s->config->cluster)
 		r = shared_watch_roster(s);
@@ -257,6 +302,7 @@ void shared_free(struct server *s)
 	roster_free(s->shared.roster);
 	elsewhere_free(s->shared.elsewhere);
 	ban_share_free(s->shared.ban_share);
+	irc_store_close(atomic_load(&s->shared.irc));
 	clients_close(s->shared.clients);
 	secrets_free(s->shared.secrets);
 	cluster_file_close(s->shared.cluster_file);
@@ -270,4 +316,6 @@ void shared_free(struct server *s)
 		close(s->clients_fd);
 	if (s->secrets_fd >= 0)
 		close(s->secrets_fd);
+	if (s->irc_fd >= 0)
+		close(s->irc_fd);
 }

@@ -338,7 +338,8 @@ int server_run(const char *config_path, char **argv)
 				.reload = reload_server,
 				.restart = restart_server};
 	s->argv = argv;
-	s->rooms_fd = s->clients_fd = s->secrets_fd = s->cluster_fd = s->copies_fd = s->refused_fd = -1;
+	s->rooms_fd = s->clients_fd = s->secrets_fd = s->cluster_fd = s->irc_fd = s->copies_fd =
+	    s->refused_fd = -1;
 	s->host.started_us = clock_us(CLOCK_REALTIME);
 	s->host.began_us = clock_us(CLOCK_MONOTONIC);
 	int r = start_server(s);

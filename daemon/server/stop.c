@@ -10,6 +10,7 @@
 #include "daemon/cluster/cluster.h"
 #include "daemon/engine/connections.h"
 #include "daemon/history/archive.h"
+#include "daemon/irc/store.h"
 #include "daemon/state/cluster_file.h"
 #include "daemon/state/keeper.h"
 #include "daemon/state/layouts.h"
@@ -54,6 +55,7 @@ static void stop_forget_state(struct server *s)
 	keeper_pairs(s->shared.keeper, sockets_unstore_each, NULL);
 	sockets_unstore(LAYOUTS_CLIENTS_NAME);
 	sockets_unstore(SECRETS_NAME);
+	sockets_unstore(IRC_STORE_NAME);
 	sockets_unstore(LAYOUTS_ROOMS_NAME);
 	/* Last: in rooms without it all that is in the cluster's stream would be said again. */
 	sockets_unstore(CLUSTER_FILE_NAME);

@@ -10,6 +10,8 @@
 #include "daemon/engine/limits.h"
 #include "daemon/engine/transaction.h"
 #include "daemon/io/memfd.h"
+#include "daemon/irc/store.h"
+#include "daemon/irc/users.h"
 #include "daemon/modes/table.h"
 #include "daemon/rooms/speech.h"
 #include "daemon/server/entry_index.h"
@@ -393,6 +395,8 @@ void takeover_run(struct shared *shared, struct takeover *ret)
 
 	*ret = (struct takeover){0};
 	takeover_intents(clients, shared->rooms);
+	if (atomic_load(&shared->irc))
+		irc_users_recover(atomic_load(&shared->irc)->users);
 	memberships_rebuild(clients);
 	takeover_grant_rights(shared);
 	int r = entry_index_new(clients, &x.index);

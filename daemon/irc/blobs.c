@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: MIT */
+/* Away texts and lists of whom somebody watches, by the client's index: see blobs.h. */
+#include "daemon/irc/blobs.h"
+
+#include "daemon/base/fault.h"
+#include "daemon/irc/file.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define STRIPES 16
+
+struct irc_blobs {
+	struct irc_file *file;
+	struct clients *clients;
+	pthread_mutex_t locks[STRIPES]; /* by the client's index */
+};
+
+static size_t irc_blobs_max(enum irc_blob_kind kind)
+{
+	return kind == IRC_BLOB_AWAY ? IRC_BLOB_AWAY_MAX : IRC_BLOB_MONITOR_MAX;
+}
+
+/* The one of the two places that a blob of that number has; its bytes follow. */
+static struct irc_blob_head *irc_blobs_at(struct irc_blobs *bs, uint32_t index, enum irc_blob_kind kind,
+					  uint32_t number)
+{
+	return kind == IRC_BLOB_AWAY ? &bs->file->away[index][number & 1].head
+				     : &bs->file->monitor[index][number & 1].head;
+}
+
+/* What is behind the bytes, up to a multiple of 8, is 0. */
+static uint64_t irc_blobs_check(const struct irc_blob_head *h, uint64_t id, enum irc_blob_kind kind)
+{
+	uint64_t sum = id * 0x9e3779b97f4a7c15ULL + kind;
+
+	sum = (sum ^ ((uint64_t)h->len << 32 | h->number)) * 0xc4ceb9fe1a85ec53ULL;
+	sum = checksum_add(sum, h + 1, (h->len + 7UL) & ~7UL);
+	return sum ? sum : 1;
+}
+
+uint32_t irc_blob_put(struct irc_blobs *bs, const struct client *c, enum irc_blob_kind kind, uint32_t holds,
+		      const void *data, size_t len)
+{
+	uint32_t index = clients_index(bs->clients, c), number = holds + 1;
+
+	if (len > irc_blobs_max(kind))
+		return 0;
+	if (number == 0)
+		number = 2; /* in the place that UINT32_MAX isn't in */
+	pthread_mutex_lock(&bs->locks[index % STRIPES]);
+	struct irc_blob_head *h = irc_blobs_at(bs, index, kind, number);
+	h->check = 0;
+	h->number = number;
+	h->len = (uint32_t)len;
+	memcpy(h + 1, data, len);
+	memset((char *)(h + 1) + len, 0, -len & 7);
+	FAULT("irc-blob-written");
+	h->check = irc_blobs_check(h, c->id, kind);
+	pthread_mutex_unlock(&bs->locks[index % STRIPES]);
+	return number;
+}
+
+size_t irc_blob_get(struct irc_blobs *bs, uint32_t index, uint64_t id, enum irc_blob_kind kind,
+		    uint32_t number, void *ret, size_t size)
+{
+	size_t len = 0;
+
+	if (number == 0 || index >= CLIENTS_CAPACITY)
+		return 0;
+	pthread_mutex_lock(&bs->locks[index % STRIPES]);
+	const struct irc_blob_head *h = irc_blobs_at(bs, index, kind, number);
+	if (h->number == number && h->len <= size && h->len <= irc_blobs_max(kind) &&
+	    h->check == irc_blobs_check(h, id, kind)) {
+		len = h->len;
+		memcpy(ret, h + 1, len);
+	}
+	pthread_mutex_unlock(&bs->locks[index % STRIPES]);
+	return len;
+}
+
+int irc_blobs_new(struct irc_file *file, struct clients *cs, struct irc_blobs **ret)
+{
+	struct irc_blobs *bs = calloc(1, sizeof(*bs));
+
+	if (!bs)
+		return -ENOMEM;
+	bs->file = file;
+	bs->clients = cs;
+	for (unsigned i = 0; i < STRIPES; i++)
+		pthread_mutex_init(&bs->locks[i], NULL);
+	*ret = bs;
+	return 0;
+}
+
+void irc_blobs_free(struct irc_blobs *bs)
+{
+	if (!bs)
+		return;
+	for (unsigned i = 0; i < STRIPES; i++)
+		pthread_mutex_destroy(&bs->locks[i]);
+	free(bs);
+}

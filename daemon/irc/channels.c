@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The records of channels, which become true with what is said in their rooms: channels.h says by which
+ * rules.
+ */
+#include "daemon/irc/channels.h"
+
+#include "common/hash.h"
+#include "daemon/base/fault.h"
+#include "daemon/base/logger.h"
+#include "daemon/irc/file.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+struct irc_channels {
+	struct irc_file *file;
+	bool drafted[ROOMS_CAPACITY]; /* each under the lock of its room's log */
+};
+
+static struct irc_channel_half *irc_channels_halves(struct irc_channels *cs, const struct room *room)
+{
+	return cs->file->channels[room->index];
+}
+
+static bool irc_channels_is_of(const struct irc_channel_half *h, const struct room *room)
+{
+	return h->epoch == room->epoch && h->base == room->number_base &&
+	       h->name == hash_fixed(room->name, strlen(room->name));
+}
+
+static void irc_channels_name(struct irc_channel_half *h, const struct room *room)
+{
+	h->epoch = room->epoch;
+	h->base = room->number_base;
+	h->name = hash_fixed(room->name, strlen(room->name));
+}
+
+/* Of all that is used. */
+static uint64_t irc_channels_check(const struct irc_channel_half *h)
+{
+	const struct irc_channel *c = &h->channel;
+	uint64_t sum = checksum_add(IRC_FILE_MAGIC, &h->version,
+				    offsetof(struct irc_channel_half, channel.status) -
+					offsetof(struct irc_channel_half, version));
+
+	sum = checksum_add(sum, c->status, c->n_status * sizeof(*c->status));
+	sum = checksum_add(sum, c->list, c->n_list * sizeof(*c->list));
+	return sum ? sum : 1;
+}
+
+static bool irc_channels_fits(const struct irc_channel *c)
+{
+	return c->n_status <= IRC_STATUS_MAX && c->n_list <= IRC_LIST_MAX &&
+	       c->n_invited <= IRC_INVITED_MAX && c->n_expelled <= IRC_INVITED_MAX;
+}
+
+/* They go out as C strings, whatever a build before wrote. */
+static void irc_channels_end_strings(struct irc_channel *c)
+{
+	c->key[IRC_KEY_MAX] = c->topic[IRC_TOPIC_MAX] = c->topic_by[TEXT_NICK_MAX] = '\0';
+	for (uint32_t i = 0; i < c->n_status; i++)
+		c->status[i].account[TEXT_NICK_MAX] = '\0';
+	for (uint32_t i = 0; i < c->n_list; i++)
+		c->list[i].mask[IRC_MASK_MAX] = c->list[i].by[TEXT_NICK_MAX] = '\0';
+}
+
+/* Which of the two is true; -1: none. */
+static int irc_channels_true(const struct irc_channel_half h[2], const struct room *room)
+{
+	uint64_t count = logring_count(room->log);
+	int best = -1;
+
+	for (int i = 0; i < 2; i++)
+		if (atomic_load_explicit(&h[i].check, memory_order_acquire) != 0 && h[i].from <= count &&
+		    irc_channels_is_of(&h[i], room) && (best < 0 || h[i].version > h[best].version))
+			best = i;
+	return best;
+}
+
+const struct irc_channel *irc_channels_get(struct irc_channels *cs, const struct room *room)
+{
+	const struct irc_channel_half *h = irc_channels_halves(cs, room);
+	int now = atomic_load_explicit(&cs->file->made[room->index], memory_order_relaxed)
+		      ? irc_channels_true(h, room)
+		      : -1;
+
+	return now >= 0 ? &h[now].channel : NULL;
+}
+
+/* --- changing --- */
+
+/* The half to be written, which never is the one that is true. */
+static struct irc_channel_half *irc_channels_other(struct irc_channel_half h[2], int now)
+{
+	return &h[now == 0];
+}
+
+/* What is left of another room that had this index goes; NULL: there is nothing to go on from. */
+static const struct irc_channel_half *irc_channels_begin(struct irc_channels *cs, const struct room *room)
+{
+	struct irc_channel_half *h = irc_channels_halves(cs, room);
+	_Atomic uint64_t *made = &cs->file->made[room->index];
+	int now = atomic_load_explicit(made, memory_order_relaxed) ? irc_channels_true(h, room) : -1;
+
+	if (now >= 0)
+		return &h[now];
+	if (atomic_load_explicit(made, memory_order_relaxed)) {
+		for (unsigned i = 0; i < 2; i++)
+			atomic_store_explicit(&h[i].check, 0, memory_order_release);
+		memfd_release(h, 2 * sizeof(*h));
+	}
+	atomic_store_explicit(made, 1, memory_order_release);
+	FAULT("irc-channel-made");
+	return NULL;
+}
+
+static void irc_channels_copy(struct irc_channel_half *to, const struct irc_channel_half *from)
+{
+	const struct irc_channel *c = &from->channel;
+
+	memcpy(&to->channel, c, offsetof(struct irc_channel, status));
+	memcpy(to->channel.status, c->status, c->n_status * sizeof(*c->status));
+	memcpy(to->channel.list, c->list, c->n_list * sizeof(*c->list));
+	to->version = from->version + 1;
+}
+
+struct irc_channel *irc_channels_draft(struct irc_channels *cs, const struct room *room)
+{
+	struct irc_channel_half *h = irc_channels_halves(cs, room);
+
+	if (cs->drafted[room->index])
+		return &irc_channels_other(h, irc_channels_true(h, room))->channel;
+	const struct irc_channel_half *now = irc_channels_begin(cs, room);
+	struct irc_channel_half *to = irc_channels_other(h, now ? (int)(now - h) : -1);
+	atomic_store_explicit(&to->check, 0, memory_order_release);
+	FAULT("irc-channel-cleared");
+	irc_channels_name(to, room);
+	if (now) {
+		irc_channels_copy(to, now);
+	} else {
+		to->version = 1;
+		memset(&to->channel, 0, offsetof(struct irc_channel, status));
+		to->channel.modes = IRC_M_DEFAULT;
+	}
+	cs->drafted[room->index] = true;
+	return &to->channel;
+}
+
+void irc_channels_forget(struct irc_channels *cs, const struct room *room)
+{
+	cs->drafted[room->index] = false;
+}
+
+void irc_channels_seal(struct irc_channels *cs, const struct room *room, uint64_t pending)
+{
+	struct irc_channel_half *h = irc_channels_halves(cs, room);
+
+	if (!cs->drafted[room->index])
+		return;
+	cs->drafted[room->index] = false;
+	struct irc_channel_half *to = irc_channels_other(h, irc_channels_true(h, room));
+	if (!irc_channels_fits(&to->channel))
+		abort(); /* a crash is recovered from: what was there before holds */
+	irc_channels_end_strings(&to->channel);
+	to->from = pending;
+	FAULT("irc-channel-written");
+	atomic_store_explicit(&to->check, irc_channels_check(to), memory_order_release);
+	FAULT("irc-channel-sealed");
+}
+
+/* --- the start --- */
+
+static bool irc_channels_is_whole(const struct irc_channel_half *h)
+{
+	return irc_channels_fits(&h->channel) && atomic_load(&h->check) == irc_channels_check(h);
+}
+
+/* What never became true is wiped, as its count will be reached by something else. False: it is damaged. */
+static bool irc_channels_recover_one(struct irc_channel_half h[2], const struct room *room)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		if (atomic_load(&h[i].check) == 0)
+			continue;
+		if (!irc_channels_is_whole(&h[i]))
+			return false;
+		if (irc_channels_is_of(&h[i], room) && h[i].from <= logring_count(room->log))
+			irc_channels_end_strings(&h[i].channel);
+		else
+			atomic_store(&h[i].check, 0);
+		FAULT("irc-channel-recovered");
+	}
+	return true;
+}
+
+static void irc_channels_drop(struct irc_channels *cs, uint32_t index)
+{
+	for (unsigned i = 0; i < 2; i++)
+		atomic_store(&cs->file->channels[index][i].check, 0);
+	FAULT("irc-channel-dropped");
+	memfd_release(cs->file->channels[index], sizeof(cs->file->channels[index]));
+	atomic_store(&cs->file->made[index], 0);
+}
+
+void irc_channels_recover(struct irc_channels *cs, struct rooms *rooms)
+{
+	for (uint32_t i = 0; i < ROOMS_CAPACITY; i++) {
+		struct irc_channel_half *h = cs->file->channels[i];
+		const struct room *room = atomic_load(&cs->file->made[i]) ? rooms_at(rooms, i) : NULL;
+		bool sound = room && irc_channels_recover_one(h, room);
+		if (room && !sound)
+			log_event(LOG_ERR,
+				  &(struct log_fields){.message_id = EVENT_STATE_REFUSED, .room = room->name},
+				  "the topic and modes of %s can't be trusted and are forgotten", room->name);
+		if (atomic_load(&cs->file->made[i]) && (!sound || irc_channels_true(h, room) < 0))
+			irc_channels_drop(cs, i);
+	}
+}
+
+int irc_channels_new(struct irc_file *file, struct irc_channels **ret)
+{
+	struct irc_channels *cs = calloc(1, sizeof(*cs));
+
+	if (!cs)
+		return -ENOMEM;
+	cs->file = file;
+	*ret = cs;
+	return 0;
+}
+
+void irc_channels_free(struct irc_channels *cs)
+{
+	free(cs);
+}

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What IRC knows of a room beyond its log: topic, modes, key, lists, operators. A record lies at the room's
+ * index in the file of IRC (irc/file.h), twice, each half with the count of the room's log from which on it
+ * holds. Of those that are whole and whose count the log has reached the newer one is true. So a change
+ * becomes true with the event that tells of it, by the one store that commits the log, by these rules:
+ *
+ * - all of this happens with the log of the room (room->log) locked;
+ * - a change goes to the half that does not hold;
+ * - its check is taken away first, and put there (sealed) last, right before the commit.
+ *
+ * A record is that of one log: it names its epoch, the number of its first message, and the room's name.
+ * Another room that gets the index has none.
+ */
+#ifndef DAEMON_IRC_CHANNELS_H
+#define DAEMON_IRC_CHANNELS_H
+
+#include "daemon/irc/records.h"
+#include "daemon/rooms/room.h"
+
+struct irc_file;
+struct irc_channels;
+
+/*
+ * What holds; NULL: the room has no record, as nobody ever changed anything: it has the modes IRC_M_DEFAULT,
+ * no topic, and no operator. Good while the lock is held, until the next draft.
+ */
+const struct irc_channel *irc_channels_get(struct irc_channels *cs, const struct room *room);
+/*
+ * What will hold, to be changed: at the first call a copy of what holds, or that of a channel with
+ * IRC_M_DEFAULT. Calls before irc_channels_seal() return the same one, as long as the lock is held: who gives
+ * up what it put (logring_abandon()), or gives the lock back without a commit, calls irc_channels_forget()
+ * before.
+ */
+struct irc_channel *irc_channels_draft(struct irc_channels *cs, const struct room *room);
+void irc_channels_forget(struct irc_channels *cs, const struct room *room);
+/*
+ * Right before the commit, between which and this nothing may fail: the draft holds from that count on, which
+ * is logring_pending(). Where nothing was put that is the log's count, and it holds at once. Nothing happens
+ * without a draft.
+ */
+void irc_channels_seal(struct irc_channels *cs, const struct room *room, uint64_t pending);
+
+/* --- for the file --- */
+
+/* Returns 0 or -ENOMEM. */
+int irc_channels_new(struct irc_file *file, struct irc_channels **ret);
+void irc_channels_free(struct irc_channels *cs);
+/*
+ * For the start, before anything is said: what was under way has happened or not; what is damaged is
+ * forgotten, with a line in the log, and so is what belongs to rooms that are gone.
+ */
+void irc_channels_recover(struct irc_channels *cs, struct rooms *rooms);
+
+#endif

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The file of IRC, layout 1, for the files of this folder that are it. What is where, all of it sparse:
+ *
+ *	header		magic, layout, sizes, the next numbers
+ *	drafts		one for each worker: see users.h
+ *	made		by the room's index: whether there ever was a channel's record
+ *	personas	by their number
+ *	attachments	a ring of bytes
+ *	channels	by the room's index
+ *	ids		by the client's index: whose record there is
+ *	users		by the client's index
+ *	away, monitor	likewise
+ *
+ * A hole that is only read gets a page as well, so `made` and `ids` tell where there is something to read.
+ */
+#ifndef DAEMON_IRC_FILE_H
+#define DAEMON_IRC_FILE_H
+
+#include "daemon/base/checksum.h"
+#include "daemon/io/memfd.h"
+#include "daemon/irc/records.h"
+#include "daemon/rooms/wakeup.h"
+#include "daemon/state/entry.h"
+
+#include <stdatomic.h>
+
+#define IRC_FILE_MAGIC 0x6372696474616863ULL /* "chatdirc" */
+#define IRC_FILE_LAYOUT 1
+
+/* What must be the same in the build that wrote the file. */
+struct irc_file_shape {
+	uint32_t clients, rooms, drafts, personas;
+	uint32_t user_size, channel_size, persona_size, attachments_size;
+};
+
+struct irc_file_header {
+	uint64_t magic;
+	uint32_t layout;
+	uint32_t reserved;
+	struct irc_file_shape shape;
+	uint64_t check;		       /* of the above */
+	_Atomic uint64_t next_persona; /* the last 32 bits of it are the number */
+	_Atomic uint64_t next_attachment;
+};
+
+struct irc_user_place {
+	uint64_t generation; /* of the client's state with which it became true */
+	uint64_t check;	     /* of that, whose it is, and the record */
+	struct irc_user user;
+};
+
+struct irc_user_draft {
+	_Atomic uint64_t mark; /* the check of what follows; 0: there is none, or it is not sealed */
+	uint64_t id, generation;
+	uint64_t client; /* its index */
+	struct irc_user user;
+};
+
+struct irc_persona_place {
+	uint64_t number;
+	uint64_t check;
+	struct irc_persona persona;
+};
+
+struct irc_blob_head {
+	uint64_t check; /* of the following, whose it is, and the bytes */
+	uint32_t number, len;
+};
+
+struct irc_away_place {
+	struct irc_blob_head head;
+	char data[IRC_BLOB_AWAY_MAX];
+};
+
+struct irc_monitor_place {
+	struct irc_blob_head head;
+	char data[IRC_BLOB_MONITOR_MAX];
+};
+
+struct irc_channel_half {
+	_Atomic uint64_t check;	    /* of what follows, as far as it is used; 0: it does not hold */
+	uint64_t version;	    /* grows with each change */
+	uint64_t from;		    /* the log's count from which on it holds */
+	uint64_t epoch, base, name; /* of the room: the latter a hash */
+	struct irc_channel channel;
+	uint8_t reserved[1856];
+};
+
+#define IRC_ATTACHMENT_UNIT 16
+
+/* Of an attachment, whose bytes follow. */
+struct irc_attachment_head {
+	uint64_t at; /* in units, from the beginning of all time */
+	uint32_t len;
+	uint32_t check;
+};
+
+struct irc_file {
+	union {
+		struct irc_file_header header;
+		char header_space[MEMFD_ALIGN];
+	};
+	union {
+		struct irc_user_draft drafts[CLIENTS_SCRATCHES];
+		char drafts_space[MEMFD_ALIGN];
+	};
+	_Atomic uint64_t made[ROOMS_CAPACITY];
+	struct irc_persona_place personas[IRC_PERSONAS];
+	char attachments[IRC_ATTACHMENTS_SIZE];
+	struct irc_channel_half channels[ROOMS_CAPACITY][2];
+	_Alignas(MEMFD_ALIGN) _Atomic uint64_t ids[CLIENTS_CAPACITY];
+	struct irc_user_place users[CLIENTS_CAPACITY];
+	struct irc_away_place away[CLIENTS_CAPACITY][2];
+	struct irc_monitor_place monitor[CLIENTS_CAPACITY][2];
+};
+
+_Static_assert(sizeof(struct irc_user_place) == 320, "part of the state's layout");
+_Static_assert(sizeof(struct irc_persona_place) == 232, "part of the state's layout");
+_Static_assert(sizeof(struct irc_channel_half) % 4096 == 0,
+	       "a channel that has no lists touches one page of a half");
+_Static_assert(sizeof(struct irc_away_place) == 1024 && sizeof(struct irc_monitor_place) == 4096,
+	       "part of the state's layout");
+_Static_assert(sizeof(((struct irc_file *)0)->drafts) <= MEMFD_ALIGN, "part of the state's layout");
+_Static_assert(offsetof(struct irc_file, ids) % MEMFD_ALIGN == 0, "pages are given back from there on");
+
+#endif
