@@ -78,8 +78,8 @@ static void cluster_check_credentials(struct settings *ss, const config_setting_
 static void cluster_check_tls(struct settings *ss, const config_setting_t *group,
 			      const struct cluster_config *c)
 {
-	const struct tls_files used = {c->tls_certificate, c->tls_key, c->tls_ca, false};
-	const struct tls_files named = {c->files[2], c->files[3], c->files[1], false};
+	const struct tls_files used = {c->tls_certificate, c->tls_key, c->tls_ca, false, false};
+	const struct tls_files named = {c->files[2], c->files[3], c->files[1], false, false};
 	struct tls_context *tls = NULL;
 	const char *setting;
 	char why[1024];

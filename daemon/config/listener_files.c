@@ -140,7 +140,8 @@ static int listener_load_tls(struct settings *ss, const struct tls_files *files,
 		const struct tls_files copies = {
 		    listener_open_copy(ss, files->certificate, paths[0], &certificate),
 		    listener_open_copy(ss, files->key, paths[1], &key),
-		    listener_open_copy(ss, files->client_ca, paths[2], &client_ca), files->survives};
+		    listener_open_copy(ss, files->client_ca, paths[2], &client_ca), files->survives,
+		    files->optional};
 		if (tls_context_new(&copies, why, size, ret_setting, ret) == 0)
 			return 0;
 	}
@@ -151,7 +152,7 @@ void listener_read_files(struct settings *ss, const config_setting_t *e, const s
 			 struct listener_config *l)
 {
 	const struct tls_files files = {l->tls_certificate, l->tls_key ? l->tls_key : l->tls_certificate,
-					l->tls_client_ca, l->tls_survives};
+					l->tls_client_ca, l->tls_survives, l->tls_client_optional};
 	const char *setting;
 	char why[1024];
 
@@ -162,6 +163,9 @@ void listener_read_files(struct settings *ss, const config_setting_t *e, const s
 	if (!files.certificate && (l->tls_key || l->tls_client_ca))
 		settings_complain(ss, e, "%s needs a tls_certificate",
 				  l->tls_key ? "tls_key" : "tls_client_ca");
+	if (l->tls_client_optional && !l->tls_client_ca)
+		settings_complain(ss, config_setting_get_member(e, "tls_client_optional"),
+				  "tls_client_optional needs a tls_client_ca");
 	if (!files.certificate || listener_file_is_elsewhere(files.certificate) ||
 	    listener_file_is_elsewhere(files.key) || listener_file_is_elsewhere(files.client_ca))
 		return;

@@ -49,6 +49,7 @@ const struct setting_key mode_tcp_keys[] = {
     SETTING("tls_certificate", setting_path, AT(tls_certificate)),
     SETTING("tls_key", setting_path, AT(tls_key)),
     SETTING("tls_client_ca", setting_path, AT(tls_client_ca)),
+    SETTING("tls_client_optional", setting_bool, AT(tls_client_optional)),
     SETTING("tls_survives", setting_bool, AT(tls_survives)),
     SETTINGS_END,
 };

@@ -7,7 +7,8 @@
 
 /* listen, max_clients, allow, deny: who has a socket of its own. */
 extern const struct setting_key mode_socket_keys[];
-/* backlog, proxies, tls_certificate, tls_key, tls_client_ca, tls_survives: who takes connections. */
+/* backlog, proxies, tls_certificate, tls_key, tls_client_ca,
+ * tls_client_optional, tls_survives: who takes connections. */
 extern const struct setting_key mode_tcp_keys[];
 /* auth, password_file: who asks people for their names. */
 extern const struct setting_key mode_login_keys[];

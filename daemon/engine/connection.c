@@ -76,6 +76,13 @@ const union address *connection_address(const struct connection *c)
 	return c->client->address.sa.sa_family ? &c->client->address : c->address;
 }
 
+size_t connection_peer_name(const struct connection *c, char ret[static TLS_PEER_MAX + 1])
+{
+	const struct tls_place place = clients_tls(c->ctx->shared->clients, c->client);
+
+	return tls_place_peer(&place, ret);
+}
+
 int64_t connection_began(const struct connection *c)
 {
 	return atomic_load_explicit(&c->client->active_us, memory_order_relaxed);

@@ -175,6 +175,8 @@ int connection_restore(struct worker *w, const struct connection_start *start,
 		       const struct connection_progress *progress);
 
 const union address *connection_address(const struct connection *c);
+/* The name in the certificate that the peer has proved to be its own by TLS. Returns its length; 0: it has none. */
+size_t connection_peer_name(const struct connection *c, char ret[static TLS_PEER_MAX + 1]);
 /* Says why (NULL: nothing) and closes, leaving the room. False if it is closing already. */
 bool connection_kick(struct connection *c, const struct notice *why);
 

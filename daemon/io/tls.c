@@ -81,7 +81,7 @@ static const char *tls_load_own(SSL_CTX *ctx, const char *certificate, const cha
 }
 
 /* The same of who signs the peers' certificates. */
-static const char *tls_load_ca(SSL_CTX *ctx, const char *client_ca, char *why, size_t size)
+static const char *tls_load_ca(SSL_CTX *ctx, const char *client_ca, bool optional, char *why, size_t size)
 {
 	STACK_OF(X509_NAME) *names = SSL_load_client_CA_file(client_ca);
 	char text[512];
@@ -93,7 +93,7 @@ static const char *tls_load_ca(SSL_CTX *ctx, const char *client_ca, char *why, s
 		return "tls_client_ca";
 	}
 	SSL_CTX_set_client_CA_list(ctx, names);
-	SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
+	SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | (optional ? 0 : SSL_VERIFY_FAIL_IF_NO_PEER_CERT), NULL);
 	return NULL;
 }
 
@@ -102,7 +102,8 @@ static const char *tls_load(SSL_CTX *ctx, const struct tls_files *files, char *w
 	const char *wrong =
 	    files->certificate ? tls_load_own(ctx, files->certificate, files->key, why, size) : NULL;
 
-	return !wrong && files->client_ca ? tls_load_ca(ctx, files->client_ca, why, size) : wrong;
+	return !wrong && files->client_ca ? tls_load_ca(ctx, files->client_ca, files->optional, why, size)
+					  : wrong;
 }
 
 static void tls_unhex(const char *text, uint8_t *ret, uint8_t *ret_len)
@@ -290,6 +291,29 @@ int tls_handshake(struct tls *t, char *why, size_t size)
 		    SSL_get_error(t->ssl, r) == SSL_ERROR_ZERO_RETURN ? "it ended during the handshake"
 								      : "the handshake failed");
 	return -EPROTO;
+}
+
+size_t tls_peer(const struct stream *s, char ret[static TLS_PEER_MAX + 1])
+{
+	const struct tls *t = tls_of(s);
+	X509 *x = t ? SSL_get0_peer_certificate(t->ssl) : NULL;
+	X509_NAME *subject =
+	    x && SSL_get_verify_result(t->ssl) == X509_V_OK ? X509_get_subject_name(x) : NULL;
+	int at = subject ? X509_NAME_get_index_by_NID(subject, NID_commonName, -1) : -1;
+	unsigned char *name = NULL;
+
+	ret[0] = '\0';
+	/* Of two names nobody knows which one was meant. */
+	if (at < 0 || X509_NAME_get_index_by_NID(subject, NID_commonName, at) >= 0)
+		return 0;
+	int n = ASN1_STRING_to_UTF8(&name, X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, at)));
+	bool good = n > 0 && n <= TLS_PEER_MAX && !memchr(name, '\0', (size_t)n);
+	if (good) {
+		memcpy(ret, name, (size_t)n);
+		ret[n] = '\0';
+	}
+	OPENSSL_free(name);
+	return good ? (size_t)n : 0;
 }
 
 /* --- handing over --- */

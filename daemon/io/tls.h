@@ -23,6 +23,7 @@ struct tls;
 struct tls_files {
 	const char *certificate, *key, *client_ca;
 	bool survives; /* keys may be handed over */
+	bool optional; /* a client need not have a certificate */
 };
 
 /* Returns 0, or -EINVAL (-ENOMEM) with the reason in why, and whose it is in *ret_setting: "tls_key". */
@@ -42,6 +43,10 @@ bool tls_is_waiting(const struct tls *t);
 
 /* After the handshake: all of it as a stream, which takes it over, and ends with the process. */
 struct stream tls_stream(struct tls *t, int fd);
+
+/* Of such a stream: the common name in the certificate that the peer has proved to be its own, at most TLS_PEER_MAX bytes of UTF-8.
+ * Returns its length; 0: it has none. */
+size_t tls_peer(const struct stream *s, char ret[static TLS_PEER_MAX + 1]);
 
 /*
  * Of such a stream before its first use: its keys, and where it is. From then on it may only be freed. -EOPNOTSUPP: it

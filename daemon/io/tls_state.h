@@ -54,6 +54,9 @@ struct tls_half {
 	uint32_t check;
 };
 
+/* Bytes of the name in a peer's certificate. A longer one counts as none. */
+#define TLS_PEER_MAX 32
+
 /* A client's, in the table of clients. */
 struct tls_state {
 	struct tls_half half[2];
@@ -63,7 +66,12 @@ struct tls_state {
 	uint16_t fragment; /* plain bytes of a record of ours, at most */
 	uint8_t reserved2[6];
 	uint64_t nonce; /* TLS 1.2 with AES-GCM: what the explicit nonce is when a record's number is 0 */
-	uint8_t reserved3[40];
+	/* The name in the certificate that the peer has proved to be its own; peer_len 0: it has none. Also of a connection
+	 * whose TLS ends with the process. */
+	uint32_t peer_check;
+	uint8_t peer_len;
+	char peer[TLS_PEER_MAX];
+	uint8_t reserved3[3];
 };
 
 /* A client's, in the file of secrets. TLS 1.2 has a struct tls_keys in a secret's place. */

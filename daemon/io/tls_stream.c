@@ -216,6 +216,38 @@ const struct stream_ops tls_stream_ops = {
     .free = tls_stream_end,
 };
 
+/* It says who somebody is, so damage must not make another name of it. */
+static uint32_t tls_peer_check(const struct tls_place *place)
+{
+	const struct tls_state *s = place->state;
+	uint64_t x = checksum_add(place->id * 0x9e3779b97f4a7c15ULL + s->peer_len, s->peer, TLS_PEER_MAX);
+
+	return (uint32_t)((x ^ x >> 29) * 0xc4ceb9fe1a85ec53ULL >> 32);
+}
+
+void tls_place_set_peer(const struct tls_place *place, const char *name, size_t len)
+{
+	struct tls_state *s = place->state;
+
+	assert(len <= TLS_PEER_MAX);
+	memset(s->peer, 0, sizeof(s->peer));
+	memcpy(s->peer, name, len);
+	s->peer_len = (uint8_t)len;
+	s->peer_check = tls_peer_check(place);
+}
+
+size_t tls_place_peer(const struct tls_place *place, char ret[static TLS_PEER_MAX + 1])
+{
+	const struct tls_state *s = place->state;
+
+	ret[0] = '\0';
+	if (s->peer_len == 0 || s->peer_len > TLS_PEER_MAX || s->peer_check != tls_peer_check(place))
+		return 0;
+	memcpy(ret, s->peer, s->peer_len);
+	ret[s->peer_len] = '\0';
+	return s->peer_len;
+}
+
 int tls_stream_begin(const struct tls_place *place, const struct tls_handed *handed, int fd,
 		     struct stream *ret)
 {

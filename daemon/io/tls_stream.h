@@ -30,6 +30,10 @@ struct tls_place {
 
 /* Wipes a client's state, for the place's next one. secrets may be NULL. */
 void tls_place_wipe(struct tls_state *state, struct tls_secrets *secrets);
+/* The name in the peer's certificate, at most TLS_PEER_MAX bytes: once, when the stream has begun, before anybody serves it. */
+void tls_place_set_peer(const struct tls_place *place, const char *name, size_t len);
+/* Its length; 0: there is none. */
+size_t tls_place_peer(const struct tls_place *place, char ret[static TLS_PEER_MAX + 1]);
 
 /* What a worker lends its streams, one at a time. */
 struct tls_tools;

@@ -129,17 +129,22 @@ static void tcp_take_over_tls(const struct listener *l, const struct client *cli
 	const struct tls_place place = clients_tls(l->ctx->shared->clients, client);
 	struct tls_handed handed;
 	struct stream ours;
+	char peer[TLS_PEER_MAX + 1];
 
-	/* Without TLS the ciphers, a quarter of a megabyte for each worker, need not be there. */
-	if (!stream->ops->secret || !place.secrets ||
-	    tls_hand_over(stream, tls_tools_cryptor(l->ctx->tls), &handed) < 0)
+	if (!stream->ops->secret)
 		return;
-	handed.received += consumed;
-	if (tls_stream_begin(&place, &handed, stream->fd, &ours) == 0) {
-		stream_free(stream);
-		*stream = ours;
+	size_t peer_len = tls_peer(stream, peer);
+	/* Without TLS the ciphers, a quarter of a megabyte for each worker, need not be there. */
+	if (place.secrets && tls_hand_over(stream, tls_tools_cryptor(l->ctx->tls), &handed) == 0) {
+		handed.received += consumed;
+		if (tls_stream_begin(&place, &handed, stream->fd, &ours) == 0) {
+			stream_free(stream);
+			*stream = ours;
+		}
+		explicit_bzero(&handed, sizeof(handed));
 	}
-	explicit_bzero(&handed, sizeof(handed));
+	if (peer_len > 0)
+		tls_place_set_peer(&place, peer, peer_len);
 }
 
 /* A connection that has been counted and may begin: as soon as tcp_hand_out() is called. */

@@ -125,7 +125,7 @@ static void clients_wipe_tls(struct clients *cs, uint32_t index)
 {
 	struct tls_state *s = &cs->file->tls[index];
 
-	if (s->suite.version != 0)
+	if (s->suite.version != 0 || s->peer_len != 0)
 		tls_place_wipe(s, secrets_at(cs->secrets, index));
 }
 

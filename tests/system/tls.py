@@ -237,6 +237,21 @@ def client_certificates():
         except (ssl.SSLError, ConnectionResetError):
             pass
     equal(d.metric("tls_failed_total"), 2)
+    # It may also be optional; a wrong one is refused even so.
+    with open(d.config) as f:
+        text = f.read()
+    with open(d.config, "w") as f:
+        f.write(text.replace("tls_client_ca", "tls_client_optional = true; tls_client_ca"))
+    equal(d.ctl("reload")[0], 0)
+    tls_connect(d, port).expect(WELCOME)
+    tls_connect(d, port, cert=good).expect(WELCOME)
+    try:
+        c = tls_connect(d, port, cert=bad)
+        check(not c.sock.recv(1000), "it was let in")
+        raise ConnectionResetError
+    except (ssl.SSLError, ConnectionResetError):
+        pass
+    equal(d.metric("tls_failed_total"), 3)
 
 
 @test

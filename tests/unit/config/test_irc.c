@@ -220,6 +220,7 @@ static void listeners(void **state)
 	refused_in_listener("register_accounts = true;", "f:2: register_accounts needs a password_file");
 	refused_in_listener("password = 5;", "f:2: password must be a string");
 	refused_in_listener("password = \"\";", "f:2: password must be a password");
+	refused_in_listener("tls_client_optional = true;", "f:2: tls_client_optional needs a tls_client_ca");
 	refused_in_listener("room = \"lobby\";", "unknown setting room");
 }
 

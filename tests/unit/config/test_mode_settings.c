@@ -163,7 +163,8 @@ static void what_no_mode_has_is_refused_with_all_that_there_are(void **state)
 	assert_errors(
 	    "plain", "\ncolour = 2;",
 	    "f:4: unknown setting colour; allowed are name, type, mode, listen, max_clients, allow, deny, "
-	    "backlog, proxies, tls_certificate, tls_key, tls_client_ca, tls_survives, room, rounds, pause, "
+	    "backlog, proxies, tls_certificate, tls_key, tls_client_ca, tls_client_optional, tls_survives, "
+	    "room, rounds, pause, "
 	    "questions\n");
 }
 

@@ -557,6 +557,35 @@ static void padding_is_counted(void **state)
 	end(p);
 }
 
+/* The name in a certificate is there for the next process, and damage makes no other one of it. */
+static void peer_names(void **state)
+{
+	struct pair *p = begin(TLS_1_3, TLS_AES_128_GCM, 32);
+	char name[TLS_PEER_MAX + 1], longest[TLS_PEER_MAX + 1];
+
+	(void)state;
+	assert_int_equal(tls_place_peer(&p->place, name), 0);
+	tls_place_set_peer(&p->place, "alice", 5);
+	die(p);
+	assert_int_equal(tls_place_peer(&p->place, name), 5);
+	assert_string_equal(name, "alice");
+	p->place.state->peer[0] ^= 1;
+	assert_int_equal(tls_place_peer(&p->place, name), 0);
+	p->place.state->peer[0] ^= 1;
+	p->place.state->peer_len = TLS_PEER_MAX + 1;
+	assert_int_equal(tls_place_peer(&p->place, name), 0);
+	p->place.state->peer_len = 4;
+	assert_int_equal(tls_place_peer(&p->place, name), 0);
+	p->place.state->peer_len = 5;
+	p->place.id++;
+	assert_int_equal(tls_place_peer(&p->place, name), 0);
+	p->place.id--;
+	memset(longest, 'x', TLS_PEER_MAX);
+	tls_place_set_peer(&p->place, longest, TLS_PEER_MAX);
+	assert_int_equal(tls_place_peer(&p->place, name), TLS_PEER_MAX);
+	end(p);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -573,6 +602,7 @@ int main(void)
 	    cmocka_unit_test(a_batch),
 	    cmocka_unit_test(damage_is_noticed),
 	    cmocka_unit_test(padding_is_counted),
+	    cmocka_unit_test(peer_names),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
