@@ -78,7 +78,7 @@ struct listener_config {
 	/* TLS. */
 	char *tls_certificate, *tls_key, *tls_client_ca; /* paths, or NULL */
 	struct tls_context *tls;			 /* made of them; NULL: plain text */
-	bool tls_client_optional; /* who has no certificate may come, too */
+	bool tls_client_optional;			 /* who has no certificate may come, too */
 	bool tls_survives;				 /* connections outlive the process */
 };
 

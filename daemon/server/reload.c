@@ -7,6 +7,7 @@
 #include "daemon/base/logger.h"
 #include "daemon/config/cluster.h"
 #include "daemon/config/history.h"
+#include "daemon/irc/cloak.h"
 #include "daemon/modes/table.h"
 #include "daemon/state/handover.h"
 
@@ -115,6 +116,7 @@ static int reload_apply(struct server *s, struct config *new, FILE *errors)
 		return r;
 	}
 	reload_note_what_waits(s->config, new);
+	irc_cloak_complete(new, s->config);
 	struct config *old = s->config;
 	s->config = new;
 	s->host.ctx.config = new;

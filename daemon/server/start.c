@@ -11,6 +11,7 @@
 #include "daemon/cluster/cluster.h"
 #include "daemon/engine/worker.h"
 #include "daemon/history/archive.h"
+#include "daemon/irc/cloak.h"
 #include "daemon/webhooks/webhooks.h"
 #include "daemon/modes/table.h"
 #include "daemon/server/supervise.h"
@@ -206,6 +207,7 @@ static int start_server(struct server *s)
 		r = start_load_config(s);
 	if (!s->config)
 		return r < 0 ? r : -EINVAL;
+	irc_cloak_complete(s->config, NULL);
 	s->host.ctx.config = s->config;
 	log_set_level(s->config->log_level);
 	start_raise_nofile();
