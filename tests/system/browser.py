@@ -24,6 +24,7 @@ SPY = """
     constructor(url, protocols) {
       super(window.held ? String(url).replace("/ws", "/nowhere") : url, protocols);
       spied.opened.push(String(url));
+      window.newest = this;
       this.addEventListener("close", () => spied.closed++);
     }
   };
@@ -68,18 +69,17 @@ class Browser:
     def __init__(self, url, nick=None, phone=False, dark=False, size=(1200, 800)):
         need("chromium", DRIVER)
         webdriver = selenium().webdriver
-        from selenium.webdriver.chrome.service import Service
-        from selenium.webdriver.remote.remote_connection import RemoteConnection
         from selenium.webdriver.remote.remote_connection import RemoteConnection
         # Its driver is on this machine.
         os.environ["no_proxy"] = os.environ["NO_PROXY"] = "127.0.0.1,localhost"
         Browser.running.append(self)
         self.dir = self.driver = None
-        # On a busy machine chromium hangs at its start now and then, before it has seen anything of chatd.
+        # On a busy machine chromium hangs at its start now and then, or right behind it, before it has seen anything of chatd.
         RemoteConnection.set_timeout(PATIENCE / 2)
         for attempt in range(3):
             try:
                 self.begin(webdriver, size)
+                self.cdp("Page.addScriptToEvaluateOnNewDocument", source=SPY)
                 break
             except Exception as e:
                 note("chromium didn't start: %s" % str(e)[:200])
@@ -89,7 +89,6 @@ class Browser:
         RemoteConnection.set_timeout(2 * PATIENCE)
         self.driver.set_page_load_timeout(PATIENCE)
         self.driver.set_script_timeout(PATIENCE)
-        self.cdp("Page.addScriptToEvaluateOnNewDocument", source=SPY)
         if nick:  # as if it had been here before
             self.cdp("Page.addScriptToEvaluateOnNewDocument",
                      source="sessionStorage.getItem('chatd-nick') ?? sessionStorage.setItem('chatd-nick', '\"%s\"')" % nick)
