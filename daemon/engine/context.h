@@ -24,6 +24,7 @@ struct keeper;
 struct sender;
 struct bans;
 struct logins;
+struct late_accounts;
 struct ban_share;
 struct cluster;
 struct cluster_file;
@@ -47,14 +48,15 @@ struct shared {
 	struct ban_share *ban_share; /* likewise */
 	struct limits *limits;
 	struct keeper *keeper;
-	struct secrets *secrets;	   /* or NULL */
-	struct bans *bans;		   /* or NULL */
-	struct logins *logins;		   /* or NULL */
-	struct cluster *cluster;	   /* or NULL */
-	struct cluster_file *cluster_file; /* or NULL */
-	struct questions *questions;	   /* likewise */
-	struct archive *archive;	   /* or NULL */
-	struct webhooks *webhooks;	   /* or NULL */
+	struct secrets *secrets;	     /* or NULL */
+	struct bans *bans;		     /* or NULL */
+	struct logins *logins;		     /* or NULL */
+	struct late_accounts *late_accounts; /* likewise */
+	struct cluster *cluster;	     /* or NULL */
+	struct cluster_file *cluster_file;   /* or NULL */
+	struct questions *questions;	     /* likewise */
+	struct archive *archive;	     /* or NULL */
+	struct webhooks *webhooks;	     /* or NULL */
 	_Atomic(struct irc *) irc; /* irc/store.h; NULL until a listener speaks IRC, also by a reload */
 	struct slots *slots;
 	struct services services;

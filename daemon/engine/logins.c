@@ -3,18 +3,12 @@
  * The service that checks passwords. What is asked waits in a queue of its address, and the addresses take
  * turns; the thread takes one request at a time, for which no lock is held.
  */
-#include "daemon/engine/logins.h"
+#include "daemon/engine/logins_own.h"
 
-#include "common/accounts.h"
 #include "common/cleanup.h"
-#include "common/hash.h"
 #include "daemon/base/clock.h"
 #include "daemon/base/logger.h"
-#include "daemon/engine/limits.h"
-#include "daemon/engine/worker.h"
 
-#include <pthread.h>
-#include <sodium.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <time.h>
@@ -22,49 +16,10 @@
 
 /* Every connection can wait for one answer, so this bounds memory and not people. */
 #define WAITING_MAX CLIENTS_LIMIT
-#define BUCKETS 1024
+/* Each is of an address that may ask for few of them in a minute. */
+#define ERRANDS_MAX 1024
 /* Others want the processor for what takes less long. */
 #define NICENESS 10
-
-struct login_request {
-	struct job job;
-	struct login_request *next, *prev; /* of the same address, while it waits */
-	struct asker *asker;		   /* or NULL: its turn has come */
-	struct worker *w;
-	void (*answered)(struct context *ctx, const struct login_answer *answer);
-	struct login_answer answer;
-	unsigned failures_per_minute;
-	char hash[ACCOUNTS_HASH_MAX];
-	size_t len;
-	char password[ACCOUNTS_PASSWORD_MAX];
-};
-
-/* An address with requests, or with failures that still count. */
-struct asker {
-	struct asker *next; /* in the bucket */
-	uint8_t key[ADDRESS_KEY_LEN];
-	struct login_request *first, *last;
-	struct asker *turn;   /* whose turn comes after it, while it has requests */
-	int64_t failures_due; /* limits.h */
-	int64_t rests_until;
-	bool busy; /* one of its requests is being checked */
-};
-
-struct logins {
-	struct service service; /* first */
-	pthread_mutex_t lock;
-	pthread_cond_t news;
-	pthread_t thread;
-	bool started, paused, quit;
-	bool busy; /* the thread is doing something that takes long */
-	unsigned waiting;
-	int64_t expired;
-	struct hash_key bucket_key;
-	struct asker *buckets[BUCKETS];
-	struct asker *turns, **last_turn;
-	uint8_t key[crypto_generichash_KEYBYTES]; /* of the subjects */
-	char nobody[ACCOUNTS_HASH_MAX];		  /* what is checked where there is no account */
-};
 
 static void login_answer(struct worker *w, struct job *job)
 {
@@ -81,95 +36,6 @@ static void login_forget(struct login_request *a)
 	free(a);
 }
 
-/* --- addresses --- */
-
-static struct asker **logins_find_asker(struct logins *l, const uint8_t key[static ADDRESS_KEY_LEN])
-{
-	struct asker **p = &l->buckets[hash_bytes(&l->bucket_key, key, ADDRESS_KEY_LEN) % BUCKETS];
-
-	while (*p && memcmp((*p)->key, key, ADDRESS_KEY_LEN) != 0)
-		p = &(*p)->next;
-	return p;
-}
-
-/* Forgets addresses whose failures are long ago. */
-static void logins_expire(struct logins *l, int64_t now)
-{
-	if (now - l->expired < SECOND_US)
-		return;
-	l->expired = now;
-	for (unsigned i = 0; i < BUCKETS; i++)
-		for (struct asker **p = &l->buckets[i], *o; (o = *p);) {
-			if (o->first || o->busy || o->failures_due > now - 60 * SECOND_US) {
-				p = &o->next;
-				continue;
-			}
-			*p = o->next;
-			free(o);
-		}
-}
-
-static void logins_dequeue(struct logins *l, struct login_request *a)
-{
-	struct asker *o = a->asker;
-
-	if (a->prev)
-		a->prev->next = a->next;
-	else
-		o->first = a->next;
-	if (a->next)
-		a->next->prev = a->prev;
-	else
-		o->last = a->prev;
-	a->asker = NULL;
-	l->waiting--;
-}
-
-static void logins_take_turn(struct logins *l, struct asker *o)
-{
-	o->turn = NULL;
-	*l->last_turn = o;
-	l->last_turn = &o->turn;
-}
-
-static void logins_lose_turn(struct logins *l, struct asker *o)
-{
-	struct asker **p = &l->turns;
-
-	while (*p != o)
-		p = &(*p)->turn;
-	*p = o->turn;
-	if (!*p)
-		l->last_turn = p;
-}
-
-/* The next one that may be asked for, of the address whose turn it is; else NULL, and when to look again. */
-static struct login_request *logins_next(struct logins *l, int64_t now, int64_t *ret_due,
-					 struct asker **ret_asker)
-{
-	struct asker *o;
-
-	*ret_due = INT64_MAX;
-	for (struct asker **p = &l->turns; (o = *p); p = &o->turn) {
-		if (o->rests_until > now) {
-			if (o->rests_until < *ret_due)
-				*ret_due = o->rests_until;
-			continue;
-		}
-		*p = o->turn;
-		if (!*p)
-			l->last_turn = p;
-		struct login_request *a = o->first;
-		bool more = a->next;
-		logins_dequeue(l, a);
-		if (more)
-			logins_take_turn(l, o);
-		*ret_asker = o;
-		return a;
-	}
-	return NULL;
-}
-
 /* --- the thread --- */
 
 static void logins_check(struct logins *l, struct login_request *a)
@@ -179,15 +45,6 @@ static void logins_check(struct logins *l, struct login_request *a)
 
 	a->answer.good = known && same;
 	sodium_memzero(a->password, sizeof(a->password));
-}
-
-/* A minute's worth may come at once; then the address rests until one more would be allowed. */
-static void logins_note_failure(struct asker *o, unsigned per_minute)
-{
-	if (per_minute == 0)
-		return;
-	limits_charge(&o->failures_due, per_minute, 1, 60 * SECOND_US, clock_us(CLOCK_MONOTONIC));
-	o->rests_until = o->failures_due + 60 * SECOND_US / per_minute;
 }
 
 /* Waits until there is something to do. NULL: look again. */
@@ -205,6 +62,25 @@ static struct login_request *logins_wait(struct logins *l, struct asker **ret_as
 		pthread_cond_clockwait(&l->news, &l->lock, CLOCK_MONOTONIC, &ts);
 	}
 	return NULL;
+}
+
+/* With the lock, which is given back meanwhile. False: there is none, or it has to wait. */
+static bool logins_run_errand(struct logins *l)
+{
+	struct login_errand *e = l->paused ? NULL : l->errands;
+
+	if (!e)
+		return false;
+	l->errands = e->next;
+	if (!l->errands)
+		l->last_errand = &l->errands;
+	l->n_errands--;
+	l->busy = true;
+	pthread_mutex_unlock(&l->lock);
+	e->run(e);
+	pthread_mutex_lock(&l->lock);
+	l->busy = false;
+	return true;
 }
 
 /* It takes as long as a check does, for which no worker may wait. */
@@ -226,6 +102,8 @@ static void *logins_run(void *arg)
 	l->busy = false;
 	while (!l->quit) {
 		struct asker *o;
+		if (logins_run_errand(l))
+			continue;
 		struct login_request *a = logins_wait(l, &o);
 		if (!a)
 			continue;
@@ -238,7 +116,7 @@ static void *logins_run(void *arg)
 		pthread_mutex_lock(&l->lock);
 		l->busy = o->busy = false;
 		if (!good)
-			logins_note_failure(o, rate);
+			logins_note_failures(o, 1, rate);
 	}
 	pthread_mutex_unlock(&l->lock);
 	return NULL;
@@ -266,7 +144,7 @@ static int logins_start(struct service *s, bool held)
 	(void)held;
 	pthread_mutex_lock(&l->lock);
 	l->paused = l->quit = false;
-	if (l->waiting > 0)
+	if (l->waiting > 0 || l->errands)
 		r = logins_start_thread(l);
 	pthread_cond_signal(&l->news);
 	pthread_mutex_unlock(&l->lock);
@@ -337,6 +215,7 @@ int logins_new(struct logins **ret)
 	pthread_cond_init(&l->news, NULL);
 	l->service = (struct service){.ops = &logins_ops, .name = "chatd/login"};
 	l->last_turn = &l->turns;
+	l->last_errand = &l->errands;
 	randombytes_buf(l->key, sizeof(l->key));
 	l->bucket_key = hash_key_new();
 	*ret = l;
@@ -360,7 +239,7 @@ void logins_free(struct logins *l)
 	logins_quit(&l->service, 0);
 	if (l->started)
 		pthread_join(l->thread, NULL);
-	for (unsigned i = 0; i < BUCKETS; i++)
+	for (unsigned i = 0; i < LOGINS_BUCKETS; i++)
 		for (struct asker *o = l->buckets[i], *next; o; o = next) {
 			next = o->next;
 			for (struct login_request *a = o->first, *after; a; a = after) {
@@ -369,6 +248,10 @@ void logins_free(struct logins *l)
 			}
 			free(o);
 		}
+	for (struct login_errand *e = l->errands, *next; e; e = next) {
+		next = e->next;
+		e->drop(e);
+	}
 	pthread_cond_destroy(&l->news);
 	pthread_mutex_destroy(&l->lock);
 	free(l);
@@ -393,16 +276,9 @@ static bool logins_enqueue(struct logins *l, struct login_request *a,
 {
 	if (l->quit || l->waiting >= WAITING_MAX || logins_start_thread(l) < 0)
 		return false;
-	struct asker **p = logins_find_asker(l, key);
-	if (!*p) {
-		logins_expire(l, clock_us(CLOCK_MONOTONIC));
-		p = logins_find_asker(l, key);
-		*p = calloc(1, sizeof(**p));
-		if (!*p)
-			return false;
-		memcpy((*p)->key, key, ADDRESS_KEY_LEN);
-	}
-	struct asker *o = *p;
+	struct asker *o = logins_make_asker(l, key);
+	if (!o)
+		return false;
 	if (!o->first)
 		logins_take_turn(l, o);
 	a->asker = o;
@@ -458,4 +334,19 @@ void logins_cancel(struct logins *l, struct login_request *a)
 	pthread_mutex_unlock(&l->lock);
 	if (o)
 		login_forget(a); /* else the answer is on its way, and finds nobody */
+}
+
+bool logins_do(struct logins *l, struct login_errand *e)
+{
+	pthread_mutex_lock(&l->lock);
+	bool taken = !l->quit && l->n_errands < ERRANDS_MAX && logins_start_thread(l) == 0;
+	if (taken) {
+		e->next = NULL;
+		*l->last_errand = e;
+		l->last_errand = &e->next;
+		l->n_errands++;
+		pthread_cond_signal(&l->news);
+	}
+	pthread_mutex_unlock(&l->lock);
+	return taken;
 }

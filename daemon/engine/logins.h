@@ -63,4 +63,22 @@ bool logins_ask(struct logins *l, const struct login_caller *caller, const struc
 /* Takes a question back that has not been answered: nobody waits for it any more. On the caller's worker. */
 void logins_cancel(struct logins *l, struct login_request *a);
 
+/*
+ * For passwords and proofs that are cheap to check, so that the thread isn't needed. By any thread: whether an address may
+ * try, or has to wait since so many of its failures count; and that it had n more.
+ */
+bool logins_may_try(struct logins *l, const union address *address);
+void logins_failed(struct logins *l, const union address *address, unsigned n, unsigned per_minute);
+
+/*
+ * Something about accounts that takes long, or waits for a disk: run() is called on the thread that checks passwords, between
+ * two checks, or drop() at the end instead. Either has the errand from then on. logins_do() is false if it isn't taken.
+ */
+struct login_errand {
+	struct login_errand *next; /* the logins' */
+	void (*run)(struct login_errand *e);
+	void (*drop)(struct login_errand *e);
+};
+bool logins_do(struct logins *l, struct login_errand *e);
+
 #endif

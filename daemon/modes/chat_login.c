@@ -3,6 +3,7 @@
 #include "common/accounts.h"
 #include "common/nick.h"
 #include "daemon/config/config.h"
+#include "daemon/engine/late_accounts.h"
 #include "daemon/engine/logins.h"
 #include "daemon/modes/chat.h"
 
@@ -24,7 +25,8 @@ bool chat_lost_account(struct connection *c)
 	char from[ADDRESS_TEXT_MAX];
 
 	if (!(st->flags & CLIENT_ACCOUNT) || st->flags & CLIENT_CLOSING ||
-	    config_has_account(chat_config(c), st->nick, st->nick_len))
+	    late_accounts_has(connection_context(c)->shared->late_accounts, chat_config(c), st->nick,
+			      st->nick_len))
 		return false;
 	const struct log_fields fields = chat_fields(c, EVENT_CLIENT_KICKED, NULL);
 	log_event(LOG_INFO, &fields,
@@ -108,7 +110,11 @@ enum verdict chat_login(struct connection *c, const struct chat_call *call)
 		chat_reply_usage(c, call);
 		return HANDLER_MORE;
 	}
-	const struct account *a = accounts_find(&l->accounts, nick->at, nick->len);
+	struct account found;
+	const struct account *a =
+	    late_accounts_find(connection_context(c)->shared->late_accounts, l, nick->at, nick->len, &found)
+		? &found
+		: NULL;
 	const struct login_question q = {a ? a->hash : NULL, nick->at, password->at, nick->len,
 					 password->len};
 	switch (connection_login_take(c, &q)) {

@@ -109,6 +109,7 @@ static int events_second(sd_event_source *source, uint64_t now, void *arg)
 	rooms_expire(s->shared.rooms, clock_us(CLOCK_MONOTONIC));
 	bans_expire(s->shared.bans);
 	ban_follow(s);
+	reserved_follow(s);
 	events_save_names(s);
 	if (sd_event_source_get_enabled(s->merge_timer, NULL) == 0)
 		sd_event_source_set_enabled(s->merge_timer, SD_EVENT_ON);

@@ -7,6 +7,7 @@
 #include "daemon/base/logger.h"
 #include "daemon/config/cluster.h"
 #include "daemon/config/history.h"
+#include "daemon/engine/late_accounts.h"
 #include "daemon/irc/cloak.h"
 #include "daemon/modes/table.h"
 #include "daemon/state/handover.h"
@@ -121,7 +122,8 @@ static int reload_apply(struct server *s, struct config *new, FILE *errors)
 	s->config = new;
 	s->host.ctx.config = new;
 	log_set_level(new->log_level);
-	reserved_apply(s->shared.roster, new);
+	late_accounts_settle(s->shared.late_accounts, new);
+	reserved_apply(s->shared.roster, new, s->shared.late_accounts);
 	listeners_apply(s->listeners, new, old);
 	last_good_keep(s);
 	return 0;

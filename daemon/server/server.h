@@ -42,8 +42,9 @@ struct server {
 	uint64_t watchdog_us;		  /* 0: no watchdog */
 	sd_event_source *merge_timer;
 	char status[160];
-	unsigned uncovered; /* as it was logged last */
-	bool mistaken;	    /* the control socket can't be made */
+	unsigned late_version; /* of late accounts, whose names are reserved */
+	unsigned uncovered;    /* as it was logged last */
+	bool mistaken;	       /* the control socket can't be made */
 	enum ending ending;
 };
 
@@ -110,8 +111,10 @@ void last_good_end(struct server *s);
 /* For an exec: calls fn with its name and fd. */
 void last_good_each(struct server *s, void (*fn)(const char *name, int fd, void *arg), void *arg);
 
-/* reserved.c: nobody may use the nicks that belong to somebody by this configuration. */
-void reserved_apply(struct roster *roster, const struct config *config);
+/* reserved.c: nobody may use the nicks that belong to somebody by this configuration, or by what came later (or NULL). */
+void reserved_apply(struct roster *roster, const struct config *config, struct late_accounts *late);
+/* The same, if more came later since it was called last. Once a second. */
+void reserved_follow(struct server *s);
 
 /* ban_follow.c: tells a cluster of this node's bans; and does, now and then, what other nodes say. */
 void ban_follow_begin(struct server *s);

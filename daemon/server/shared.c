@@ -11,6 +11,7 @@
 #include "daemon/cluster/cluster.h"
 #include "daemon/config/cluster.h"
 #include "daemon/engine/bans.h"
+#include "daemon/engine/late_accounts.h"
 #include "daemon/engine/limits.h"
 #include "daemon/history/archive.h"
 #include "daemon/io/memfd.h"
@@ -274,8 +275,12 @@ int shared_open(struct server *s)
 		r = shared_keep_names(s);
 	if (r == 0 && s->shared.ban_share)
 		ban_follow_begin(s);
+	if (r == 0) {
+		s->shared.late_accounts = late_accounts_new();
+		r = s->shared.late_accounts ? 0 : -ENOMEM;
+	}
 	if (r == 0)
-		reserved_apply(s->shared.roster, s->config);
+		reserved_apply(s->shared.roster, s->config, NULL);
 	if (r == 0)
 		r = keeper_new(s->sockets, &s->shared.keeper);
 	if (r == 0 && (clients_refused || old_refused)) {
@@ -298,6 +303,7 @@ void shared_free(struct server *s)
 {
 	keeper_free(s->shared.keeper);
 	limits_free(s->shared.limits);
+	late_accounts_free(s->shared.late_accounts);
 	bans_free(s->shared.bans);
 	roster_free(s->shared.roster);
 	elsewhere_free(s->shared.elsewhere);

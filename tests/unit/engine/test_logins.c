@@ -175,6 +175,67 @@ static void questions_may_be_left(void **state)
 	assert_true(ask(f, "192.0.2.1:1", 2, f->hash, "secret", &r));
 }
 
+/* Who checks something itself counts its failures with those of passwords. */
+static void failures_elsewhere_count(void **state)
+{
+	struct fixture *f = *state;
+	struct logins *l = f->shared.logins;
+	union address a, neighbour, other;
+
+	assert_int_equal(address_parse("[2001:db8::1]:1", &a), 0);
+	assert_int_equal(address_parse("[2001:db8::2]:2", &neighbour), 0);
+	assert_int_equal(address_parse("192.0.2.1:1", &other), 0);
+	logins_failed(l, &a, 29, 30);
+	assert_true(logins_may_try(l, &a));
+	logins_failed(l, &a, 2, 30);
+	assert_false(logins_may_try(l, &a));
+	assert_false(logins_may_try(l, &neighbour));
+	assert_true(logins_may_try(l, &other));
+	logins_failed(l, &other, 1000, 0);
+	assert_true(logins_may_try(l, &other));
+}
+
+struct errand {
+	struct login_errand errand; /* first */
+	_Atomic unsigned ran, dropped;
+};
+
+static void errand_run(struct login_errand *e)
+{
+	((struct errand *)e)->ran++;
+}
+
+static void errand_drop(struct login_errand *e)
+{
+	((struct errand *)e)->dropped++;
+}
+
+static void errands(void **state)
+{
+	struct fixture *f = *state;
+	struct errand first = {{.run = errand_run, .drop = errand_drop}, 0, 0},
+		      second = {{.run = errand_run, .drop = errand_drop}, 0, 0};
+
+	assert_true(logins_do(f->shared.logins, &first.errand));
+	assert_true(logins_do(f->shared.logins, &second.errand));
+	for (int64_t until = clock_us(CLOCK_MONOTONIC) + 20 * SECOND_US;
+	     !second.ran && clock_us(CLOCK_MONOTONIC) < until;)
+		nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+	assert_int_equal(first.ran, 1);
+	assert_int_equal(second.ran, 1);
+	assert_int_equal(first.dropped + second.dropped, 0);
+	/* What is not begun at the end is dropped. */
+	services_drain(&f->shared.services, 20 * SECOND_US);
+	struct errand third = {{.run = errand_run, .drop = errand_drop}, 0, 0};
+	assert_true(logins_do(f->shared.logins, &third.errand));
+	services_end(&f->shared.services);
+	assert_false(logins_do(f->shared.logins, &first.errand));
+	services_free(&f->shared.services);
+	f->shared.services = (struct services){NULL};
+	assert_int_equal(third.ran, 0);
+	assert_int_equal(third.dropped, 1);
+}
+
 static void nobody_sees_or_watches_it(void **state)
 {
 	struct fixture *f = *state;
@@ -191,6 +252,8 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(it_pauses_and_goes_on, setup, teardown),
 	    cmocka_unit_test_setup_teardown(what_is_taken_back_is_not_answered, setup, teardown),
 	    cmocka_unit_test_setup_teardown(questions_may_be_left, setup, teardown),
+	    cmocka_unit_test_setup_teardown(failures_elsewhere_count, setup, teardown),
+	    cmocka_unit_test_setup_teardown(errands, setup, teardown),
 	    cmocka_unit_test_setup_teardown(nobody_sees_or_watches_it, setup, teardown),
 	};
 
