@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT */
+/* Masks as in lists of bans: "nick!user@host" with wildcards. */
+#ifndef DAEMON_IRC_MASK_H
+#define DAEMON_IRC_MASK_H
+
+#include "daemon/irc/line.h"
+
+/*
+ * Whether the mask is all of the text: * is anything, ? is one character, a backslash takes the next byte as it is. ASCII
+ * case-insensitive. Takes at most their lengths multiplied.
+ */
+bool irc_mask_match(const char *mask, const char *text);
+
+/*
+ * The mask in full, cut at a character if it does not fit, with a NUL: "nick" is "nick!*@*", "u@h" is "*!u@h", "n!u" is
+ * "n!u@*", and what is empty is "*". "a:NAME" and whatever else is one letter and a colon is left as it is, but for
+ * "m:MASK", whose mask is made full.
+ */
+void irc_mask_normalise(struct irc_arg mask, char *ret, size_t size);
+
+#endif
