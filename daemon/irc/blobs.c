@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,15 +21,18 @@ struct irc_blobs {
 
 static size_t irc_blobs_max(enum irc_blob_kind kind)
 {
-	return kind == IRC_BLOB_AWAY ? IRC_BLOB_AWAY_MAX : IRC_BLOB_MONITOR_MAX;
+	return kind == IRC_BLOB_AWAY   ? IRC_BLOB_AWAY_MAX
+	       : kind == IRC_BLOB_SASL ? IRC_BLOB_SASL_MAX
+				       : IRC_BLOB_MONITOR_MAX;
 }
 
 /* The one of the two places that a blob of that number has; its bytes follow. */
 static struct irc_blob_head *irc_blobs_at(struct irc_blobs *bs, uint32_t index, enum irc_blob_kind kind,
 					  uint32_t number)
 {
-	return kind == IRC_BLOB_AWAY ? &bs->file->away[index][number & 1].head
-				     : &bs->file->monitor[index][number & 1].head;
+	return kind == IRC_BLOB_AWAY   ? &bs->file->away[index][number & 1].head
+	       : kind == IRC_BLOB_SASL ? &bs->file->sasl[index][number & 1].head
+				       : &bs->file->monitor[index][number & 1].head;
 }
 
 /* What is behind the bytes, up to a multiple of 8, is 0. */
@@ -61,6 +65,20 @@ uint32_t irc_blob_put(struct irc_blobs *bs, const struct client *c, enum irc_blo
 	h->check = irc_blobs_check(h, c->id, kind);
 	pthread_mutex_unlock(&bs->locks[index % STRIPES]);
 	return number;
+}
+
+void irc_blob_wipe(struct irc_blobs *bs, const struct client *c, enum irc_blob_kind kind)
+{
+	uint32_t index = clients_index(bs->clients, c);
+
+	pthread_mutex_lock(&bs->locks[index % STRIPES]);
+	for (uint32_t number = 0; number < 2; number++) {
+		struct irc_blob_head *h = irc_blobs_at(bs, index, kind, number);
+		/* One that was never written would get its page by being wiped. */
+		if (h->number != 0)
+			sodium_memzero(h, sizeof(*h) + irc_blobs_max(kind));
+	}
+	pthread_mutex_unlock(&bs->locks[index % STRIPES]);
 }
 
 size_t irc_blob_get(struct irc_blobs *bs, uint32_t index, uint64_t id, enum irc_blob_kind kind,

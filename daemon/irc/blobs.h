@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What few users have and what is too long for their records: away texts, and lists of whom they watch. There
+ * What few users have and what is too long for their records: away texts, lists of whom they watch, exchanges of SASL. There
  * are two places for each; the user's record has the number of the one that counts (0: none), so that a blob
  * becomes true with the record.
  */
@@ -13,6 +13,7 @@
 enum irc_blob_kind {
 	IRC_BLOB_AWAY,	  /* irc_user.away_at: a text without NUL */
 	IRC_BLOB_MONITOR, /* irc_user.monitor_at: whatever irc/monitor.c makes of it */
+	IRC_BLOB_SASL,	  /* irc_user.sasl_at: struct irc_sasl, as far as it is used */
 };
 
 struct irc_file;
@@ -25,6 +26,8 @@ struct irc_blobs;
  */
 uint32_t irc_blob_put(struct irc_blobs *bs, const struct client *c, enum irc_blob_kind kind, uint32_t holds,
 		      const void *data, size_t len);
+/* Nothing is left of either: for what had a password in it. By the same, when none of them counts any more. */
+void irc_blob_wipe(struct irc_blobs *bs, const struct client *c, enum irc_blob_kind kind);
 /*
  * By any thread: copies the blob of that number to ret and returns its length; 0: there is none, or it is
  * longer than size. index, id: whose it is.

@@ -10,7 +10,8 @@
  *	channels	by the room's index
  *	ids		by the client's index: whose record there is
  *	users		by the client's index
- *	away, monitor	likewise
+ *	away, monitor,
+ *	sasl		likewise
  *
  * A hole that is only read gets a page as well, so `made` and `ids` tell where there is something to read.
  */
@@ -78,6 +79,11 @@ struct irc_monitor_place {
 	char data[IRC_BLOB_MONITOR_MAX];
 };
 
+struct irc_sasl_place {
+	struct irc_blob_head head;
+	char data[IRC_BLOB_SASL_MAX];
+};
+
 struct irc_channel_half {
 	_Atomic uint64_t check;	    /* of what follows, as far as it is used; 0: it does not hold */
 	uint64_t version;	    /* grows with each change */
@@ -113,13 +119,15 @@ struct irc_file {
 	struct irc_user_place users[CLIENTS_CAPACITY];
 	struct irc_away_place away[CLIENTS_CAPACITY][2];
 	struct irc_monitor_place monitor[CLIENTS_CAPACITY][2];
+	struct irc_sasl_place sasl[CLIENTS_CAPACITY][2];
 };
 
 _Static_assert(sizeof(struct irc_user_place) == 320, "part of the state's layout");
 _Static_assert(sizeof(struct irc_persona_place) == 232, "part of the state's layout");
 _Static_assert(sizeof(struct irc_channel_half) % 4096 == 0,
 	       "a channel that has no lists touches one page of a half");
-_Static_assert(sizeof(struct irc_away_place) == 1024 && sizeof(struct irc_monitor_place) == 4096,
+_Static_assert(sizeof(struct irc_away_place) == 1024 && sizeof(struct irc_monitor_place) == 4096 &&
+		   sizeof(struct irc_sasl_place) == 2048,
 	       "part of the state's layout");
 _Static_assert(sizeof(((struct irc_file *)0)->drafts) <= MEMFD_ALIGN, "part of the state's layout");
 _Static_assert(offsetof(struct irc_file, ids) % MEMFD_ALIGN == 0, "pages are given back from there on");

@@ -43,13 +43,14 @@ struct irc_user {
 	uint64_t signon_us;  /* CLOCK_REALTIME */
 	uint32_t away_at;    /* its away text: blobs.h; 0: none */
 	uint32_t monitor_at; /* whom it watches: likewise */
+	uint32_t sasl_at;    /* how far an exchange of SASL has got: likewise */
 	uint8_t renamed_len;
 	char renamed_from[TEXT_NICK_MAX];
 	char user[IRC_USER_MAX + 1];
 	char host[IRC_HOST_MAX + 1];	 /* as others see it */
 	char account[TEXT_NICK_MAX + 1]; /* "": none */
 	char realname[IRC_REALNAME_MAX + 1];
-	uint8_t reserved[19];
+	uint8_t reserved[15];
 };
 
 _Static_assert(sizeof(struct irc_user) == 304, "part of the state's layout: without holes, for the check");
@@ -134,5 +135,6 @@ _Static_assert(sizeof(struct irc_channel) == 1072 + IRC_STATUS_MAX * 48 + IRC_LI
 #define IRC_ATTACHMENTS_SIZE (4U << 20)
 #define IRC_BLOB_AWAY_MAX 1008
 #define IRC_BLOB_MONITOR_MAX 4080
+#define IRC_BLOB_SASL_MAX 2032
 
 #endif
