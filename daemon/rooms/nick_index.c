@@ -62,3 +62,12 @@ struct nick_link *nick_index_next(const struct nick_index *ix, const struct nick
 	}
 	return NULL;
 }
+
+struct nick_link *nick_index_walk(const struct nick_index *ix, uint64_t bucket, const struct nick_link *l)
+{
+	struct nick_link *at = l ? l->next[0] : ix->buckets[bucket];
+
+	while (at && nick_index_bucket(ix, &at->keys, 0) != bucket)
+		at = at->next[1];
+	return at;
+}

@@ -34,6 +34,8 @@ struct nick_cursor {
 };
 struct nick_link *nick_index_next(const struct nick_index *ix, const struct nick_keys *keys,
 				  struct nick_cursor *c);
+/* The first one in that bucket, or the one after l; each one is in one bucket for this. NULL: no more. */
+struct nick_link *nick_index_walk(const struct nick_index *ix, uint64_t bucket, const struct nick_link *l);
 
 #define NICK_LINK_OWNER(l, type, member) ((type *)(void *)((char *)(l)-offsetof(type, member)))
 

@@ -84,13 +84,6 @@ static bool roster_reserves(const struct roster *ro, const char *nick, size_t le
 	return false;
 }
 
-static struct roster_entry *roster_entry_of(struct seat *s)
-{
-	while (!s->own)
-		s = s->other;
-	return (struct roster_entry *)s;
-}
-
 /* Somebody else of the same nick, or NULL. The lock is held. */
 static const struct roster_entry *roster_find_keys(struct roster *ro, const struct nick_keys *keys,
 						   uint64_t except)

@@ -75,6 +75,27 @@ bool roster_find(struct roster *ro, const char *nick, size_t len, uint64_t *ret_
  * many fit. */
 size_t roster_list(struct roster *ro, uint32_t room, char *buf, size_t size, size_t *ret_shown);
 
+/* --- about people, for who asks (roster_people.c) --- */
+
+struct roster_member {
+	uint64_t id;
+	uint32_t index; /* place in the table of clients */
+	uint8_t len;
+	bool is_account; /* the nick is that of its account */
+	char nick[TEXT_NICK_MAX + 1];
+};
+/* Those in a room, newest first, in an array to be freed; NULL: there is nobody, or no memory. */
+struct roster_member *roster_members(struct roster *ro, uint32_t room, size_t *ret_n);
+/* Who here has that nick, in whatever form it is typed; false: nobody. */
+bool roster_member(struct roster *ro, const char *nick, size_t len, struct roster_member *ret);
+/* The rooms (their indices) that it is in, at most max; returns how many. */
+size_t roster_rooms(struct roster *ro, const struct roster_member *of, uint32_t *ret, size_t max);
+/*
+ * Some of all, in no order, from *cursor on, which is 0 at first; 0: there are no more. Who comes or changes the nick meanwhile
+ * may be left out, or come twice.
+ */
+size_t roster_some(struct roster *ro, uint64_t *cursor, struct roster_member *ret, size_t max);
+
 /* --- for a cluster --- */
 
 struct elsewhere_client;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The roster, for its two files and nobody else: roster.c has who is here, roster_cluster.c what other nodes have to do with it. */
+/* The roster, for its files and nobody else: roster.c has who is here, roster_people.c answers who asks, roster_cluster.c has what
+ * other nodes have to do with it. */
 #ifndef DAEMON_ROSTER_OWN_H
 #define DAEMON_ROSTER_OWN_H
 
@@ -57,6 +58,13 @@ struct roster {
 	size_t n_names;
 	unsigned names_version;
 };
+
+static inline struct roster_entry *roster_entry_of(struct seat *s)
+{
+	while (!s->own)
+		s = s->other;
+	return (struct roster_entry *)s;
+}
 
 /* Whether it looks like a guest's. */
 static inline bool roster_looks_like_guest(const struct roster *ro, const char *nick, size_t len)

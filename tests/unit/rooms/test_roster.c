@@ -593,6 +593,56 @@ static void all_at_once(void **state)
 	elsewhere_free(el);
 }
 
+/* Who asks about people gets copies: of a room, of one, of all. */
+static void people_are_told(void **state)
+{
+	enum { PEOPLE = 9000 }; /* more than there are buckets */
+	struct roster *ro = *state;
+	struct roster_entry *alice, *bob, *e;
+	struct roster_member m, some[100], *all;
+	static unsigned seen[PEOPLE + 3];
+	uint64_t cursor = 0;
+	uint32_t rooms[4];
+	char nick[16];
+	size_t n;
+
+	assert_int_equal(claim(ro, "Alice", 1, true, &alice), 0);
+	assert_int_equal(claim(ro, "J\xc3\xbcrgen", 2, false, &bob), 0);
+	assert_null(roster_members(ro, ROOM, &n));
+	assert_int_equal(n, 0);
+	for (uint32_t i = 0; i < 3; i++)
+		assert_int_equal(roster_enter(ro, alice, ROOM + i), 0);
+	assert_int_equal(roster_enter(ro, bob, ROOM), 0);
+	all = roster_members(ro, ROOM, &n);
+	assert_int_equal(n, 2);
+	assert_string_equal(all[0].nick, "J\xc3\xbcrgen");
+	assert_string_equal(all[1].nick, "Alice");
+	assert_true(all[1].id == 1 && all[1].index == 1 && all[1].is_account && !all[0].is_account);
+	free(all);
+
+	assert_false(roster_member(ro, "carol", 5, &m));
+	assert_true(roster_member(ro, "aLICE", 5, &m));
+	assert_string_equal(m.nick, "Alice");
+	assert_int_equal(roster_rooms(ro, &m, rooms, 4), 3);
+	assert_int_equal(rooms[0] + rooms[1] + rooms[2], 3 * ROOM + 3);
+	assert_int_equal(roster_rooms(ro, &m, rooms, 2), 2);
+	roster_leave(ro, alice, ROOM);
+	assert_int_equal(roster_rooms(ro, &m, rooms, 4), 2);
+	m.id = 7; /* somebody else has the nick now */
+	assert_int_equal(roster_rooms(ro, &m, rooms, 4), 0);
+
+	for (unsigned i = 3; i < PEOPLE + 3; i++) {
+		/* Some are in two buckets. */
+		snprintf(nick, sizeof(nick), i % 2 ? "p%u" : "\xc3\xb6%u", i);
+		assert_int_equal(claim(ro, nick, i, false, &e), 0);
+	}
+	while ((n = roster_some(ro, &cursor, some, 100)) > 0)
+		for (size_t i = 0; i < n; i++)
+			seen[some[i].id]++;
+	for (unsigned i = 1; i < PEOPLE + 3; i++)
+		assert_int_equal(seen[i], 1);
+}
+
 #define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -603,6 +653,7 @@ int main(void)
 	    CASE(what_is_reserved_needs_a_title),
 	    CASE(a_room_has_its_nicks),
 	    CASE(who_is_in_many_rooms_is_in_each),
+	    CASE(people_are_told),
 	    CASE(changes_are_told_once_and_as_one),
 	    CASE(a_nick_elsewhere_is_taken),
 	    CASE(who_gets_a_name_hurries),
