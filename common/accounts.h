@@ -72,5 +72,8 @@ bool accounts_secret_make(const char *password, size_t len, bool scram, char ret
  */
 int accounts_change(const char *path, const char *nick, const char *secret, int group,
 		    char ret_alike[TEXT_NICK_MAX + 1]);
+/* The same of an account that is not there yet: -EEXIST, and nothing changes, if it is. */
+int accounts_add(const char *path, const char *nick, const char *secret, int group,
+		 char ret_alike[TEXT_NICK_MAX + 1]);
 
 #endif

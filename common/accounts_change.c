@@ -50,7 +50,7 @@ static enum nearness accounts_find_nearest(const char *text, const char *nick, c
 	return best;
 }
 
-static int accounts_write_changed(FILE *f, const char *text, const char *nick, const char *secret,
+static int accounts_write_changed(FILE *f, const char *text, const char *nick, const char *secret, bool new,
 				  char ret_alike[TEXT_NICK_MAX + 1])
 {
 	struct nick_keys keys = nick_keys(nick, strlen(nick));
@@ -59,6 +59,8 @@ static int accounts_write_changed(FILE *f, const char *text, const char *nick, c
 
 	if (best == SIMILAR)
 		return -ENOTUNIQ;
+	if (new &&best != FAR)
+		return -EEXIST;
 	while (*text) {
 		size_t n = strcspn(text, "\n");
 		bool mine = best != FAR && accounts_nearness(text, n, nick, &keys) == best;
@@ -76,6 +78,7 @@ static int accounts_write_changed(FILE *f, const char *text, const char *nick, c
 
 struct accounts_edit {
 	const char *nick, *secret;
+	bool new;
 	char *alike;
 };
 
@@ -83,13 +86,21 @@ static int accounts_write_edited(FILE *f, const char *text, void *arg)
 {
 	const struct accounts_edit *e = arg;
 
-	return accounts_write_changed(f, text, e->nick, e->secret, e->alike);
+	return accounts_write_changed(f, text, e->nick, e->secret, e->new, e->alike);
 }
 
 int accounts_change(const char *path, const char *nick, const char *secret, int group,
 		    char ret_alike[TEXT_NICK_MAX + 1])
 {
-	struct accounts_edit e = {nick, secret, ret_alike};
+	struct accounts_edit e = {nick, secret, false, ret_alike};
 
 	return rewrite_file(path, &(struct rewrite){accounts_write_edited, &e, secret, group});
+}
+
+int accounts_add(const char *path, const char *nick, const char *secret, int group,
+		 char ret_alike[TEXT_NICK_MAX + 1])
+{
+	struct accounts_edit e = {nick, secret, true, ret_alike};
+
+	return rewrite_file(path, &(struct rewrite){accounts_write_edited, &e, true, group});
 }

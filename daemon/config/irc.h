@@ -51,7 +51,9 @@ struct irc_config {
 struct irc_listener_config {
 	struct irc_password password; /* that everybody needs who connects */
 	bool cloak;		      /* others see no addresses */
-	bool register_accounts;	      /* who comes may make an account */
+	bool register_accounts;	      /* who comes may make an account, */
+	bool register_early;	      /* before being welcome, too; */
+	bool register_email;	      /* and has to name an address of e-mail */
 };
 
 /* The name that a server has that nobody gave one. */

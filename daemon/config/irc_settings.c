@@ -232,8 +232,15 @@ static void irc_listener_complete(struct settings *ss, const config_setting_t *g
 {
 	const struct irc_listener_config *own = l->own;
 
-	if (!own->register_accounts)
+	if (!own->register_accounts) {
+		const config_setting_t *early = config_setting_get_member(group, "register_early"),
+				       *email = config_setting_get_member(group, "register_email");
+		if (own->register_early || own->register_email)
+			settings_complain(ss, own->register_early ? early : email,
+					  "%s needs register_accounts = true",
+					  own->register_early ? "register_early" : "register_email");
 		return;
+	}
 	const config_setting_t *s = config_setting_get_member(group, "register_accounts");
 	if (!l->password_file)
 		settings_complain(ss, s, "register_accounts needs a password_file");
@@ -248,6 +255,8 @@ static const struct setting_key irc_listener_keys[] = {
     SETTING("password", irc_setting_password, offsetof(struct irc_listener_config, password)),
     SETTING("cloak", setting_bool, offsetof(struct irc_listener_config, cloak)),
     SETTING("register_accounts", setting_bool, offsetof(struct irc_listener_config, register_accounts)),
+    SETTING("register_early", setting_bool, offsetof(struct irc_listener_config, register_early)),
+    SETTING("register_email", setting_bool, offsetof(struct irc_listener_config, register_email)),
     SETTINGS_END,
 };
 

@@ -91,6 +91,15 @@ static void accounts_are_changed(void **state)
 	assert_int_equal(a.n, 2);
 	assert_string_equal(accounts_find(&a, "alice", 5)->hash, HASH "x");
 	accounts_free(&a);
+	/* One that is there, or looks like it, is not made anew. */
+	assert_int_equal(accounts_add(path, "Alice", HASH "y", -1, alike), -EEXIST);
+	assert_int_equal(accounts_add(path, "a1ice", HASH "y", -1, alike), -ENOTUNIQ);
+	assert_int_equal(accounts_add(path, "carol", HASH "y", -1, alike), 0);
+	assert_int_equal(accounts_load(path, stderr, NULL, &a), 0);
+	assert_int_equal(a.n, 3);
+	assert_string_equal(accounts_find(&a, "alice", 5)->hash, HASH "x");
+	assert_string_equal(accounts_find(&a, "carol", 5)->hash, HASH "y");
+	accounts_free(&a);
 	assert_int_equal(accounts_change(path, "alicia", NULL, -1, alike), 0);
 	assert_int_equal(accounts_change(path, "alicia", NULL, -1, alike), -ENOENT);
 	unlink(path);

@@ -218,6 +218,9 @@ static void listeners(void **state)
 	refused_in_listener("cloak = 1;", "f:2: cloak must be true or false");
 	refused_in_listener("register_accounts = \"yes\";", "f:2: register_accounts must be true or false");
 	refused_in_listener("register_accounts = true;", "f:2: register_accounts needs a password_file");
+	refused_in_listener("register_early = true;", "f:2: register_early needs register_accounts = true");
+	refused_in_listener("register_email = true;", "f:2: register_email needs register_accounts = true");
+	refused_in_listener("register_email = 1;", "f:2: register_email must be true or false");
 	refused_in_listener("password = 5;", "f:2: password must be a string");
 	refused_in_listener("password = \"\";", "f:2: password must be a password");
 	refused_in_listener("tls_client_optional = true;", "f:2: tls_client_optional needs a tls_client_ca");
