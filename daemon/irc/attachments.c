@@ -23,23 +23,9 @@ struct irc_attachments {
 	pthread_mutex_t lock;
 };
 
-static uint64_t irc_attachments_units(size_t len)
-{
-	return 1 + (len + IRC_ATTACHMENT_UNIT - 1) / IRC_ATTACHMENT_UNIT;
-}
-
 static struct irc_attachment_head *irc_attachments_at(struct irc_attachments *as, uint64_t at)
 {
 	return (void *)(as->file->attachments + at % UNITS * IRC_ATTACHMENT_UNIT);
-}
-
-/* The last unit is filled up with zeroes. */
-static uint32_t irc_attachments_check(const struct irc_attachment_head *h)
-{
-	uint64_t sum = checksum_add(h->at * 0x9e3779b97f4a7c15ULL + h->len, h + 1,
-				    (irc_attachments_units(h->len) - 1) * IRC_ATTACHMENT_UNIT);
-
-	return (uint32_t)(sum >> 32) | 1;
 }
 
 /* Where so many units fit that have a number, and are not the ring's end and its beginning. */
@@ -52,7 +38,7 @@ static uint64_t irc_attachments_place(uint64_t next, uint64_t units)
 
 uint32_t irc_attachment_put(struct irc_attachments *as, const void *data, size_t len)
 {
-	uint64_t units = irc_attachments_units(len);
+	uint64_t units = irc_file_attachment_units(len);
 
 	if (len == 0 || len > IRC_ATTACHMENT_MAX)
 		return 0;
@@ -67,7 +53,7 @@ uint32_t irc_attachment_put(struct irc_attachments *as, const void *data, size_t
 	memset(h + units - 1, 0, IRC_ATTACHMENT_UNIT);
 	memcpy(h + 1, data, len);
 	FAULT("irc-attachment-written");
-	h->check = irc_attachments_check(h);
+	h->check = irc_file_attachment_check(h);
 	pthread_mutex_unlock(&as->lock);
 	return (uint32_t)at;
 }
@@ -84,7 +70,8 @@ static uint64_t irc_attachments_find(struct irc_attachments *as, uint32_t number
 static bool irc_attachments_is_whole(const struct irc_attachment_head *h, uint64_t at)
 {
 	return h->at == at && h->len > 0 && h->len <= IRC_ATTACHMENT_MAX &&
-	       at % UNITS + irc_attachments_units(h->len) <= UNITS && h->check == irc_attachments_check(h);
+	       at % UNITS + irc_file_attachment_units(h->len) <= UNITS &&
+	       h->check == irc_file_attachment_check(h);
 }
 
 size_t irc_attachment_get(struct irc_attachments *as, uint32_t number, void *ret, size_t size)

@@ -35,16 +35,6 @@ static struct irc_blob_head *irc_blobs_at(struct irc_blobs *bs, uint32_t index, 
 				       : &bs->file->monitor[index][number & 1].head;
 }
 
-/* What is behind the bytes, up to a multiple of 8, is 0. */
-static uint64_t irc_blobs_check(const struct irc_blob_head *h, uint64_t id, enum irc_blob_kind kind)
-{
-	uint64_t sum = id * 0x9e3779b97f4a7c15ULL + kind;
-
-	sum = (sum ^ ((uint64_t)h->len << 32 | h->number)) * 0xc4ceb9fe1a85ec53ULL;
-	sum = checksum_add(sum, h + 1, (h->len + 7UL) & ~7UL);
-	return sum ? sum : 1;
-}
-
 uint32_t irc_blob_put(struct irc_blobs *bs, const struct client *c, enum irc_blob_kind kind, uint32_t holds,
 		      const void *data, size_t len)
 {
@@ -62,7 +52,7 @@ uint32_t irc_blob_put(struct irc_blobs *bs, const struct client *c, enum irc_blo
 	memcpy(h + 1, data, len);
 	memset((char *)(h + 1) + len, 0, -len & 7);
 	FAULT("irc-blob-written");
-	h->check = irc_blobs_check(h, c->id, kind);
+	h->check = irc_file_blob_check(h, c->id, kind);
 	pthread_mutex_unlock(&bs->locks[index % STRIPES]);
 	return number;
 }
@@ -91,7 +81,7 @@ size_t irc_blob_get(struct irc_blobs *bs, uint32_t index, uint64_t id, enum irc_
 	pthread_mutex_lock(&bs->locks[index % STRIPES]);
 	const struct irc_blob_head *h = irc_blobs_at(bs, index, kind, number);
 	if (h->number == number && h->len <= size && h->len <= irc_blobs_max(kind) &&
-	    h->check == irc_blobs_check(h, id, kind)) {
+	    h->check == irc_file_blob_check(h, id, kind)) {
 		len = h->len;
 		memcpy(ret, h + 1, len);
 	}

@@ -36,19 +36,6 @@ static void irc_channels_name(struct irc_channel_half *h, const struct room *roo
 	h->name = hash_fixed(room->name, strlen(room->name));
 }
 
-/* Of all that is used. */
-static uint64_t irc_channels_check(const struct irc_channel_half *h)
-{
-	const struct irc_channel *c = &h->channel;
-	uint64_t sum = checksum_add(IRC_FILE_MAGIC, &h->version,
-				    offsetof(struct irc_channel_half, channel.status) -
-					offsetof(struct irc_channel_half, version));
-
-	sum = checksum_add(sum, c->status, c->n_status * sizeof(*c->status));
-	sum = checksum_add(sum, c->list, c->n_list * sizeof(*c->list));
-	return sum ? sum : 1;
-}
-
 static bool irc_channels_fits(const struct irc_channel *c)
 {
 	return c->n_status <= IRC_STATUS_MAX && c->n_list <= IRC_LIST_MAX &&
@@ -105,11 +92,9 @@ static const struct irc_channel_half *irc_channels_begin(struct irc_channels *cs
 
 	if (now >= 0)
 		return &h[now];
-	if (atomic_load_explicit(made, memory_order_relaxed)) {
-		for (unsigned i = 0; i < 2; i++)
-			atomic_store_explicit(&h[i].check, 0, memory_order_release);
-		memfd_release(h, 2 * sizeof(*h));
-	}
+	for (unsigned i = 0; i < 2; i++)
+		atomic_store_explicit(&h[i].check, 0, memory_order_release);
+	memfd_release(h, 2 * sizeof(*h));
 	atomic_store_explicit(made, 1, memory_order_release);
 	FAULT("irc-channel-made");
 	return NULL;
@@ -165,7 +150,7 @@ void irc_channels_seal(struct irc_channels *cs, const struct room *room, uint64_
 	irc_channels_end_strings(&to->channel);
 	to->from = pending;
 	FAULT("irc-channel-written");
-	atomic_store_explicit(&to->check, irc_channels_check(to), memory_order_release);
+	atomic_store_explicit(&to->check, irc_file_channel_check(to), memory_order_release);
 	FAULT("irc-channel-sealed");
 }
 
@@ -173,7 +158,8 @@ void irc_channels_seal(struct irc_channels *cs, const struct room *room, uint64_
 
 static bool irc_channels_is_whole(const struct irc_channel_half *h)
 {
-	return irc_channels_fits(&h->channel) && atomic_load(&h->check) == irc_channels_check(h);
+	return irc_channels_fits(&h->channel) && h->version < UINT64_MAX / 2 &&
+	       atomic_load(&h->check) == irc_file_channel_check(h);
 }
 
 /* What never became true is wiped, as its count will be reached by something else. False: it is damaged. */

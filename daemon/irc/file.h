@@ -115,7 +115,7 @@ struct irc_file {
 	struct irc_persona_place personas[IRC_PERSONAS];
 	char attachments[IRC_ATTACHMENTS_SIZE];
 	struct irc_channel_half channels[ROOMS_CAPACITY][2];
-	_Alignas(MEMFD_ALIGN) _Atomic uint64_t ids[CLIENTS_CAPACITY];
+	_Atomic uint64_t ids[CLIENTS_CAPACITY];
 	struct irc_user_place users[CLIENTS_CAPACITY];
 	struct irc_away_place away[CLIENTS_CAPACITY][2];
 	struct irc_monitor_place monitor[CLIENTS_CAPACITY][2];
@@ -131,5 +131,66 @@ _Static_assert(sizeof(struct irc_away_place) == 1024 && sizeof(struct irc_monito
 	       "part of the state's layout");
 _Static_assert(sizeof(((struct irc_file *)0)->drafts) <= MEMFD_ALIGN, "part of the state's layout");
 _Static_assert(offsetof(struct irc_file, ids) % MEMFD_ALIGN == 0, "pages are given back from there on");
+
+/* --- checks, none of which is 0 --- */
+
+static inline uint64_t irc_file_user_check(uint64_t id, uint64_t generation, const struct irc_user *u)
+{
+	uint64_t h = checksum_add(id * 0x9e3779b97f4a7c15ULL + generation, u, sizeof(*u));
+
+	return h ? h : 1;
+}
+
+/* Of a draft: also to whose place it goes. */
+static inline uint64_t irc_file_draft_mark(const struct irc_user_draft *d)
+{
+	uint64_t h = checksum_add(IRC_FILE_MAGIC, &d->id, sizeof(*d) - offsetof(struct irc_user_draft, id));
+
+	return h ? h : 1;
+}
+
+static inline uint64_t irc_file_persona_check(const struct irc_persona_place *p)
+{
+	uint64_t h = checksum_add(p->number, &p->persona, sizeof(p->persona));
+
+	return h ? h : 1;
+}
+
+/* What is behind the bytes, up to a multiple of 8, is 0. */
+static inline uint64_t irc_file_blob_check(const struct irc_blob_head *h, uint64_t id, unsigned kind)
+{
+	uint64_t sum = id * 0x9e3779b97f4a7c15ULL + kind;
+
+	sum = (sum ^ ((uint64_t)h->len << 32 | h->number)) * 0xc4ceb9fe1a85ec53ULL;
+	sum = checksum_add(sum, h + 1, (h->len + 7UL) & ~7UL);
+	return sum ? sum : 1;
+}
+
+static inline uint64_t irc_file_attachment_units(size_t len)
+{
+	return 1 + (len + IRC_ATTACHMENT_UNIT - 1) / IRC_ATTACHMENT_UNIT;
+}
+
+/* The last unit is filled up with zeroes. */
+static inline uint32_t irc_file_attachment_check(const struct irc_attachment_head *h)
+{
+	uint64_t sum = checksum_add(h->at * 0x9e3779b97f4a7c15ULL + h->len, h + 1,
+				    (irc_file_attachment_units(h->len) - 1) * IRC_ATTACHMENT_UNIT);
+
+	return (uint32_t)(sum >> 32) | 1;
+}
+
+/* Of all that is used. */
+static inline uint64_t irc_file_channel_check(const struct irc_channel_half *h)
+{
+	const struct irc_channel *c = &h->channel;
+	uint64_t sum = checksum_add(IRC_FILE_MAGIC, &h->version,
+				    offsetof(struct irc_channel_half, channel.status) -
+					offsetof(struct irc_channel_half, version));
+
+	sum = checksum_add(sum, c->status, c->n_status * sizeof(*c->status));
+	sum = checksum_add(sum, c->list, c->n_list * sizeof(*c->list));
+	return sum ? sum : 1;
+}
 
 #endif

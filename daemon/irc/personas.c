@@ -21,11 +21,11 @@ struct irc_personas {
 	pthread_mutex_t locks[STRIPES]; /* by the place */
 };
 
-static uint64_t irc_personas_check(const struct irc_persona_place *p)
+/* It goes out as C strings, whatever a build before wrote. */
+static void irc_personas_end_strings(struct irc_persona *p)
 {
-	uint64_t h = checksum_add(p->number, &p->persona, sizeof(p->persona));
-
-	return h ? h : 1;
+	p->user[IRC_USER_MAX] = p->host[IRC_HOST_MAX] = '\0';
+	p->account[TEXT_NICK_MAX] = p->realname[IRC_REALNAME_MAX] = '\0';
 }
 
 void irc_persona_of(const struct irc_user *u, struct irc_persona *ret)
@@ -57,10 +57,8 @@ uint32_t irc_persona_put(struct irc_personas *ps, const struct irc_persona *pers
 	pthread_mutex_lock(lock);
 	p->number = number;
 	p->persona = *persona;
-	p->persona.user[IRC_USER_MAX] = p->persona.host[IRC_HOST_MAX] = '\0';
-	p->persona.account[TEXT_NICK_MAX] = p->persona.realname[IRC_REALNAME_MAX] = '\0';
 	FAULT("irc-persona-written");
-	p->check = irc_personas_check(p);
+	p->check = irc_file_persona_check(p);
 	pthread_mutex_unlock(lock);
 	return number;
 }
@@ -74,10 +72,12 @@ bool irc_persona_get(struct irc_personas *ps, uint32_t number, struct irc_person
 	if (number == 0)
 		return false;
 	pthread_mutex_lock(lock);
-	found = p->number == number && p->check == irc_personas_check(p);
+	found = p->number == number && p->check == irc_file_persona_check(p);
 	if (found)
 		*ret = p->persona;
 	pthread_mutex_unlock(lock);
+	if (found)
+		irc_personas_end_strings(ret);
 	return found;
 }
 

@@ -22,24 +22,9 @@ struct irc_users {
 	pthread_mutex_t locks[STRIPES];
 };
 
-static uint64_t irc_users_check(uint64_t id, uint64_t generation, const struct irc_user *u)
-{
-	uint64_t h = checksum_add(id * 0x9e3779b97f4a7c15ULL + generation, u, sizeof(*u));
-
-	return h ? h : 1;
-}
-
-/* Of a draft: also to whose place it goes. */
-static uint64_t irc_users_mark(const struct irc_user_draft *d)
-{
-	uint64_t h = checksum_add(IRC_FILE_MAGIC, &d->id, sizeof(*d) - offsetof(struct irc_user_draft, id));
-
-	return h ? h : 1;
-}
-
 static bool irc_users_is_whole(const struct irc_user_place *p, const struct client *c)
 {
-	return p->check == irc_users_check(c->id, p->generation, &p->user) &&
+	return p->check == irc_file_user_check(c->id, p->generation, &p->user) &&
 	       p->generation <= client_live(c)->generation;
 }
 
@@ -66,7 +51,8 @@ static bool irc_users_is_drafted(const struct irc_users *us, unsigned worker, co
 {
 	const struct irc_user_draft *d = &us->file->drafts[worker];
 
-	return us->drafted[worker] && d->id == c->id && d->client == clients_index(us->clients, c);
+	return worker < CLIENTS_SCRATCHES && us->drafted[worker] && d->id == c->id &&
+	       d->client == clients_index(us->clients, c);
 }
 
 const struct irc_user *irc_users_get(struct irc_users *us, unsigned worker, const struct client *c)
@@ -106,7 +92,7 @@ void irc_users_seal(struct irc_users *us, unsigned worker, const struct client_s
 	irc_users_end_strings(&d->user);
 	d->generation = st->generation;
 	FAULT("irc-user-written");
-	atomic_store_explicit(&d->mark, irc_users_mark(d), memory_order_release);
+	atomic_store_explicit(&d->mark, irc_file_draft_mark(d), memory_order_release);
 	FAULT("irc-user-sealed");
 }
 
@@ -120,7 +106,7 @@ static void irc_users_carry_out(struct irc_users *us, struct irc_user_draft *d)
 	p->user = d->user;
 	p->generation = d->generation;
 	FAULT("irc-user-copying");
-	p->check = irc_users_check(d->id, d->generation, &d->user);
+	p->check = irc_file_user_check(d->id, d->generation, &d->user);
 	atomic_store_explicit(&us->file->ids[d->client], d->id, memory_order_release);
 	pthread_mutex_unlock(lock);
 	FAULT("irc-user-copied");
@@ -167,7 +153,7 @@ static void irc_users_finish(struct irc_users *us, struct irc_user_draft *d)
 
 	if (mark == 0)
 		return;
-	if (mark != irc_users_mark(d))
+	if (mark != irc_file_draft_mark(d))
 		log_event(LOG_ERR, &(struct log_fields){.message_id = EVENT_STATE_REFUSED},
 			  "what a user of IRC was changing can't be trusted and is forgotten");
 	else if (irc_users_has_happened(us, d))

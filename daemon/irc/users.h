@@ -23,7 +23,7 @@
 struct irc_file;
 struct irc_users;
 
-/* --- by the worker that has the client; worker: its number, ctx->slot --- */
+/* --- by the worker that has the client; worker: its number, ctx->slot (other threads have no drafts) --- */
 
 /*
  * What holds; within a transaction that has a draft, the draft. NULL: it has none, or it was damaged. Good

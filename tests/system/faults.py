@@ -206,6 +206,8 @@ SOCKETS = ("socket-", "send-rendered", "recover-rendered")
 AFTER_SOCKETS = {"recover-rendered": "send-rendered:%d"}
 # And those of webhooks, by webhooks.py.
 WEBHOOKS = ("webhook-",)
+# And those of what IRC keeps; tests/unit/irc dies between any two instructions there.
+IRC = ("irc-",)
 GAPS = ("cluster-gap-accepted", "cluster-gap-told")
 BOOTS = ("cluster-boot-noted", "outgoing-boot-written", "outgoing-boot", "cluster-boot-closed")
 NAMES = ("cluster-renaming", "cluster-name-written", "cluster-renamed")
@@ -217,7 +219,7 @@ CLUSTER_ELSEWHERE = {*GAPS, *BOOTS, *NAMES, "cluster-gap-dropped", "cluster-lett
 # Where the scenario comes by.
 def points_of_the_scenario():
     return [n for n in fault_points()
-            if n not in ELSEWHERE and not n.startswith(("udp-", "convert-", "reload-", "speech-", "tls-") + CLUSTER + HISTORY + WEB + SOCKETS + WEBHOOKS)]
+            if n not in ELSEWHERE and not n.startswith(("udp-", "convert-", "reload-", "speech-", "tls-") + CLUSTER + HISTORY + WEB + SOCKETS + WEBHOOKS + IRC)]
 
 
 def die_at(name, reference, passages, parent=False):
