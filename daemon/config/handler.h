@@ -16,6 +16,7 @@
 struct connection;
 struct record;
 struct room;
+struct shared;
 struct chat_words;
 struct mode_settings;
 struct udp_behaviour;
@@ -69,15 +70,21 @@ struct handler {
 	 *
 	 * render() makes of an event what a member in that form is sent: at most HANDLER_RENDERED_MAX(len) bytes, to
 	 * out. Returns how many; 0: nothing is shown of it. line: as the room's log has it, with its newline.
-	 *   - It is a pure function of the event, and of the room's name, epoch and numbers (room_number()): not of
-	 *     settings, nor of the time. What went out is found again by making the same bytes again, by the next
+	 *   - It is a pure function of the event, of what that names by number (daemon/irc/personas.h), and of the
+	 *     room's name, epoch and numbers (room_number()): not of settings, nor of the time. What went out is found again by making the same bytes again, by the next
 	 *     process as well. A release that renders otherwise gives that form another number.
 	 *   - One rendering is for all members in that form, so it is made once, whoever they are.
 	 *   - A place in a room is between two events, never within one's rendering.
 	 */
 	uint32_t renders, wraps;
-	size_t (*render)(unsigned form, const struct room *room, uint64_t seq, const struct record *event,
-			 const char *line, size_t len, char *out);
+	size_t (*render)(const struct shared *shared, unsigned form, const struct room *room, uint64_t seq,
+			 const struct record *event, const char *line, size_t len, char *out);
+	/*
+	 * The same of a private message to c, in a form that `renders` has; NULL: render() does that, with the private
+	 * room. It may depend on anything.
+	 */
+	size_t (*letter)(struct connection *c, uint64_t seq, const struct record *event, const char *line,
+			 size_t len, char *out);
 	/*
 	 * Whether a member in a form that `renders` has is shown an event of its room; NULL: all of them. Only asked of
 	 * what it did itself and of notices. It takes no locks.

@@ -292,7 +292,7 @@ int connections_new(struct worker *w)
 	cs->seats = calloc(CLIENTS_CAPACITY, sizeof(*cs->seats));
 	cs->waiting = calloc(ROOMS_CAPACITY, sizeof(*cs->waiting));
 	if (!cs->members || !cs->by_index || !cs->seats || !cs->waiting ||
-	    renderings_new(&cs->renderings) < 0) {
+	    renderings_new(cs->ctx->shared, &cs->renderings) < 0) {
 		connections_free(&cs->resident);
 		return -ENOMEM;
 	}

@@ -30,6 +30,7 @@ struct rendering {
 };
 
 struct renderings {
+	const struct shared *shared;
 	/* Of the room under delivery, or the last one, from the same event on. */
 	const struct room *room;
 	uint64_t first;
@@ -47,10 +48,13 @@ struct renderings {
 	} measure;
 };
 
-int renderings_new(struct renderings **ret)
+int renderings_new(const struct shared *shared, struct renderings **ret)
 {
 	*ret = calloc(1, sizeof(**ret));
-	return *ret ? 0 : -ENOMEM;
+	if (!*ret)
+		return -ENOMEM;
+	(*ret)->shared = shared;
+	return 0;
 }
 
 void renderings_free(struct renderings *rs)
@@ -66,12 +70,12 @@ static bool rendering_is_to(const struct audience *a, const struct audience *b)
 }
 
 /* To out, which has space for the longest one. */
-static size_t rendering_make(const struct audience *to, uint64_t seq, const struct record *event,
-			     const char *line, size_t len, char *out)
+static size_t rendering_make(const struct renderings *rs, const struct audience *to, uint64_t seq,
+			     const struct record *event, const char *line, size_t len, char *out)
 {
 	if (event->forgotten || len > RENDERED_LINE_MAX)
 		return 0;
-	size_t n = to->handler->render(to->form, to->room, seq, event, line, len, out);
+	size_t n = to->handler->render(rs->shared, to->form, to->room, seq, event, line, len, out);
 	if (n > HANDLER_RENDERED_MAX(len))
 		abort(); /* and a crash is recovered from */
 	return n <= RENDERED_MAX ? n : 0;
@@ -81,7 +85,18 @@ size_t renderings_event(struct renderings *rs, const struct audience *to, uint64
 			const struct record *event, const char *line, size_t len, const char **ret)
 {
 	*ret = rs->one;
-	return rendering_make(to, seq, event, line, len, rs->one);
+	return rendering_make(rs, to, seq, event, line, len, rs->one);
+}
+
+size_t renderings_letter(struct renderings *rs, const struct handler *handler, struct connection *c,
+			 uint64_t seq, const struct record *event, const char *line, size_t len,
+			 const char **ret)
+{
+	*ret = rs->one;
+	if (event->forgotten || len > RENDERED_LINE_MAX)
+		return 0;
+	size_t n = handler->letter(c, seq, event, line, len, rs->one);
+	return n <= RENDERED_MAX ? n : 0;
 }
 
 /* --- for members --- */
@@ -92,7 +107,8 @@ static size_t rendering_len(const struct rendering *r)
 }
 
 /* Renders what is new, until there is more than most of it, or something forgotten is next. */
-static void rendering_extend(struct rendering *r, const struct logring_view *v, size_t most)
+static void rendering_extend(const struct renderings *rs, struct rendering *r, const struct logring_view *v,
+			     size_t most)
 {
 	const struct logring *log = r->to.room->log;
 	uint64_t seq = r->first + r->n;
@@ -105,7 +121,7 @@ static void rendering_extend(struct rendering *r, const struct logring_view *v, 
 		if (event->forgotten ||
 		    (line <= RENDERED_LINE_MAX && HANDLER_RENDERED_MAX(line) > RENDERING_SIZE - len))
 			break;
-		len += rendering_make(&r->to, seq, event, logring_at(v, start), line, r->data + len);
+		len += rendering_make(rs, &r->to, seq, event, logring_at(v, start), line, r->data + len);
 		r->ends[r->n++] = (uint32_t)len;
 		start = event->end;
 	}
@@ -171,7 +187,7 @@ static struct rendering *renderings_fresh(struct renderings *rs, const struct au
 	r->to = *to;
 	r->first = rs->first;
 	r->n = 0;
-	rendering_extend(r, v, RENDERING_SIZE / 2);
+	rendering_extend(rs, r, v, RENDERING_SIZE / 2);
 	return r;
 }
 
@@ -191,7 +207,7 @@ struct rendered renderings_get(struct renderings *rs, const struct audience *to,
 		r->to = *to;
 		r->first = seq;
 		r->n = 0;
-		rendering_extend(r, v, RENDERING_LATE_SIZE);
+		rendering_extend(rs, r, v, RENDERING_LATE_SIZE);
 	}
 	return rendering_from(r, seq);
 }
@@ -265,7 +281,8 @@ static const char *measure_extend(struct renderings *rs, const struct logring_vi
 		if (event->forgotten)
 			return "what it was sent is forgotten";
 		uint64_t start = logring_start(log, v, seq);
-		end += rendering_make(&m->to, seq, event, logring_at(v, start), event->end - start, rs->one);
+		end +=
+		    rendering_make(rs, &m->to, seq, event, logring_at(v, start), event->end - start, rs->one);
 		if (!measure_add(m, end))
 			return "out of memory";
 	}

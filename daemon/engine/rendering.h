@@ -36,12 +36,17 @@ struct audience {
 };
 
 /* Returns 0 or -ENOMEM. What isn't used costs no memory. */
-int renderings_new(struct renderings **ret);
+int renderings_new(const struct shared *shared, struct renderings **ret);
 void renderings_free(struct renderings *rs);
 
 /* One event, at *ret until the next call. 0: nothing is shown of it. */
 size_t renderings_event(struct renderings *rs, const struct audience *to, uint64_t seq,
 			const struct record *event, const char *line, size_t len, const char **ret);
+
+/* The same of a private message, by the handler's letter(). */
+size_t renderings_letter(struct renderings *rs, const struct handler *handler, struct connection *c,
+			 uint64_t seq, const struct record *event, const char *line, size_t len,
+			 const char **ret);
 
 /*
  * A delivery of that room begins: its members, but for some that are late, lack the events from number first on.

@@ -80,6 +80,15 @@ bool seats_in(const struct connection *c, const struct room *room)
 	return seats_find(c, room) != NULL;
 }
 
+struct room *seats_room(const struct connection *c, const char *name)
+{
+	const struct seat *s = *seats_of(c);
+
+	while (s && strcmp(s->room->name, name) != 0)
+		s = s->next;
+	return s ? s->room : NULL;
+}
+
 void seats_each(struct connection *c, bool (*fn)(struct connection *c, struct room *room, void *arg),
 		void *arg)
 {

@@ -146,6 +146,9 @@ static size_t writing_render(struct connection *c, const struct room *room, uint
 {
 	const struct audience to = writing_audience(c, room);
 
+	if (room->index == ROOM_PRIVATE && c->handler->letter)
+		return renderings_letter(c->ctx->connections->renderings, c->handler, c, seq, event, line,
+					 len, ret);
 	return renderings_event(c->ctx->connections->renderings, &to, seq, event, line, len, ret);
 }
 

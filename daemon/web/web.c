@@ -296,9 +296,10 @@ static void web_closed(struct connection *c)
 	}
 }
 
-static size_t web_render(unsigned form, const struct room *room, uint64_t seq, const struct record *event,
-			 const char *line, size_t len, char *out)
+static size_t web_render(const struct shared *shared, unsigned form, const struct room *room, uint64_t seq,
+			 const struct record *event, const char *line, size_t len, char *out)
 {
+	(void)shared;
 	return form == WEB_EVENTS ? web_events_render(room, seq, event, line, len, out)
 				  : web_socket_render(form, room, seq, event, line, len, out);
 }

@@ -24,9 +24,11 @@
 static unsigned formed_renderings; /* how many were made */
 
 /* Form 1: "{TEXT}"; form 2: the number and the text, or nothing if that begins with "hide". */
-static inline size_t formed_render(unsigned form, const struct room *room, uint64_t seq,
-				   const struct record *event, const char *line, size_t len, char *out)
+static inline size_t formed_render(const struct shared *shared, unsigned form, const struct room *room,
+				   uint64_t seq, const struct record *event, const char *line, size_t len,
+				   char *out)
 {
+	(void)shared;
 	size_t at = speech_text_at(event);
 
 	assert_string_equal(room->name, "lobby");

@@ -55,9 +55,10 @@ static void loud_restored(struct connection *c)
 		connection_set_room(c, rooms_enter_index(ctx->shared->rooms, room, ctx->slot));
 }
 
-static size_t loud_render(unsigned form, const struct room *room, uint64_t seq, const struct record *event,
-			  const char *line, size_t len, char *out)
+static size_t loud_render(const struct shared *shared, unsigned form, const struct room *room, uint64_t seq,
+			  const struct record *event, const char *line, size_t len, char *out)
 {
+	(void)shared;
 	size_t n = (size_t)sprintf(out, "%d ", event->kind);
 
 	assert_int_equal(form, 0);

@@ -21,9 +21,10 @@
 
 /* --- a mode whose connections join, leave and talk by words of one letter and a room --- */
 
-static size_t many_render(unsigned form, const struct room *room, uint64_t seq, const struct record *event,
-			  const char *line, size_t len, char *out)
+static size_t many_render(const struct shared *shared, unsigned form, const struct room *room, uint64_t seq,
+			  const struct record *event, const char *line, size_t len, char *out)
 {
+	(void)shared;
 	(void)form;
 	(void)seq;
 	return (size_t)sprintf(out, "[%s %.*s]\n", room->name, (int)(len - event->text - 1),
@@ -467,8 +468,8 @@ static void send_unnoted(struct harness *h, uint32_t index, struct heard *m)
 	at = (struct position){c->pos, c->seq};
 	if (at.seq < v.count && logring_record(c->room->log, at.seq)->sender != c->client->id) {
 		const struct record *r = logring_record(c->room->log, at.seq);
-		size_t n =
-		    many_render(0, c->room, at.seq, r, logring_at(&v, at.cursor), r->end - at.cursor, event);
+		size_t n = many_render(NULL, 0, c->room, at.seq, r, logring_at(&v, at.cursor),
+				       r->end - at.cursor, event);
 		n = 1 + (size_t)rand() % n;
 		assert_int_equal(send(c->stream.fd, event, n, MSG_NOSIGNAL), n);
 	}
