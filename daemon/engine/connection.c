@@ -215,6 +215,11 @@ void connection_retry(struct connection *c)
 	worker_retry(context_worker(c->ctx), &c->task);
 }
 
+void connection_hurry(struct connection *c)
+{
+	connection_retry(c);
+}
+
 /* Has epoll watch for what the connection waits for now. */
 void connection_rewatch(struct connection *c)
 {

@@ -94,6 +94,9 @@ void connection_commit(struct connection *c, struct room *locked);
  */
 bool connection_settle(struct connection *c, size_t reserve);
 
+/* What was written to it by others than its own input is sent in this turn or the next. */
+void connection_hurry(struct connection *c);
+
 /* Within a transaction: the room that it is in from the commit on (or NULL), and where in that room's log its
  * stream goes on behind the outbox. */
 void connection_place(struct connection *c, const struct room *room, struct position p);

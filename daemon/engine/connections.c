@@ -103,6 +103,16 @@ static struct connection *connections_next(const struct connections *cs, uint32_
 	return NULL;
 }
 
+void connections_with(struct context *ctx, const struct handler *handler,
+		      void (*fn)(struct connection *c, void *arg), void *arg)
+{
+	struct connection *c;
+
+	for (uint32_t at = 0; (c = connections_next(ctx->connections, &at));)
+		if (c->handler == handler && c->phase < PHASE_DOOMED)
+			fn(c, arg);
+}
+
 /* The next places of the tick. True if there are more. */
 static bool connections_tick_on(struct resident *r)
 {

@@ -9,6 +9,7 @@
 #include "daemon/engine/worker.h"
 
 struct connection;
+struct handler;
 struct connections;
 struct renderings;
 
@@ -17,6 +18,10 @@ int connections_new(struct worker *w);
 
 /* The connection with that place in the table, if it is alive and that client's; else NULL. */
 struct connection *connections_find(const struct context *ctx, uint32_t index, uint64_t id);
+
+/* Calls fn for each of that handler's; any of them may end meanwhile. */
+void connections_with(struct context *ctx, const struct handler *handler,
+		      void (*fn)(struct connection *c, void *arg), void *arg);
 
 /* How many there are; from any thread. */
 struct connections_tally {

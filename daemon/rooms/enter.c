@@ -139,6 +139,14 @@ int rooms_enter_existing(struct rooms *rs, const char *name, unsigned slot, stru
 	return r ? 0 : -ENOENT;
 }
 
+bool rooms_exists(struct rooms *rs, const char *name)
+{
+	pthread_mutex_lock(&rs->lock);
+	bool exists = directory_find(rs, name) != NULL;
+	pthread_mutex_unlock(&rs->lock);
+	return exists;
+}
+
 struct room *rooms_enter_index(struct rooms *rs, uint32_t index, unsigned slot)
 {
 	if (index == ROOM_PRIVATE || index >= ROOMS_CAPACITY)

@@ -144,6 +144,8 @@ int rooms_enter(struct rooms *rs, const char *name, unsigned slot, const struct 
 int rooms_enter_existing(struct rooms *rs, const char *name, unsigned slot, struct room **ret);
 struct room *rooms_enter_index(struct rooms *rs, uint32_t index, unsigned slot);
 void rooms_leave(struct rooms *rs, struct room *r, unsigned slot);
+/* Whether there is one of that name at the moment. */
+bool rooms_exists(struct rooms *rs, const char *name);
 
 struct room *rooms_private(struct rooms *rs);
 /* The room of an index that the caller is a member of; it may be a hidden one. */

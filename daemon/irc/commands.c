@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MIT */
+/* Which command does what, and what it costs: each file of commands has a table, and they are all here. */
+#include "daemon/irc/commands.h"
+
+#include <strings.h>
+
+static const struct irc_command *const commands_tables[] = {
+    irc_commands_registration, irc_commands_caps, irc_commands_rooms,
+    irc_commands_say,	       irc_commands_nick, irc_commands_quit,
+};
+
+static const struct irc_command *commands_find(struct irc_arg name)
+{
+	for (size_t i = 0; i < sizeof(commands_tables) / sizeof(*commands_tables); i++)
+		for (const struct irc_command *row = commands_tables[i]; row->name; row++)
+			if (irc_arg_is(name, row->name))
+				return row;
+	return NULL;
+}
+
+/* A command's name as it is told back to who sent it. */
+static const char *commands_name(const struct irc_call *call, char *buf, size_t size)
+{
+	return irc_arg_copy(call->line->command, buf, size) < 0 ? "*" : buf;
+}
+
+static enum verdict commands_refuse(struct irc_call *call)
+{
+	const struct irc_command *row = call->command;
+	const struct irc_user *u = irc_user(call->c);
+	char name[32];
+
+	commands_name(call, name, sizeof(name));
+	if (!row && !(u->flags & IRC_REGISTERED))
+		irc_numeric(call, ERR_NOTREGISTERED, "%s", "");
+	else if (!row)
+		irc_numeric(call, ERR_UNKNOWNCOMMAND, "%s", name);
+	else if (!row->early && !(u->flags & IRC_REGISTERED))
+		irc_numeric(call, ERR_NOTREGISTERED, "%s", "");
+	else if (row->needs > call->line->n_params)
+		irc_numeric(call, ERR_NEEDMOREPARAMS, "%s", row->name);
+	else if (row->oper && !(u->flags & IRC_OPER))
+		irc_numeric(call, ERR_NOPRIVILEGES, "%s", "");
+	else
+		return HANDLER_YIELD; /* it may */
+	return HANDLER_MORE;
+}
+
+static void commands_take_label(struct irc_call *call)
+{
+	if (call->line->tags.len == 0 ||
+	    irc_tag_get(call->line->tags, "label", call->label, sizeof(call->label)) < 0)
+		call->label[0] = 0;
+}
+
+enum verdict irc_run(struct irc_call *call)
+{
+	struct connection *c = call->c;
+
+	call->command = commands_find(call->line->command);
+	if (connection_space(c) < IRC_REPLY_MAX)
+		return HANDLER_BLOCKED;
+	if (!connection_may_talk(c, call->command ? call->command->cost : 1))
+		return HANDLER_LIMITED;
+	commands_take_label(call);
+	enum verdict verdict = commands_refuse(call);
+	if (verdict == HANDLER_YIELD)
+		verdict = call->command->run(call);
+	if (verdict == HANDLER_MORE || verdict == HANDLER_CLOSE) {
+		irc_commit(call);
+		connection_line_done(c);
+	} else {
+		irc_abandon(call);
+	}
+	return verdict;
+}

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT */
+/* How people go: QUIT, and whatever ends a connection. */
+#include "daemon/irc/commands.h"
+
+#include "daemon/irc/channels.h"
+
+#include <stdio.h>
+#include <string.h>
+
+struct leaving {
+	struct irc_call *call;
+	const char *reason;
+};
+
+/* One room, in a step of its own: who dies in between goes on with the others. */
+static bool quit_leave(struct connection *c, struct room *room, void *arg)
+{
+	struct leaving *l = arg;
+	struct irc_call *call = l->call;
+	const struct speaker who = irc_speaker(c);
+
+	irc_begin(call);
+	speech_begin_reading(&call->speech, room);
+	/* What was said before it went is still its to read, if there is space. */
+	seats_settle(c, room, IRC_REPLY_MAX);
+	if (!connection_is_ending(c))
+		speech_leave_because(&call->speech, room, &who, true, l->reason, strlen(l->reason));
+	irc_leave_room(call, room);
+	irc_commit_step(call);
+	return true;
+}
+
+void irc_leave_all(struct irc_call *call, const char *reason)
+{
+	struct leaving l = {call, reason};
+	struct connection *c = call->c;
+
+	irc_abandon(call);
+	seats_each(c, quit_leave, &l);
+	/* In an entry that is about to go: otherwise a successor would have two clients of a nick that is free already. */
+	if (connection_state(c)->nick_len > 0) {
+		client_set_nick(irc_begin(call), "", 0);
+		connection_draft(c)->flags |= CLIENT_CLOSING;
+		irc_commit_step(call);
+	}
+	roster_release(irc_shared(call)->roster, *connection_roster(c));
+	*connection_roster(c) = NULL;
+}
+
+void irc_end(struct irc_call *call, const char *why)
+{
+	const struct irc_user *u = irc_user(call->c);
+
+	irc_say(call, "", "ERROR :Closing link: %s (%s)", u->host, why);
+	irc_begin(call)->flags |= CLIENT_CLOSING;
+}
+
+static enum verdict quit_run(struct irc_call *call)
+{
+	char reason[IRC_BODY_MAX], text[IRC_BODY_MAX + 8];
+
+	irc_param(call, 0, reason, sizeof(reason));
+	snprintf(text, sizeof(text), "Quit%s%s", reason[0] ? ": " : "", reason);
+	irc_leave_all(call, text);
+	irc_end(call, text);
+	return HANDLER_CLOSE;
+}
+
+static enum verdict quit_ping(struct irc_call *call)
+{
+	char token[IRC_BODY_MAX];
+
+	if (irc_param(call, 0, token, sizeof(token))[0] == 0)
+		irc_numeric(call, ERR_NOORIGIN, "%s", "");
+	else
+		irc_from_server(call, "PONG %s :%s", irc_config(call)->irc.server_name, token);
+	return HANDLER_MORE;
+}
+
+static enum verdict quit_pong(struct irc_call *call)
+{
+	(void)call;
+	return HANDLER_MORE;
+}
+
+const struct irc_command irc_commands_quit[] = {
+    {.name = "QUIT", .run = quit_run, .early = true},
+    {.name = "PING", .run = quit_ping, .needs = 1, .early = true},
+    {.name = "PONG", .run = quit_pong, .early = true},
+    {0},
+};

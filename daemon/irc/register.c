@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: MIT */
+/* How somebody registers: PASS, NICK and USER in any order, capabilities in between, and the welcome. */
+#include "daemon/irc/commands.h"
+
+#include "daemon/base/clock.h"
+#include "daemon/base/logger.h"
+#include "daemon/config/config.h"
+#include "daemon/engine/connections.h"
+#include "daemon/irc/isupport.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+static void register_isupport(void *arg, const char *tokens)
+{
+	irc_numeric(arg, RPL_ISUPPORT, "%s", tokens);
+}
+
+void irc_motd(struct irc_call *call)
+{
+	const struct irc_config *config = &irc_config(call)->irc;
+
+	if (!config->motd) {
+		irc_numeric(call, ERR_NOMOTD, "%s", "");
+		return;
+	}
+	irc_numeric(call, RPL_MOTDSTART, ":- %s Message of the day - ", config->server_name);
+	for (const char *line = config->motd; *line;) {
+		size_t n = strcspn(line, "\n");
+		irc_numeric(call, RPL_MOTD, ":- %.*s", (int)n, line);
+		line += n + (line[n] == '\n');
+	}
+	irc_numeric(call, RPL_ENDOFMOTD, "%s", "");
+}
+
+void irc_lusers(struct irc_call *call)
+{
+	const struct connections_tally all = connections_total(irc_shared(call));
+
+	irc_numeric(call, RPL_LUSERCLIENT, ":There are %u users and 0 invisible on 1 servers", all.all);
+	irc_numeric(call, RPL_LUSERCHANNELS, "%u", rooms_count(irc_shared(call)->rooms));
+	irc_numeric(call, RPL_LUSERME, ":I have %u clients and 0 servers", all.all);
+}
+
+static void register_welcome(struct irc_call *call)
+{
+	const struct irc_config *config = &irc_config(call)->irc;
+	const struct irc_limits limits = irc_limits_of(config->network);
+	char source[IRC_SOURCE_MAX + 1];
+
+	irc_numeric(call, RPL_WELCOME, ":Welcome to the %s network, %s", config->network,
+		    irc_source(call->c, source));
+	irc_numeric(call, RPL_YOURHOST, ":Your host is %s, running chatd %s", config->server_name,
+		    PACKAGE_VERSION);
+	irc_numeric(call, RPL_CREATED, ":This server goes on through restarts");
+	irc_numeric(call, RPL_MYINFO, "%s chatd-%s Biow CIMRbeiklmnostv beIklov", config->server_name,
+		    PACKAGE_VERSION);
+	irc_isupport(&limits, register_isupport, call);
+	irc_lusers(call);
+	irc_motd(call);
+}
+
+/* It may talk here: it has said the listener's password, and who it is where people have accounts only. */
+static const char *register_why_not(struct irc_call *call)
+{
+	const struct irc_listener_config *own = irc_listener(call->c);
+	const struct irc_user *u = irc_user(call->c);
+
+	if (!own || (own->password.text[0] && !(u->flags & IRC_GOT_PASS)))
+		return "Password incorrect";
+	if (!(connection_state(call->c)->rights & CLIENT_OPEN) && !u->account[0])
+		return "You need to log in (SASL, or PASS account:password)";
+	return NULL;
+}
+
+enum verdict irc_maybe_register(struct irc_call *call)
+{
+	const struct client_state *st = connection_draft(call->c);
+	const struct irc_user *u = irc_user(call->c);
+	char nick[TEXT_NICK_MAX + 1], from[ADDRESS_TEXT_MAX];
+
+	if (!st)
+		st = connection_state(call->c);
+	if (u->flags & (IRC_REGISTERED | IRC_CAP_NEGOTIATING) || !(u->flags & IRC_GOT_USER) ||
+	    st->nick_len == 0)
+		return HANDLER_MORE;
+	const char *why = register_why_not(call);
+	if (why) {
+		irc_numeric(call, ERR_PASSWDMISMATCH, "%s", "");
+		irc_end(call, why);
+		return HANDLER_CLOSE;
+	}
+	struct irc_user *change = irc_change(call);
+	change->flags |= IRC_REGISTERED;
+	change->signon_us = (uint64_t)clock_us(CLOCK_REALTIME);
+	register_welcome(call);
+	log_event(LOG_DEBUG,
+		  &(struct log_fields){.client = connection_id(call->c),
+				       .listener = connection_listener(call->c),
+				       .address = connection_address(call->c)},
+		  "client %" PRIu64 " from %s is %s on IRC", connection_id(call->c),
+		  address_peer(connection_address(call->c), from), irc_nick(call->c, nick));
+	return HANDLER_MORE;
+}
+
+static enum verdict register_pass(struct irc_call *call)
+{
+	const struct irc_listener_config *own = irc_listener(call->c);
+	const struct irc_arg *given = &call->line->params[0];
+
+	if (irc_user(call->c)->flags & IRC_REGISTERED) {
+		irc_numeric(call, ERR_ALREADYREGISTERED, "%s", "");
+		return HANDLER_MORE;
+	}
+	if (own && own->password.text[0] && !irc_password_is_hash(&own->password)) {
+		bool right = irc_password_is(&own->password, given->at, given->len);
+		struct irc_user *u = irc_change(call);
+		u->flags &= ~(uint32_t)IRC_GOT_PASS;
+		u->flags |= right ? IRC_GOT_PASS : 0;
+	}
+	return HANDLER_MORE;
+}
+
+/* A user's name as it is shown: what would end it in a line, or be a mask, is left out. */
+static void register_clean_user(struct irc_arg name, char *ret, size_t size)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < name.len && n + 1 < size; i++) {
+		char c = name.at[i];
+		if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+		    strchr("_-.~", c))
+			ret[n++] = c;
+	}
+	if (n == 0)
+		ret[n++] = 'x';
+	ret[n] = 0;
+}
+
+static enum verdict register_user(struct irc_call *call)
+{
+	char realname[4 * IRC_REALNAME_MAX];
+
+	if (irc_user(call->c)->flags & (IRC_REGISTERED | IRC_GOT_USER)) {
+		irc_numeric(call, ERR_ALREADYREGISTERED, "%s", "");
+		return HANDLER_MORE;
+	}
+	if (call->line->params[0].len == 0) {
+		irc_numeric(call, ERR_NEEDMOREPARAMS, "USER");
+		return HANDLER_MORE;
+	}
+	struct irc_user *u = irc_change(call);
+	register_clean_user(call->line->params[0], u->user, sizeof(u->user));
+	struct irc_arg name = call->line->params[3];
+	size_t n = name.len < IRC_REALNAME_MAX ? name.len : IRC_REALNAME_MAX;
+	while (n > 0 && n < name.len && ((unsigned char)name.at[n] & 0xc0) == 0x80)
+		n--;
+	snprintf(realname, sizeof(realname), "%.*s", (int)n, name.at);
+	memset(u->realname, 0, sizeof(u->realname));
+	size_t clean = text_sanitise(realname, name.at, n);
+	if (clean > IRC_REALNAME_MAX)
+		clean = 0; /* what can't be shown grows */
+	memcpy(u->realname, realname, clean);
+	u->flags |= IRC_GOT_USER;
+	return irc_maybe_register(call);
+}
+
+static enum verdict register_motd(struct irc_call *call)
+{
+	irc_motd(call);
+	return HANDLER_MORE;
+}
+
+const struct irc_command irc_commands_registration[] = {
+    {.name = "PASS", .run = register_pass, .needs = 1, .early = true},
+    {.name = "USER", .run = register_user, .needs = 4, .early = true},
+    {.name = "MOTD", .run = register_motd, .cost = 4},
+    {0},
+};

@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What members are sent of a room's events, in the words of IRC. A form is which capabilities a client has that change
+ * those: IRC_CAPS_FORM. It depends on nothing but the event, and what that names by number.
+ */
+#include "daemon/irc/irc.h"
+
+#include "daemon/irc/attachments.h"
+#include "daemon/irc/channels.h"
+#include "daemon/irc/names.h"
+#include "daemon/irc/personas.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+/* What is rendered, and how much of out is used. */
+struct rendering {
+	const struct shared *shared;
+	unsigned form;
+	const struct room *room;
+	const struct record *event;
+	struct speech_event e;
+	struct irc_persona persona; /* user "": there is none */
+	char *out;
+	size_t len;
+	char nick[IRC_SHOWN_MAX + 1];
+	char source[IRC_SHOWN_MAX + 1 + IRC_USER_MAX + 1 + IRC_HOST_MAX + 1];
+};
+
+__attribute__((format(printf, 2, 3))) static void render_add(struct rendering *r, const char *format, ...)
+{
+	va_list ap;
+
+	va_start(ap, format);
+	int n = vsprintf(r->out + r->len, format, ap); /* its most is known: HANDLER_RENDERED_MAX() */
+	va_end(ap);
+	r->len += n > 0 ? (size_t)n : 0;
+}
+
+static void render_find_source(struct rendering *r)
+{
+	struct irc *irc = r->shared->irc;
+	char user[IRC_USER_MAX + 1];
+
+	irc_nick_show(r->e.nick, r->e.nick_len, r->nick);
+	if (!irc || !irc_persona_get(irc->personas, r->event->sender_index, &r->persona))
+		r->persona.user[0] = 0;
+	irc_user_of_nick(r->e.nick, r->e.nick_len, user, sizeof(user));
+	snprintf(r->source, sizeof(r->source), "%s!%s@%s", r->nick,
+		 r->persona.user[0] ? r->persona.user : user,
+		 r->persona.user[0] ? r->persona.host : IRC_HOST_OF_OTHERS);
+}
+
+/* The tags of a line; the first of several that one message becomes has its name. */
+static void render_tags(struct rendering *r, uint64_t seq, bool first)
+{
+	char tags[256 + IRC_ATTACHMENT_MAX];
+	size_t n = 0;
+
+	tags[0] = 0;
+	if (r->form & IRC_CAP_MESSAGE_TAGS && first) {
+		n += (size_t)snprintf(tags, sizeof(tags), "msgid=%016" PRIx64 "-%" PRIu64, r->room->epoch,
+				      room_number(r->room, r->event, seq));
+		if (r->event->from_index && r->shared->irc) {
+			tags[n] = ';';
+			size_t m = irc_attachment_get(r->shared->irc->attachments, r->event->from_index,
+						      tags + n + 1, r->out ? IRC_TAGS_DATA_MAX : 0);
+			n += m > 0 ? m + 1 : 0;
+			tags[n] = 0;
+		}
+		if (r->persona.flags & IRC_BOT)
+			n += (size_t)snprintf(tags + n, sizeof(tags) - n, ";bot");
+	}
+	if (r->form & IRC_CAP_ACCOUNT_TAG && r->persona.user[0] && r->persona.account[0])
+		snprintf(tags + n, sizeof(tags) - n, "%saccount=%s", n ? ";" : "", r->persona.account);
+	r->len += irc_tags(r->form, r->event->time_us, tags, r->out + r->len, sizeof(tags) + 64);
+}
+
+/* How much of the text fits a line whose rest is so long. */
+static size_t render_part(const char *text, size_t len, size_t rest)
+{
+	size_t most = rest + 64 < IRC_BODY_MAX ? IRC_BODY_MAX - 2 - rest : 64;
+
+	if (len <= most)
+		return len;
+	while (most > 0 && ((unsigned char)text[most] & 0xc0) == 0x80)
+		most--;
+	return most > 0 ? most : len;
+}
+
+/* A message, in as many lines as it needs. */
+static void render_message(struct rendering *r, uint64_t seq, const char *verb, const char *target)
+{
+	const char *text = r->e.text;
+	size_t left = r->e.text_len;
+	const bool action = r->e.kind == RECORD_ACTION;
+	size_t rest = strlen(r->source) + strlen(verb) + strlen(target) + 6 + (action ? 9 : 0);
+	bool first = true;
+
+	do {
+		size_t n = render_part(text, left, rest);
+		render_tags(r, seq, first);
+		render_add(r, action ? ":%s %s %s :\001ACTION " : ":%s %s %s :", r->source, verb, target);
+		memcpy(r->out + r->len, text, n);
+		r->len += n;
+		render_add(r, action ? "\001\r\n" : "\r\n");
+		text += n;
+		left -= n;
+		first = false;
+	} while (left > 0);
+}
+
+/* An event that is one line. */
+__attribute__((format(printf, 3, 4))) static void render_line(struct rendering *r, uint64_t seq,
+							      const char *format, ...)
+{
+	char line[2 * IRC_BODY_MAX];
+	va_list ap;
+
+	va_start(ap, format);
+	int n = vsnprintf(line, sizeof(line), format, ap);
+	va_end(ap);
+	render_tags(r, seq, true);
+	size_t len = render_part(line, (size_t)n < sizeof(line) ? (size_t)n : sizeof(line) - 1, 0);
+	memcpy(r->out + r->len, line, len);
+	r->len += len;
+	render_add(r, "\r\n");
+}
+
+/* The text is "NAME" or "NAME: why". */
+static void render_end(struct rendering *r, uint64_t seq, const char *verb)
+{
+	size_t len;
+	const char *why = speech_reason(r->e.text, r->e.text_len, &len);
+
+	render_line(r, seq, ":%s %s%s%.*s", r->source, verb, len ? " :" : "", (int)len, why);
+}
+
+static void render_kick(struct rendering *r, uint64_t seq)
+{
+	size_t len;
+	const char *why = speech_reason(r->e.text, r->e.text_len, &len);
+	size_t nick = len ? (size_t)(why - r->e.text) - 2 : r->e.text_len;
+
+	render_line(r, seq, ":%s KICK #%s %.*s :%.*s", r->source, r->room->name, (int)nick, r->e.text,
+		    (int)len, why);
+}
+
+static void render_event(struct rendering *r, uint64_t seq)
+{
+	const char *room = r->room->name;
+	char channel[sizeof(r->room->name) + 1], part[sizeof(r->room->name) + 6], new_nick[IRC_SHOWN_MAX + 1];
+
+	snprintf(channel, sizeof(channel), "#%s", room);
+	snprintf(part, sizeof(part), "PART #%s", room);
+	switch (r->e.kind) {
+	case RECORD_MESSAGE:
+	case RECORD_ACTION:
+		render_message(r, seq, r->event->unanswered ? "NOTICE" : "PRIVMSG", channel);
+		break;
+	case RECORD_NOTICE:
+		snprintf(r->source, sizeof(r->source), "chatd");
+		render_message(r, seq, "NOTICE", channel);
+		break;
+	case RECORD_JOIN:
+		if (r->form & IRC_CAP_EXTENDED_JOIN)
+			render_line(r, seq, ":%s JOIN #%s %s :%s", r->source, room,
+				    r->persona.user[0] && r->persona.account[0] ? r->persona.account : "*",
+				    r->persona.user[0] ? r->persona.realname : r->nick);
+		else
+			render_line(r, seq, ":%s JOIN #%s", r->source, room);
+		break;
+	case RECORD_LEAVE:
+		render_end(r, seq, part);
+		break;
+	case RECORD_QUIT:
+		render_end(r, seq, "QUIT");
+		break;
+	case RECORD_RENAME:
+		irc_nick_show(r->e.text, r->e.text_len, new_nick);
+		render_line(r, seq, ":%s NICK %s", r->source, new_nick);
+		break;
+	case RECORD_TOPIC:
+		render_line(r, seq, ":%s TOPIC #%s :%.*s", r->source, room, (int)r->e.text_len, r->e.text);
+		break;
+	case RECORD_MODE:
+		render_line(r, seq, ":%s MODE #%s %.*s", r->source, room, (int)r->e.text_len, r->e.text);
+		break;
+	case RECORD_KICK:
+		render_kick(r, seq);
+		break;
+	default:
+		break;
+	}
+}
+
+size_t irc_render(const struct shared *shared, unsigned form, const struct room *room, uint64_t seq,
+		  const struct record *event, const char *line, size_t len, char *out)
+{
+	struct rendering r = {.shared = shared, .form = form, .room = room, .event = event, .out = out};
+
+	speech_event_of(event, line, len, &r.e);
+	if (r.e.raw) {
+		/* Nobody's name stands in a raw room: the room says it. */
+		r.persona.user[0] = 0;
+		snprintf(r.source, sizeof(r.source), "%.*s!raw@%s", TEXT_NICK_MAX, room->name,
+			 IRC_HOST_OF_OTHERS);
+		if (r.e.text_len == 0)
+			return 0;
+	} else {
+		render_find_source(&r);
+	}
+	render_event(&r, seq);
+	return r.len;
+}
+
+/* --- private messages --- */
+
+size_t irc_render_letter(struct connection *c, uint64_t seq, const struct record *event, const char *line,
+			 size_t len, char *out)
+{
+	const struct shared *shared = connection_context(c)->shared;
+	struct rendering r = {.shared = shared,
+			      .form = connection_form(c),
+			      .room = rooms_private(shared->rooms),
+			      .event = event,
+			      .out = out};
+	char target[TEXT_NICK_MAX + 1], user[IRC_USER_MAX + 1];
+	struct irc_user u;
+
+	speech_event_of(event, line, len, &r.e);
+	irc_nick(c, target);
+	if (event->kind == RECORD_NOTICE) {
+		snprintf(r.source, sizeof(r.source), "%s", connection_context(c)->config->irc.server_name);
+		r.form &= ~(unsigned)IRC_CAP_MESSAGE_TAGS;
+		render_message(&r, seq, "NOTICE", target);
+		return r.len;
+	}
+	irc_nick_show(r.e.nick, r.e.nick_len, r.nick);
+	irc_user_of_nick(r.e.nick, r.e.nick_len, user, sizeof(user));
+	bool known = event->sender_index > 0 && !event->from && shared->irc &&
+		     irc_users_copy(shared->irc->users, event->sender_index - 1, event->sender, &u) &&
+		     u.user[0];
+	if (known)
+		irc_persona_of(&u, &r.persona);
+	snprintf(r.source, sizeof(r.source), "%s!%s@%s", r.nick, known ? u.user : user,
+		 known ? u.host : IRC_HOST_OF_OTHERS);
+	/* "/me" to one person is "* text" for who has no better way. */
+	if (known && r.e.text_len > 2 && memcmp(r.e.text, "* ", 2) == 0) {
+		r.e.kind = RECORD_ACTION;
+		r.e.text += 2;
+		r.e.text_len -= 2;
+	}
+	struct record plain = *event;
+	plain.from_index = 0;
+	r.event = &plain;
+	render_message(&r, seq, event->unanswered ? "NOTICE" : "PRIVMSG", target);
+	return r.len;
+}
+
+/* --- what a member is shown --- */
+
+bool irc_sees(struct connection *c, const struct room *room, uint64_t seq, const struct record *event,
+	      const char *line, size_t len)
+{
+	(void)seq;
+	(void)line;
+	(void)len;
+	if (event->sender != connection_id(c) || event->sender == 0)
+		return (event->kind != RECORD_RENAME && event->kind != RECORD_QUIT) ||
+		       !seats_passed_elsewhere(c, room, event);
+	switch (event->kind) {
+	case RECORD_MESSAGE:
+	case RECORD_ACTION:
+		return irc_user(c)->caps & IRC_CAP_ECHO_MESSAGE;
+	case RECORD_TOPIC:
+	case RECORD_MODE:
+	case RECORD_KICK:
+		return true;
+	default: /* its own comings and goings are told by the command */
+		return false;
+	}
+}

@@ -1,0 +1,437 @@
+/* SPDX-License-Identifier: MIT */
+/* JOIN and PART, and what who joins is told: the topic, who is there, what was said. */
+#include "daemon/irc/commands.h"
+
+#include "common/cleanup.h"
+#include "daemon/base/clock.h"
+#include "daemon/base/fault.h"
+#include "daemon/base/logger.h"
+#include "daemon/engine/limits.h"
+#include "daemon/irc/channels.h"
+#include "daemon/irc/mask.h"
+#include "daemon/irc/names.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* --- names --- */
+
+bool irc_room_of(struct irc_call *call, struct irc_arg channel, char ret[static TEXT_ROOM_MAX + 1])
+{
+	char exact[TEXT_ROOM_MAX + 1];
+
+	if (!irc_room_name(channel, exact))
+		return false;
+	irc_room_lower(exact, ret);
+	/* A room that others have made keeps its capitals, and is the same channel only if there is none without. */
+	if (strcmp(exact, ret) != 0 && rooms_exists(irc_shared(call)->rooms, exact))
+		memcpy(ret, exact, sizeof(exact));
+	return true;
+}
+
+struct room *irc_own_room(struct irc_call *call, struct irc_arg channel)
+{
+	char name[TEXT_ROOM_MAX + 1];
+	struct room *room = NULL;
+
+	if (!irc_room_of(call, channel, name) || !rooms_exists(irc_shared(call)->rooms, name))
+		irc_numeric(call, ERR_NOSUCHCHANNEL, "%.*s", (int)(channel.len < 80 ? channel.len : 80),
+			    channel.at);
+	else if (!(room = seats_room(call->c, name)))
+		irc_numeric(call, ERR_NOTONCHANNEL, "#%s", name);
+	return room;
+}
+
+/* --- what is told of a room --- */
+
+static uint8_t rooms_status_of(const struct irc_channel *ch, uint64_t id)
+{
+	for (uint32_t i = 0; ch && i < ch->n_status; i++)
+		if (ch->status[i].id == id)
+			return ch->status[i].flags;
+	return 0;
+}
+
+uint8_t irc_status(struct irc_call *call, const struct room *room)
+{
+	return rooms_status_of(irc_channel(call, room), connection_id(call->c));
+}
+
+struct names_line {
+	struct irc_call *call;
+	const char *symbol, *room;
+	char text[IRC_BODY_MAX];
+	size_t len;
+};
+
+static void names_flush(struct names_line *l)
+{
+	if (l->len > 0)
+		irc_numeric(l->call, RPL_NAMREPLY, "%s #%s :%s", l->symbol, l->room, l->text);
+	l->len = 0;
+}
+
+static void names_add(struct names_line *l, uint8_t status, uint64_t id, uint32_t index, const char *nick,
+		      size_t nick_len)
+{
+	char shown[IRC_SHOWN_MAX + 1], user[IRC_USER_MAX + 1], one[IRC_SOURCE_MAX + IRC_SHOWN_MAX + 8];
+	const uint32_t caps = irc_user(l->call->c)->caps;
+	struct irc_user u;
+	size_t n = 0;
+
+	irc_nick_show(nick, nick_len, shown);
+	if (status & IRC_STATUS_OP)
+		one[n++] = '@';
+	if (status & IRC_STATUS_VOICE && (n == 0 || caps & IRC_CAP_MULTI_PREFIX))
+		one[n++] = '+';
+	n += (size_t)snprintf(one + n, sizeof(one) - n, "%s", shown);
+	if (caps & IRC_CAP_USERHOST_IN_NAMES) {
+		bool known = irc_users_copy(irc_shared(l->call)->irc->users, index, id, &u);
+		irc_user_of_nick(nick, nick_len, user, sizeof(user));
+		n += (size_t)snprintf(one + n, sizeof(one) - n, "!%s@%s", known ? u.user : user,
+				      known ? u.host : IRC_HOST_OF_OTHERS);
+	}
+	if (l->len + n + 1 > 380)
+		names_flush(l);
+	l->len +=
+	    (size_t)snprintf(l->text + l->len, sizeof(l->text) - l->len, "%s%s", l->len ? " " : "", one);
+}
+
+/* Its log is locked. self: who is about to be there as well; NULL: nobody. */
+static void names_tell(struct irc_call *call, struct room *room, bool self)
+{
+	const struct irc_channel *ch = irc_channel(call, room);
+	struct names_line l = {
+	    .call = call, .symbol = ch && ch->modes & IRC_M_SECRET ? "@" : "=", .room = room->name};
+	const struct client_state *st = connection_state(call->c);
+	size_t n;
+	_cleanup_free_ struct roster_member *all = roster_members(irc_shared(call)->roster, room->index, &n);
+
+	if (self)
+		names_add(&l, irc_status(call, room), connection_id(call->c), connection_index(call->c),
+			  st->nick, st->nick_len);
+	for (size_t i = n; i-- > 0;)
+		if (!self || all[i].id != connection_id(call->c))
+			names_add(&l, rooms_status_of(ch, all[i].id), all[i].id, all[i].index, all[i].nick,
+				  all[i].len);
+	names_flush(&l);
+	irc_numeric(call, RPL_ENDOFNAMES, "#%s", room->name);
+}
+
+void irc_names(struct irc_call *call, struct room *room)
+{
+	logring_lock(room->log);
+	names_tell(call, room, false);
+	logring_unlock(room->log);
+}
+
+void irc_topic(struct irc_call *call, struct room *room)
+{
+	const struct irc_channel *ch = irc_channel(call, room);
+
+	if (!ch || !ch->topic[0])
+		return;
+	irc_numeric(call, RPL_TOPIC, "#%s :%s", room->name, ch->topic);
+	irc_numeric(call, RPL_TOPICWHOTIME, "#%s %s %" PRIu64, room->name, ch->topic_by,
+		    ch->topic_us / 1000000);
+}
+
+/* --- JOIN --- */
+
+bool irc_list_has(const struct irc_channel *ch, char kind, const char *source, const char *account,
+		  const char *realname)
+{
+	for (uint32_t i = 0; ch && i < ch->n_list; i++)
+		if (ch->list[i].kind == kind && irc_ban_matches(ch->list[i].mask, source, account, realname))
+			return true;
+	return false;
+}
+
+bool irc_ban_matches(const char *mask, const char *source, const char *account, const char *realname)
+{
+	if (strncmp(mask, "a:", 2) == 0)
+		return account[0] && irc_mask_match(mask + 2, account);
+	if (strncmp(mask, "r:", 2) == 0)
+		return irc_mask_match(mask + 2, realname);
+	if (strncmp(mask, "m:", 2) == 0)
+		return irc_mask_match(mask + 2, source);
+	return irc_mask_match(mask, source);
+}
+
+bool irc_is_banned(struct irc_call *call, const struct irc_channel *ch)
+{
+	const struct irc_user *u = irc_user(call->c);
+	char source[IRC_SOURCE_MAX + 1];
+
+	irc_source(call->c, source);
+	return irc_list_has(ch, 'b', source, u->account, u->realname) &&
+	       !irc_list_has(ch, 'e', source, u->account, u->realname);
+}
+
+static bool rooms_is_in(const uint64_t *ids, uint32_t n, uint64_t id)
+{
+	for (uint32_t i = 0; i < n; i++)
+		if (ids[i] == id)
+			return true;
+	return false;
+}
+
+/* Why it may not come in, or 0. The log is locked. */
+static enum irc_numeric join_why_not(struct irc_call *call, const struct room *room, struct irc_arg key)
+{
+	const struct irc_channel *ch = irc_channel(call, room);
+	const struct irc_user *u = irc_user(call->c);
+	char source[IRC_SOURCE_MAX + 1];
+
+	if (!ch || u->flags & IRC_OPER)
+		return 0;
+	if (rooms_is_in(ch->invited, ch->n_invited, connection_id(call->c)))
+		return 0;
+	if (irc_is_banned(call, ch))
+		return ERR_BANNEDFROMCHAN;
+	irc_source(call->c, source);
+	if (ch->modes & IRC_M_INVITE && !irc_list_has(ch, 'I', source, u->account, u->realname))
+		return ERR_INVITEONLYCHAN;
+	if (ch->modes & IRC_M_LOGGED_IN && !u->account[0])
+		return ERR_NEEDREGGEDNICK;
+	if (ch->key[0] && !irc_arg_equals(key, ch->key))
+		return ERR_BADCHANNELKEY;
+	if (ch->limit > 0 && room_members(room) > ch->limit) /* it counts itself already */
+		return ERR_CHANNELISFULL;
+	return 0;
+}
+
+static void join_fail(struct irc_call *call, enum irc_numeric n, const char *room)
+{
+	irc_numeric(call, n, "#%s", room);
+}
+
+/* A channel of nobody's is whose who comes first. */
+static void join_make_operator(struct irc_call *call, struct room *room)
+{
+	struct irc_channel *ch = irc_channel_change(call, room);
+	const struct irc_user *u = irc_user(call->c);
+
+	if (ch->created_us == 0)
+		ch->created_us = (uint64_t)clock_us(CLOCK_REALTIME);
+	ch->n_status = 0;
+	struct irc_channel_person *p = &ch->status[ch->n_status++];
+	memset(p, 0, sizeof(*p));
+	p->id = connection_id(call->c);
+	p->flags = IRC_STATUS_OP;
+	memcpy(p->account, u->account, sizeof(p->account));
+}
+
+static void join_forget_invitation(struct irc_call *call, struct room *room)
+{
+	const struct irc_channel *now = irc_channel(call, room);
+	uint64_t id = connection_id(call->c);
+
+	if (!now || !rooms_is_in(now->invited, now->n_invited, id))
+		return;
+	struct irc_channel *ch = irc_channel_change(call, room);
+	uint32_t n = 0;
+	for (uint32_t i = 0; i < ch->n_invited; i++)
+		if (ch->invited[i] != id)
+			ch->invited[n++] = ch->invited[i];
+	ch->n_invited = n;
+}
+
+static void join_done(struct irc_call *call, void *arg)
+{
+	struct room *room = arg;
+
+	seats_joined(call->c, room);
+	(void)!roster_enter(irc_shared(call)->roster, *connection_roster(call->c), room->index);
+	const struct log_fields fields = {.message_id = EVENT_JOINED,
+					  .client = connection_id(call->c),
+					  .room = room->name,
+					  .listener = connection_listener(call->c),
+					  .address = connection_address(call->c)};
+	const struct client_state *st = connection_state(call->c);
+	log_event(LOG_DEBUG, &fields, "%.*s joined %s", st->nick_len, st->nick, room->name);
+}
+
+/* The room is entered; in the transaction, whose speech holds its log's lock. */
+static int join_room(struct irc_call *call, struct room *room)
+{
+	const struct irc_user *u = irc_user(call->c);
+	const struct speaker who = irc_speaker(call->c);
+	bool first = room_members(room) == 1 && !room->configured;
+
+	if (first)
+		join_make_operator(call, room);
+	join_forget_invitation(call, room);
+	speech_enter(&call->speech, room, &who);
+	/* Behind its own line, and all that was said before. */
+	int r = seats_join(call->c, room,
+			   (struct position){logring_pending_head(room->log), logring_pending(room->log)});
+	if (r < 0)
+		return r;
+	if (u->caps & IRC_CAP_EXTENDED_JOIN)
+		irc_from_self(call, "JOIN #%s %s :%s", room->name, u->account[0] ? u->account : "*",
+			      u->realname);
+	else
+		irc_from_self(call, "JOIN #%s", room->name);
+	irc_topic(call, room);
+	names_tell(call, room, true);
+	irc_after(call, join_done, room);
+	FAULT("irc-join");
+	return 0;
+}
+
+static struct room_guest join_guest(struct irc_call *call, const char *name)
+{
+	const struct irc_user *u = irc_user(call->c);
+
+	return (struct room_guest){
+	    .is_member =
+		u->account[0] && config_is_member(irc_config(call), name, u->account, strlen(u->account)),
+	    .address = connection_address(call->c),
+	};
+}
+
+/* The step is over with it, if it isn't the last. */
+static enum verdict join_one(struct irc_call *call, struct irc_arg channel, struct irc_arg key)
+{
+	struct shared *shared = irc_shared(call);
+	char name[TEXT_ROOM_MAX + 1];
+	struct room *room;
+
+	if (!irc_room_of(call, channel, name)) {
+		irc_numeric(call, ERR_NOSUCHCHANNEL, "%.*s", (int)(channel.len < 80 ? channel.len : 80),
+			    channel.at);
+		return HANDLER_MORE;
+	}
+	if (seats_room(call->c, name))
+		return HANDLER_MORE;
+	if (seats_count(call->c) >= irc_config(call)->max_rooms_per_client) {
+		join_fail(call, ERR_TOOMANYCHANNELS, name);
+		return HANDLER_MORE;
+	}
+	const struct room_guest guest = join_guest(call, name);
+	int r = rooms_enter(shared->rooms, name, irc_context(call)->slot, &guest, &room);
+	if (r < 0) {
+		count(irc_context(call)->counters, r == -EACCES ? COUNT_ROOM_REFUSED : COUNT_ROOMS_FULL, 1);
+		join_fail(call,
+			  r == -EACCES	 ? ERR_INVITEONLYCHAN
+			  : r == -EAGAIN ? ERR_UNAVAILRESOURCE
+					 : ERR_TOOMANYCHANNELS,
+			  name);
+		return HANDLER_MORE;
+	}
+	irc_begin(call);
+	speech_begin_reading(&call->speech, room);
+	enum irc_numeric why = join_why_not(call, room, key);
+	if (why == 0 && join_room(call, room) < 0)
+		why = ERR_TOOMANYCHANNELS;
+	if (why) {
+		irc_channels_forget(shared->irc->channels, room);
+		call->channel = NULL;
+		speech_drop(&call->speech);
+		rooms_leave(shared->rooms, room, irc_context(call)->slot);
+		join_fail(call, why, name);
+	}
+	return HANDLER_MORE;
+}
+
+static bool join_part_one(struct connection *c, struct room *room, void *arg)
+{
+	(void)c;
+	irc_part_room(arg, room, "");
+	irc_commit_step(arg);
+	return true;
+}
+
+static enum verdict join_run(struct irc_call *call)
+{
+	const struct irc_arg *channels = &call->line->params[0];
+	struct irc_arg channel, key,
+	    keys = call->line->n_params > 1 ? call->line->params[1] : (struct irc_arg){"", 0};
+	size_t at = 0, key_at = 0;
+	bool first = true;
+
+	if (irc_arg_equals(*channels, "0")) {
+		seats_each(call->c, join_part_one, call);
+		return HANDLER_MORE;
+	}
+	while (irc_arg_next(*channels, &at, &channel)) {
+		if (!irc_arg_next(keys, &key_at, &key))
+			key = (struct irc_arg){"", 0};
+		if (!first)
+			irc_commit_step(call); /* the one before */
+		first = false;
+		join_one(call, channel, key);
+	}
+	return HANDLER_MORE;
+}
+
+/* --- PART --- */
+
+static void part_done(struct irc_call *call, void *arg)
+{
+	struct room *room = arg;
+	uint32_t index = room->index;
+
+	seats_left(call->c, room);
+	roster_leave(irc_shared(call)->roster, *connection_roster(call->c), index);
+}
+
+void irc_leave_room(struct irc_call *call, struct room *room)
+{
+	const struct irc_channel *now = room->outgoing ? NULL : irc_channel(call, room);
+	uint64_t id = connection_id(call->c);
+
+	if (now && rooms_status_of(now, id)) {
+		struct irc_channel *ch = irc_channel_change(call, room);
+		uint32_t n = 0;
+		for (uint32_t i = 0; i < ch->n_status; i++)
+			if (ch->status[i].id != id)
+				ch->status[n++] = ch->status[i];
+		ch->n_status = n;
+	}
+	seats_leave(call->c, room);
+	call->within = NULL;
+	FAULT("irc-leave");
+	irc_after(call, part_done, room);
+}
+
+bool irc_part_room(struct irc_call *call, struct room *room, const char *reason)
+{
+	const struct speaker who = irc_speaker(call->c);
+
+	if (!irc_speak(call, room))
+		return false;
+	speech_leave_because(&call->speech, room, &who, false, reason, strlen(reason));
+	irc_from_self(call, "PART #%s%s%s", room->name, reason[0] ? " :" : "", reason);
+	irc_leave_room(call, room);
+	return true;
+}
+
+static enum verdict part_run(struct irc_call *call)
+{
+	struct irc_arg channel;
+	char reason[IRC_BODY_MAX];
+	size_t at = 0;
+	bool first = true;
+
+	irc_param(call, 1, reason, sizeof(reason));
+	while (irc_arg_next(call->line->params[0], &at, &channel)) {
+		if (!first)
+			irc_commit_step(call);
+		first = false;
+		struct room *room = irc_own_room(call, channel);
+		if (room && !irc_part_room(call, room, reason))
+			return HANDLER_BLOCKED;
+	}
+	return HANDLER_MORE;
+}
+
+const struct irc_command irc_commands_rooms[] = {
+    {.name = "JOIN", .run = join_run, .needs = 1, .cost = 4},
+    {.name = "PART", .run = part_run, .needs = 1, .cost = 2},
+    {0},
+};

@@ -1,0 +1,447 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * PRIVMSG, NOTICE and TAGMSG. What is said in a channel is said in the room, for members of all transports; a private
+ * message goes to whoever has that nick, over whatever that is here.
+ */
+#include "daemon/irc/commands.h"
+
+#include "common/cleanup.h"
+#include "common/nick.h"
+#include "daemon/base/clock.h"
+#include "daemon/base/fault.h"
+#include "daemon/irc/attachments.h"
+#include "daemon/irc/blobs.h"
+#include "daemon/irc/channels.h"
+#include "daemon/irc/names.h"
+#include "daemon/irc/tell.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Targets of one message. */
+#define SAY_TARGETS_MAX 4
+
+enum say_kind { SAY_PRIVMSG, SAY_NOTICE, SAY_TAGMSG };
+
+struct saying {
+	struct irc_call *call;
+	enum say_kind kind;
+	const char *verb;
+	const char *text; /* without formatting */
+	size_t len;
+	bool is_action;
+	bool is_ctcp; /* of another kind */
+	char raw[IRC_BODY_MAX];
+	char client_tags[IRC_TAGS_DATA_MAX + 1]; /* as they go out; "": none */
+};
+
+/* --- what it is --- */
+
+/*
+ * Bold, colours and the like are IRC's own, and control characters elsewhere: they are left out, so that everybody reads
+ * the same. \x03 has up to two numbers behind it, \x04 six digits.
+ */
+static size_t say_strip(const char *s, size_t len, char *out)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < len; i++) {
+		switch (s[i]) {
+		case 0x02:
+		case 0x0f:
+		case 0x11:
+		case 0x16:
+		case 0x1d:
+		case 0x1e:
+		case 0x1f:
+			continue;
+		case 0x03:
+			for (unsigned part = 0; part < 2; part++) {
+				unsigned digits = 0;
+				while (digits < 2 && i + 1 < len && s[i + 1] >= '0' && s[i + 1] <= '9') {
+					i++;
+					digits++;
+				}
+				if (part == 0 && digits > 0 && i + 2 < len && s[i + 1] == ',' &&
+				    s[i + 2] >= '0' && s[i + 2] <= '9')
+					i++;
+				else
+					break;
+			}
+			continue;
+		case 0x04:
+			for (unsigned digits = 0;
+			     digits < 6 && i + 1 < len && strchr("0123456789abcdefABCDEF", s[i + 1]);
+			     digits++)
+				i++;
+			continue;
+		default:
+			out[n++] = s[i];
+		}
+	}
+	return n;
+}
+
+static void say_take_text(struct saying *s, struct irc_arg text)
+{
+	static const char action[] = "\001ACTION ";
+
+	if (text.len > 0 && text.at[0] == 1) {
+		s->is_action =
+		    text.len >= sizeof(action) - 1 && memcmp(text.at, action, sizeof(action) - 1) == 0;
+		s->is_ctcp = !s->is_action;
+		if (s->is_action) {
+			text.at += sizeof(action) - 1;
+			text.len -= sizeof(action) - 1;
+			if (text.len > 0 && text.at[text.len - 1] == 1)
+				text.len--;
+		}
+	}
+	s->len = say_strip(text.at, text.len, s->raw);
+	s->text = s->raw;
+}
+
+static void say_take_tags(struct saying *s)
+{
+	struct irc_arg tag;
+	size_t at = 0, n = 0;
+
+	s->client_tags[0] = 0;
+	while (irc_tag_next_client(s->call->line->tags, &at, &tag))
+		n += (size_t)snprintf(s->client_tags + n, sizeof(s->client_tags) - n, "%s%.*s", n ? ";" : "",
+				      (int)tag.len, tag.at);
+}
+
+/* --- to a channel --- */
+
+/* Whether it may speak there; its log is locked. member: it is in it. */
+static bool say_may_speak(struct irc_call *call, const struct room *room, bool member)
+{
+	const struct irc_channel *ch = irc_channel(call, room);
+	const struct irc_user *u = irc_user(call->c);
+	uint32_t modes = ch ? ch->modes : IRC_M_DEFAULT;
+	uint8_t status = irc_status(call, room);
+
+	if (room->read_only || (!member && modes & IRC_M_NO_EXTERNAL))
+		return false;
+	if (status)
+		return true;
+	if (modes & IRC_M_MODERATED || (modes & IRC_M_LOGGED_IN_SPEAK && !u->account[0]))
+		return false;
+	return !irc_is_banned(call, ch);
+}
+
+static void say_fail(struct saying *s, enum irc_numeric n, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+static void say_fail(struct saying *s, enum irc_numeric n, const char *format, ...)
+{
+	char text[IRC_BODY_MAX];
+	va_list ap;
+
+	/* A notice must not be answered. */
+	if (s->kind == SAY_NOTICE)
+		return;
+	va_start(ap, format);
+	vsnprintf(text, sizeof(text), format, ap);
+	va_end(ap);
+	irc_numeric(s->call, n, "%s", text);
+}
+
+/* What the client sees of it, where that isn't told by the room's log. */
+static void say_echo_here(struct saying *s, const struct room *room, uint64_t number)
+{
+	char tags[IRC_TAGS_DATA_MAX + 128];
+	struct irc_call *call = s->call;
+	const struct irc_user *u = irc_user(call->c);
+	size_t n = 0;
+
+	if (!(u->caps & IRC_CAP_ECHO_MESSAGE))
+		return;
+	tags[0] = 0;
+	if (u->caps & IRC_CAP_MESSAGE_TAGS)
+		n += (size_t)snprintf(tags, sizeof(tags), "msgid=%016" PRIx64 "-%" PRIu64 "%s%s", room->epoch,
+				      number, s->client_tags[0] ? ";" : "", s->client_tags);
+	if (u->caps & IRC_CAP_ACCOUNT_TAG && u->account[0])
+		snprintf(tags + n, sizeof(tags) - n, "%saccount=%s", n ? ";" : "", u->account);
+	char source[IRC_SOURCE_MAX + 1];
+	irc_say(call, tags, s->is_action ? ":%s %s #%s :\001ACTION %.*s\001" : ":%s %s #%s :%.*s",
+		irc_source(call->c, source), s->verb, room->name, (int)s->len, s->text);
+}
+
+static int say_put(struct saying *s, struct room *room)
+{
+	struct irc_call *call = s->call;
+	const struct speaker who = irc_speaker(call->c);
+
+	call->speech.unanswered = s->kind == SAY_NOTICE;
+	if (s->client_tags[0])
+		call->speech.attachment = irc_attachment_put(irc_shared(call)->irc->attachments,
+							     s->client_tags, strlen(s->client_tags));
+	int r = s->is_action ? speech_act(&call->speech, room, &who, s->text, s->len)
+			     : speech_say(&call->speech, room, &who, s->text, s->len);
+	call->speech.unanswered = false;
+	call->speech.attachment = 0;
+	return r;
+}
+
+/* Of TAGMSG and CTCP, which only IRC people have, those who are there at the moment are told, and it is no history. */
+static void say_pass_on(struct saying *s, const struct room *room, uint8_t status)
+{
+	struct irc_call *call = s->call;
+	struct irc_tell *t = irc_tell_new(call);
+	char source[IRC_SOURCE_MAX + 1];
+
+	if (!t)
+		return;
+	t->rooms[t->n_rooms++] = room->index;
+	if (!irc_has(call->c, IRC_CAP_ECHO_MESSAGE))
+		t->except_id = connection_id(call->c);
+	t->caps = s->kind == SAY_TAGMSG ? IRC_CAP_MESSAGE_TAGS : 0;
+	t->status = status;
+	snprintf(t->client_tags, sizeof(t->client_tags), "%s", s->client_tags);
+	if (s->kind == SAY_TAGMSG)
+		snprintf(t->line, sizeof(t->line), ":%s TAGMSG #%s", irc_source(call->c, source), room->name);
+	else
+		snprintf(t->line, sizeof(t->line), ":%s %s %s#%s :%.*s", irc_source(call->c, source), s->verb,
+			 status & IRC_STATUS_VOICE ? "+"
+			 : status		   ? "@"
+						   : "",
+			 room->name, (int)s->len, s->text);
+	irc_tell_later(call, t);
+}
+
+/* The room may be one that it isn't in; then it was entered for this. */
+static enum verdict say_in_room(struct saying *s, struct room *room, bool member, uint8_t status)
+{
+	struct irc_call *call = s->call;
+	bool direct = s->kind == SAY_TAGMSG || s->is_ctcp || status;
+	/* By the log it would come behind what the client is told of its later commands. */
+	bool echoes = irc_has(call->c, IRC_CAP_ECHO_MESSAGE);
+
+	if (room_crowded(irc_shared(call)->rooms, room))
+		return HANDLER_CROWDED;
+	if (direct || !member || echoes) {
+		if (!irc_speak(call, room))
+			return HANDLER_BLOCKED;
+		if (!echoes)
+			call->within = NULL; /* it comes by the log */
+	} else {
+		irc_begin(call);
+		speech_begin_reading(&call->speech, room);
+	}
+	if (!say_may_speak(call, room, member)) {
+		say_fail(s, ERR_CANNOTSENDTOCHAN, "#%s", room->name);
+		return HANDLER_MORE;
+	}
+	if (direct) {
+		say_pass_on(s, room, status);
+		return HANDLER_MORE;
+	}
+	uint64_t seq = logring_pending(room->log);
+	int r = say_put(s, room);
+	if (r == 0 && echoes && !irc_sees_later(call, room) && logring_pending(room->log) > seq)
+		say_echo_here(s, room, room->number_base + seq);
+	return HANDLER_MORE;
+}
+
+static enum verdict say_to_channel(struct saying *s, struct irc_arg target, uint8_t status)
+{
+	struct irc_call *call = s->call;
+	struct shared *shared = irc_shared(call);
+	char name[TEXT_ROOM_MAX + 1];
+	struct room *room;
+
+	if (!irc_room_of(call, target, name) || !rooms_exists(shared->rooms, name)) {
+		say_fail(s, ERR_NOSUCHCHANNEL, "%.*s", (int)(target.len < 80 ? target.len : 80), target.at);
+		return HANDLER_MORE;
+	}
+	room = seats_room(call->c, name);
+	if (room)
+		return say_in_room(s, room, true, status);
+	if (rooms_enter_existing(shared->rooms, name, irc_context(call)->slot, &room) < 0)
+		return HANDLER_MORE;
+	enum verdict verdict = say_in_room(s, room, false, status);
+	/* What was put is committed before the room may close. */
+	if (verdict == HANDLER_MORE)
+		irc_commit_step(call);
+	else
+		irc_abandon(call);
+	rooms_leave(shared->rooms, room, irc_context(call)->slot);
+	return verdict;
+}
+
+/* --- to a person --- */
+
+/* An away text is told to who says something to somebody. */
+static void say_tell_away(struct saying *s, const struct speech_peer *peer, const char *nick)
+{
+	struct shared *shared = irc_shared(s->call);
+	char text[IRC_BLOB_AWAY_MAX + 1];
+	struct irc_user u;
+
+	if (s->kind != SAY_PRIVMSG || !irc_users_copy(shared->irc->users, peer->index, peer->id, &u) ||
+	    !(u.flags & IRC_AWAY))
+		return;
+	size_t n = irc_blob_get(shared->irc->blobs, peer->index, peer->id, IRC_BLOB_AWAY, u.away_at, text,
+				sizeof(text) - 1);
+	irc_numeric(s->call, RPL_AWAY, "%s :%.*s", nick, (int)n, text);
+}
+
+static void say_echo_private(struct saying *s, const char *nick)
+{
+	char tags[IRC_TAGS_DATA_MAX + 128], source[IRC_SOURCE_MAX + 1];
+	struct irc_call *call = s->call;
+	const struct irc_user *u = irc_user(call->c);
+	size_t n = 0;
+
+	if (!(u->caps & IRC_CAP_ECHO_MESSAGE) || (s->kind == SAY_TAGMSG && !(u->caps & IRC_CAP_MESSAGE_TAGS)))
+		return;
+	tags[0] = 0;
+	if (u->caps & IRC_CAP_MESSAGE_TAGS)
+		n += (size_t)snprintf(tags, sizeof(tags), "%s", s->client_tags);
+	if (u->caps & IRC_CAP_ACCOUNT_TAG && u->account[0])
+		snprintf(tags + n, sizeof(tags) - n, "%saccount=%s", n ? ";" : "", u->account);
+	if (s->kind == SAY_TAGMSG)
+		irc_say(call, tags, ":%s TAGMSG %s", irc_source(call->c, source), nick);
+	else
+		irc_say(call, tags, s->is_action ? ":%s %s %s :\001ACTION %.*s\001" : ":%s %s %s :%.*s",
+			irc_source(call->c, source), s->verb, nick, (int)s->len, s->text);
+}
+
+static enum verdict say_tell(struct saying *s, const struct speech_peer *peer, const char *nick)
+{
+	struct irc_call *call = s->call;
+	struct rooms *rooms = irc_shared(call)->rooms;
+	const struct speaker who = irc_speaker(call->c);
+	_cleanup_free_ char *buf = NULL;
+	char source[IRC_SOURCE_MAX + 1];
+
+	if (s->kind == SAY_TAGMSG || s->is_ctcp) {
+		struct irc_tell *t = irc_tell_new(call);
+		if (!t)
+			return HANDLER_MORE;
+		t->to_id = peer->id;
+		t->caps = s->kind == SAY_TAGMSG ? IRC_CAP_MESSAGE_TAGS : 0;
+		snprintf(t->client_tags, sizeof(t->client_tags), "%s", s->client_tags);
+		if (s->kind == SAY_TAGMSG)
+			snprintf(t->line, sizeof(t->line), ":%s TAGMSG %s", irc_source(call->c, source),
+				 nick);
+		else
+			snprintf(t->line, sizeof(t->line), ":%s %s %s :%.*s", irc_source(call->c, source),
+				 s->verb, nick, (int)s->len, s->text);
+		irc_tell_later(call, t);
+		say_echo_private(s, nick);
+		return HANDLER_MORE;
+	}
+	if (room_crowded(rooms, rooms_private(rooms)))
+		return HANDLER_CROWDED;
+	size_t len = s->len;
+	char action[IRC_BODY_MAX + 8];
+	const char *text = s->text;
+	if (s->is_action) {
+		len = (size_t)snprintf(action, sizeof(action), "* %.*s", (int)s->len, s->text);
+		text = action;
+	}
+	text = text_clean(text, &len, &buf);
+	if (!text)
+		return HANDLER_MORE;
+	irc_begin(call);
+	call->speech = (struct speech){0};
+	speech_begin(&call->speech, rooms_private(rooms));
+	call->speech.unanswered = s->kind == SAY_NOTICE;
+	speech_tell(&call->speech, rooms_private(rooms), &who, peer, text, len);
+	say_tell_away(s, peer, nick);
+	say_echo_private(s, nick);
+	FAULT("irc-letter");
+	return HANDLER_MORE;
+}
+
+static enum verdict say_to_person(struct saying *s, struct irc_arg target)
+{
+	struct irc_call *call = s->call;
+	struct shared *shared = irc_shared(call);
+	struct speech_peer peer;
+	char nick[TEXT_NICK_MAX + 1];
+
+	if (!nick_valid(target.at, target.len) ||
+	    !roster_find(shared->roster, target.at, target.len, &peer.id, &peer.index)) {
+		say_fail(s, ERR_NOSUCHNICK, "%.*s", (int)(target.len < 64 ? target.len : 64), target.at);
+		return HANDLER_MORE;
+	}
+	snprintf(nick, sizeof(nick), "%.*s", (int)target.len, target.at);
+	return say_tell(s, &peer, nick);
+}
+
+/* --- the commands --- */
+
+static enum verdict say_to(struct saying *s, struct irc_arg target)
+{
+	uint8_t status = 0;
+
+	if (target.len > 1 && (target.at[0] == '@' || target.at[0] == '+') && target.at[1] == '#') {
+		status = target.at[0] == '@' ? IRC_STATUS_OP : IRC_STATUS_OP | IRC_STATUS_VOICE;
+		target.at++;
+		target.len--;
+	}
+	return irc_is_channel(target) ? say_to_channel(s, target, status) : say_to_person(s, target);
+}
+
+static enum verdict say_run(struct irc_call *call, enum say_kind kind, const char *verb)
+{
+	const struct irc_line *line = call->line;
+	struct saying s = {.call = call, .kind = kind, .verb = verb};
+	struct irc_arg target;
+	size_t at = 0;
+
+	if (line->n_params == 0) {
+		say_fail(&s, ERR_NORECIPIENT, ":No recipient given (%s)", verb);
+		return HANDLER_MORE;
+	}
+	if (kind != SAY_TAGMSG && (line->n_params < 2 || line->params[1].len == 0)) {
+		say_fail(&s, ERR_NOTEXTTOSEND, "%s", "");
+		return HANDLER_MORE;
+	}
+	say_take_tags(&s);
+	if (kind != SAY_TAGMSG)
+		say_take_text(&s, line->params[1]);
+	else if (!s.client_tags[0])
+		return HANDLER_MORE;
+	for (unsigned n = 0; irc_arg_next(line->params[0], &at, &target); n++) {
+		if (n == SAY_TARGETS_MAX) {
+			say_fail(&s, ERR_TOOMANYTARGETS, "%.*s", (int)(target.len < 64 ? target.len : 64),
+				 target.at);
+			break;
+		}
+		if (n > 0)
+			irc_commit_step(call);
+		enum verdict verdict = say_to(&s, target);
+		if (verdict != HANDLER_MORE)
+			return verdict;
+	}
+	return HANDLER_MORE;
+}
+
+static enum verdict say_privmsg(struct irc_call *call)
+{
+	return say_run(call, SAY_PRIVMSG, "PRIVMSG");
+}
+
+static enum verdict say_notice(struct irc_call *call)
+{
+	return say_run(call, SAY_NOTICE, "NOTICE");
+}
+
+static enum verdict say_tagmsg(struct irc_call *call)
+{
+	return say_run(call, SAY_TAGMSG, "TAGMSG");
+}
+
+const struct irc_command irc_commands_say[] = {
+    {.name = "PRIVMSG", .run = say_privmsg},
+    {.name = "NOTICE", .run = say_notice},
+    {.name = "TAGMSG", .run = say_tagmsg},
+    {0},
+};

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: MIT */
+/* A job for each worker, which writes to those of its connections that it is for. */
+#include "daemon/irc/tell.h"
+
+#include "daemon/base/clock.h"
+#include "daemon/engine/connections.h"
+#include "daemon/irc/channels.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* What all workers share; the last one frees it. */
+struct telling {
+	struct irc_tell *what;
+	atomic_uint left;
+};
+
+struct tell_job {
+	struct job job;
+	struct telling *telling;
+};
+
+struct irc_tell *irc_tell_new(struct irc_call *call)
+{
+	struct irc_tell *t = calloc(1, sizeof(*t));
+
+	if (!t)
+		return NULL;
+	memcpy(t->account, irc_user(call->c)->account, sizeof(t->account));
+	t->time_us = (uint64_t)clock_us(CLOCK_REALTIME);
+	return t;
+}
+
+/* --- on each worker --- */
+
+static bool tell_has_status(const struct context *ctx, struct room *room, uint64_t id, uint8_t status)
+{
+	bool has = false;
+
+	logring_lock(room->log);
+	const struct irc_channel *ch = irc_channels_get(ctx->shared->irc->channels, room);
+	for (uint32_t i = 0; ch && i < ch->n_status; i++)
+		has |= ch->status[i].id == id && ch->status[i].flags & status;
+	logring_unlock(room->log);
+	return has;
+}
+
+struct tell_room {
+	const struct irc_tell *t;
+	struct room *found;
+};
+
+static bool tell_compare_room(struct connection *c, struct room *room, void *arg)
+{
+	struct tell_room *r = arg;
+
+	(void)c;
+	for (unsigned i = 0; i < r->t->n_rooms && !r->found; i++)
+		if (r->t->rooms[i] == room->index)
+			r->found = room;
+	return !r->found;
+}
+
+static bool tell_concerns(struct connection *c, const struct irc_tell *t)
+{
+	const struct irc_user *u = irc_user(c);
+	struct tell_room r = {.t = t};
+	uint64_t id = connection_id(c);
+
+	if (!(u->flags & IRC_REGISTERED) || id == t->except_id || (t->to_id && id != t->to_id) ||
+	    (u->caps & t->caps) != t->caps || u->caps & t->not_caps || (u->flags & t->flags) != t->flags ||
+	    connection_state(c)->flags & CLIENT_CLOSING)
+		return false;
+	if (t->n_rooms == 0)
+		return true;
+	seats_each(c, tell_compare_room, &r);
+	return r.found && (!t->status || tell_has_status(connection_context(c), r.found, id, t->status));
+}
+
+static bool tell_settle(struct connection *c, struct room *room, void *arg)
+{
+	(void)arg;
+	logring_lock(room->log);
+	seats_settle(c, room, IRC_REPLY_MAX);
+	logring_unlock(room->log);
+	return true;
+}
+
+static void tell_write(struct connection *c, void *arg)
+{
+	const struct irc_tell *t = arg;
+	char tags[IRC_TAGS_DATA_MAX + 128], head[sizeof(tags) + 64];
+	size_t n = 0;
+
+	if (!tell_concerns(c, t))
+		return;
+	uint32_t caps = irc_user(c)->caps;
+	tags[0] = 0;
+	if (caps & IRC_CAP_MESSAGE_TAGS)
+		n += (size_t)snprintf(tags, sizeof(tags), "%s", t->client_tags);
+	if (caps & IRC_CAP_ACCOUNT_TAG && t->account[0])
+		snprintf(tags + n, sizeof(tags) - n, "%saccount=%s", n ? ";" : "", t->account);
+	n = irc_tags(caps, t->time_us, tags, head, sizeof(head));
+	connection_begin(c);
+	/* What was said before comes before. */
+	seats_each(c, tell_settle, NULL);
+	size_t len = strlen(t->line);
+	if (connection_space(c) >= n + len + 2) {
+		connection_write(c, head, n);
+		connection_write(c, t->line, len);
+		connection_write(c, "\r\n", 2);
+	}
+	connection_commit(c, NULL);
+	connection_hurry(c);
+}
+
+static void tell_release(struct telling *telling)
+{
+	if (atomic_fetch_sub(&telling->left, 1) > 1)
+		return;
+	free(telling->what);
+	free(telling);
+}
+
+static void tell_run(struct worker *w, struct job *job)
+{
+	struct tell_job *j = (struct tell_job *)job;
+
+	if (w)
+		connections_with(worker_context(w), &handler_tcp_irc, tell_write, j->telling->what);
+	tell_release(j->telling);
+	free(j);
+}
+
+void irc_tell_now(struct context *ctx, struct irc_tell *t)
+{
+	struct shared *shared = ctx->shared;
+	struct telling *telling = calloc(1, sizeof(*telling));
+
+	if (!telling) {
+		free(t);
+		return;
+	}
+	telling->what = t;
+	atomic_store(&telling->left, shared->n_workers + 1);
+	for (unsigned i = 0; i < shared->n_workers; i++) {
+		struct tell_job *j = calloc(1, sizeof(*j));
+		if (!j) {
+			tell_release(telling);
+			continue;
+		}
+		*j = (struct tell_job){.job.run = tell_run, .telling = telling};
+		worker_post(shared->workers[i], &j->job);
+	}
+	tell_release(telling);
+}
+
+static void tell_committed(struct irc_call *call, void *arg)
+{
+	irc_tell_now(irc_context(call), arg);
+}
+
+void irc_tell_later(struct irc_call *call, struct irc_tell *t)
+{
+	irc_after(call, tell_committed, t);
+}

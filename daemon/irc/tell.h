@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What isn't in any log: IRC people who are concerned are told at once, by a job on each worker's thread. Who dies in
+ * between hasn't been told.
+ */
+#ifndef DAEMON_IRC_TELL_H
+#define DAEMON_IRC_TELL_H
+
+#include "daemon/irc/irc.h"
+
+#define IRC_TELL_ROOMS_MAX 100
+
+struct irc_tell {
+	/* Whom: those in any of these rooms (n_rooms 0: it doesn't matter), of that id (0: likewise), but for one; who has
+	 * all of these capabilities and none of those; flags: enum irc_user_flags; status: one of these in the first room. */
+	uint32_t rooms[IRC_TELL_ROOMS_MAX];
+	unsigned n_rooms;
+	uint64_t to_id, except_id;
+	uint32_t caps, not_caps;
+	uint32_t flags;
+	uint8_t status;
+	/* What: a line without its end, who did it, when, and client-only tags for those who have tags. */
+	char line[IRC_BODY_MAX];
+	char account[TEXT_NICK_MAX + 1];
+	uint64_t time_us;
+	char client_tags[IRC_TAGS_DATA_MAX + 1];
+};
+
+/* With the client's account and the time; NULL without memory. */
+struct irc_tell *irc_tell_new(struct irc_call *call);
+/* Takes it over; done when the transaction is committed. */
+void irc_tell_later(struct irc_call *call, struct irc_tell *t);
+/* Takes it over; at once. */
+void irc_tell_now(struct context *ctx, struct irc_tell *t);
+
+#endif
