@@ -11,5 +11,13 @@ extern const struct irc_command irc_commands_rooms[];
 extern const struct irc_command irc_commands_say[];
 extern const struct irc_command irc_commands_nick[];
 extern const struct irc_command irc_commands_quit[];
+extern const struct irc_command irc_commands_names[];
+extern const struct irc_command irc_commands_who[];
+extern const struct irc_command irc_commands_whois[];
+extern const struct irc_command irc_commands_whowas[];
+extern const struct irc_command irc_commands_list[];
+extern const struct irc_command irc_commands_lusers[];
+extern const struct irc_command irc_commands_info[];
+extern const struct irc_command irc_commands_help[];
 
 #endif

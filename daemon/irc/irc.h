@@ -214,7 +214,7 @@ const struct irc_listener_config *irc_listener(struct connection *c);
 bool irc_room_of(struct irc_call *call, struct irc_arg channel, char ret[static TEXT_ROOM_MAX + 1]);
 /* The room that it is in, or NULL, after the answer 403 or 442. */
 struct room *irc_own_room(struct irc_call *call, struct irc_arg channel);
-/* 353 and 366 (names.c). */
+/* 353 and 366 for who is in the room, or about to be; its log is locked (names_reply.c). */
 void irc_names(struct irc_call *call, struct room *room);
 /* 332 and 333, if there is a topic; its log is locked. */
 void irc_topic(struct irc_call *call, struct room *room);

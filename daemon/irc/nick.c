@@ -10,6 +10,7 @@
 #include "daemon/base/fault.h"
 #include "daemon/engine/nicks.h"
 #include "daemon/irc/names.h"
+#include "daemon/irc/whowas.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -125,6 +126,7 @@ static void nick_change(struct irc_call *call, const char *nick, size_t len)
 
 	if (u->flags & IRC_REGISTERED) {
 		irc_from_self(call, "NICK %s", nick);
+		irc_whowas_note(st->nick, st->nick_len, u);
 		memset(u->renamed_from, 0, sizeof(u->renamed_from));
 		memcpy(u->renamed_from, st->nick, st->nick_len);
 		u->renamed_len = st->nick_len;

@@ -100,6 +100,7 @@
 	X(ERR_INPUTTOOLONG, 417, "Input line was too long")                                                  \
 	X(ERR_UNKNOWNCOMMAND, 421, "Unknown command")                                                        \
 	X(ERR_NOMOTD, 422, "MOTD File is missing")                                                           \
+	X(ERR_NOADMININFO, 423, "No administrative info available")                                          \
 	X(ERR_NONICKNAMEGIVEN, 431, "No nickname given")                                                     \
 	X(ERR_ERRONEUSNICKNAME, 432, "Erroneous nickname")                                                   \
 	X(ERR_NICKNAMEINUSE, 433, "Nickname is already in use")                                              \

@@ -3,6 +3,7 @@
 #include "daemon/irc/commands.h"
 
 #include "daemon/irc/channels.h"
+#include "daemon/irc/whowas.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -39,6 +40,9 @@ void irc_leave_all(struct irc_call *call, const char *reason)
 	seats_each(c, quit_leave, &l);
 	/* In an entry that is about to go: otherwise a successor would have two clients of a nick that is free already. */
 	if (connection_state(c)->nick_len > 0) {
+		if (irc_user(c)->flags & IRC_REGISTERED)
+			irc_whowas_note(connection_state(c)->nick, connection_state(c)->nick_len,
+					irc_user(c));
 		client_set_nick(irc_begin(call), "", 0);
 		connection_draft(c)->flags |= CLIENT_CLOSING;
 		irc_commit_step(call);

@@ -6,6 +6,7 @@
 #include "daemon/base/logger.h"
 #include "daemon/config/config.h"
 #include "daemon/engine/connections.h"
+#include "daemon/irc/idle.h"
 #include "daemon/irc/isupport.h"
 
 #include <inttypes.h>
@@ -33,15 +34,6 @@ void irc_motd(struct irc_call *call)
 		line += n + (line[n] == '\n');
 	}
 	irc_numeric(call, RPL_ENDOFMOTD, "%s", "");
-}
-
-void irc_lusers(struct irc_call *call)
-{
-	const struct connections_tally all = connections_total(irc_shared(call));
-
-	irc_numeric(call, RPL_LUSERCLIENT, ":There are %u users and 0 invisible on 1 servers", all.all);
-	irc_numeric(call, RPL_LUSERCHANNELS, "%u", rooms_count(irc_shared(call)->rooms));
-	irc_numeric(call, RPL_LUSERME, ":I have %u clients and 0 servers", all.all);
 }
 
 static void register_welcome(struct irc_call *call)
@@ -95,6 +87,7 @@ enum verdict irc_maybe_register(struct irc_call *call)
 	struct irc_user *change = irc_change(call);
 	change->flags |= IRC_REGISTERED;
 	change->signon_us = (uint64_t)clock_us(CLOCK_REALTIME);
+	irc_idle_spoke(connection_index(call->c), connection_id(call->c));
 	register_welcome(call);
 	log_event(LOG_DEBUG,
 		  &(struct log_fields){.client = connection_id(call->c),

@@ -60,74 +60,6 @@ uint8_t irc_status(struct irc_call *call, const struct room *room)
 	return rooms_status_of(irc_channel(call, room), connection_id(call->c));
 }
 
-struct names_line {
-	struct irc_call *call;
-	const char *symbol, *room;
-	char text[IRC_BODY_MAX];
-	size_t len;
-};
-
-static void names_flush(struct names_line *l)
-{
-	if (l->len > 0)
-		irc_numeric(l->call, RPL_NAMREPLY, "%s #%s :%s", l->symbol, l->room, l->text);
-	l->len = 0;
-}
-
-static void names_add(struct names_line *l, uint8_t status, uint64_t id, uint32_t index, const char *nick,
-		      size_t nick_len)
-{
-	char shown[IRC_SHOWN_MAX + 1], user[IRC_USER_MAX + 1], one[IRC_SOURCE_MAX + IRC_SHOWN_MAX + 8];
-	const uint32_t caps = irc_user(l->call->c)->caps;
-	struct irc_user u;
-	size_t n = 0;
-
-	irc_nick_show(nick, nick_len, shown);
-	if (status & IRC_STATUS_OP)
-		one[n++] = '@';
-	if (status & IRC_STATUS_VOICE && (n == 0 || caps & IRC_CAP_MULTI_PREFIX))
-		one[n++] = '+';
-	n += (size_t)snprintf(one + n, sizeof(one) - n, "%s", shown);
-	if (caps & IRC_CAP_USERHOST_IN_NAMES) {
-		bool known = irc_users_copy(irc_shared(l->call)->irc->users, index, id, &u);
-		irc_user_of_nick(nick, nick_len, user, sizeof(user));
-		n += (size_t)snprintf(one + n, sizeof(one) - n, "!%s@%s", known ? u.user : user,
-				      known ? u.host : IRC_HOST_OF_OTHERS);
-	}
-	if (l->len + n + 1 > 380)
-		names_flush(l);
-	l->len +=
-	    (size_t)snprintf(l->text + l->len, sizeof(l->text) - l->len, "%s%s", l->len ? " " : "", one);
-}
-
-/* Its log is locked. self: who is about to be there as well; NULL: nobody. */
-static void names_tell(struct irc_call *call, struct room *room, bool self)
-{
-	const struct irc_channel *ch = irc_channel(call, room);
-	struct names_line l = {
-	    .call = call, .symbol = ch && ch->modes & IRC_M_SECRET ? "@" : "=", .room = room->name};
-	const struct client_state *st = connection_state(call->c);
-	size_t n;
-	_cleanup_free_ struct roster_member *all = roster_members(irc_shared(call)->roster, room->index, &n);
-
-	if (self)
-		names_add(&l, irc_status(call, room), connection_id(call->c), connection_index(call->c),
-			  st->nick, st->nick_len);
-	for (size_t i = n; i-- > 0;)
-		if (!self || all[i].id != connection_id(call->c))
-			names_add(&l, rooms_status_of(ch, all[i].id), all[i].id, all[i].index, all[i].nick,
-				  all[i].len);
-	names_flush(&l);
-	irc_numeric(call, RPL_ENDOFNAMES, "#%s", room->name);
-}
-
-void irc_names(struct irc_call *call, struct room *room)
-{
-	logring_lock(room->log);
-	names_tell(call, room, false);
-	logring_unlock(room->log);
-}
-
 void irc_topic(struct irc_call *call, struct room *room)
 {
 	const struct irc_channel *ch = irc_channel(call, room);
@@ -277,7 +209,7 @@ static int join_room(struct irc_call *call, struct room *room)
 	else
 		irc_from_self(call, "JOIN #%s", room->name);
 	irc_topic(call, room);
-	names_tell(call, room, true);
+	irc_names(call, room);
 	irc_after(call, join_done, room);
 	FAULT("irc-join");
 	return 0;

@@ -12,6 +12,7 @@
 #include "daemon/irc/attachments.h"
 #include "daemon/irc/blobs.h"
 #include "daemon/irc/channels.h"
+#include "daemon/irc/idle.h"
 #include "daemon/irc/names.h"
 #include "daemon/irc/tell.h"
 
@@ -404,6 +405,7 @@ static enum verdict say_run(struct irc_call *call, enum say_kind kind, const cha
 		say_fail(&s, ERR_NOTEXTTOSEND, "%s", "");
 		return HANDLER_MORE;
 	}
+	irc_idle_spoke(connection_index(call->c), connection_id(call->c));
 	say_take_tags(&s);
 	if (kind != SAY_TAGMSG)
 		say_take_text(&s, line->params[1]);

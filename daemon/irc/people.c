@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: MIT */
+/* First long answers, then people, then rooms. */
+#include "daemon/irc/people.h"
+
+#include "common/nick.h"
+#include "daemon/irc/channels.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* --- long answers --- */
+
+/* What an outbox has space for once it is empty, with some of it kept for what follows. */
+#define PEOPLE_LONG (200U << 10)
+#define PEOPLE_RESERVE 4096
+
+/* What it is with the tags that its lines get: the time, a batch. */
+static size_t people_size(const struct irc_call *call)
+{
+	size_t more = 2 + (irc_has(call->c, IRC_CAP_SERVER_TIME) ? 32 : 0) + (call->label[0] ? 24 : 0);
+
+	return call->answer.len + (size_t)call->answer.n * more + PEOPLE_RESERVE;
+}
+
+static bool people_has_all_space(const struct irc_call *call)
+{
+	return connection_wire_space(call->c) >= PEOPLE_LONG;
+}
+
+bool irc_query_fits(struct irc_call *call)
+{
+	size_t most = people_has_all_space(call) ? connection_space(call->c) : PEOPLE_LONG;
+
+	return people_size(call) < most;
+}
+
+void irc_query_cut(struct irc_call *call, const char *what)
+{
+	char nick[TEXT_NICK_MAX + 1];
+
+	irc_from_server(call, "NOTICE %s :There are more %s than one answer has space for.",
+			irc_nick(call->c, nick), what);
+}
+
+enum verdict irc_query_done(struct irc_call *call)
+{
+	if (people_size(call) <= connection_space(call->c) || people_has_all_space(call))
+		return HANDLER_MORE;
+	irc_abandon(call);
+	return HANDLER_BLOCKED;
+}
+
+const char *irc_query_echo(struct irc_arg a, char *buf, size_t size)
+{
+	size_t n = 0;
+
+	while (a.len > 0 && *a.at == ':') {
+		a.at++;
+		a.len--;
+	}
+	while (n < a.len && n + 1 < size && a.at[n] != ' ')
+		n++;
+	/* Not within a character. */
+	while (n > 0 && n < a.len && ((unsigned char)a.at[n] & 0xc0) == 0x80)
+		n--;
+	if (n == 0)
+		return strcpy(buf, "*");
+	memcpy(buf, a.at, n);
+	buf[n] = '\0';
+	return buf;
+}
+
+/* --- people --- */
+
+bool irc_person_of(struct irc_call *call, const struct roster_member *m, struct irc_person *ret)
+{
+	*ret = (struct irc_person){.member = *m};
+	irc_nick_show(m->nick, m->len, ret->nick);
+	ret->is_irc = irc_users_copy(irc_shared(call)->irc->users, m->index, m->id, &ret->user);
+	if (ret->is_irc)
+		return ret->user.flags & IRC_REGISTERED;
+	irc_user_of_nick(m->nick, m->len, ret->user.user, sizeof(ret->user.user));
+	strcpy(ret->user.host, IRC_HOST_OF_OTHERS);
+	memcpy(ret->user.realname, m->nick, m->len);
+	if (m->is_account)
+		memcpy(ret->user.account, m->nick, m->len);
+	return true;
+}
+
+bool irc_person_find(struct irc_call *call, struct irc_arg nick, struct irc_person *ret)
+{
+	struct roster_member m;
+
+	return nick_valid(nick.at, nick.len) &&
+	       roster_member(irc_shared(call)->roster, nick.at, nick.len, &m) && irc_person_of(call, &m, ret);
+}
+
+bool irc_person_is_self(struct irc_call *call, const struct irc_person *p)
+{
+	return p->member.id == connection_id(call->c);
+}
+
+/* --- rooms --- */
+
+static bool people_add_room(struct connection *c, struct room *room, void *arg)
+{
+	struct irc_own_rooms *own = arg;
+
+	(void)c;
+	own->at[own->n++] = room->index;
+	return own->n < IRC_PERSON_ROOMS;
+}
+
+void irc_own_rooms(struct irc_call *call, struct irc_own_rooms *ret)
+{
+	ret->n = 0;
+	seats_each(call->c, people_add_room, ret);
+}
+
+bool irc_own_rooms_has(const struct irc_own_rooms *own, uint32_t index)
+{
+	for (size_t i = 0; i < own->n; i++)
+		if (own->at[i] == index)
+			return true;
+	return false;
+}
+
+static bool people_look(struct irc_call *call, struct room *room, struct irc_look *ret)
+{
+	if (!room)
+		return false;
+	logring_lock(room->log);
+	ret->room = room;
+	ret->channel = irc_channels_get(irc_shared(call)->irc->channels, room);
+	return true;
+}
+
+bool irc_look_at(struct irc_call *call, const struct irc_own_rooms *own, uint32_t index, struct irc_look *ret)
+{
+	struct rooms *rooms = irc_shared(call)->rooms;
+
+	*ret = (struct irc_look){.mine = irc_own_rooms_has(own, index)};
+	return people_look(call,
+			   ret->mine ? rooms_at(rooms, index)
+				     : rooms_enter_index(rooms, index, irc_context(call)->slot),
+			   ret);
+}
+
+bool irc_look_for(struct irc_call *call, const char *name, struct irc_look *ret)
+{
+	struct room *room;
+
+	*ret = (struct irc_look){.mine = false};
+	if (rooms_enter_existing(irc_shared(call)->rooms, name, irc_context(call)->slot, &room) < 0)
+		return false;
+	people_look(call, room, ret);
+	if (seats_in(call->c, room)) {
+		/* The seat holds it. */
+		rooms_leave(irc_shared(call)->rooms, room, irc_context(call)->slot);
+		ret->mine = true;
+	}
+	return true;
+}
+
+void irc_look_away(struct irc_call *call, struct irc_look *look)
+{
+	logring_unlock(look->room->log);
+	if (!look->mine)
+		rooms_leave(irc_shared(call)->rooms, look->room, irc_context(call)->slot);
+	look->room = NULL;
+}
+
+bool irc_look_is_secret(const struct irc_look *look)
+{
+	return (look->channel && look->channel->modes & IRC_M_SECRET) || look->room->members_only;
+}
+
+bool irc_look_is_open(struct irc_call *call, const struct irc_look *look)
+{
+	return look->mine || !irc_look_is_secret(look) || irc_user(call->c)->flags & IRC_OPER;
+}
+
+const char *irc_look_status(const struct irc_look *look, uint64_t id, bool all)
+{
+	uint8_t flags = 0;
+
+	for (uint32_t i = 0; look->channel && i < look->channel->n_status; i++)
+		if (look->channel->status[i].id == id)
+			flags = look->channel->status[i].flags;
+	if (flags & IRC_STATUS_OP)
+		return all && flags & IRC_STATUS_VOICE ? "@+" : "@";
+	return flags & IRC_STATUS_VOICE ? "+" : "";
+}

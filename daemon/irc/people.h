@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * People and rooms as they are shown to who asks (NAMES, WHO, WHOIS, LIST ...), whatever transport they come by. All of
+ * it are copies.
+ */
+#ifndef DAEMON_IRC_PEOPLE_H
+#define DAEMON_IRC_PEOPLE_H
+
+#include "daemon/irc/irc.h"
+#include "daemon/irc/names.h"
+
+/* Rooms of one person that are looked at. */
+#define IRC_PERSON_ROOMS 128
+
+/* --- long answers --- */
+
+/*
+ * More lines may be asked for than the outbox has space for, so who makes many asks before each: false: it is full, and what
+ * is left out is told of instead (irc_query_cut()). At the end irc_query_done() is the verdict: HANDLER_BLOCKED if there
+ * is no space now, but there will be.
+ */
+bool irc_query_fits(struct irc_call *call);
+void irc_query_cut(struct irc_call *call, const char *what);
+enum verdict irc_query_done(struct irc_call *call);
+
+/* A parameter as it is told back: one word, and never empty. */
+const char *irc_query_echo(struct irc_arg a, char *buf, size_t size);
+
+/* --- people --- */
+
+struct irc_person {
+	struct roster_member member; /* the nick as it is */
+	bool is_irc;		     /* it has a record of its own; the rest is made up otherwise */
+	char nick[IRC_SHOWN_MAX + 1];
+	struct irc_user user;
+};
+
+/* False: it is somebody who has not registered yet. */
+bool irc_person_of(struct irc_call *call, const struct roster_member *m, struct irc_person *ret);
+/* Who has that nick; false: nobody. */
+bool irc_person_find(struct irc_call *call, struct irc_arg nick, struct irc_person *ret);
+bool irc_person_is_self(struct irc_call *call, const struct irc_person *p);
+
+/* --- rooms --- */
+
+/* A room that is looked at; its log is locked as long as it is. */
+struct irc_look {
+	struct room *room;
+	bool mine;			   /* the client is in it */
+	const struct irc_channel *channel; /* NULL: it has the defaults */
+};
+
+/* The rooms of the client, so that many people are compared with them. */
+struct irc_own_rooms {
+	uint32_t at[IRC_PERSON_ROOMS];
+	size_t n;
+};
+void irc_own_rooms(struct irc_call *call, struct irc_own_rooms *ret);
+bool irc_own_rooms_has(const struct irc_own_rooms *own, uint32_t index);
+
+/* By index, or by name. False: there is no such room. irc_look_away() must follow. */
+bool irc_look_at(struct irc_call *call, const struct irc_own_rooms *own, uint32_t index,
+		 struct irc_look *ret);
+bool irc_look_for(struct irc_call *call, const char *name, struct irc_look *ret);
+void irc_look_away(struct irc_call *call, struct irc_look *look);
+/* Whether the client may know who is there: it is in it, or an operator, or the room isn't secret. */
+bool irc_look_is_open(struct irc_call *call, const struct irc_look *look);
+bool irc_look_is_secret(const struct irc_look *look);
+/* The signs of its status there: "@", "+", "@+" if all of them are wanted, or "". */
+const char *irc_look_status(const struct irc_look *look, uint64_t id, bool all);
+
+#endif
