@@ -11,7 +11,7 @@
 
 #define IRC_CHANNEL_MAX (1 + TEXT_ROOM_MAX)
 /* Bytes of a nick as it is shown: each byte that IRC can't have becomes three. */
-#define IRC_SHOWN_MAX (3 * TEXT_NICK_MAX)
+#define IRC_SHOWN_MAX ((size_t)3 * TEXT_NICK_MAX)
 
 /* Whether that is meant to be a channel. */
 bool irc_is_channel(struct irc_arg a);
