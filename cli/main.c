@@ -52,7 +52,8 @@ static bool main_asks_for_help(int argc, char **argv)
 	if (argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0))
 		return true;
 	for (int i = 2; i < argc && strcmp(argv[0], "send") != 0; i++)
-		if (strcmp(argv[i], "--help") == 0)
+		if (strcmp(argv[i], "--help") == 0 ||
+		    (strcmp(argv[i], "-h") == 0 && strcmp(argv[0], "token") == 0))
 			return true;
 	return false;
 }

@@ -8,6 +8,7 @@
 #include "daemon/config/copies.h"
 #include "daemon/config/webhooks.h"
 
+#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -62,6 +63,19 @@ static void webhook_setting_url(struct settings *ss, const config_setting_t *s, 
 	*url = strdup(v);
 }
 
+static bool webhook_secret_is_valid(const char *secret)
+{
+	static const char prefix[] = "whsec_";
+	unsigned char key[1024];
+	const char *text = secret + sizeof(prefix) - 1;
+	size_t n;
+
+	return strncmp(secret, prefix, sizeof(prefix) - 1) != 0 ||
+	       (sodium_base642bin(key, sizeof(key), text, strlen(text), NULL, &n, NULL,
+				  sodium_base64_VARIANT_ORIGINAL) == 0 &&
+		n > 0);
+}
+
 static void webhook_setting_secret(struct settings *ss, const config_setting_t *s,
 				   const struct setting_key *key, void *at)
 {
@@ -71,6 +85,11 @@ static void webhook_setting_secret(struct settings *ss, const config_setting_t *
 	(void)key;
 	if (!v)
 		return;
+	/* So that a secret that was cut or mistyped isn't taken for another one. */
+	if (!webhook_secret_is_valid(v)) {
+		settings_complain(ss, s, "what is behind \"whsec_\" must be base64");
+		return;
+	}
 	free(*secret);
 	*secret = strdup(v);
 }

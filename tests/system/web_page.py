@@ -260,6 +260,44 @@ def a_login():
     check("wonder land" not in b.js("return JSON.stringify([{...localStorage}, {...sessionStorage}, location.href])"))
 
 
+@page_test
+def who_fails_to_log_in_can_come_back():
+    d = with_accounts()
+    d.start()
+    b = Browser(d.url)
+    wait_for(lambda: b["#login"].is_displayed(), what="the dialog")
+    for i in range(3):
+        b["#login-name"].clear()
+        b["#login-name"].click()
+        b.keys("alice\twrong\n")
+        if i < 2:
+            b.wait_text("#login-problem", "Wrong name or password.")
+            b.js("document.querySelector('#login-problem').textContent = ''")
+    b.wait_text("#state", "You were sent away")
+    wait_for(lambda: not b["#login"].is_displayed(), what="the page behind the dialog")
+    equal(b.shown(".reply"), [])
+    b["#again"].click()
+    wait_for(lambda: b["#login"].is_displayed(), what="the dialog once more")
+    b["#login-name"].clear()
+    log_in(b)
+    b.say("at last")
+    b.wait_shown("alice: at last")
+
+
+@page_test
+def what_is_refused_goes_back_to_the_entry():
+    d = started()
+    b = page(d, "ann")
+    b.js("document.querySelector('#entry').value = 'x'.repeat(5000)")
+    b["#entry"].send_keys("\n")
+    b.wait_text("#hint", "Not sent: it is longer than 4096 bytes.")
+    equal(b.js("return document.querySelector('#entry').value.length"), 5000)
+    equal(b.shown(".error"), [])
+    b.js("document.querySelector('#entry').value = ''")
+    b.say("short")
+    b.wait_shown("ann: short")
+
+
 # --- what the page survives ---
 
 
@@ -388,6 +426,20 @@ def who_has_logged_in_comes_back_logged_in():
     check(not b["#login"].is_displayed())
     b.say("back")
     nc.expect("alice: back")
+    # Another room than the listener's is where it comes back to as well.
+    b.say("/join den")
+    b.wait_text("#title", "den")
+    b.say("in the den")
+    b.wait_shown("alice: in the den")
+    away(b)
+    d.stop()
+    b.wait_text("#state", "Not connected")
+    d.start()
+    come_back(b)
+    b.wait_text("#title", "den")
+    b.say("still there")
+    b.wait_shown("alice: still there")
+    equal(b.shown(".message"), ["alice: in the den", "alice: still there"])
     b.finish(expected=[UNREACHABLE])
 
 

@@ -366,7 +366,7 @@ function fillGap(id, m) {
 function showFound(m, title) {
   note("reply", m.messages.length > 0 || !m.remark ? title : m.remark);
   insert(asEvents(m).map((row) => ({ ...row, number: 0, found: true })), null);
-  if (m.messages.length > 0 && m.remark) note("reply", m.remark);
+  if (m.messages.length > 0) note("reply", m.remark || "That was all of it; what follows is new.");
   toEnd();
 }
 
@@ -464,6 +464,7 @@ function address() {
   url.protocol = location.protocol === "https:" ? "wss:" : "ws:";
   const room = here.room || wantedRoom() || remembered(sessionStorage, "chatd-room", "");
   const nick = here.nick || remembered(sessionStorage, "chatd-nick", "");
+  asked = room;
   if (room) q.set("room", room);
   // Who was given a name that says nothing gets another one of these.
   if (nick && !/^guest\d+/.test(nick)) q.set("nick", nick);
@@ -501,6 +502,7 @@ function lost(e) {
   const why = e.reason ? " (" + e.reason + ")" : "";
   // Whoever was sent away doesn't come back by itself.
   if (leaving || e.code === SENT_AWAY) {
+    $("login").close();
     state(leaving ? "You have left." : "You were sent away" + why, true);
     leaving = true;
     $("again").hidden = false;
@@ -546,9 +548,18 @@ function joined(m) {
   let g = null;
   if (mustLogIn) account = trying;
   $("login").close();
+  if ($("hint").textContent.startsWith("Not connected")) hint("");
+  // Who had to log in first is in the listener's room, wherever it wanted to go.
+  if (mustLogIn && asked && asked !== m.room && m !== instead) {
+    instead = m;
+    send({ do: "join", room: asked, ...(asked === here.room && here.last ? { since: { epoch: here.epoch, number: here.last } } : {}), id: "rejoin" });
+    return;
+  }
   quietly();
   if (!sameRoom) {
     clearLines();
+    $("people").replaceChildren();
+    $("people-count").textContent = "";
     history.replaceState(null, "", "#" + encodeURIComponent(m.room));
     remember(sessionStorage, "chatd-room", m.room);
   } else if (!again) {
@@ -575,6 +586,8 @@ function joined(m) {
 }
 
 let entering = null;
+// The room that was asked for on connecting, and where one is as long as it isn't known whether that can be entered.
+let asked = "", instead = null;
 
 function entered() {
   const { g, m } = entering;
@@ -593,6 +606,17 @@ function entered() {
 function arrived(text) {
   const i = here.unsure.findIndex((u) => u.text.trim() === text.trim());
   if (i >= 0) here.unsure.splice(i, 1);
+}
+
+// What was refused goes back to where it was written. True: that was it.
+function refused(id, why) {
+  const i = here.unsure.findIndex((u) => u.id === id);
+  if (i < 0) return false;
+  const [u] = here.unsure.splice(i, 1), most = /has more than (\d+) bytes/.exec(why)?.[1];
+  entry.value = [u.text, entry.value].filter((t) => t).join("\n");
+  resize();
+  hint("Not sent: " + (most ? "it is longer than " + most + " bytes." : why), true);
+  return true;
 }
 
 // What was sent and not seen in the room since goes back to where it was written, as nobody can tell.
@@ -656,13 +680,18 @@ const answers = {
   },
   error(m) {
     if (m.id === "older") here.asking = false;
+    if (refused(m.id, m.problem)) return;
+    if (m.id === "nick") named();
     note("error", m.problem);
   },
   reply(m) {
     const text = m.text.replace(/^\* /, "");
     if (m.id === "older") here.asking = false;
+    if (m.id === "rejoin") joined(instead);
+    if (m.id === "nick") $("nick").value = here.nick;
     if (m.id === "login" && mustLogIn) askLogin(text);
-    if (gaps.has(m.id)) stateGap(gaps.get(m.id));
+    else if (refused(m.id, text)) return;
+    else if (gaps.has(m.id)) stateGap(gaps.get(m.id));
     else if (m.id === "older") here.complete = true;
     else if (m.id !== "who" && m.id !== "rooms" && m.id !== "ping") note("reply", text);
   },
@@ -686,7 +715,7 @@ function resize() {
   entry.rows = Math.min(6, entry.value.split("\n").length);
 }
 
-let agreedTo = "";
+let agreedTo = "", sayings = 0;
 
 // A line for each message; a single one that begins with a slash is a command.
 function submit() {
@@ -708,8 +737,9 @@ function submit() {
     if (command) {
       send({ do: "run", line: part, id: "run" });
     } else {
-      here.unsure.push({ text: line, socket });
-      send({ do: "say", text: line });
+      const id = "say-" + ++sayings;
+      here.unsure.push({ text: line, socket, id });
+      send({ do: "say", text: line, id });
     }
   }
   entry.value = agreedTo = "";
@@ -852,7 +882,8 @@ function listenToPanels() {
       const open = !$(name + "-panel").classList.contains("open");
       closePanels();
       setPanel(name, open);
-      if (open) $(name + "-panel").querySelector("button, input").focus();
+      // On a phone a field would open the keyboard over the list.
+      if (open) $(name + "-panel").querySelector(matchMedia("(pointer: coarse)").matches ? "button" : "button, input")?.focus();
     });
   document.addEventListener("keydown", (e) => {
     const open = document.querySelector(".panel.open");

@@ -22,6 +22,8 @@ static void mistakes(void **state)
 	assert_error("webhooks = ( { } );", "a webhook needs a name");
 	assert_error(HOOK(""), "a webhook needs a secret or a secret_file of 16 to 1024 bytes");
 	assert_error(HOOK("secret = \"short\";"), "of 16 to 1024 bytes");
+	assert_error(HOOK("secret = \"whsec_!!!not base64!!!\";"),
+		     "what is behind \"whsec_\" must be base64");
 	assert_error(HOOK(SECRET "secret_file = \"/x\";"), "not both");
 	assert_error(HOOK("secret_file = \"/nowhere/x\";"), "/nowhere/x can't be read");
 	assert_error(HOOK(SECRET "ca_file = \"/dev/null\";"), "can't be read");
