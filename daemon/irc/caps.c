@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Capabilities: CAP as https://ircv3.net/specs/extensions/capability-negotiation has it, with version 302. */
+#include "daemon/irc/account.h"
 #include "daemon/irc/commands.h"
 
 #include <stdio.h>
@@ -17,12 +18,14 @@ static const struct caps_row {
     {"batch", IRC_CAP_BATCH},
     {"cap-notify", IRC_CAP_CAP_NOTIFY},
     {"chghost", IRC_CAP_CHGHOST},
+    {"draft/account-registration", IRC_CAP_ACCOUNT_REGISTRATION},
     {"echo-message", IRC_CAP_ECHO_MESSAGE},
     {"extended-join", IRC_CAP_EXTENDED_JOIN},
     {"invite-notify", IRC_CAP_INVITE_NOTIFY},
     {"labeled-response", IRC_CAP_LABELED_RESPONSE},
     {"message-tags", IRC_CAP_MESSAGE_TAGS},
     {"multi-prefix", IRC_CAP_MULTI_PREFIX},
+    {"sasl", IRC_CAP_SASL},
     {"server-time", IRC_CAP_SERVER_TIME},
     {"setname", IRC_CAP_SETNAME},
     {"standard-replies", IRC_CAP_STANDARD_REPLIES},
@@ -31,21 +34,36 @@ static const struct caps_row {
 #define CAPS_ROWS (sizeof(caps_rows) / sizeof(*caps_rows))
 
 /* The row's value where the client knows of values; NULL: it has none, or isn't offered at all. */
-static bool caps_offered(struct irc_call *call, const struct caps_row *row, const char **ret_value)
+#define CAPS_VALUE_MAX 64
+
+_Static_assert(CAPS_VALUE_MAX >= IRC_SASL_LIST_MAX && CAPS_VALUE_MAX >= IRC_REGISTER_VALUE_MAX,
+	       "all values fit");
+
+/* *ret_value: in value[], where the client knows of values; NULL: it has none. False: the row isn't offered here. */
+static bool caps_offered(struct irc_call *call, const struct caps_row *row, char value[static CAPS_VALUE_MAX],
+			 const char **ret_value)
 {
-	(void)call;
-	(void)row;
 	*ret_value = NULL;
+	if (row->bit == IRC_CAP_SASL) {
+		*ret_value = irc_sasl_value(call->c, value);
+		return *ret_value;
+	}
+	if (row->bit == IRC_CAP_ACCOUNT_REGISTRATION) {
+		const char *v = irc_register_value(call->c, value);
+		*ret_value = v && *v ? v : NULL;
+		return v;
+	}
 	return true;
 }
 
 static const struct caps_row *caps_find(struct irc_call *call, struct irc_arg name)
 {
+	char space[CAPS_VALUE_MAX];
 	const char *value;
 
 	for (size_t i = 0; i < CAPS_ROWS; i++)
 		if (irc_arg_equals(name, caps_rows[i].name))
-			return caps_offered(call, &caps_rows[i], &value) ? &caps_rows[i] : NULL;
+			return caps_offered(call, &caps_rows[i], space, &value) ? &caps_rows[i] : NULL;
 	return NULL;
 }
 
@@ -59,8 +77,9 @@ static void caps_list(struct irc_call *call, const char *what, uint32_t only, bo
 
 	line[0] = 0;
 	for (size_t i = 0; i < CAPS_ROWS; i++) {
+		char space[CAPS_VALUE_MAX];
 		const char *value;
-		if (!(caps_rows[i].bit & only) || !caps_offered(call, &caps_rows[i], &value))
+		if (!(caps_rows[i].bit & only) || !caps_offered(call, &caps_rows[i], space, &value))
 			continue;
 		int len = snprintf(one, sizeof(one), "%s%s%s%s", n ? " " : "", caps_rows[i].name,
 				   values && value ? "=" : "", values && value ? value : "");

@@ -10,6 +10,7 @@
 #include "daemon/base/logger.h"
 #include "daemon/config/irc_settings.h"
 #include "daemon/engine/nicks.h"
+#include "daemon/irc/account.h"
 #include "daemon/irc/cloak.h"
 #include "daemon/modes/notices.h"
 
@@ -217,6 +218,7 @@ const struct handler handler_tcp_irc = {
     .many = true,
     .opened = irc_opened,
     .restored = irc_restored,
+    .reloaded = irc_account_reload,
     .received = irc_received,
     .renders = (1U << (IRC_CAPS_FORM + 1)) - 1,
     .render = irc_render,

@@ -202,6 +202,12 @@ void irc_lusers(struct irc_call *call);
 void irc_leave_all(struct irc_call *call, const char *reason);
 /* Ends the connection with this transaction. */
 void irc_end(struct irc_call *call, const char *why);
+/*
+ * Before registration: a nick that belongs to an account waits until who wants it has logged in, as most programs say their nick
+ * first. irc_take_nick() takes it, if that is so now; irc_give_up_nick(): it isn't, and can't be had (nick.c).
+ */
+void irc_take_nick(struct irc_call *call);
+void irc_give_up_nick(struct irc_call *call);
 /* Rooms that were not told of its new nick yet (nick.c). */
 void irc_tell_nick(struct irc_call *call);
 /* Whether the record of the listener wants what: its own configuration, NULL if it is gone. */

@@ -3,6 +3,7 @@
  * NICK. Who is in many rooms has the new nick with the first step; each room is told in a step of its own, and the record
  * says how far that is, so that a successor goes on with the others.
  */
+#include "daemon/irc/account.h"
 #include "daemon/irc/commands.h"
 
 #include "common/nick.h"
@@ -58,7 +59,7 @@ void irc_tell_nick(struct irc_call *call)
 {
 	struct connection *c = call->c;
 
-	if (irc_user(c)->renamed_len == 0)
+	if (irc_user(c)->renamed_len == 0 || !(irc_user(c)->flags & IRC_REGISTERED))
 		return;
 	for (;;) {
 		struct next_room next = {.above = irc_user(c)->told_room};
@@ -140,6 +141,68 @@ static void nick_change(struct irc_call *call, const char *nick, size_t len)
 		next->flags |= CLIENT_ACCOUNT;
 }
 
+/* --- a nick that somebody may have after a login --- */
+
+/* Whether it is kept for that. */
+static bool nick_keep(struct irc_call *call, const char *nick, size_t len)
+{
+	const struct irc_user *u = irc_user(call->c);
+	char mechanisms[IRC_SASL_LIST_MAX];
+
+	if (u->flags & IRC_REGISTERED || u->account[0] || !irc_sasl_value(call->c, mechanisms))
+		return false;
+	struct irc_user *change = irc_change(call);
+	memset(change->renamed_from, 0, sizeof(change->renamed_from));
+	memcpy(change->renamed_from, nick, len);
+	change->renamed_len = (uint8_t)len;
+	return true;
+}
+
+/* The one that was kept; 0: none. It is kept no more. */
+static size_t nick_unkeep(struct irc_call *call, char ret[static TEXT_NICK_MAX + 1])
+{
+	const struct irc_user *u = irc_user(call->c);
+	size_t len = u->flags & IRC_REGISTERED ? 0 : u->renamed_len;
+
+	if (len == 0 || len > TEXT_NICK_MAX)
+		return 0;
+	memcpy(ret, u->renamed_from, len);
+	ret[len] = 0;
+	irc_change(call)->renamed_len = 0;
+	return len;
+}
+
+void irc_take_nick(struct irc_call *call)
+{
+	struct shared *shared = irc_shared(call);
+	char nick[TEXT_NICK_MAX + 1];
+	struct roster_entry *entry;
+	const struct irc_user *u = irc_user(call->c);
+
+	if (!u->account[0] || u->renamed_len == 0)
+		return;
+	size_t n = nick_unkeep(call, nick);
+	bool owns =
+	    n > 0 && nick_equal(nick, n, irc_user(call->c)->account, strlen(irc_user(call->c)->account));
+	int r = n == 0 ? -EPERM
+		       : nicks_claim(shared, clients_at(shared->clients, connection_index(call->c)), nick, n,
+				     owns ? ROSTER_ENTITLED : 0, &entry);
+	if (n > 0 && r < 0) {
+		irc_numeric(call, ERR_NICKNAMEINUSE, "%s", nick);
+	} else if (n > 0) {
+		nick_change(call, nick, n);
+		irc_after(call, nick_taken, entry);
+	}
+}
+
+void irc_give_up_nick(struct irc_call *call)
+{
+	char nick[TEXT_NICK_MAX + 1];
+
+	if (irc_user(call->c)->renamed_len > 0 && nick_unkeep(call, nick) > 0)
+		irc_numeric(call, ERR_NICKNAMEINUSE, "%s", nick);
+}
+
 static enum verdict nick_run(struct irc_call *call)
 {
 	struct shared *shared = irc_shared(call);
@@ -159,6 +222,8 @@ static enum verdict nick_run(struct irc_call *call)
 	bool owns = u->account[0] && nick_equal(nick, n, u->account, strlen(u->account));
 	int r = nicks_claim(shared, clients_at(shared->clients, connection_index(c)), nick, n,
 			    owns ? ROSTER_ENTITLED : 0, &entry);
+	if (r == -EPERM && nick_keep(call, nick, n))
+		return irc_maybe_register(call);
 	if (r < 0) {
 		irc_numeric(call, ERR_NICKNAMEINUSE, "%s", nick);
 		return HANDLER_MORE;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* How somebody registers: PASS, NICK and USER in any order, capabilities in between, and the welcome. */
+#include "daemon/irc/account.h"
 #include "daemon/irc/commands.h"
 
 #include "daemon/base/clock.h"
@@ -75,8 +76,10 @@ enum verdict irc_maybe_register(struct irc_call *call)
 
 	if (!st)
 		st = connection_state(call->c);
-	if (u->flags & (IRC_REGISTERED | IRC_CAP_NEGOTIATING) || !(u->flags & IRC_GOT_USER) ||
-	    st->nick_len == 0)
+	if (u->flags & (IRC_REGISTERED | IRC_CAP_NEGOTIATING) || !(u->flags & IRC_GOT_USER))
+		return HANDLER_MORE;
+	irc_give_up_nick(call);
+	if (st->nick_len == 0)
 		return HANDLER_MORE;
 	const char *why = register_why_not(call);
 	if (why) {
@@ -86,6 +89,7 @@ enum verdict irc_maybe_register(struct irc_call *call)
 	}
 	struct irc_user *change = irc_change(call);
 	change->flags |= IRC_REGISTERED;
+	irc_sasl_abandon(call);
 	change->signon_us = (uint64_t)clock_us(CLOCK_REALTIME);
 	irc_idle_spoke(connection_index(call->c), connection_id(call->c));
 	register_welcome(call);
@@ -95,24 +99,6 @@ enum verdict irc_maybe_register(struct irc_call *call)
 				       .address = connection_address(call->c)},
 		  "client %" PRIu64 " from %s is %s on IRC", connection_id(call->c),
 		  address_peer(connection_address(call->c), from), irc_nick(call->c, nick));
-	return HANDLER_MORE;
-}
-
-static enum verdict register_pass(struct irc_call *call)
-{
-	const struct irc_listener_config *own = irc_listener(call->c);
-	const struct irc_arg *given = &call->line->params[0];
-
-	if (irc_user(call->c)->flags & IRC_REGISTERED) {
-		irc_numeric(call, ERR_ALREADYREGISTERED, "%s", "");
-		return HANDLER_MORE;
-	}
-	if (own && own->password.text[0] && !irc_password_is_hash(&own->password)) {
-		bool right = irc_password_is(&own->password, given->at, given->len);
-		struct irc_user *u = irc_change(call);
-		u->flags &= ~(uint32_t)IRC_GOT_PASS;
-		u->flags |= right ? IRC_GOT_PASS : 0;
-	}
 	return HANDLER_MORE;
 }
 
@@ -167,7 +153,6 @@ static enum verdict register_motd(struct irc_call *call)
 }
 
 const struct irc_command irc_commands_registration[] = {
-    {.name = "PASS", .run = register_pass, .needs = 1, .early = true},
     {.name = "USER", .run = register_user, .needs = 4, .early = true},
     {.name = "MOTD", .run = register_motd, .cost = 4},
     {0},
