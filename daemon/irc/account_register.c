@@ -173,6 +173,30 @@ static bool register_is_email(struct irc_arg a)
 	return a.len <= EMAIL_MAX && at && at > a.at && at + 1 < a.at + a.len && text_is_clean(a.at, a.len);
 }
 
+/*
+ * A process before made the account, and died before it said so. Then the nick is the account's and was lost by that; who has the
+ * password made it.
+ */
+static enum verdict register_again(struct irc_call *call, const struct account *a, struct irc_arg password)
+{
+	bool refused;
+
+	switch (irc_check_password(call, a->hash, (struct irc_arg){a->nick, strlen(a->nick)}, password,
+				   &refused)) {
+	case LOGIN_GOOD:
+		irc_from_server(call, "REGISTER SUCCESS %s :Your account is there, and you are logged in",
+				a->nick);
+		irc_log_in(call, a->nick);
+		return HANDLER_MORE;
+	case LOGIN_BAD:
+		return register_fail(call, "ACCOUNT_EXISTS", a->nick, "There is an account of that name");
+	default:
+		return refused
+			   ? register_fail(call, "TEMPORARILY_UNAVAILABLE", a->nick, "Try again in a while")
+			   : HANDLER_WAITING;
+	}
+}
+
 enum verdict irc_register(struct irc_call *call)
 {
 	struct irc_arg name = call->line->params[0], email = call->line->params[1],
@@ -195,6 +219,10 @@ enum verdict irc_register(struct irc_call *call)
 		return register_fail(call, "COMPLETE_CONNECTION_REQUIRED", nick, "Connect first");
 	if (u->account[0])
 		return register_fail(call, "ALREADY_AUTHENTICATED", u->account, "You have an account");
+	struct account found;
+	if (!entry && irc_find_account(call->c, nick, strlen(nick), &found) &&
+	    nick_equal(found.nick, strlen(found.nick), nick, strlen(nick)))
+		return register_again(call, &found, password);
 	if (!has_nick)
 		return register_fail(call, "NEED_NICK", "", "Say your nick first");
 	if (!irc_arg_equals(name, "*") && !nick_equal(name.at, name.len, nick, strlen(nick))) {

@@ -172,6 +172,21 @@ static size_t nick_unkeep(struct irc_call *call, char ret[static TEXT_NICK_MAX +
 	return len;
 }
 
+/* One that it lost when the account came, which is its own now. */
+static void nick_take_back(struct irc_call *call)
+{
+	struct shared *shared = irc_shared(call);
+	const char *account = irc_user(call->c)->account;
+	const struct client_state *st = irc_begin(call);
+	struct roster_entry *entry;
+
+	if (!*connection_roster(call->c) && st->nick_len > 0 &&
+	    nick_equal(account, strlen(account), st->nick, st->nick_len) &&
+	    nicks_claim(shared, clients_at(shared->clients, connection_index(call->c)), st->nick,
+			st->nick_len, ROSTER_ENTITLED, &entry) == 0)
+		irc_after(call, nick_taken, entry);
+}
+
 void irc_take_nick(struct irc_call *call)
 {
 	struct shared *shared = irc_shared(call);
@@ -179,7 +194,11 @@ void irc_take_nick(struct irc_call *call)
 	struct roster_entry *entry;
 	const struct irc_user *u = irc_user(call->c);
 
-	if (!u->account[0] || u->renamed_len == 0)
+	if (!u->account[0])
+		return;
+	nick_take_back(call);
+	u = irc_user(call->c);
+	if (u->renamed_len == 0)
 		return;
 	size_t n = nick_unkeep(call, nick);
 	bool owns =

@@ -280,10 +280,11 @@ def certificates():
     d.irc = free_port()
     ca = os.path.join(d.dir, "ca")
     tls_files(d.dir, "ca")
-    ann, zoe = tls_files(d.dir, "ann", ca=ca), tls_files(d.dir, "zoe", ca=ca)
+    ann, zoe, bi11 = (tls_files(d.dir, name, ca=ca) for name in ("ann", "zoe", "bi11"))
     cert, key = tls_files(d.dir)
     d.passwords = os.path.join(d.dir, "passwords")
     add_account(d.passwords, "ann", "secret")
+    add_account(d.passwords, "bill", "secret")
     d.write_config(listeners="""{ name = "irc"; type = "tcp"; mode = "irc"; listen = "[::]:%d"; password_file = "%s";
       tls_certificate = "%s"; tls_key = "%s"; tls_client_ca = "%s.pem"; tls_client_optional = true; }""" % (
         d.irc, d.passwords, cert, key, ca), extra=EXTRA)
@@ -300,10 +301,11 @@ def certificates():
     c = begin(d, "EXTERNAL", client=tls_connect(d, d.irc, cert=ann))
     c.send("AUTHENTICATE " + b64(b"zoe"))
     check(c.numeric(904))
-    # She has a certificate, but no account; and he has none.
-    c = begin(d, "EXTERNAL", client=tls_connect(d, d.irc, cert=zoe))
-    c.send("AUTHENTICATE +")
-    check(c.numeric(904))
+    # She has a certificate, but no account; one only looks like an account's; and he has none.
+    for cert in (zoe, bi11):
+        c = begin(d, "EXTERNAL", client=tls_connect(d, d.irc, cert=cert))
+        c.send("AUTHENTICATE +")
+        check(c.numeric(904))
     c = Irc(d, client=tls_connect(d, d.irc))
     c.ask("sasl")
     c.send("AUTHENTICATE EXTERNAL")
@@ -564,6 +566,39 @@ def an_account_before_the_welcome():
     check(" REGISTER SUCCESS zoe :" in c.line())
     check(c.numeric(900))
     c.hello("zoe")
+
+
+@test
+def an_account_is_made_once():
+    if not has_faults():
+        raise Skip("this chatd has no fault points")
+    for fault in [name for name in fault_points() if name.startswith("irc-register-")]:
+        d = with_irc("register_accounts = true;", store=True, start=False)
+        once = d.arm(fault)
+        d.start()
+        c, other = Irc(d), Irc(d)
+        for who, nick in ((c, "zoe"), (other, "other")):
+            who.hello(nick)
+            who.send("JOIN #lobby")
+            who.until(" 366 ")
+        c.sync()
+        d.supervise()
+        c.send("REGISTER * * :new word")
+        check(" REGISTER SUCCESS zoe :" in c.line(), fault)
+        check(c.numeric(900))
+        check(not os.path.exists(once), fault)
+        # It has its nick, and is where it was.
+        other.send("PRIVMSG zoe :hello")
+        check(c.until(" PRIVMSG zoe :hello$"))
+        other.send("PRIVMSG #lobby :all")
+        check(c.until(" PRIVMSG #lobby :all$"))
+        with open(d.passwords) as f:
+            equal(f.read().count("zoe:"), 1)
+        late = begin(d, "PLAIN")
+        late.send("AUTHENTICATE " + plain("zoe", "new word"))
+        logged_in(late, "zoe")
+        d.unsupervise()
+        d.stop()
 
 
 @test
