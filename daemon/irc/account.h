@@ -28,9 +28,6 @@ void irc_sasl_abandon(struct irc_call *call);
 bool irc_needs_password(struct connection *c);
 bool irc_needs_account(struct connection *c);
 
-/* For the handler's reloaded(): whose account is gone is sent away. */
-void irc_account_reload(struct connection *c);
-
 /* --- logging in (account.c) --- */
 
 /* The account of that name (not NUL-terminated) at the client's listener, a copy; NULL, and nothing in ret: there is none. */

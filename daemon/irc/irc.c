@@ -10,7 +10,6 @@
 #include "daemon/base/logger.h"
 #include "daemon/config/irc_settings.h"
 #include "daemon/engine/nicks.h"
-#include "daemon/irc/account.h"
 #include "daemon/irc/cloak.h"
 #include "daemon/modes/notices.h"
 
