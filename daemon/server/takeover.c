@@ -300,6 +300,17 @@ static void takeover_drop(struct shared *shared, struct client *c)
 	clients_release(shared->clients, c);
 }
 
+/* Who speaks IRC has a record since it was greeted, without which nobody knows what it has said of itself. */
+static bool takeover_has_irc(struct shared *shared, struct worker *w, const struct client *c)
+{
+	const struct client_origin *o = clients_origin(shared->clients, c->origin);
+	struct irc *irc = atomic_load(&shared->irc);
+
+	if (!o || strcmp(o->mode, "irc") != 0 || !(client_live(c)->flags & CLIENT_GREETED))
+		return true;
+	return irc && irc_users_get(irc->users, worker_context(w)->slot, c);
+}
+
 /* Its input, wherever the process before left it. */
 static bool takeover_collect_input(const struct taking *x, const struct client *c,
 				   const struct connection_progress *p)
@@ -345,6 +356,8 @@ static void takeover_take_socket(int fd, void *arg)
 	struct worker *w = shared->workers[x->next_worker % shared->n_workers];
 	if (!why)
 		why = takeover_check(shared->clients, shared->rooms, c, &p, connections_renderings(w));
+	if (!why && !takeover_has_irc(shared, w, c))
+		why = "what IRC keeps of it is missing";
 	if (!why && !takeover_collect_input(x, c, &p))
 		why = "its input is missing";
 	if (!why && !takeover_find_address(fd, c, &a))

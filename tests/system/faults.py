@@ -206,7 +206,7 @@ SOCKETS = ("socket-", "send-rendered", "recover-rendered")
 AFTER_SOCKETS = {"recover-rendered": "send-rendered:%d"}
 # And those of webhooks, by webhooks.py.
 WEBHOOKS = ("webhook-",)
-# And those of what IRC keeps; tests/unit/irc dies between any two instructions there.
+# And those of IRC, by irc_state.py.
 IRC = ("irc-",)
 GAPS = ("cluster-gap-accepted", "cluster-gap-told")
 BOOTS = ("cluster-boot-noted", "outgoing-boot-written", "outgoing-boot", "cluster-boot-closed")
