@@ -70,10 +70,28 @@ static enum verdict quit_run(struct irc_call *call)
 	return HANDLER_CLOSE;
 }
 
+static bool quit_ping_settle(struct connection *c, struct room *room, void *arg)
+{
+	bool *settled = arg;
+
+	logring_lock(room->log);
+	*settled = seats_settle(c, room, IRC_REPLY_MAX / 2);
+	logring_unlock(room->log);
+	return *settled;
+}
+
+/* Whoever waits for the answer has then seen all that was said before the question, on whichever worker that was. */
 static enum verdict quit_ping(struct irc_call *call)
 {
 	char token[IRC_BODY_MAX];
+	bool settled = true;
 
+	if (irc_user(call->c)->flags & IRC_REGISTERED) {
+		irc_begin(call);
+		seats_each(call->c, quit_ping_settle, &settled);
+	}
+	if (!settled)
+		return HANDLER_BLOCKED;
 	if (irc_param(call, 0, token, sizeof(token))[0] == 0)
 		irc_numeric(call, ERR_NOORIGIN, "%s", "");
 	else

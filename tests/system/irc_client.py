@@ -72,6 +72,7 @@ class IRC(Client):
     def __init__(self, d, nick=None, caps="", user=None, realname=None, port=None, password=None, sock=None):
         super().__init__(sock or socket.create_connection(("127.0.0.1", port or d.irc_port)))
         self.sock.settimeout(PATIENCE)
+        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.lines = []
         self.nick = nick
         self.numbers = itertools.count()

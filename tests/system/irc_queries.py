@@ -341,6 +341,28 @@ def what_the_server_says():
 
 
 @test
+def a_pong_comes_after_what_was_said():
+    """What was said before somebody asks is there before the answer, on whichever worker who said it is."""
+    d = irc_daemon(workers=4)
+    people = [IRC(d, "p%d" % i) for i in range(5)]
+    for p in people:
+        p.join("#dev")
+    for p in people:
+        p.settled()
+    for i in range(int(400 * SCALE)):
+        speaker = people[i % len(people)]
+        speaker.line("PRIVMSG #dev :%d" % i)
+        speaker.line("PING x")
+        speaker.until("PONG")
+        for p in people:
+            if p != speaker:
+                p.line("PING x")
+        for p in people:
+            if p != speaker:
+                equal([line.params[-1] for line in p.until("PONG")], [str(i), "x"])
+
+
+@test
 def isupport():
     """What is promised is true: the limits, the prefix, the network."""
     d = irc_daemon()
