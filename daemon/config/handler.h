@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 struct connection;
+struct expulsion;
 struct record;
 struct room;
 struct shared;
@@ -99,6 +100,8 @@ struct handler {
 	void (*wrap)(struct connection *c, const char *text, size_t len, bool closing);
 	/* How chat is put in a form that has something better than lines: modes/chat.h. NULL: there is none. */
 	const struct chat_words *words;
+	/* Somebody removed it from a room, which was told: it leaves. NULL: nobody can be removed. */
+	void (*expelled)(struct connection *c, const struct expulsion *e);
 	/* It is over: gives back whatever it holds. Called once. */
 	void (*closed)(struct connection *c);
 

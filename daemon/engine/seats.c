@@ -89,6 +89,15 @@ struct room *seats_room(const struct connection *c, const char *name)
 	return s ? s->room : NULL;
 }
 
+struct room *seats_room_at(const struct connection *c, uint32_t index)
+{
+	const struct seat *s = *seats_of(c);
+
+	while (s && s->room->index != index)
+		s = s->next;
+	return s ? s->room : NULL;
+}
+
 void seats_each(struct connection *c, bool (*fn)(struct connection *c, struct room *room, void *arg),
 		void *arg)
 {

@@ -15,6 +15,7 @@ unsigned seats_count(const struct connection *c);
 bool seats_in(const struct connection *c, const struct room *room);
 /* Its room of that name, or NULL. */
 struct room *seats_room(const struct connection *c, const char *name);
+struct room *seats_room_at(const struct connection *c, uint32_t index);
 /* Calls fn for each room until it returns false. They stay the same meanwhile, but that fn may leave the one it is called for. */
 void seats_each(struct connection *c, bool (*fn)(struct connection *c, struct room *room, void *arg),
 		void *arg);

@@ -139,6 +139,11 @@ void irc_after(struct irc_call *call, void (*fn)(struct irc_call *call, void *ar
 	call->after[call->n_after++] = (struct irc_after){fn, arg};
 }
 
+void irc_give_room_back(struct irc_call *call, void *room)
+{
+	rooms_leave(irc_shared(call)->rooms, room, irc_context(call)->slot);
+}
+
 /* What others see of it, where that has changed: a new one, as what was said keeps the one that it was said with. */
 static void call_renew_persona(struct irc_call *call)
 {

@@ -14,6 +14,8 @@ extern const struct irc_command irc_commands_rooms[];
 extern const struct irc_command irc_commands_say[];
 extern const struct irc_command irc_commands_nick[];
 extern const struct irc_command irc_commands_quit[];
+extern const struct irc_command irc_commands_modes[];
+extern const struct irc_command irc_commands_topic[];
 extern const struct irc_command irc_commands_names[];
 extern const struct irc_command irc_commands_who[];
 extern const struct irc_command irc_commands_whois[];

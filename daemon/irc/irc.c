@@ -225,4 +225,5 @@ const struct handler handler_tcp_irc = {
     .sees = irc_sees,
     .notice = irc_notice,
     .closed = irc_closed,
+    .expelled = irc_expelled,
 };

@@ -158,6 +158,8 @@ void irc_after(struct irc_call *call, void (*fn)(struct irc_call *call, void *ar
  * may be called again from the beginning by the next process.
  */
 void irc_commit_step(struct irc_call *call);
+/* For irc_after(): of a room that was entered for this command only. */
+void irc_give_room_back(struct irc_call *call, void *room);
 /* Gives up the transaction; answers are forgotten as well. */
 void irc_abandon(struct irc_call *call);
 /* The last one, with the line; false is never. For commands.c, and who has no line (consumed 0). */
@@ -239,6 +241,15 @@ bool irc_is_banned(struct irc_call *call, const struct irc_channel *ch);
 void irc_leave_room(struct irc_call *call, struct room *room);
 
 extern const struct handler handler_tcp_irc;
+
+/* With its log locked: may decide there what operators do; who has that nick and is in it; sets and takes away status flags of
+ * that client, true if that changed something. */
+bool irc_may_decide(struct irc_call *call, const struct room *room);
+bool irc_find_member(struct irc_call *call, const struct room *room, const char *nick,
+		     struct roster_member *ret);
+bool irc_set_status(struct irc_call *call, struct room *room, uint64_t id, uint8_t set, uint8_t clear);
+/* As in struct handler. */
+void irc_expelled(struct connection *c, const struct expulsion *e);
 
 /* --- what members are sent (render.c), as in struct handler --- */
 

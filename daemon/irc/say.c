@@ -130,6 +130,10 @@ static bool say_may_speak(struct irc_call *call, const struct room *room, bool m
 		return false;
 	if (status)
 		return true;
+	if (ch)
+		for (uint32_t i = 0; i < ch->n_expelled; i++)
+			if (ch->expelled[i] == connection_id(call->c))
+				return false; /* it is on its way out */
 	if (modes & IRC_M_MODERATED || (modes & IRC_M_LOGGED_IN_SPEAK && !u->account[0]))
 		return false;
 	return !irc_is_banned(call, ch);
@@ -267,10 +271,9 @@ static enum verdict say_to_channel(struct saying *s, struct irc_arg target, uint
 	enum verdict verdict = say_in_room(s, room, false, status);
 	/* What was put is committed before the room may close. */
 	if (verdict == HANDLER_MORE)
-		irc_commit_step(call);
+		irc_after(call, irc_give_room_back, room);
 	else
-		irc_abandon(call);
-	rooms_leave(shared->rooms, room, irc_context(call)->slot);
+		rooms_leave(shared->rooms, room, irc_context(call)->slot);
 	return verdict;
 }
 

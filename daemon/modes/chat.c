@@ -165,4 +165,5 @@ const struct handler handler_tcp_chat = {
     .received = chat_received,
     .notice = notices_line,
     .closed = chat_close,
+    .expelled = chat_expelled,
 };

@@ -182,6 +182,8 @@ void chat_enter(struct connection *c, struct client_state *next, struct room *ro
  */
 enum chat_leaving { CHAT_MOVES, CHAT_QUITS, CHAT_IS_GONE };
 bool chat_leave(struct connection *c, enum chat_leaving how);
+/* As that of struct handler. */
+void chat_expelled(struct connection *c, const struct expulsion *e);
 /* Gives back the nick of a client that is in no room. */
 void chat_give_up_nick(struct connection *c);
 /* Claims a nick for the client: nicks_claim(). */

@@ -6,6 +6,7 @@
 #include "common/cleanup.h"
 #include "common/nick.h"
 #include "daemon/base/fault.h"
+#include "daemon/engine/expel.h"
 #include "daemon/engine/nicks.h"
 #include "daemon/modes/chat.h"
 
@@ -166,6 +167,30 @@ bool chat_leave(struct connection *c, enum chat_leaving how)
 	const struct log_fields fields = chat_fields(c, EVENT_LEFT, name);
 	log_event(LOG_DEBUG, &fields, "%.*s left %s", st->nick_len, st->nick, name);
 	return true;
+}
+
+void chat_expelled(struct connection *c, const struct expulsion *e)
+{
+	struct room *room = connection_room(c);
+	const char *why = expel_reason(e);
+
+	if (!room || room->index != expel_room(e))
+		return;
+	connection_begin(c);
+	logring_lock(room->log);
+	/* What tells it so is in the log; if that doesn't fit it is told below all the same. */
+	connection_settle(c, CHAT_REPLY_MAX);
+	logring_unlock(room->log);
+	connection_place(c, NULL, (struct position){0, 0});
+	if (connection_space(c) >= CHAT_REPLY_MAX)
+		connection_printf(c, "* %s has removed you from %s%s%s. You are in no room; /join one.\n",
+				  expel_by(e), room->name, why[0] ? ": " : "", why);
+	FAULT("expel");
+	connection_commit(c, NULL);
+	uint32_t index = room->index;
+	connection_set_room(c, NULL);
+	roster_leave(chat_shared(c)->roster, *connection_roster(c), index);
+	connection_hurry(c);
 }
 
 /* --- names --- */

@@ -9,6 +9,7 @@
 #include "daemon/base/clock.h"
 #include "daemon/base/fault.h"
 #include "daemon/config/mode_settings.h"
+#include "daemon/modes/chat.h"
 #include "daemon/modes/notices.h"
 
 #include <stdio.h>
@@ -349,4 +350,5 @@ const struct handler handler_http_chat = {
     .words = &socket_words,
     .notice = web_notice,
     .closed = web_closed,
+    .expelled = chat_expelled,
 };

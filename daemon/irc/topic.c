@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: MIT */
+/* TOPIC, KICK and INVITE: what operators, and others where they may, decide in a channel. */
+#include "daemon/irc/commands.h"
+
+#include "daemon/base/clock.h"
+#include "daemon/engine/expel.h"
+#include "daemon/irc/channels.h"
+#include "daemon/irc/names.h"
+#include "daemon/irc/tell.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define KICK_REASON_MAX 255
+
+/* A text of at most so many bytes, with a NUL, cut where a character begins. */
+static void topic_cut(struct irc_arg text, char *ret, size_t size)
+{
+	size_t n = text.len < size ? text.len : size - 1;
+
+	while (n > 0 && n < text.len && ((unsigned char)text.at[n] & 0xc0) == 0x80)
+		n--;
+	memset(ret, 0, size);
+	/* What can't be shown anywhere would grow. */
+	char clean[3 * IRC_BODY_MAX];
+	size_t len = text_sanitise(clean, text.at, n);
+	memcpy(ret, clean, len < size ? len : size - 1);
+}
+
+/* --- TOPIC --- */
+
+static void topic_set(struct irc_call *call, struct room *room)
+{
+	const struct irc_channel *now = irc_channel(call, room);
+	const struct speaker who = irc_speaker(call->c);
+	const uint32_t modes = now ? now->modes : (uint32_t)IRC_M_DEFAULT;
+	char topic[IRC_TOPIC_MAX + 1];
+
+	if (room->raw || room->outgoing || (modes & IRC_M_TOPIC && !irc_may_decide(call, room))) {
+		irc_numeric(call, ERR_CHANOPRIVSNEEDED, "#%s", room->name);
+		return;
+	}
+	topic_cut(call->line->params[1], topic, sizeof(topic));
+	struct irc_channel *ch = irc_channel_change(call, room);
+	memcpy(ch->topic, topic, sizeof(ch->topic));
+	memset(ch->topic_by, 0, sizeof(ch->topic_by));
+	memcpy(ch->topic_by, who.nick, who.nick_len);
+	ch->topic_us = (uint64_t)clock_us(CLOCK_REALTIME);
+	speech_topic(&call->speech, room, &who, topic, strlen(topic));
+	if (!irc_sees_later(call, room))
+		irc_from_self(call, "TOPIC #%s :%s", room->name, topic);
+}
+
+static enum verdict topic_run(struct irc_call *call)
+{
+	struct room *room = irc_own_room(call, call->line->params[0]);
+
+	if (!room)
+		return HANDLER_MORE;
+	if (!irc_speak(call, room))
+		return HANDLER_BLOCKED;
+	const struct irc_channel *ch = irc_channel(call, room);
+	if (call->line->n_params > 1)
+		topic_set(call, room);
+	else if (!ch || !ch->topic[0])
+		irc_numeric(call, RPL_NOTOPIC, "#%s", room->name);
+	else
+		irc_topic(call, room);
+	return HANDLER_MORE;
+}
+
+/* --- KICK --- */
+
+static void kick_expel(struct irc_call *call, void *arg)
+{
+	expel_now(irc_context(call), arg);
+}
+
+static enum verdict kick_one(struct irc_call *call, struct room *room, const char *nick, const char *reason)
+{
+	const struct speaker who = irc_speaker(call->c);
+	struct roster_member victim;
+	char shown[TEXT_NICK_MAX + 1];
+
+	if (!irc_speak(call, room))
+		return HANDLER_BLOCKED;
+	if (!irc_may_decide(call, room)) {
+		irc_numeric(call, ERR_CHANOPRIVSNEEDED, "#%s", room->name);
+		return HANDLER_MORE;
+	}
+	if (!irc_find_member(call, room, nick, &victim)) {
+		irc_numeric(call, ERR_USERNOTINCHANNEL, "%.64s #%s", nick, room->name);
+		return HANDLER_MORE;
+	}
+	const struct client *client = clients_at(irc_shared(call)->clients, victim.index);
+	if (client && client_is_datagram(client)) {
+		irc_standard(call, "FAIL", "KICK", "CANNOT_REMOVE", "",
+			     "It has no connection that could leave the room");
+		return HANDLER_MORE;
+	}
+	snprintf(shown, sizeof(shown), "%.*s", victim.len, victim.nick);
+	irc_set_status(call, room, victim.id, 0, IRC_STATUS_OP | IRC_STATUS_VOICE);
+	struct irc_channel *ch = irc_channel_change(call, room);
+	if (ch->n_expelled == IRC_INVITED_MAX)
+		memmove(ch->expelled, ch->expelled + 1, --ch->n_expelled * sizeof(*ch->expelled));
+	ch->expelled[ch->n_expelled++] = victim.id;
+	speech_kick(&call->speech, room, &who, shown, reason, strlen(reason));
+	if (!irc_sees_later(call, room))
+		irc_from_self(call, "KICK #%s %s :%s", room->name, shown, reason);
+	struct expulsion *e = expel_new(victim.id, victim.index, room->index, who.nick, who.nick_len, reason);
+	if (e)
+		irc_after(call, kick_expel, e);
+	return HANDLER_MORE;
+}
+
+static enum verdict kick_run(struct irc_call *call)
+{
+	struct room *room = irc_own_room(call, call->line->params[0]);
+	struct irc_arg victim;
+	char nick[IRC_BODY_MAX], reason[KICK_REASON_MAX + 1] = "";
+	size_t at = 0;
+	bool first = true;
+
+	if (!room)
+		return HANDLER_MORE;
+	if (call->line->n_params > 2)
+		topic_cut(call->line->params[2], reason, sizeof(reason));
+	if (!reason[0])
+		irc_nick(call->c, reason);
+	while (irc_arg_next(call->line->params[1], &at, &victim)) {
+		if (!first)
+			irc_commit_step(call);
+		first = false;
+		irc_arg_copy(victim, nick, sizeof(nick));
+		enum verdict verdict = kick_one(call, room, nick, reason);
+		if (verdict != HANDLER_MORE)
+			return verdict;
+	}
+	return HANDLER_MORE;
+}
+
+void irc_expelled(struct connection *c, const struct expulsion *e)
+{
+	struct irc_call call = {.c = c};
+	struct room *room = seats_room_at(c, expel_room(e));
+
+	if (!room)
+		return;
+	irc_begin(&call);
+	speech_begin_reading(&call.speech, room);
+	/* The event that tells it so is in the log. */
+	seats_settle(c, room, 0);
+	struct irc_channel *ch = room->outgoing ? NULL : irc_channel_change(&call, room);
+	uint32_t n = 0;
+	for (uint32_t i = 0; ch && i < ch->n_expelled; i++)
+		if (ch->expelled[i] != connection_id(c))
+			ch->expelled[n++] = ch->expelled[i];
+	if (ch)
+		ch->n_expelled = n;
+	irc_leave_room(&call, room);
+	irc_commit_step(&call);
+	connection_hurry(c);
+}
+
+/* --- INVITE --- */
+
+static void invite_tell(struct irc_call *call, struct room *room, const struct roster_member *guest)
+{
+	char source[IRC_SOURCE_MAX + 1], nick[TEXT_NICK_MAX + 1], text[2 * TEXT_ROOM_MAX + TEXT_NICK_MAX];
+	struct irc_tell *t = irc_tell_new(call), *others = irc_tell_new(call);
+	struct irc_user u;
+
+	snprintf(nick, sizeof(nick), "%.*s", guest->len, guest->nick);
+	if (!irc_users_copy(irc_shared(call)->irc->users, guest->index, guest->id, &u)) {
+		/* By other means than IRC: it is told in words. */
+		struct rooms *rooms = irc_shared(call)->rooms;
+		const struct speech_peer to = {guest->id, guest->index};
+		char own[TEXT_NICK_MAX + 1];
+		snprintf(text, sizeof(text), "%s invites you: /join %s", irc_nick(call->c, own), room->name);
+		irc_commit_step(call);
+		irc_begin(call);
+		speech_note_to(&call->speech, rooms_private(rooms), &to, text);
+		free(t);
+	} else if (t) {
+		t->to_id = guest->id;
+		snprintf(t->line, sizeof(t->line), ":%s INVITE %s #%s", irc_source(call->c, source), nick,
+			 room->name);
+		irc_tell_later(call, t);
+	}
+	if (!others)
+		return;
+	others->rooms[others->n_rooms++] = room->index;
+	others->caps = IRC_CAP_INVITE_NOTIFY;
+	others->except_id = guest->id;
+	snprintf(others->line, sizeof(others->line), ":%s INVITE %s #%s", irc_source(call->c, source), nick,
+		 room->name);
+	irc_tell_later(call, others);
+}
+
+static void invite_note(struct irc_call *call, struct room *room, uint64_t id)
+{
+	struct irc_channel *ch = irc_channel_change(call, room);
+
+	if (ch->n_invited == IRC_INVITED_MAX)
+		memmove(ch->invited, ch->invited + 1, --ch->n_invited * sizeof(*ch->invited));
+	ch->invited[ch->n_invited++] = id;
+}
+
+static enum verdict invite_run(struct irc_call *call)
+{
+	struct room *room = irc_own_room(call, call->line->params[1]);
+	char nick[IRC_BODY_MAX], shown[TEXT_NICK_MAX + 1];
+	struct roster_member guest;
+
+	if (!room)
+		return HANDLER_MORE;
+	irc_param(call, 0, nick, sizeof(nick));
+	if (!roster_member(irc_shared(call)->roster, nick, strlen(nick), &guest)) {
+		irc_numeric(call, ERR_NOSUCHNICK, "%.64s", nick);
+		return HANDLER_MORE;
+	}
+	snprintf(shown, sizeof(shown), "%.*s", guest.len, guest.nick);
+	if (irc_find_member(call, room, nick, &guest)) {
+		irc_numeric(call, ERR_USERONCHANNEL, "%s #%s", shown, room->name);
+		return HANDLER_MORE;
+	}
+	if (!irc_speak(call, room))
+		return HANDLER_BLOCKED;
+	const struct irc_channel *ch = irc_channel(call, room);
+	if (ch && ch->modes & IRC_M_INVITE && !irc_may_decide(call, room)) {
+		irc_numeric(call, ERR_CHANOPRIVSNEEDED, "#%s", room->name);
+		return HANDLER_MORE;
+	}
+	if (!room->outgoing)
+		invite_note(call, room, guest.id);
+	irc_numeric(call, RPL_INVITING, "%s #%s", shown, room->name);
+	invite_tell(call, room, &guest);
+	return HANDLER_MORE;
+}
+
+const struct irc_command irc_commands_topic[] = {
+    {.name = "TOPIC", .run = topic_run, .needs = 1, .cost = 2},
+    {.name = "KICK", .run = kick_run, .needs = 2, .cost = 2},
+    {.name = "INVITE", .run = invite_run, .needs = 2, .cost = 2},
+    {0},
+};
