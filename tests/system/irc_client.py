@@ -3,6 +3,7 @@
 
 import collections
 import re
+import signal
 
 from testing import *
 
@@ -12,6 +13,13 @@ IRC_EXTRA = 'server_name = "%s"; network = "ExampleNet";' % SERVER
 
 UNLIMITED = " limits: { max_clients_per_address = 0; lines_per_second = 0; commands_per_second = 0; bytes_per_second = 0; " \
             "nick_changes_per_minute = 0; joins_per_minute = 0; };"
+
+
+def kill(d):
+    """The process dies, and the next one serves."""
+    before = d.pid
+    d.signal(signal.SIGKILL)
+    wait_for(lambda: d.pid not in (before, None) and d.ready, 20, "the next process")
 
 
 def irc_listener(port, more=""):
