@@ -277,6 +277,29 @@ def ison_and_userhost():
 
 
 @test
+def after_a_restart():
+    """The next process tells of the same people, in the same channels, with the same status."""
+    d = irc_daemon(store=True)
+    alice, bob = IRC(d, "alice", realname="Alice of Example"), IRC(d, "bob")
+    alice.join("#one", "#two")
+    bob.join("#one")
+    nc = d.join("one", "dave")
+    questions = "NAMES #one", "WHO #one", "WHO alice %tcuhsnfar", "LIST", "ISON alice dave", "USERHOST alice dave", "LUSERS"
+
+    def answers():
+        lines = [line for line in bob.ask("WHOIS alice") if line.command != "317"]
+        lines += [line for question in questions for line in bob.ask(question)]
+        # In whatever order.
+        return sorted(" ".join(sorted(line.text.replace(":", "").split())) for line in lines)
+    before = answers()
+    check(any("@#one" in text for text in before), before)
+    d.kill()
+    d.start()
+    equal(answers(), before)
+    nc.close()
+
+
+@test
 def lusers():
     d = irc_daemon()
 
