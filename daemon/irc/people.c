@@ -153,13 +153,11 @@ bool irc_look_for(struct irc_call *call, const char *name, struct irc_look *ret)
 	*ret = (struct irc_look){.mine = false};
 	if (rooms_enter_existing(irc_shared(call)->rooms, name, irc_context(call)->slot, &room) < 0)
 		return false;
-	people_look(call, room, ret);
-	if (seats_in(call->c, room)) {
-		/* The seat holds it. */
+	ret->mine = seats_in(call->c, room);
+	/* Then the seat holds it. The rooms' lock is taken before that of a log, never within. */
+	if (ret->mine)
 		rooms_leave(irc_shared(call)->rooms, room, irc_context(call)->slot);
-		ret->mine = true;
-	}
-	return true;
+	return people_look(call, room, ret);
 }
 
 void irc_look_away(struct irc_call *call, struct irc_look *look)
