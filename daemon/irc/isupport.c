@@ -70,8 +70,8 @@ struct irc_limits irc_limits_of(const char *network)
 	    .modes = 20,
 	    .list = 100,
 	    .targets = 4,
-	    .monitor = 100,
-	    .history = 100,
+	    .monitor = 0, /* there is no such command yet, */
+	    .history = 0, /* nor this one */
 	};
 }
 

@@ -256,6 +256,60 @@ def lists():
 
 
 @test
+def what_is_not_for_all():
+    """A secret channel and who is invisible are there for those who are with them; a bot is shown as one."""
+    d = irc_daemon()
+    alice, bob, carol = IRC(d, "alice"), IRC(d, "bob"), IRC(d, "carol")
+    alice.join("#dev", "#open")
+    bob.join("#dev")
+    carol.join("#other")
+    alice.ask("MODE #dev +sv bob")
+    got = bob.ask("NAMES #dev")
+    equal((numerics(got, "353")[0][0], names(got)), ("@", {"#dev": ["+bob", "@alice"]}))
+    for question in "NAMES #dev", "WHO #dev":
+        equal(len(carol.ask(question)), 1)
+    equal(sorted(p[0] for p in numerics(carol.ask("LIST"), "322")), ["#open", "#other"])
+    equal(sorted(p[0] for p in numerics(bob.ask("LIST"), "322")), ["#dev", "#open", "#other"])
+    equal(one(carol.ask("WHOIS alice"), "319"), ["alice", "@#open"])
+    equal(sorted(one(bob.ask("WHOIS alice"), "319")[1].split()), ["@#dev", "@#open"])
+    # Both statuses, for who can show them.
+    alice.ask("MODE #dev +v alice")
+    equal(names(bob.ask("NAMES #dev")), {"#dev": ["+bob", "@alice"]})
+    dave = IRC(d, "dave", caps="multi-prefix")
+    dave.join("#dev")
+    equal(names(dave.ask("NAMES #dev")), {"#dev": ["+bob", "@+alice", "dave"]})
+    equal(sorted(p[5] for p in numerics(dave.ask("WHO #dev"), "352")), ["H", "H+", "H@+"])
+
+    alice.ask("MODE alice +i")
+    equal(numerics(carol.ask("WHO al*"), "352"), [])
+    equal(len(numerics(carol.ask("WHO alice"), "352")), 1)
+    equal(len(numerics(bob.ask("WHO al*"), "352")), 1)
+    equal(len(numerics(alice.ask("WHO al*"), "352")), 1)
+    equal(names(carol.ask("NAMES #open")), {})
+    equal(numerics(carol.ask("WHO #open"), "352"), [])
+    equal(numerics(carol.ask("LUSERS"), "251"), [["There are 3 users and 1 invisible on 1 servers"]])
+    carol.join("#open")
+    equal(names(carol.ask("NAMES #open")), {"#open": ["@alice", "carol"]})
+    equal(len(numerics(carol.ask("WHO al*"), "352")), 1)
+
+    alice.ask("MODE alice +B")
+    equal(one(bob.ask("WHOIS alice"), "335"), ["alice", "is a bot"])
+    equal([p[5] for p in numerics(bob.ask("WHO alice"), "352")], ["H@B"])
+
+
+@test
+def topics_in_the_list():
+    """LIST tells the topic, and finds channels by how old that is."""
+    d = irc_daemon()
+    alice = IRC(d, "alice")
+    alice.join("#one", "#two")
+    alice.ask("TOPIC #one :What it is about")
+    equal(sorted(numerics(alice.ask("LIST"), "322")), [["#one", "1", "What it is about"], ["#two", "1", ""]])
+    for condition, which in (("T<10", ["#one"]), ("T>10", []), ("T<10,!#one", [])):
+        equal([p[0] for p in numerics(alice.ask("LIST " + condition), "322")], which)
+
+
+@test
 def ison_and_userhost():
     d = irc_daemon()
     alice, bob = IRC(d, "alice"), IRC(d, "bob")
@@ -394,6 +448,7 @@ def isupport():
     equal(len(tokens), len(set(t.partition("=")[0] for t in tokens)))
     for p in numerics(alice.welcome, "005"):
         check(len(p) - 1 <= 13 and p[-1] == "are supported by this server", p)
+    check(not any(t.startswith(("MONITOR", "CHATHISTORY", "MSGREFTYPES")) for t in tokens) or alice.ask("MONITOR L")[0].command != "421", tokens)
     for token in "NETWORK=ExampleNet", "CASEMAPPING=ascii", "CHANTYPES=#", "UTF8ONLY", "WHOX", "NICKLEN=32", "CHANNELLEN=65":
         check(token in tokens, token, tokens)
     # As long as is said, and no longer.

@@ -43,6 +43,7 @@ static void tokens(void **state)
 	struct irc_limits limits = irc_limits_of("Example Net=1");
 
 	(void)state;
+	limits.monitor = limits.history = 100;
 	assert_int_equal(collect_all(&limits), irc_isupport(&limits, NULL, NULL));
 	assert_true(told("NETWORK=Example\\x20Net\\x3D1"));
 	assert_true(told("NICKLEN=32") && told("CHANNELLEN=65") && told("TOPICLEN=390") &&
