@@ -298,6 +298,28 @@ def what_is_not_for_all():
 
 
 @test
+def operators():
+    """They are shown as such, and see what is not for all."""
+    d = irc_daemon(extra='operators = ( { name = "root"; password = "secret"; } ); ')
+    alice, bob = IRC(d, "alice"), IRC(d, "bob")
+    alice.join("#dev")
+    alice.ask("MODE #dev +s")
+    alice.ask("MODE alice +i")
+    equal(numerics(bob.ask("LIST"), "322"), [])
+    check("381" in [line.command for line in bob.ask("OPER root secret")])
+    equal([p[0] for p in numerics(bob.ask("LIST"), "322")], ["#dev"])
+    equal(names(bob.ask("NAMES #dev")), {"#dev": ["@alice"]})
+    equal([p[5] for p in numerics(bob.ask("WHO al*"), "352")], ["H"])
+    equal(one(bob.ask("WHOIS alice"), "319"), ["alice", "@#dev"])
+    equal(one(alice.ask("WHOIS bob"), "313"), ["bob", "is an IRC operator"])
+    equal([p[5] for p in numerics(alice.ask("WHO bob"), "352")], ["H*"])
+    equal([p[4] for p in numerics(alice.ask("WHO * o"), "352")], ["bob"])
+    check(one(alice.ask("USERHOST bob"), "302")[0].startswith("bob*=+"))
+    equal(one(alice.ask("LUSERS"), "252")[0], "1")
+    equal([p[3] for p in numerics(bob.ask("STATS o"), "243")], ["root"])
+
+
+@test
 def topics_in_the_list():
     """LIST tells the topic, and finds channels by how old that is."""
     d = irc_daemon()
