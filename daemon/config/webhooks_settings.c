@@ -8,6 +8,7 @@
 #include "daemon/config/copies.h"
 #include "daemon/config/webhooks.h"
 
+#include <arpa/inet.h>
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,14 +30,32 @@ static void webhook_setting_name(struct settings *ss, const config_setting_t *s,
 }
 
 /* Whether what is sent to that host (and path) stays on this machine. */
-static bool webhook_is_local(const char *host)
+/* Of what stands behind "http://": behind a user's name, up to a port or a path. Returns where it begins. */
+static const char *webhook_host(const char *rest, size_t *ret_len)
 {
-	static const char *const names[] = {"localhost", "127.", "[::1]"};
+	size_t authority = strcspn(rest, "/?#");
+	const char *at = memrchr(rest, '@', authority), *host = at ? at + 1 : rest;
+	size_t n = authority - (size_t)(host - rest);
 
-	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
-		if (strncasecmp(host, names[i], strlen(names[i])) == 0)
-			return true;
-	return false;
+	*ret_len = host[0] == '[' ? strcspn(host, "]") + 1 : strcspn(host, ":");
+	if (*ret_len > n)
+		*ret_len = n;
+	return host;
+}
+
+static bool webhook_is_local(const char *host, size_t len)
+{
+	char text[INET_ADDRSTRLEN];
+	struct in_addr a;
+
+	if ((len == 9 && strncasecmp(host, "localhost", len) == 0) ||
+	    (len == 5 && memcmp(host, "[::1]", len) == 0))
+		return true;
+	if (len >= sizeof(text))
+		return false;
+	memcpy(text, host, len);
+	text[len] = 0;
+	return inet_pton(AF_INET, text, &a) == 1 && ntohl(a.s_addr) >> 24 == 127;
 }
 
 static void webhook_setting_url(struct settings *ss, const config_setting_t *s, const struct setting_key *key,
@@ -57,8 +76,12 @@ static void webhook_setting_url(struct settings *ss, const config_setting_t *s, 
 				  key->name, v);
 		return;
 	}
-	if (plain && !webhook_is_local(host))
-		settings_warn(ss, s, "what is said in the room goes to %s in plain text", v);
+	/* All of the address may hold secrets, which have no business in a log. */
+	size_t host_len;
+	host = webhook_host(host, &host_len);
+	if (plain && !webhook_is_local(host, host_len))
+		settings_warn(ss, s, "what is said in the room goes to http://%.*s in plain text",
+			      (int)host_len, host);
 	free(*url);
 	*url = strdup(v);
 }

@@ -109,7 +109,8 @@ struct client {
 	/* Made anew by every process: the first of its memberships, plus 1, and whether some of them are over. */
 	uint32_t memberships;
 	uint32_t has_left;
-	uint8_t reserved[8];
+	/* Its handler's, of what let it in, for as long as it is there; 0: nothing. Not under the seal. */
+	uint64_t proof;
 };
 
 _Static_assert(sizeof(struct client) == 256, "part of the state's layout");

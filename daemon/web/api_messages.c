@@ -77,7 +77,7 @@ static bool api_past_look(struct api_past *p, const struct logring_view *v, uint
 	return api_past_add(p, message_json_of(p->room, seq, r, line, r->end - start), !p->has_after);
 }
 
-/* With the log locked. False: it doesn't have all that is wanted. */
+/* With the log pinned. False: it doesn't have all that is wanted. */
 static bool api_past_take_log(struct api_past *p, const struct logring_view *v)
 {
 	unsigned looks = 0;
@@ -87,7 +87,8 @@ static bool api_past_take_log(struct api_past *p, const struct logring_view *v)
 		if (p->lacks && p->after > 0 && v->first < v->count)
 			api_past_add_gap(p, p->after + 1, api_past_first(p->room, v));
 		for (uint64_t seq = speech_find_number(p->room, v, p->after + 1); seq < v->count; seq++) {
-			if (++looks > API_LOOKS)
+			/* Where there is none yet, nobody could tell where to go on. */
+			if (++looks > API_LOOKS && json_array_size(p->list) > 0)
 				p->more = true;
 			if (p->more || !api_past_look(p, v, seq))
 				return true;
@@ -107,16 +108,17 @@ static bool api_past_take_log(struct api_past *p, const struct logring_view *v)
 /* What the history has, in the order of the question; only what the log hasn't. */
 static void api_past_take_answer(struct api_past *p, const struct answer *a, uint64_t end)
 {
-	for (size_t i = 0; i < a->n; i++) {
+	bool log_follows = false;
+
+	for (size_t i = 0; i < a->n && !log_follows; i++) {
 		const struct store_message *m = a->at[i];
-		if (p->has_after && m->number >= end)
-			return;						 /* the log goes on from here */
+		log_follows = p->has_after && m->number >= end;
 		if (m->number >= end || (m->event.raw && !p->room->raw)) /* as speech_shows() has it */
 			continue;
 		if (!api_past_add(p, message_json(m->number, &m->event), !p->has_after))
 			return;
 	}
-	p->more |= a->more;
+	p->more |= a->more && !log_follows;
 	for (size_t i = 0; i < a->n_gaps; i++)
 		if (a->gaps[i].first < end)
 			api_past_add_gap(p, a->gaps[i].first, a->gaps[i].end < end ? a->gaps[i].end : end);
@@ -146,23 +148,26 @@ static bool api_past_collect(struct api_past *p, const struct answer *a, bool lo
 	p->more = false;
 	json_array_clear(p->gaps);
 	p->lacks = false;
-	logring_lock(p->room->log);
-	logring_peek(p->room->log, &v);
+	/* Making JSON takes long, and whoever speaks wants the lock. */
+	const unsigned slot = connection_context(p->call->c)->slot;
+	logring_pin(p->room->log, slot, &v);
 	uint64_t first = api_past_first(p->room, &v);
 	bool whole = true;
 	if (p->has_after && a) {
 		/* The oldest first: what is stored, and then what the log has behind it. */
 		api_past_take_answer(p, a, first);
-		bool more = p->more;
-		if (!more)
+		size_t known = json_array_size(p->gaps);
+		if (!p->more)
 			api_past_take_log(p, &v);
-		json_array_clear(p->gaps);
+		/* What the log lacks, the history has, but for its own gaps. */
+		while (json_array_size(p->gaps) > known)
+			json_array_remove(p->gaps, known);
 	} else {
 		whole = api_past_take_log(p, &v) && !p->lacks;
 		if (!whole && a)
 			api_past_take_answer(p, a, first);
 	}
-	logring_unlock(p->room->log);
+	logring_unpin(p->room->log, slot);
 	return whole || a || log_will_do;
 }
 

@@ -89,8 +89,8 @@ static void events_find_place(const struct room *room, struct events_begin *b)
 	b->at = (struct position){v.head, v.count};
 	b->first = room->number_base + v.count;
 	/* Where nothing is shown of what was before, nobody can say that he was there. */
-	b->gap = b->asked && room->history == 0;
-	if (!b->asked || b->gap)
+	b->gap = b->asked && room->history == 0 && b->number + 1 < b->first;
+	if (!b->asked || room->history == 0)
 		return;
 	/* Numbers only grow, whatever the epoch; and a log that was restored has those of before. What writers are about
 	   to overwrite could be gone before it is sent. */
@@ -142,6 +142,8 @@ static enum verdict events_begin(const struct web_call *call, const struct token
 	client_set_nick(next, nick, strlen(nick));
 	if (t)
 		next->flags |= CLIENT_ACCOUNT;
+	clients_at(connection_context(c)->shared->clients, connection_index(c))->proof =
+	    t ? web_token_proof(t) : 0;
 	connection_place(c, room, b->at);
 	FAULT("http-events");
 	logring_unlock(room->log);
@@ -200,7 +202,7 @@ void web_events_reloaded(struct connection *c)
 	const struct room *room = connection_room(c);
 
 	if (!room || st->flags & CLIENT_CLOSING || !(st->flags & CLIENT_ACCOUNT) ||
-	    web_named_token_may(c, st->nick, st->nick_len, room->name))
+	    web_proved_token_may(c, room->name))
 		return;
 	connection_kick(c, &(struct notice){.kind = NOTICE_ACCOUNT_GONE});
 }

@@ -32,14 +32,27 @@ bool web_token_may(const struct token *t, const char *room, bool speak)
 	return token_may(t, room, speak ? TOKEN_SPEAK : TOKEN_READ);
 }
 
-bool web_named_token_may(const struct connection *c, const char *name, size_t len, const char *room)
+uint64_t web_token_proof(const struct token *t)
 {
+	uint64_t proof;
+
+	memcpy(&proof, t->hash, sizeof(proof));
+	return proof | 1;
+}
+
+bool web_proved_token_may(const struct connection *c, const char *room)
+{
+	const struct client_state *st = connection_state(c);
+	const char *name = st->nick;
+	const size_t len = st->nick_len;
 	const struct listener_config *l = web_listener(c);
+	const uint64_t proof = clients_at(connection_context(c)->shared->clients, connection_index(c))->proof;
 
 	for (size_t i = 0; l && i < l->tokens.n; i++) {
 		const struct token *t = &l->tokens.at[i];
+		/* One of the same name that was made since is another one; who came before that was noted has the name only. */
 		if (strlen(t->name) == len && memcmp(t->name, name, len) == 0)
-			return web_token_may(t, room, false);
+			return (proof == 0 || proof == web_token_proof(t)) && web_token_may(t, room, false);
 	}
 	return false;
 }

@@ -20,7 +20,7 @@
 #define WEB_REST_US (120 * SECOND_US)
 #define WEB_REQUEST_US (10 * SECOND_US)
 /* Requests of one connection in a turn, before the others have theirs. */
-#define WEB_TURN_WORK 16
+#define WEB_TURN_WORK 4
 
 static enum web_form web_form(const struct connection *c)
 {
@@ -89,16 +89,17 @@ static const struct web_route {
 	enum verdict (*run)(const struct web_call *call);
 	unsigned methods; /* enum http_method */
 	unsigned cost;	  /* of commands_per_second, beside the request's own */
+	bool has_limit;	  /* and more with ?limit= */
 } web_routes[] = {
-    {"/", "GET, HEAD", web_page, HTTP_GET | HTTP_HEAD, 0},
-    {"/index.html", "GET, HEAD", web_page, HTTP_GET | HTTP_HEAD, 0},
-    {"/chat.css", "GET, HEAD", web_page, HTTP_GET | HTTP_HEAD, 0},
-    {"/chat.js", "GET, HEAD", web_page, HTTP_GET | HTTP_HEAD, 0},
-    {"/ws", "GET", web_socket_open, HTTP_GET, 0},
-    {"/api/v1/rooms", "GET, HEAD, OPTIONS", web_api_rooms, HTTP_GET | HTTP_HEAD, 4},
+    {"/", "GET, HEAD", web_page, HTTP_GET | HTTP_HEAD, 0, false},
+    {"/index.html", "GET, HEAD", web_page, HTTP_GET | HTTP_HEAD, 0, false},
+    {"/chat.css", "GET, HEAD", web_page, HTTP_GET | HTTP_HEAD, 0, false},
+    {"/chat.js", "GET, HEAD", web_page, HTTP_GET | HTTP_HEAD, 0, false},
+    {"/ws", "GET", web_socket_open, HTTP_GET, 0, false},
+    {"/api/v1/rooms", "GET, HEAD, OPTIONS", web_api_rooms, HTTP_GET | HTTP_HEAD, 4, false},
     {"/api/v1/rooms/*/messages", "GET, HEAD, POST, OPTIONS", web_api_messages,
-     HTTP_GET | HTTP_HEAD | HTTP_POST, 2},
-    {"/api/v1/rooms/*/events", "GET, OPTIONS", web_events_open, HTTP_GET, 2},
+     HTTP_GET | HTTP_HEAD | HTTP_POST, 2, true},
+    {"/api/v1/rooms/*/events", "GET, OPTIONS", web_events_open, HTTP_GET, 2, false},
 };
 
 /* Whether the path is that of the route; the room's name then is in ret, or "" if it can't be one. */
@@ -143,13 +144,28 @@ static const struct web_route *web_find_route(struct web_call *call)
 	return NULL;
 }
 
+/* So many messages take about the work of one command. */
+#define WEB_MESSAGES_PER_COMMAND 25
+
+static unsigned web_cost(const struct web_call *call, const struct web_route *route)
+{
+	uint64_t limit = 2ULL * WEB_MESSAGES_PER_COMMAND, most = 20ULL * WEB_MESSAGES_PER_COMMAND;
+
+	if (!route)
+		return 1;
+	if (!route->has_limit)
+		return route->cost;
+	(void)!http_query_number(call->r, "limit", &limit);
+	return route->cost + (unsigned)((limit < most ? limit : most) / WEB_MESSAGES_PER_COMMAND);
+}
+
 static enum verdict web_run(struct web_call *call)
 {
 	const struct web_route *route = web_find_route(call);
 	char allow[80];
 
 	/* What is said is paid for by who says it: api_say.c. */
-	unsigned cost = call->r->method == HTTP_POST ? 0 : route ? route->cost : 1;
+	unsigned cost = call->r->method == HTTP_POST ? 0 : web_cost(call, route);
 	if (!connection_may_talk(call->c, cost))
 		return HANDLER_LIMITED;
 	unsigned refused = web_check_origin(call->c, call->r);

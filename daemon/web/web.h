@@ -66,8 +66,10 @@ enum web_proof { WEB_NOBODY, WEB_PROVED, WEB_LIAR };
 enum web_proof web_token(const struct connection *c, const struct http_request *r, const struct token **ret);
 const char *web_token_name(const struct token *t);
 bool web_token_may(const struct token *t, const char *room, bool speak);
-/* Whether the token of that name is there and may still read that room. */
-bool web_named_token_may(const struct connection *c, const char *name, size_t len, const char *room);
+/* What a stream of that token's is known by later: never 0. */
+uint64_t web_token_proof(const struct token *t);
+/* Whether the very token that it came by is still there, and may read in that room. */
+bool web_proved_token_may(const struct connection *c, const char *room);
 /* Whether what is said there may be read; t: NULL: without a token. */
 bool web_may_read(const struct connection *c, const struct token *t, const char *room, bool members_only);
 /* Want of a right; and a token that isn't one. */

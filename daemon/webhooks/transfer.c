@@ -25,11 +25,63 @@
 
 static size_t transfer_take_answer(char *data, size_t size, size_t n, void *arg)
 {
+	(void)data;
+	(void)arg;
+	return size * n; /* it means nothing */
+}
+
+/* All that comes on the wire counts, as a receiver could send what is no body: fields behind it, or the frames of chunks. */
+static int transfer_count_answer(CURL *e, curl_infotype type, char *data, size_t n, void *arg)
+{
 	struct hook *h = arg;
 
+	(void)e;
 	(void)data;
-	h->answered += size * n;
+	if (type == CURLINFO_HEADER_IN || type == CURLINFO_DATA_IN)
+		h->answered += n;
+	return 0;
+}
+
+static size_t transfer_take_header(char *data, size_t size, size_t n, void *arg)
+{
+	const struct hook *h = arg;
+
+	(void)data;
 	return h->answered > TRANSFER_ANSWER_MAX ? 0 : size * n; /* 0: that is enough of it */
+}
+
+static int transfer_has_enough(void *arg, curl_off_t down, curl_off_t done, curl_off_t up, curl_off_t sent)
+{
+	const struct hook *h = arg;
+
+	(void)down;
+	(void)done;
+	(void)up;
+	(void)sent;
+	return h->answered > TRANSFER_ANSWER_MAX;
+}
+
+static CURLcode transfer_limit_answer(CURL *e, struct hook *h)
+{
+	CURLcode r = curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, transfer_take_answer);
+
+	if (!r)
+		r = curl_easy_setopt(e, CURLOPT_VERBOSE, 1L);
+	if (!r)
+		r = curl_easy_setopt(e, CURLOPT_DEBUGFUNCTION, transfer_count_answer);
+	if (!r)
+		r = curl_easy_setopt(e, CURLOPT_DEBUGDATA, h);
+	if (!r)
+		r = curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, transfer_take_header);
+	if (!r)
+		r = curl_easy_setopt(e, CURLOPT_HEADERDATA, h);
+	if (!r)
+		r = curl_easy_setopt(e, CURLOPT_NOPROGRESS, 0L);
+	if (!r)
+		r = curl_easy_setopt(e, CURLOPT_XFERINFOFUNCTION, transfer_has_enough);
+	if (!r)
+		r = curl_easy_setopt(e, CURLOPT_XFERINFODATA, h);
+	return r;
 }
 
 static bool transfer_add_header(struct hook *h, const char *name, const char *value)
@@ -90,9 +142,7 @@ static CURLcode transfer_set_request(CURL *e, struct hook *h)
 	if (!r)
 		r = curl_easy_setopt(e, CURLOPT_USERAGENT, "chatd/" PACKAGE_VERSION);
 	if (!r)
-		r = curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, transfer_take_answer);
-	if (!r)
-		r = curl_easy_setopt(e, CURLOPT_WRITEDATA, h);
+		r = transfer_limit_answer(e, h);
 	if (!r)
 		r = curl_easy_setopt(e, CURLOPT_PRIVATE, h);
 	if (!r)

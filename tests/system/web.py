@@ -198,6 +198,15 @@ def who_has_no_right_gets_none():
     w.api("/rooms/board/messages", token=reader, status=401)
     w.say("still", status=201)
     check("wrong token" in w.d.log())
+    # One of the same name that was made anew is another one: whoever has the old one has nothing.
+    old = w.make_token("again", "--read", "--room", "board")
+    equal(w.d.ctl("reload")[0], 0)
+    c = w.events("board", "Authorization: Bearer %s\r\n" % old)
+    equal(subprocess.run([CHATCTL, "token", "revoke", "again", w.tokens], capture_output=True).returncode, 0)
+    w.make_token("again", "--read", "--room", "board")
+    equal(w.d.ctl("reload")[0], 0)
+    check(b"event: notice\ndata: {" in c.rest())
+    w.api("/rooms/board/messages", token=old, status=401)
     # A file with a mistake changes nothing.
     with open(w.tokens, "a") as f:
         f.write("broken:x:lobby=read\n")

@@ -248,6 +248,40 @@ def answers_that_are_none():
 
 
 @test
+def an_answer_without_an_end_costs_little():
+    """Be it fields behind the body, or the frames of chunks, of which a receiver may send as much as it likes."""
+    floods = {"trailers": b"0\r\n" + b"X: y\r\n" * 100000, "chunks": (b"1;" + b"x" * 60000 + b"\r\nz\r\n") * 20}
+    for name, block in floods.items():
+        door, sent = socket.create_server(("127.0.0.1", 0)), []
+
+        def flood():
+            s, _ = door.accept()
+            with s:
+                s.recv(65536)
+                try:
+                    s.sendall(b"HTTP/1.1 500 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+                    while True:
+                        s.sendall(block)
+                        sent.append(len(block))
+                        block_again = block if name == "chunks" else b"X: y\r\n" * 100000
+                        s.sendall(block_again)
+                except OSError:
+                    pass
+
+        thread = threading.Thread(target=flood, daemon=True)
+        thread.start()
+        d = Daemon(rooms='{ name = "lobby"; }',
+                   extra='webhooks = ( { name = "ops"; room = "lobby"; url = "http://127.0.0.1:%d/"; secret = "0123456789abcdef"; } );' % door.getsockname()[1])
+        alice = d.join(nick="alice")
+        alice.send("hello\n")
+        wait_for(lambda: "it answers with 500" in d.log(), what="the end of it")
+        thread.join(PATIENCE)
+        check(not thread.is_alive() and sum(sent) < 64 << 20, name, sum(sent))
+        door.close()
+        d.finish()
+
+
+@test
 def too_large_is_made_smaller():
     r = Receiver()
     r.answer = lambda h, n: h.reply(413 if len(h.payload["messages"]) > 3 else 200)

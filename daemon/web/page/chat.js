@@ -272,7 +272,8 @@ function event(m) {
   if (m.room !== here.room || m.epoch !== here.epoch || m.number <= here.last) return;
   here.last = m.number;
   if (!here.oldest) here.oldest = m.number;
-  if (isSpoken(m) && m.nick === here.nick) arrived(m.text);
+  // In a raw room nobody's name stands.
+  if (isSpoken(m) && (m.nick === here.nick || !m.nick)) arrived(m.text);
   const old = seen.get(m.room);
   const news = isSpoken(m) && m.nick !== here.nick && !(old?.epoch === m.epoch && m.number <= old.number);
   if (news && (document.hidden || !following) && here.unread++ === 0 && old && !here.later) {
@@ -621,7 +622,8 @@ function refused(id, why) {
 
 // What was sent and not seen in the room since goes back to where it was written, as nobody can tell.
 function takeBackUnsure() {
-  const texts = here.unsure.filter((u) => u.socket !== socket).map((u) => u.text);
+  // What was meant for another room would be said in the wrong one.
+  const texts = here.unsure.filter((u) => u.socket !== socket && u.room === here.room).map((u) => u.text);
   here.unsure = here.unsure.filter((u) => u.socket === socket);
   if (texts.length === 0) return;
   entry.value = [...texts, entry.value].filter((t) => t).join("\n");
@@ -738,7 +740,7 @@ function submit() {
       send({ do: "run", line: part, id: "run" });
     } else {
       const id = "say-" + ++sayings;
-      here.unsure.push({ text: line, socket, id });
+      here.unsure.push({ text: line, socket, id, room: here.room });
       send({ do: "say", text: line, id });
     }
   }
