@@ -201,8 +201,10 @@ void web_events_reloaded(struct connection *c)
 	const struct client_state *st = connection_state(c);
 	const struct room *room = connection_room(c);
 
-	if (!room || st->flags & CLIENT_CLOSING || !(st->flags & CLIENT_ACCOUNT) ||
-	    web_proved_token_may(c, room->name))
+	if (!room || st->flags & CLIENT_CLOSING)
+		return;
+	/* Nobody there sees who reads, so it may not stay as people may when a room is closed to others. */
+	if (st->flags & CLIENT_ACCOUNT ? web_proved_token_may(c, room->name) : !room->members_only)
 		return;
 	connection_kick(c, &(struct notice){.kind = NOTICE_ACCOUNT_GONE});
 }

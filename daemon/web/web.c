@@ -146,6 +146,7 @@ static const struct web_route *web_find_route(struct web_call *call)
 
 /* So many messages take about the work of one command. */
 #define WEB_MESSAGES_PER_COMMAND 25
+#define WEB_ROOMS_PER_COMMAND 25
 
 static unsigned web_cost(const struct web_call *call, const struct web_route *route)
 {
@@ -153,6 +154,9 @@ static unsigned web_cost(const struct web_call *call, const struct web_route *ro
 
 	if (!route)
 		return 1;
+	if (route->run == web_api_rooms)
+		return route->cost +
+		       rooms_count(connection_context(call->c)->shared->rooms) / WEB_ROOMS_PER_COMMAND;
 	if (!route->has_limit)
 		return route->cost;
 	(void)!http_query_number(call->r, "limit", &limit);
