@@ -53,7 +53,7 @@ const struct subcommand subcommands[] = {
     {"ban", "ADDRESS[/BITS] [TIME]", "keep an address out (TIME: 90s, 10m, 2h, 7d; for ever without it)",
      command_ban, NULL},
     {"unban", "ADDRESS[/BITS]", "let a banned address in again", command_unban, NULL},
-    {"passwd", "[-dS] FILE NAME", "set an account's password (-d: delete it)", command_passwd,
+    {"passwd", "[-d] [-S] FILE NAME", "set an account's password (-d: delete it)", command_passwd,
      "  -d               delete the account\n"
      "  -S               without a verifier for SCRAM\n"},
     {"token", "add|list|revoke [OPTION...] [NAME] FILE", "make, show or revoke tokens for HTTP",

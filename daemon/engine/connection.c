@@ -14,6 +14,8 @@
 #include "daemon/state/sockets.h"
 
 #include <inttypes.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
@@ -213,6 +215,12 @@ void connection_set_flags(struct connection *c, uint16_t flags)
 void connection_retry(struct connection *c)
 {
 	worker_retry(context_worker(c->ctx), &c->task);
+}
+
+void connection_limit_unsent(struct connection *c, int bytes)
+{
+	/* 0 is what the system has, which is no limit. If it can't be set, that stays. */
+	(void)!setsockopt(c->stream.fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &bytes, sizeof(bytes));
 }
 
 void connection_hurry(struct connection *c)

@@ -94,6 +94,12 @@ void connection_commit(struct connection *c, struct room *locked);
  */
 bool connection_settle(struct connection *c, size_t reserve);
 
+/*
+ * How much (bytes) the kernel keeps of what it has not sent yet, beyond which the connection is blocked; 0: as much as it
+ * likes. For who answers requests of a peer that may not read. It outlives the process.
+ */
+void connection_limit_unsent(struct connection *c, int bytes);
+
 /* What was written to it by others than its own input is sent in this turn or the next. */
 void connection_hurry(struct connection *c);
 

@@ -148,6 +148,7 @@ static enum verdict events_begin(const struct web_call *call, const struct token
 	FAULT("http-events");
 	logring_unlock(room->log);
 	connection_commit(c, NULL);
+	connection_limit_unsent(c, 0);
 	connection_set_room(c, room);
 	count(connection_context(c)->counters, COUNT_HTTP_STREAMS, 1);
 	return HANDLER_BLOCKED; /* what the log has already is sent behind the head */

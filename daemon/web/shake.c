@@ -136,6 +136,8 @@ static void shake_begin(struct connection *c, void *arg)
 	connection_consume(c, s->call->consumed);
 	connection_write_wire(c, head, (size_t)n);
 	connection_set_form(c, s->form);
+	/* From here on it is sent what others say, and slow readers are dealt with as everywhere. */
+	connection_limit_unsent(c, 0);
 }
 
 enum verdict web_socket_open(const struct web_call *call)

@@ -17,6 +17,7 @@
 #include <string.h>
 
 /* So long (us) a connection may rest between two requests, and so long one request may take. */
+#define WEB_UNSENT_MAX (128 << 10)
 #define WEB_REST_US (120 * SECOND_US)
 #define WEB_REQUEST_US (10 * SECOND_US)
 /* Requests of one connection in a turn, before the others have theirs. */
@@ -274,6 +275,8 @@ static void web_opened(struct connection *c, const char *room)
 	(void)room;
 	connection_begin(c)->flags |= CLIENT_GREETED;
 	connection_commit(c, NULL);
+	/* Or who asks and doesn't read would have the kernel keep some MB. */
+	connection_limit_unsent(c, WEB_UNSENT_MAX);
 	connection_expect(c, WEB_EXPECTS_REQUEST, WEB_REST_US);
 }
 
