@@ -461,7 +461,9 @@ def forgetting_has_an_end_however_much_is_said():
         while not ended.is_set():
             c.send("".join("during %d\n" % (said[0] + i) for i in range(100)))
             said[0] += 100
-            c.expect("during %d\n" % (said[0] - 1))
+            # What is forgotten on its way comes as blanks.
+            for _ in range(100):
+                c.expect("\n")
             time.sleep(0.01)
     thread = threading.Thread(target=talk)
     thread.start()
