@@ -185,7 +185,6 @@ void chat_expelled(struct connection *c, const struct expulsion *e)
 	if (connection_space(c) >= CHAT_REPLY_MAX)
 		connection_printf(c, "* %s has removed you from %s%s%s. You are in no room; /join one.\n",
 				  expel_by(e), room->name, why[0] ? ": " : "", why);
-	FAULT("expel");
 	connection_commit(c, NULL);
 	uint32_t index = room->index;
 	connection_set_room(c, NULL);

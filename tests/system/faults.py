@@ -207,7 +207,7 @@ AFTER_SOCKETS = {"recover-rendered": "send-rendered:%d"}
 # And those of webhooks, by webhooks.py.
 WEBHOOKS = ("webhook-",)
 # And those of IRC, by irc_state.py.
-IRC = ("irc-",)
+IRC = ("irc-", "seat-")
 GAPS = ("cluster-gap-accepted", "cluster-gap-told")
 BOOTS = ("cluster-boot-noted", "outgoing-boot-written", "outgoing-boot", "cluster-boot-closed")
 NAMES = ("cluster-renaming", "cluster-name-written", "cluster-renamed")
