@@ -168,8 +168,8 @@ def normalise(data):
     data = re.sub(rb'("(?:epoch|since_epoch)":")[0-9a-f]+', rb"\1E", data)
     data = re.sub(rb"id: [0-9a-f]+-\d+", rb"id: E-N", data)
     data = re.sub(rb'"id":\d+,', b'"id":I,', data)
-    # An id may have a digit more, and so the frame that it is in.
-    data = re.sub(rb'\x81(?:[\x00-\x7d]|\x7e..)(\{[^\x81]*?"id":I,)', rb"\x81L\1", data, flags=re.S)
+    # An id may have a digit more, and an epoch one less, and so the frame that they are in.
+    data = re.sub(rb"\x81(?:[\x00-\x7d]|\x7e..)\{", b"\x81L{", data, flags=re.S)
     return re.sub(rb"\d{12,}", b"N", data)
 
 
