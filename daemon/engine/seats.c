@@ -329,7 +329,9 @@ static bool seats_passed_in(struct connection *c, const struct seat *s, const st
 	uint64_t seq;
 	bool found = false;
 
-	logring_pin(s->room->log, c->ctx->slot, &v);
+	/* Another room may be locked. Who is told something twice then, very seldom, loses nothing. */
+	if (!logring_try_pin(s->room->log, c->ctx->slot, &v))
+		return false;
 	const uint64_t first = s->since > v.first ? s->since : v.first;
 	const uint64_t slack = event->kind == RECORD_QUIT ? SEATS_QUIT_US : 0;
 	seq = seats_place(c, s).seq;

@@ -334,9 +334,8 @@ static uint64_t logring_recent(const struct logring *r, const struct logring_vie
 	return v->count > records && first < v->count - records ? v->count - records : first;
 }
 
-void logring_pin(struct logring *r, unsigned reader, struct logring_view *ret)
+static void logring_pin_locked(struct logring *r, unsigned reader, struct logring_view *ret)
 {
-	logring_lock(r);
 	logring_fill_view(r, ret);
 	/* The oldest eighth is left to the writers, so that they seldom meet a pin. */
 	ret->first = logring_recent(r, ret, r->size / 8 * 7, (r->record_mask + 1) / 8 * 7);
@@ -345,6 +344,25 @@ void logring_pin(struct logring *r, unsigned reader, struct logring_view *ret)
 		r->n_readers = reader + 1;
 	atomic_store(&r->readers[reader].pin, ret->floor);
 	logring_unlock(r);
+}
+
+void logring_pin(struct logring *r, unsigned reader, struct logring_view *ret)
+{
+	logring_lock(r);
+	logring_pin_locked(r, reader, ret);
+}
+
+bool logring_try_pin(struct logring *r, unsigned reader, struct logring_view *ret)
+{
+	/* Whoever has the lock gives it back soon, unless that one waits for a log that the caller has locked. */
+	for (unsigned tries = 0; tries < 64; tries++) {
+		if (pthread_mutex_trylock(&r->lock) == 0) {
+			logring_pin_locked(r, reader, ret);
+			return true;
+		}
+		sched_yield();
+	}
+	return false;
 }
 
 void logring_unpin(struct logring *r, unsigned reader)

@@ -126,6 +126,8 @@ void logring_abandon(struct logring *r);
 /* Takes reader's pin; what lies below ret->floor is lost to it. No lock may be taken before
  * logring_unpin(). */
 void logring_pin(struct logring *r, unsigned reader, struct logring_view *ret);
+/* The same for who has another log locked, and so must not wait for this one's lock. False: not now. */
+bool logring_try_pin(struct logring *r, unsigned reader, struct logring_view *ret);
 /* The number of the message that begins at pos or that contains it; pos in [floor, head]. Needs the pin or
  * the lock. */
 uint64_t logring_seek(const struct logring *r, const struct logring_view *v, uint64_t pos);
