@@ -35,12 +35,12 @@ static void logins_expire(struct logins *l, int64_t now)
 
 struct asker *logins_make_asker(struct logins *l, const uint8_t key[static ADDRESS_KEY_LEN])
 {
-	struct asker **p = logins_find_asker(l, key);
+	struct asker *known = *logins_find_asker(l, key);
 
-	if (*p)
-		return *p;
+	if (known)
+		return known;
 	logins_expire(l, clock_us(CLOCK_MONOTONIC));
-	p = logins_find_asker(l, key);
+	struct asker **p = logins_find_asker(l, key);
 	*p = calloc(1, sizeof(**p));
 	if (*p)
 		memcpy((*p)->key, key, ADDRESS_KEY_LEN);

@@ -66,6 +66,17 @@ static struct position seats_place(const struct connection *c, const struct seat
 	return p;
 }
 
+/* The same, as it will be with the transaction, if one is under way. */
+static struct position seats_next_place(const struct connection *c, const struct seat *s)
+{
+	const struct client_state *draft = connection_draft(c);
+	struct position p, committed = seats_place(c, s);
+
+	if (draft && membership_get(c->client, draft, s->membership, &p) && p.seq > committed.seq)
+		return p;
+	return committed;
+}
+
 unsigned seats_count(const struct connection *c)
 {
 	unsigned n = 0;
@@ -329,12 +340,10 @@ static bool seats_passed_in(struct connection *c, const struct seat *s, const st
 	uint64_t seq;
 	bool found = false;
 
-	/* Another room may be locked. Who is told something twice then, very seldom, loses nothing. */
-	if (!logring_try_pin(s->room->log, c->ctx->slot, &v))
-		return false;
+	logring_pin(s->room->log, c->ctx->slot, &v);
 	const uint64_t first = s->since > v.first ? s->since : v.first;
 	const uint64_t slack = event->kind == RECORD_QUIT ? SEATS_QUIT_US : 0;
-	seq = seats_place(c, s).seq;
+	seq = seats_next_place(c, s).seq;
 	if (seq > v.count)
 		seq = v.count;
 	for (unsigned n = 0; !found && seq > first && n < SEATS_SEARCH_MAX; n++) {

@@ -17,7 +17,7 @@
 
 #define IRC_SASL_CHUNK 400
 /* A message of PLAIN with the longest names and password there are, in base64. */
-#define IRC_SASL_DATA_MAX 1712
+#define IRC_SASL_DATA_MAX ((size_t)1712)
 #define IRC_SASL_MESSAGE_MAX (IRC_SASL_DATA_MAX / 4 * 3)
 
 enum irc_sasl_mechanism {

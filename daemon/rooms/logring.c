@@ -34,7 +34,9 @@ struct logring {
 	pthread_mutex_t lock;
 	uint64_t head, pending_head, pending_count; /* under the lock; head belongs to the committed count */
 	_Atomic uint64_t now_head, now_count;	    /* the same for a glance without the lock */
-	unsigned n_readers; /* under the lock: those from here on have never held a pin */
+	/* Who has it waits for nothing, so that a pin never waits for who writes: head, count and tail change under both. */
+	pthread_mutex_t view;
+	unsigned n_readers; /* under view: those from here on have never held a pin */
 	struct logring_reader readers[LOGRING_READERS];
 };
 
@@ -184,6 +186,7 @@ int logring_open(int fd, uint64_t off, uint64_t log_size, bool fresh, struct log
 		atomic_store(&r->readers[i].flushed_seq, r->pending_count);
 	}
 	pthread_mutex_init(&r->lock, NULL);
+	pthread_mutex_init(&r->view, NULL);
 	*ret = take_ptr(r);
 	return 0;
 }
@@ -194,6 +197,7 @@ void logring_close(struct logring *r)
 		return;
 	munmap(r->map, r->map_size + r->size);
 	pthread_mutex_destroy(&r->lock);
+	pthread_mutex_destroy(&r->view);
 	free(r);
 }
 
@@ -217,10 +221,14 @@ void logring_unlock(struct logring *r)
 	pthread_mutex_unlock(&r->lock);
 }
 
-/* Readers hold pins only while a batch of non-blocking sends runs, so the wait is short. */
-static void logring_wait_for_pins(struct logring *r, uint64_t tail)
+/* Readers hold pins only while a batch of non-blocking sends runs, so the wait is short. No new ones are below the tail. */
+static void logring_move_tail(struct logring *r, uint64_t tail)
 {
-	for (unsigned i = 0; i < r->n_readers; i++)
+	pthread_mutex_lock(&r->view);
+	atomic_store(&r->header->tail, tail);
+	unsigned n = r->n_readers;
+	pthread_mutex_unlock(&r->view);
+	for (unsigned i = 0; i < n; i++)
 		for (unsigned spins = 0; atomic_load(&r->readers[i].pin) < tail; spins++) {
 			if (spins < 64)
 				sched_yield();
@@ -248,8 +256,7 @@ static void logring_make_space(struct logring *r, uint64_t end, uint64_t seq)
 	uint64_t step = need + r->size / 64;
 	if (step < r->head && end - step > r->size / 2)
 		need = step;
-	logring_wait_for_pins(r, need);
-	atomic_store(&r->header->tail, need);
+	logring_move_tail(r, need);
 	FAULT("log-tail");
 }
 
@@ -295,8 +302,10 @@ uint64_t logring_pending_head(const struct logring *r)
 
 void logring_commit(struct logring *r)
 {
+	pthread_mutex_lock(&r->view);
 	r->head = r->pending_head;
 	atomic_store_explicit(&r->header->count, r->pending_count, memory_order_release);
+	pthread_mutex_unlock(&r->view);
 	atomic_store_explicit(&r->now_count, r->pending_count, memory_order_relaxed);
 	atomic_store_explicit(&r->now_head, r->head, memory_order_release);
 }
@@ -334,8 +343,9 @@ static uint64_t logring_recent(const struct logring *r, const struct logring_vie
 	return v->count > records && first < v->count - records ? v->count - records : first;
 }
 
-static void logring_pin_locked(struct logring *r, unsigned reader, struct logring_view *ret)
+void logring_pin(struct logring *r, unsigned reader, struct logring_view *ret)
 {
+	pthread_mutex_lock(&r->view);
 	logring_fill_view(r, ret);
 	/* The oldest eighth is left to the writers, so that they seldom meet a pin. */
 	ret->first = logring_recent(r, ret, r->size / 8 * 7, (r->record_mask + 1) / 8 * 7);
@@ -343,26 +353,7 @@ static void logring_pin_locked(struct logring *r, unsigned reader, struct logrin
 	if (reader >= r->n_readers)
 		r->n_readers = reader + 1;
 	atomic_store(&r->readers[reader].pin, ret->floor);
-	logring_unlock(r);
-}
-
-void logring_pin(struct logring *r, unsigned reader, struct logring_view *ret)
-{
-	logring_lock(r);
-	logring_pin_locked(r, reader, ret);
-}
-
-bool logring_try_pin(struct logring *r, unsigned reader, struct logring_view *ret)
-{
-	/* Whoever has the lock gives it back soon, unless that one waits for a log that the caller has locked. */
-	for (unsigned tries = 0; tries < 64; tries++) {
-		if (pthread_mutex_trylock(&r->lock) == 0) {
-			logring_pin_locked(r, reader, ret);
-			return true;
-		}
-		sched_yield();
-	}
-	return false;
+	pthread_mutex_unlock(&r->view);
 }
 
 void logring_unpin(struct logring *r, unsigned reader)

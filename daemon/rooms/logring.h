@@ -123,11 +123,9 @@ uint64_t logring_pending_head(const struct logring *r);
 /* Forgets what was put since the last commit. */
 void logring_abandon(struct logring *r);
 
-/* Takes reader's pin; what lies below ret->floor is lost to it. No lock may be taken before
- * logring_unpin(). */
+/* Takes reader's pin; what lies below ret->floor is lost to it. It waits for nobody, whatever log is locked. No log may be
+ * locked before logring_unpin(). */
 void logring_pin(struct logring *r, unsigned reader, struct logring_view *ret);
-/* The same for who has another log locked, and so must not wait for this one's lock. False: not now. */
-bool logring_try_pin(struct logring *r, unsigned reader, struct logring_view *ret);
 /* The number of the message that begins at pos or that contains it; pos in [floor, head]. Needs the pin or
  * the lock. */
 uint64_t logring_seek(const struct logring *r, const struct logring_view *v, uint64_t pos);

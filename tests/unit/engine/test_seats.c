@@ -123,6 +123,25 @@ static void many_say(struct connection *c, struct room *room, const char *text, 
 	connection_commit(c, speech_room(&s));
 }
 
+static bool many_settle_one(struct connection *c, struct room *room, void *arg)
+{
+	(void)arg;
+	logring_lock(room->log);
+	assert_true(seats_settle(c, room, 0));
+	logring_unlock(room->log);
+	return true;
+}
+
+/* Whatever was said in any room comes before the answer, in one transaction. */
+static void many_ping(struct connection *c, size_t consumed)
+{
+	connection_begin(c);
+	seats_each(c, many_settle_one, NULL);
+	connection_printf(c, "pong\n");
+	connection_consume(c, consumed);
+	connection_commit(c, NULL);
+}
+
 static enum verdict many_received(struct connection *c, const char *data, size_t len, bool eof)
 {
 	char line[128];
@@ -134,6 +153,10 @@ static enum verdict many_received(struct connection *c, const char *data, size_t
 		memcpy(line, data, n);
 		line[n] = 0;
 		size_t consumed = n + 1;
+		if (line[0] == 'p') {
+			many_ping(c, consumed);
+			continue;
+		}
 		char *space = strchr(line + 1, ' ');
 		if (space)
 			*space = 0;
@@ -354,6 +377,22 @@ static void what_is_told_in_each_room_is_shown_once(void **state)
 	close(y);
 }
 
+/* Both copies go to the outbox in one transaction, while one room after the other is locked. */
+static void who_asks_is_told_once(void **state)
+{
+	int x = joined(*state, "ab");
+	const uint64_t now = 1700000000000000;
+
+	others(*state, "a", RECORD_RENAME, "n", now);
+	others(*state, "b", RECORD_RENAME, "n", now);
+	others(*state, "b", RECORD_QUIT, "", now + 1);
+	others(*state, "a", RECORD_QUIT, "", now + 2);
+	const char *got = harness_say(*state, x, "p\n");
+	assert_int_equal(strlen(got), strlen("[b n]\n[b b]\npong\n"));
+	assert_non_null(strstr(got, "pong\n"));
+	close(x);
+}
+
 /* Who came after the copy in the other room has not been told. */
 static void who_came_later_is_told(void **state)
 {
@@ -545,6 +584,7 @@ int main(void)
 	    SEATS(its_own_is_left_out_in_the_midst),
 	    SEATS(who_is_blocked_is_sent_it_later),
 	    SEATS(what_is_told_in_each_room_is_shown_once),
+	    SEATS(who_asks_is_told_once),
 	    SEATS(who_came_later_is_told),
 	    SEATS(who_lags_is_told_in_which_room),
 	    SEATS(it_dies_whenever_chance_wants),

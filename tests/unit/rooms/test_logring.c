@@ -374,6 +374,27 @@ static void no_torn_reads(void **state)
 	assert_null(result);
 }
 
+/* Who writes may take its time, and wait for a reader who waits for this one. */
+static void a_pin_waits_for_no_writer(void **state)
+{
+	struct logring *r = ((struct fixture *)*state)->ring;
+	struct record record = {0};
+	struct logring_view v;
+
+	put(r, "a");
+	logring_lock(r);
+	assert_true(logring_put(r, &record, "", 0, "b", 1));
+	logring_pin(r, 3, &v);
+	assert_int_equal(v.count, 1);
+	assert_int_equal(v.head, 4);
+	logring_unpin(r, 3);
+	logring_commit(r);
+	logring_pin(r, 3, &v);
+	assert_int_equal(v.count, 2);
+	logring_unpin(r, 3);
+	logring_unlock(r);
+}
+
 #define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -390,6 +411,7 @@ int main(void)
 	    CASE(damage_is_found),
 	    CASE(overtaken_readers),
 	    CASE(no_torn_reads),
+	    CASE(a_pin_waits_for_no_writer),
 	};
 
 	return cmocka_run_group_tests_name("logring", tests, NULL, NULL);
