@@ -25,7 +25,7 @@ PATIENCE = 1500
 # Beside these nothing may run: they measure what honest people wait for.
 ALONE = ("attacks.py",)
 # These take long, so they begin first.
-LONG = ("faults.py", "container.py", "cluster.py", "cluster_survive.py", "cluster_setup.py", "survive.py", "supervise.py", "tls.py", "tls_survive.py", "access.py", "upgrade.py", "connections.py", "admin.py", "chat.py", "join.py")
+LONG = ("faults.py", "container.py", "web_page.py", "irc_state.py", "cluster.py", "cluster_survive.py", "cluster_setup.py", "survive.py", "supervise.py", "tls.py", "tls_survive.py", "access.py", "upgrade.py", "connections.py", "admin.py", "chat.py", "join.py")
 # A short one of each kind, for `./dev check quick`.
 QUICK = {"chat.py": "conversation_with_nc", "connections.py": "browsers_are_turned_away",
          "admin.py": "a_bad_file_changes_nothing", "survive.py": "an_abort_is_survived", "supervise.py": "an_abort_is_survived",
