@@ -38,8 +38,9 @@ enum verdict {
 	HANDLER_CLOSE,	 /* flush what is there and close; the state says CLIENT_CLOSING */
 };
 
-/* The most that an event whose line has len bytes may become. */
-#define HANDLER_RENDERED_MAX(len) (6 * (len) + 1024)
+/* The most that an event whose line has len bytes may become: what is added to it, among it the tags of IRC that somebody gave a
+ * message (irc/line.h: 4,094 bytes), and each byte escaped. */
+#define HANDLER_RENDERED_MAX(len) (6 * (len) + 6144)
 
 struct handler {
 	const char *type, *mode; /* as the configuration has it */

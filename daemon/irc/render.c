@@ -14,6 +14,8 @@
 #include <stdio.h>
 #include <string.h>
 
+_Static_assert(HANDLER_RENDERED_MAX(0) >= IRC_TAGS_DATA_MAX + 1024, "a message with the most tags fits");
+
 /* What is rendered, and how much of out is used. */
 struct rendering {
 	const struct shared *shared;

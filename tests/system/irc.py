@@ -195,4 +195,22 @@ def bad_input_is_refused():
     bob.expect(" 433 ")
 
 
+@test
+def the_most_tags_that_a_message_may_have():
+    """All of 4,094 bytes of client-only tags get to who has tags, with a short text, and nobody dies of that."""
+    d = irc_daemon()
+    alice, bob, carol = (IRC(d, nick, caps=caps) for nick, caps in
+                         (("alice", "message-tags echo-message"), ("bob", "message-tags server-time account-tag"), ("carol", "")))
+    for who in alice, bob, carol:
+        who.join("#x")
+    pid = d.pid
+    value = "y" * (4094 - len("+x="))
+    alice.line("@+x=" + value + " PRIVMSG #x :hi")
+    for who in alice, bob:
+        got = [line for line in who.settled() if line.command == "PRIVMSG"]
+        equal([(line.params, line.tags["+x"]) for line in got], [(["#x", "hi"], value)])
+    equal([line.text.partition(" ")[2] for line in carol.settled() if line.command == "PRIVMSG"], ["PRIVMSG #x :hi"])
+    equal(d.pid, pid)
+
+
 main()
