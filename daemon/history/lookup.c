@@ -182,11 +182,14 @@ static int lookup_gaps(struct questions *qs, struct question *q)
 	const struct question_request *r = &q->request;
 	struct answer *a = &q->answer;
 	struct lookup_gaps l = {.a = a,
-				.from = a->more && a->n > 0 ? a->at[a->n - 1]->number : 0,
+				.from = r->after_number > 0 ? r->after_number + 1 : 0,
 				.to = r->before_number > 0 ? r->before_number : UINT64_MAX};
 
-	if (!r->query.room || r->query.nick || r->query.text || r->query.oldest_first || r->query.before > 0)
+	if (!r->query.room || r->query.nick || r->query.text || r->query.before > 0)
 		return 0;
+	/* What lies behind the last message is told with those that follow. */
+	if (a->more && a->n > 0)
+		*(r->query.oldest_first ? &l.to : &l.from) = a->at[a->n - 1]->number;
 	a->gaps = calloc(LOOKUP_GAPS_MAX, sizeof(*a->gaps));
 	return a->gaps ? store_gaps(qs->store, r->query.room, lookup_found_gap, &l) : -ENOMEM;
 }
@@ -207,8 +210,10 @@ static int lookup_read(struct questions *qs, struct question *q)
 		query.before = before;
 	if (q->request.after_number > 0 && query.room) {
 		int r = lookup_find_number(qs, query.room, q->request.after_number + 1, &from);
-		if (r < 0 || from == 0)
+		if (r < 0)
 			return r;
+		if (from == 0) /* nothing is behind it, unless it is missing */
+			return lookup_gaps(qs, q);
 		query.after = from - 1;
 	}
 	query.time_limit_us = q->time_limit_us;

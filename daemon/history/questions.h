@@ -77,8 +77,8 @@ struct answer {
 	bool more; /* there are more behind the last one */
 	size_t n;
 	struct store_message **at;
-	/* If it was about all that was said in one room: what is missing between the first and the last of them, or up to
-	 * the oldest one that there is; the newest first. */
+	/* If it was about all that was said in one room: what is missing between where it began and the last of them, or, if
+	 * there is no more, all that is missing in that direction; the newest first, at most 64. */
 	size_t n_gaps;
 	struct answer_gap *gaps;
 	char why[STORE_WHY_MAX]; /* for people, if there is an error */

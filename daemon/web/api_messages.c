@@ -105,23 +105,44 @@ static bool api_past_take_log(struct api_past *p, const struct logring_view *v)
 	return false;
 }
 
+/* What the history knows to be missing among what is told: what lies beyond it comes with the next answer. */
+static void api_past_take_gaps(struct api_past *p, const struct answer *a, uint64_t end)
+{
+	uint64_t low = p->has_after ? p->after + 1 : 0, high = end;
+
+	if (!p->has_after && p->before > 0 && p->before < high)
+		high = p->before;
+	if (p->more && json_array_size(p->list) > 0) {
+		size_t last = p->has_after ? json_array_size(p->list) - 1 : 0;
+		uint64_t told =
+		    (uint64_t)json_integer_value(json_object_get(json_array_get(p->list, last), "number"));
+		if (!p->has_after)
+			low = told;
+		else if (told < high)
+			high = told;
+	}
+	for (size_t i = 0; i < a->n_gaps; i++) {
+		uint64_t from = a->gaps[i].first > low ? a->gaps[i].first : low;
+		uint64_t to = a->gaps[i].end < high ? a->gaps[i].end : high;
+		if (from < to)
+			api_past_add_gap(p, from, to);
+	}
+}
+
 /* What the history has, in the order of the question; only what the log hasn't. */
 static void api_past_take_answer(struct api_past *p, const struct answer *a, uint64_t end)
 {
-	bool log_follows = false;
+	bool log_follows = false, full = false;
 
-	for (size_t i = 0; i < a->n && !log_follows; i++) {
+	for (size_t i = 0; i < a->n && !log_follows && !full; i++) {
 		const struct store_message *m = a->at[i];
 		log_follows = p->has_after && m->number >= end;
 		if (m->number >= end || (m->event.raw && !p->room->raw)) /* as speech_shows() has it */
 			continue;
-		if (!api_past_add(p, message_json(m->number, &m->event), !p->has_after))
-			return;
+		full = !api_past_add(p, message_json(m->number, &m->event), !p->has_after);
 	}
-	p->more |= a->more && !log_follows;
-	for (size_t i = 0; i < a->n_gaps; i++)
-		if (a->gaps[i].first < end)
-			api_past_add_gap(p, a->gaps[i].first, a->gaps[i].end < end ? a->gaps[i].end : end);
+	p->more |= a->more && !log_follows && !full;
+	api_past_take_gaps(p, a, end);
 }
 
 /* --- the answer --- */

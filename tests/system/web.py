@@ -517,5 +517,63 @@ def what_is_stored_is_found():
     equal(found, [str(i) for i in range(300)])
 
 
+def page_through(w, forwards):
+    """All that there is in lobby, page by page: the texts, and the numbers of what is told to be missing."""
+    found, gaps, on = [], set(), "&after=0" if forwards else ""
+    while True:
+        got = w.api("/rooms/lobby/messages?limit=40" + on)
+        messages = [(m["number"], m["text"].split()[0]) for m in got["messages"]]
+        found = found + messages if forwards else messages + found
+        for g in got.get("gaps", []):
+            numbers = set(range(g["from"], g["to"] + 1))
+            check(not numbers & gaps, "told twice", g)
+            gaps |= numbers
+        if not got["more"]:
+            return found, gaps
+        on = "&after=%d" % messages[-1][0] if forwards else "&before=%d" % messages[0][0]
+
+
+@test
+def what_is_missing_is_told_in_both_directions():
+    w = Web(rooms='{ name = "lobby"; history = 20; log_size = "64K"; announce_max = 0; }',
+            extra='history: { database = "history.db"; keep = "1d"; }; limits: { commands_per_second = 0; '
+                  'lines_per_second = 0; bytes_per_second = 0; max_clients_per_address = 0; };')
+    a = w.d.join(nick="alice")
+    said = 0
+    # Far more than the log has space for, until some is gone before it is stored; three times.
+    for _ in range(3):
+        had = w.d.metric("history_gaps_total")
+        for _ in range(100):
+            a.send("".join("%d %s\n" % (said + i, "x" * 1000) for i in range(300)))
+            said += 300
+            a.expect("%d x" % (said - 1))
+            time.sleep(0.3)  # it stores the rest, and what is said next lies behind the hole
+            if w.d.metric("history_gaps_total") > had:
+                break
+    a.send("%d x\n" % said)
+    said += 1
+    a.expect("%d x" % (said - 1))
+    wait_for(lambda: w.d.json("status")["history"]["waiting"] == 0, 20, "all to be stored")
+    backwards, missing = page_through(w, False)
+    check(missing and len(backwards) < said)
+    forwards, missing_forwards = page_through(w, True)
+    equal(forwards, backwards)
+    equal(missing_forwards, missing)
+    # Each line is either there or told to be missing: numbers are one after the other.
+    base = forwards[0][0] - int(forwards[0][1])
+    check(all(n == base + int(text) for n, text in forwards))
+    equal({n - base for n in missing} | {n - base for n, _ in forwards}, set(range(said)))
+    equal(len(missing) + len(forwards), said)
+    # Who begins within the hole is told of the rest of it; and what lies behind the end of a page isn't told yet.
+    inside = sorted(missing)[len(missing) // 2]
+    got = w.api("/rooms/lobby/messages?limit=1&after=%d" % (inside - 1))
+    equal(min(g["from"] for g in got["gaps"]), inside)
+    check(max(g["to"] for g in got["gaps"]) < got["messages"][0]["number"], got)
+    w.d.stop()
+    # The log is gone, too: all of it is the database's now.
+    w.d.start()
+    equal(page_through(w, True), (forwards, missing))
+
+
 if __name__ == "__main__":
     main()
