@@ -67,34 +67,6 @@ void irc_mark_account(struct irc_call *call)
 		next->flags &= (uint16_t)~CLIENT_ACCOUNT;
 }
 
-static bool account_add_room(struct connection *c, struct room *room, void *arg)
-{
-	struct irc_tell *t = arg;
-
-	(void)c;
-	if (t->n_rooms < IRC_TELL_ROOMS_MAX)
-		t->rooms[t->n_rooms++] = room->index;
-	return true;
-}
-
-/* Those who are in a room with it, and want to know (IRCv3's account-notify). */
-static void account_tell_others(struct irc_call *call, const char *account)
-{
-	struct connection *c = call->c;
-	char source[IRC_SOURCE_MAX + 1];
-
-	if (!(irc_user(c)->flags & IRC_REGISTERED) || seats_count(c) == 0)
-		return;
-	struct irc_tell *t = irc_tell_new(call);
-	if (!t)
-		return;
-	seats_each(c, account_add_room, t);
-	t->except_id = connection_id(c);
-	t->caps = IRC_CAP_ACCOUNT_NOTIFY;
-	snprintf(t->line, sizeof(t->line), ":%s ACCOUNT %s", irc_source(c, source), account);
-	irc_tell_later(call, t);
-}
-
 void irc_log_in(struct irc_call *call, const char *account)
 {
 	struct connection *c = call->c;
@@ -112,7 +84,7 @@ void irc_log_in(struct irc_call *call, const char *account)
 	memcpy(u->account, account, strlen(account));
 	irc_take_nick(call);
 	irc_mark_account(call);
-	account_tell_others(call, account);
+	irc_tell_near(call, IRC_CAP_ACCOUNT_NOTIFY, "ACCOUNT %s", account);
 	irc_numeric(call, RPL_LOGGEDIN, "%s %s :You are now logged in as %s", irc_source(c, source), account,
 		    account);
 }

@@ -14,6 +14,7 @@ static const struct caps_row {
 } caps_rows[] = {
     {"account-notify", IRC_CAP_ACCOUNT_NOTIFY},
     {"account-tag", IRC_CAP_ACCOUNT_TAG},
+    {"away-notify", IRC_CAP_AWAY_NOTIFY},
     {"batch", IRC_CAP_BATCH},
     {"cap-notify", IRC_CAP_CAP_NOTIFY},
     {"draft/account-registration", IRC_CAP_ACCOUNT_REGISTRATION},

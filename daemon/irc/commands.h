@@ -9,6 +9,7 @@ extern const struct irc_command irc_commands_registration[];
 extern const struct irc_command irc_commands_account[];
 extern const struct irc_command irc_commands_authenticate[];
 extern const struct irc_command irc_commands_oper[];
+extern const struct irc_command irc_commands_away[];
 extern const struct irc_command irc_commands_caps[];
 extern const struct irc_command irc_commands_rooms[];
 extern const struct irc_command irc_commands_say[];

@@ -133,6 +133,8 @@ const char *irc_source(struct connection *c, char ret[static IRC_SOURCE_MAX + 1]
 struct speaker irc_speaker(struct connection *c);
 /* The parameter of that number as a string; "" if it isn't there, or doesn't fit. */
 const char *irc_param(const struct irc_call *call, unsigned i, char *buf, size_t size);
+/* As it can be shown anywhere, cut where a character begins, of less than size bytes; what is behind it in ret is 0. */
+void irc_text(struct irc_arg text, char *ret, size_t size);
 
 /* --- the transaction (call.c) --- */
 

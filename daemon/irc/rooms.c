@@ -7,6 +7,7 @@
 #include "daemon/base/fault.h"
 #include "daemon/base/logger.h"
 #include "daemon/engine/limits.h"
+#include "daemon/irc/away.h"
 #include "daemon/irc/channels.h"
 #include "daemon/irc/mask.h"
 #include "daemon/irc/names.h"
@@ -211,6 +212,7 @@ static int join_room(struct irc_call *call, struct room *room)
 	irc_topic(call, room);
 	irc_names(call, room);
 	irc_after(call, join_done, room);
+	irc_away_on_join(call, room);
 	FAULT("irc-join");
 	return 0;
 }

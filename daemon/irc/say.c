@@ -10,7 +10,7 @@
 #include "daemon/base/clock.h"
 #include "daemon/base/fault.h"
 #include "daemon/irc/attachments.h"
-#include "daemon/irc/blobs.h"
+#include "daemon/irc/away.h"
 #include "daemon/irc/channels.h"
 #include "daemon/irc/idle.h"
 #include "daemon/irc/names.h"
@@ -286,12 +286,9 @@ static void say_tell_away(struct saying *s, const struct speech_peer *peer, cons
 	char text[IRC_BLOB_AWAY_MAX + 1];
 	struct irc_user u;
 
-	if (s->kind != SAY_PRIVMSG || !irc_users_copy(shared->irc->users, peer->index, peer->id, &u) ||
-	    !(u.flags & IRC_AWAY))
-		return;
-	size_t n = irc_blob_get(shared->irc->blobs, peer->index, peer->id, IRC_BLOB_AWAY, u.away_at, text,
-				sizeof(text) - 1);
-	irc_numeric(s->call, RPL_AWAY, "%s :%.*s", nick, (int)n, text);
+	if (s->kind == SAY_PRIVMSG && irc_users_copy(shared->irc->users, peer->index, peer->id, &u) &&
+	    irc_away_text(shared->irc, peer->index, peer->id, &u, text) > 0)
+		irc_numeric(s->call, RPL_AWAY, "%s :%s", nick, text);
 }
 
 static void say_echo_private(struct saying *s, const char *nick)

@@ -6,6 +6,7 @@
 #include "daemon/engine/connections.h"
 #include "daemon/irc/channels.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -73,7 +74,7 @@ static bool tell_concerns(struct connection *c, const struct irc_tell *t)
 	    connection_state(c)->flags & CLIENT_CLOSING)
 		return false;
 	if (t->n_rooms == 0)
-		return true;
+		return !t->near;
 	seats_each(c, tell_compare_room, &r);
 	return r.found && (!t->status || tell_has_status(connection_context(c), r.found, id, t->status));
 }
@@ -164,4 +165,59 @@ static void tell_committed(struct irc_call *call, void *arg)
 void irc_tell_later(struct irc_call *call, struct irc_tell *t)
 {
 	irc_after(call, tell_committed, t);
+}
+
+/* --- those who are near --- */
+
+static bool tell_add_room(struct connection *c, struct room *room, void *arg)
+{
+	struct irc_tell *t = arg;
+
+	(void)c;
+	t->rooms[t->n_rooms++] = room->index;
+	return t->n_rooms < IRC_TELL_ROOMS_MAX;
+}
+
+static void tell_about(struct irc_call *call, struct irc_tell *t, uint32_t caps, const char *format,
+		       va_list ap)
+{
+	char source[IRC_SOURCE_MAX + 1], line[2 * IRC_BODY_MAX];
+	int n = snprintf(line, sizeof(line), ":%s ", irc_source(call->c, source));
+
+	vsnprintf(line + n, sizeof(line) - (size_t)n, format, ap);
+	irc_text((struct irc_arg){line, strlen(line)}, t->line, IRC_BODY_MAX - 1);
+	t->near = true;
+	t->except_id = connection_id(call->c);
+	t->caps = caps;
+	irc_tell_later(call, t);
+}
+
+void irc_tell_near(struct irc_call *call, uint32_t caps, const char *format, ...)
+{
+	struct irc_tell *t = irc_user(call->c)->flags & IRC_REGISTERED ? irc_tell_new(call) : NULL;
+	va_list ap;
+
+	if (!t)
+		return;
+	seats_each(call->c, tell_add_room, t);
+	if (t->n_rooms == 0) {
+		free(t);
+		return;
+	}
+	va_start(ap, format);
+	tell_about(call, t, caps, format, ap);
+	va_end(ap);
+}
+
+void irc_tell_room(struct irc_call *call, const struct room *room, uint32_t caps, const char *format, ...)
+{
+	struct irc_tell *t = irc_tell_new(call);
+	va_list ap;
+
+	if (!t)
+		return;
+	t->rooms[t->n_rooms++] = room->index;
+	va_start(ap, format);
+	tell_about(call, t, caps, format, ap);
+	va_end(ap);
 }

@@ -15,6 +15,7 @@ struct irc_tell {
 	 * all of these capabilities and none of those; flags: enum irc_user_flags; status: one of these in the first room. */
 	uint32_t rooms[IRC_TELL_ROOMS_MAX];
 	unsigned n_rooms;
+	bool near; /* in one of the rooms, also if there are none */
 	uint64_t to_id, except_id;
 	uint32_t caps, not_caps;
 	uint32_t flags;
@@ -28,6 +29,15 @@ struct irc_tell {
 
 /* With the client's account and the time; NULL without memory. */
 struct irc_tell *irc_tell_new(struct irc_call *call);
+/*
+ * Done when the transaction is committed: who shares a channel with the client, and has these capabilities, gets
+ * ":NICK!USER@HOST " and the rest. The client itself doesn't.
+ */
+void irc_tell_near(struct irc_call *call, uint32_t caps, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* The same, for those in one room. */
+void irc_tell_room(struct irc_call *call, const struct room *room, uint32_t caps, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
 /* Takes it over; done when the transaction is committed. */
 void irc_tell_later(struct irc_call *call, struct irc_tell *t);
 /* Takes it over; at once. */

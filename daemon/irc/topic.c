@@ -14,20 +14,6 @@
 
 #define KICK_REASON_MAX 255
 
-/* A text of at most so many bytes, with a NUL, cut where a character begins. */
-static void topic_cut(struct irc_arg text, char *ret, size_t size)
-{
-	size_t n = text.len < size ? text.len : size - 1;
-
-	while (n > 0 && n < text.len && ((unsigned char)text.at[n] & 0xc0) == 0x80)
-		n--;
-	memset(ret, 0, size);
-	/* What can't be shown anywhere would grow. */
-	char clean[3 * IRC_BODY_MAX];
-	size_t len = text_sanitise(clean, text.at, n);
-	memcpy(ret, clean, len < size ? len : size - 1);
-}
-
 /* --- TOPIC --- */
 
 static void topic_set(struct irc_call *call, struct room *room)
@@ -41,7 +27,7 @@ static void topic_set(struct irc_call *call, struct room *room)
 		irc_numeric(call, ERR_CHANOPRIVSNEEDED, "#%s", room->name);
 		return;
 	}
-	topic_cut(call->line->params[1], topic, sizeof(topic));
+	irc_text(call->line->params[1], topic, sizeof(topic));
 	struct irc_channel *ch = irc_channel_change(call, room);
 	memcpy(ch->topic, topic, sizeof(ch->topic));
 	memset(ch->topic_by, 0, sizeof(ch->topic_by));
@@ -125,7 +111,7 @@ static enum verdict kick_run(struct irc_call *call)
 	if (!room)
 		return HANDLER_MORE;
 	if (call->line->n_params > 2)
-		topic_cut(call->line->params[2], reason, sizeof(reason));
+		irc_text(call->line->params[2], reason, sizeof(reason));
 	if (!reason[0])
 		irc_nick(call->c, reason);
 	while (irc_arg_next(call->line->params[1], &at, &victim)) {

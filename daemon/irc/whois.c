@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* WHOIS, ISON and USERHOST: about people who are here, by their nick. */
-#include "daemon/irc/blobs.h"
+#include "daemon/irc/away.h"
 #include "daemon/irc/channels.h"
 #include "daemon/irc/commands.h"
 #include "daemon/irc/idle.h"
@@ -47,11 +47,9 @@ static void whois_channels(struct irc_call *call, const struct irc_person *p)
 static void whois_away(struct irc_call *call, const struct irc_person *p)
 {
 	char text[IRC_BLOB_AWAY_MAX + 1];
-	size_t n = irc_blob_get(irc_shared(call)->irc->blobs, p->member.index, p->member.id, IRC_BLOB_AWAY,
-				p->user.away_at, text, sizeof(text) - 1);
 
-	text[n] = '\0';
-	irc_numeric(call, RPL_AWAY, "%s :%s", p->nick, n ? text : "Away");
+	if (irc_away_text(irc_shared(call)->irc, p->member.index, p->member.id, &p->user, text) > 0)
+		irc_numeric(call, RPL_AWAY, "%s :%s", p->nick, text);
 }
 
 static void whois_tell(struct irc_call *call, const struct irc_person *p)
@@ -62,8 +60,7 @@ static void whois_tell(struct irc_call *call, const struct irc_person *p)
 	irc_numeric(call, RPL_WHOISUSER, "%s %s %s * :%s", p->nick, u->user, u->host, u->realname);
 	whois_channels(call, p);
 	irc_numeric(call, RPL_WHOISSERVER, "%s %s :%s", p->nick, config->server_name, config->network);
-	if (u->flags & IRC_AWAY)
-		whois_away(call, p);
+	whois_away(call, p);
 	if (u->flags & IRC_OPER)
 		irc_numeric(call, RPL_WHOISOPERATOR, "%s", p->nick);
 	if (u->flags & IRC_BOT)

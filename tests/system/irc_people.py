@@ -1,0 +1,108 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""What IRC clients are told of each other: who is away, what somebody's name is now, who comes and goes."""
+
+from irc_client import *
+
+
+def supervised(**kwargs):
+    """A daemon that is started again whenever it dies; the test ends with end()."""
+    d = irc_daemon(store=True, start=False, **kwargs)
+    d.spawn()
+    d.supervise()
+    wait_for(lambda: d.ready, 20, "chatd")
+    return d
+
+
+def end(d):
+    d.unsupervise()
+    d.finish()
+
+
+def told(c, *commands):
+    """The lines of these commands that c was sent, "NICK COMMAND PARAMETERS", until it has all that was said before."""
+    return ["%s %s" % (l.nick, l.body().partition(" ")[2]) for l in c.settled() if l.command in commands]
+
+
+def hear(c, command, nick=None):
+    """The next line of this command (by that nick), in the same form."""
+    while True:
+        l = c.until(command)[-1]
+        if nick in (None, l.nick):
+            return "%s %s" % (l.nick, l.body().partition(" ")[2])
+
+
+@test
+def away():
+    """It is said to who speaks to somebody who is away, or asks; and it survives."""
+    d = supervised()
+    ann, bob = IRC(d, "ann"), IRC(d, "bob")
+    ann.join("#a")
+    equal(one(ann.ask("AWAY :out for \x02lunch"), "306"), ["You have been marked as being away"])
+    for i in range(3):
+        equal(numerics(bob.ask("PRIVMSG ann :hello"), "301"), [["ann", "out for \ufffdlunch"]])
+        equal(numerics(bob.ask("NOTICE ann :hello"), "301"), [])
+        equal(numerics(bob.ask("WHOIS ann"), "301"), [["ann", "out for \ufffdlunch"]])
+        check(one(bob.ask("USERHOST ann"), "302")[0].startswith("ann=-"))
+        equal(one(bob.ask("WHO #a"), "352")[5][0], "G")
+        kill(d)
+    # Cut where a character begins.
+    ann.ask("AWAY :" + "\u00e4" * 150)
+    equal(one(bob.ask("WHOIS ann"), "301")[1], "\u00e4" * 100)
+    for back in "AWAY", "AWAY :":
+        equal(one(ann.ask(back), "305"), ["You are no longer marked as being away"])
+        equal(numerics(bob.ask("PRIVMSG ann :hello"), "301"), [])
+        equal(numerics(bob.ask("WHOIS ann"), "301"), [])
+        check(one(bob.ask("USERHOST ann"), "302")[0].startswith("ann=+"))
+        equal(one(bob.ask("WHO #a"), "352")[5][0], "H")
+        kill(d)
+        equal(numerics(bob.ask("WHOIS ann"), "301"), [])
+        ann.ask("AWAY :again")
+    end(d)
+
+
+@test
+def away_notify():
+    """Those who share a channel are told once, also when somebody who is away comes in; nobody else is."""
+    d = irc_daemon()
+    ann, bob, eve = IRC(d, "ann", caps="away-notify"), IRC(d, "bob", caps="away-notify server-time account-tag"), IRC(d, "eve")
+    far = IRC(d, "far", caps="away-notify")
+    ann.join("#a,#b")
+    bob.join("#a,#b")
+    eve.join("#a")
+    far.join("#c")
+    for c in ann, bob, eve:
+        c.settled()
+    ann.line("AWAY :lunch")
+    ann.line("AWAY :lunch")
+    ann.line("AWAY")
+    ann.line("PRIVMSG #a :end")
+    equal([hear(bob, "AWAY"), hear(bob, "AWAY")], ["ann AWAY :lunch", "ann AWAY"])
+    check("time" in bob.lines[-1].tags)
+    equal(told(bob, "AWAY"), [])
+    for c in ann, eve, far:
+        equal(told(c, "AWAY"), [])
+    # It comes behind the JOIN.
+    far.line("AWAY :not here")
+    far.join("#b")
+    got = [l.command for l in bob.until("AWAY") if l.nick == "far"]
+    equal(got, ["JOIN", "AWAY"])
+    equal(bob.lines[-1].params, ["not here"])
+    equal(hear(ann, "AWAY"), "far AWAY :not here")
+    equal(told(far, "AWAY"), [])
+    check("away-notify" in one_cap_ls(d))
+
+
+def one_cap_ls(d):
+    c = IRC(d)
+    c.line("CAP LS 302")
+    words = []
+    while True:
+        l = c.until("CAP")[-1]
+        words += l.params[-1].split()
+        if l.params[2] != "*":
+            c.close()
+            return words
+
+
+main()
