@@ -149,6 +149,8 @@ enum verdict web_api_say(const struct web_call *call)
 	}
 	if (!api_is_json(call->r))
 		return web_refuse(call, 415, "The body must be of type application/json.");
+	if (!call->body)
+		return web_continue(call);
 	const char *wrong = api_read_words(call, connection_context(call->c)->config->max_message, &w);
 	enum verdict verdict =
 	    wrong ? web_refuse(call, w.text ? 422 : 400, wrong) : api_say_words(call, t, &w);

@@ -82,6 +82,18 @@ enum verdict web_refuse(const struct web_call *call, unsigned status, const char
 	return web_refuse_with(call, status, detail, NULL);
 }
 
+/* Whoever dies behind this may send it once more, as a client has to expect (RFC 9110, 15.2). */
+enum verdict web_continue(const struct web_call *call)
+{
+	static const char text[] = "HTTP/1.1 100 Continue\r\n\r\n";
+
+	connection_begin(call->c);
+	connection_write(call->c, text, sizeof(text) - 1);
+	FAULT("http-continue");
+	connection_commit(call->c, NULL);
+	return HANDLER_MORE;
+}
+
 /* --- which file sees to which path --- */
 
 static const struct web_route {
@@ -183,8 +195,8 @@ static enum verdict web_run(struct web_call *call)
 		return web_refuse(call, 404, NULL);
 	if (strchr(route->path, '*') && !call->room[0])
 		return web_refuse(call, 404, "There can't be a room of that name.");
-	if (route->methods & call->r->method)
-		return route->run(call);
+	if (route->methods & call->r->method) /* only what is said looks at a body */
+		return call->body || call->r->method == HTTP_POST ? route->run(call) : web_continue(call);
 	if (call->r->method == HTTP_OPTIONS && strstr(route->allow, "OPTIONS"))
 		return web_preflight(call, route);
 	snprintf(allow, sizeof(allow), "Allow: %s\r\n", route->allow);
@@ -204,6 +216,13 @@ static enum verdict web_turn_away(struct connection *c, const struct http_reques
 	return web_refuse(&(struct web_call){.c = c, .r = &bad, .consumed = len}, status, NULL);
 }
 
+/* Whether somebody waits with the body until its head was found good (RFC 9110, 10.1.1), and wasn't told yet. */
+static bool web_holds_body(const struct connection *c, const struct http_request *r, size_t len)
+{
+	return r->minor > 0 && r->body_len > 0 && len == r->head_len &&
+	       http_has_word(r, "expect", "100-continue") && connection_expects(c) != WEB_EXPECTS_BODY;
+}
+
 /* One request, which begins at data. Consumes nothing if it isn't whole. */
 static enum verdict web_take_request(struct connection *c, const char *data, size_t len, bool *ret_unfinished)
 {
@@ -213,13 +232,21 @@ static enum verdict web_take_request(struct connection *c, const char *data, siz
 	if (status > 0)
 		return web_turn_away(c, &r, len, (unsigned)status);
 	*ret_unfinished = status == HTTP_UNFINISHED || r.head_len + r.body_len > len;
-	if (*ret_unfinished)
+	bool holds = status == 0 && *ret_unfinished && web_holds_body(c, &r, len);
+	if (*ret_unfinished && !holds)
 		return HANDLER_MORE;
-	connection_expect(c, WEB_EXPECTS_NOTHING, 0);
-	struct web_call call = {
-	    .c = c, .r = &r, .body = data + r.head_len, .consumed = r.head_len + r.body_len};
+	if (holds)
+		r.keep_alive = false; /* if it is refused, nobody knows whether the body comes all the same */
+	else
+		connection_expect(c, WEB_EXPECTS_NOTHING, 0);
+	struct web_call call = {.c = c,
+				.r = &r,
+				.body = holds ? NULL : data + r.head_len,
+				.consumed = holds ? len : r.head_len + r.body_len};
 	uint64_t before = connection_state(c)->in_parsed;
 	enum verdict verdict = web_run(&call);
+	if (holds && verdict == HANDLER_MORE)
+		connection_expect(c, WEB_EXPECTS_BODY, WEB_REQUEST_US);
 	if (connection_state(c)->in_parsed != before) {
 		count(connection_context(c)->counters, COUNT_HTTP_REQUESTS, 1);
 		connection_line_done(c);
@@ -251,8 +278,10 @@ static enum verdict web_read_requests(struct connection *c, const char *data, si
 	}
 	if (eof)
 		return HANDLER_CLOSE;
-	connection_expect(c, unfinished ? WEB_EXPECTS_REST : WEB_EXPECTS_REQUEST,
-			  unfinished ? WEB_REQUEST_US : WEB_REST_US);
+	if (!unfinished)
+		connection_expect(c, WEB_EXPECTS_REQUEST, WEB_REST_US);
+	else if (connection_expects(c) != WEB_EXPECTS_BODY)
+		connection_expect(c, WEB_EXPECTS_REST, WEB_REQUEST_US);
 	return HANDLER_MORE;
 }
 
@@ -344,7 +373,8 @@ static size_t web_notice(const struct connection *c, const struct notice *n, cha
 
 	if (c && web_form(c) != WEB_REQUEST)
 		return web_socket_notice(c, n, text, size);
-	if (n->kind == NOTICE_LATE && c && connection_expects(c) == WEB_EXPECTS_REST)
+	if (n->kind == NOTICE_LATE && c &&
+	    (connection_expects(c) == WEB_EXPECTS_REST || connection_expects(c) == WEB_EXPECTS_BODY))
 		status = 408;
 	else if (n->kind != NOTICE_REFUSED)
 		return 0;

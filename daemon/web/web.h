@@ -21,13 +21,19 @@ enum web_form {
 };
 
 /* What a connection is waited for, see connection_expect(). */
-enum web_expects { WEB_EXPECTS_NOTHING, WEB_EXPECTS_REQUEST, WEB_EXPECTS_REST, WEB_EXPECTS_LOGIN };
+enum web_expects {
+	WEB_EXPECTS_NOTHING,
+	WEB_EXPECTS_REQUEST,
+	WEB_EXPECTS_REST,
+	WEB_EXPECTS_LOGIN,
+	WEB_EXPECTS_BODY, /* which was asked for by 100 Continue */
+};
 
-/* A request that was read whole. */
+/* A request that was read whole, or its head alone. */
 struct web_call {
 	struct connection *c;
 	const struct http_request *r;
-	const char *body;	      /* of r->body_len bytes */
+	const char *body;	      /* of r->body_len bytes; NULL: it is held back, see web_continue() */
 	size_t consumed;	      /* bytes of the request: whoever answers it consumes them */
 	char room[TEXT_ROOM_MAX + 1]; /* in the path; "": none */
 };
@@ -46,6 +52,9 @@ enum verdict web_refuse_with(const struct web_call *call, unsigned status, const
 
 /* The same with something that was said in a room, whose log is locked; it is committed in the same step and unlocked. */
 enum verdict web_answer_said(const struct web_call *call, const struct http_answer *a, struct room *locked);
+
+/* What the head says may be done: has the body sent that waits for this (Expect: 100-continue). Consumes nothing. */
+enum verdict web_continue(const struct web_call *call);
 
 /* --- who may ask (origin.c) --- */
 

@@ -333,6 +333,63 @@ def many_requests_at_once_are_answered_in_order():
     equal(c.rest(), b"")
 
 
+@test
+def who_asks_before_sending_a_body_is_told():
+    w = Web(store=True)
+    body = json.dumps({"text": "hello"})
+    head = ("POST /api/v1/rooms/lobby/messages HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\n"
+            "Content-Type: application/json\r\nContent-Length: %d\r\nExpect: 100-continue\r\n\r\n")
+    c = w.connect()
+    for _ in range(2):  # on one connection
+        c.send(head % (w.bot, len(body)))
+        c.expect("HTTP/1.1 100 Continue\r\n\r\n")
+        c.send(body[:5])
+        time.sleep(0.05)
+        c.send(body[5:])
+        equal(answer(c)[0], 201)
+    # Whoever sends it all the same isn't told to.
+    c.send(head % (w.bot, len(body)) + body)
+    equal(answer(c)[0], 201)
+    # The old protocol has no such thing.
+    c = w.connect()
+    c.send((head % (w.bot, len(body))).replace("HTTP/1.1", "HTTP/1.0"))
+    time.sleep(0.1)
+    c.send(body)
+    equal(answer(c)[0], 201)
+    # What is refused by its head is so at once, and without the body; that is the end.
+    for bad, status in [(head % ("chatd_x", 10), 401), ((head % (w.bot, 10)).replace("lobby", "a%20b"), 404),
+                        ((head % (w.bot, 10)).replace("/json", "/x"), 415), (head % (w.bot, 2000000), 413),
+                        ((head % (w.bot, 10)).replace("localhost", "evil.test"), 421),
+                        ((head % (w.bot, 10)).replace("messages", "events"), 405)]:
+        c = w.connect()
+        c.send(bad)
+        got = c.rest()
+        check(got.startswith(b"HTTP/1.1 %d " % status) and b"Connection: close" in got, status, got)
+        check(b"Continue" not in got, got)
+    # A request that needs no body may have one.
+    c = w.connect()
+    c.send("GET /api/v1/rooms HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n")
+    c.expect("HTTP/1.1 100 Continue\r\n\r\n")
+    c.send("abc")
+    equal(answer(c)[0], 200)
+    began = time.monotonic()
+    status, _, rest = w.curl("/api/v1/rooms/lobby/messages", "-H", "Expect: 100-continue", "--expect100-timeout", "20",
+                             "--json", body, token=w.bot)
+    check(status == 100 and rest.startswith("HTTP/1.1 201 ") and time.monotonic() - began < 10, status, rest)
+    # A kill between the two: the answer may come twice, what is said is said once.
+    w.d.supervise()
+    c = w.connect()
+    c.send(head % (w.bot, len(body)))
+    c.expect("HTTP/1.1 100 Continue\r\n\r\n")
+    deaths = w.d.deaths
+    w.d.signal(signal.SIGKILL)
+    wait_for(lambda: w.d.deaths > deaths and w.d.ctl("status")[0] == 0, what="the next process")
+    c.send(body)
+    c.expect("HTTP/1.1 201 ")
+    w.d.unsupervise()
+    equal([m["text"] for m in w.api("/rooms/lobby/messages")["messages"]], ["hello"] * 6)
+
+
 # --- misuse ---
 
 
