@@ -27,8 +27,10 @@ static const char *api_read_words(const struct web_call *call, unsigned most, st
 	ret->body = json_loadb(call->body, call->r->body_len, JSON_REJECT_DUPLICATES, &error);
 	text = json_object_get(ret->body, "text");
 	kind = json_object_get(ret->body, "kind");
+	if (!ret->body)
+		return "The body must be JSON, in UTF-8 and without \\u0000: {\"text\": \"...\"}.";
 	if (!json_is_string(text))
-		return "The body must be JSON: {\"text\": \"...\"}.";
+		return "The body needs a string: {\"text\": \"...\"}.";
 	if (kind && (!json_is_string(kind) || (strcmp(json_string_value(kind), "message") != 0 &&
 					       strcmp(json_string_value(kind), "action") != 0)))
 		return "kind must be \"message\" or \"action\".";

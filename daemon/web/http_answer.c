@@ -16,42 +16,50 @@ static const char http_guards[] =
     "Cross-Origin-Opener-Policy: same-origin\r\n"
     "Cross-Origin-Resource-Policy: same-origin\r\n";
 
-static const struct {
+/* detail: what is said of a problem if nothing better is known. */
+static const struct http_status {
 	unsigned status;
-	const char *reason;
-} http_reasons[] = {
-    {200, "OK"},
-    {201, "Created"},
-    {202, "Accepted"},
-    {204, "No Content"},
-    {304, "Not Modified"},
-    {400, "Bad Request"},
-    {401, "Unauthorized"},
-    {403, "Forbidden"},
-    {404, "Not Found"},
-    {405, "Method Not Allowed"},
-    {408, "Request Timeout"},
-    {411, "Length Required"},
-    {413, "Content Too Large"},
-    {414, "URI Too Long"},
-    {415, "Unsupported Media Type"},
-    {421, "Misdirected Request"},
-    {422, "Unprocessable Content"},
-    {426, "Upgrade Required"},
-    {429, "Too Many Requests"},
-    {431, "Request Header Fields Too Large"},
-    {500, "Internal Server Error"},
-    {501, "Not Implemented"},
-    {503, "Service Unavailable"},
-    {505, "HTTP Version Not Supported"},
+	const char *reason, *detail;
+} http_statuses[] = {
+    {200, "OK", NULL},
+    {201, "Created", NULL},
+    {202, "Accepted", NULL},
+    {204, "No Content", NULL},
+    {304, "Not Modified", NULL},
+    {400, "Bad Request", "The request line or a header is wrong, or there isn't exactly one Host."},
+    {401, "Unauthorized", "This takes a token."},
+    {403, "Forbidden", "That may not be done."},
+    {404, "Not Found", "There is nothing at this address."},
+    {405, "Method Not Allowed", "This address has other methods: see Allow."},
+    {408, "Request Timeout", "The request has to be here within 10 seconds."},
+    {411, "Length Required", "A body needs a Content-Length; it can't come in chunks."},
+    {413, "Content Too Large", "A body has at most 48 kB."},
+    {414, "URI Too Long", "An address has at most 2 kB."},
+    {415, "Unsupported Media Type", "The body is of the wrong type."},
+    {421, "Misdirected Request", "This server isn't known by that name."},
+    {422, "Unprocessable Content", "That can't be said."},
+    {426, "Upgrade Required", "This is for WebSockets."},
+    {429, "Too Many Requests", "That was too much in too little time."},
+    {431, "Request Header Fields Too Large", "A head has at most 8 kB and 64 headers."},
+    {500, "Internal Server Error", "Something is wrong here."},
+    {501, "Not Implemented", "That Transfer-Encoding isn't known."},
+    {503, "Service Unavailable", "That can't be done at the moment."},
+    {505, "HTTP Version Not Supported", "Version 1.1 of HTTP is spoken here."},
 };
+
+static const struct http_status *http_status(unsigned status)
+{
+	for (size_t i = 0; i < sizeof(http_statuses) / sizeof(http_statuses[0]); i++)
+		if (http_statuses[i].status == status)
+			return &http_statuses[i];
+	return NULL;
+}
 
 const char *http_reason(unsigned status)
 {
-	for (size_t i = 0; i < sizeof(http_reasons) / sizeof(http_reasons[0]); i++)
-		if (http_reasons[i].status == status)
-			return http_reasons[i].reason;
-	return "Status";
+	const struct http_status *s = http_status(status);
+
+	return s ? s->reason : "Status";
 }
 
 size_t http_answer_head(const struct http_answer *a, char ret[static HTTP_ANSWER_HEAD_MAX])
@@ -70,8 +78,12 @@ size_t http_answer_head(const struct http_answer *a, char ret[static HTTP_ANSWER
 
 char *http_problem(unsigned status, const char *detail)
 {
+	const struct http_status *s = http_status(status);
 	json_t *o = json_pack("{s:s, s:s, s:i, s:s*}", "type", "about:blank", "title", http_reason(status),
-			      "status", (int)status, "detail", detail);
+			      "status", (int)status, "detail",
+			      detail ? detail
+			      : s    ? s->detail
+				     : NULL);
 	char *text = o ? json_dumps(o, JSON_COMPACT | JSON_ENSURE_ASCII) : NULL;
 
 	json_decref(o);

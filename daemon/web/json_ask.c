@@ -35,7 +35,7 @@ struct ask_verb {
 static enum verdict ask_refuse(struct ask *a)
 {
 	struct connection *c = a->in->c;
-	char space[1024];
+	char space[1024 + SOCKET_ID_MAX];
 
 	if (socket_is_moot(a->in, a->consumed))
 		return HANDLER_MORE;
@@ -174,7 +174,7 @@ static enum verdict ask_search(struct ask *a, const struct ask_verb *verb)
 static enum verdict ask_ping(struct ask *a, const struct ask_verb *verb)
 {
 	struct connection *c = a->in->c;
-	char space[512];
+	char space[64 + SOCKET_ID_MAX];
 
 	(void)verb;
 	if (socket_is_moot(a->in, a->consumed))

@@ -12,7 +12,7 @@
 
 /* A message without anybody's text; and what comes to one that has some. */
 #define SAY_SIZE 4096
-#define SAY_FRAME 1024
+#define SAY_FRAME (1024 + SOCKET_ID_MAX)
 #define SAY_NAMES 16384
 #define SAY_ROOMS 200
 /* How much of what was said since then is sent to who comes back, in messages and, of the outbox, in what stays free. */
@@ -58,7 +58,7 @@ void socket_send(struct connection *c, struct json_text *t)
 
 static void say_skipped(struct connection *c, const char *count, size_t len)
 {
-	char space[256];
+	char space[256 + SOCKET_ID_MAX];
 	struct json_text t = socket_begin(space, sizeof(space), "skipped");
 
 	json_putf(&t, ",\"count\":%.*s", (int)len, count);

@@ -100,26 +100,31 @@ bool socket_epoch(const char *text, uint64_t *ret)
 	return true;
 }
 
-/* What the address says behind "?": where it wants to be, as whom, and what it has seen. False: that can't be. */
-static bool shake_read_query(struct shake *s)
+/* What the address says behind "?": where it wants to be, as whom, and what it has seen. NULL, or what can't be. */
+static const char *shake_read_query(struct shake *s)
 {
 	const struct http_request *r = s->call->r;
-	char epoch[32] = "0";
+	char epoch[32] = "0", nick[HTTP_TARGET_MAX + 1];
 	uint64_t since = UINT64_MAX;
 
-	int room = http_query(r, "room", s->room, sizeof(s->room));
-	int nick = http_query(r, "nick", s->nick, sizeof(s->nick));
-	int seen = http_query(r, "epoch", epoch, sizeof(epoch));
-	if (room == -EINVAL || nick == -EINVAL || seen == -EINVAL ||
-	    http_query_number(r, "since", &since) < 0 || !socket_epoch(epoch, &s->asked.epoch))
-		return false;
-	if (room < 0)
+	int n = http_query(r, "room", s->room, sizeof(s->room));
+	if (n < 0)
 		s->room[0] = '\0';
-	if (nick < 0)
-		s->nick[0] = '\0';
+	if (n != -ENOENT && (n < 0 || !text_room_valid(s->room, (size_t)n)))
+		return "There can't be a room of that name.";
+	n = http_query(r, "nick", nick, sizeof(nick));
+	if (n == -EINVAL)
+		return "nick is there twice, or has what no name can have.";
+	/* One that is too long is like any other that nobody can have: one is a guest. */
+	memcpy(s->nick, nick, n > 0 && n <= TEXT_NICK_MAX ? (size_t)n : 0);
+	n = http_query(r, "epoch", epoch, sizeof(epoch));
+	if (n == -EINVAL || !socket_epoch(epoch, &s->asked.epoch))
+		return "epoch must be that of a room, in hexadecimal.";
+	if (http_query_number(r, "since", &since) < 0)
+		return "since must be the number of a message.";
 	s->asked.has_since = since != UINT64_MAX;
 	s->asked.number = since;
-	return room < 0 || text_room_valid(s->room, strlen(s->room));
+	return NULL;
 }
 
 /* Within the transaction: what was asked is consumed and answered, and from now on frames are spoken. */
@@ -149,8 +154,9 @@ enum verdict web_socket_open(const struct web_call *call)
 	unsigned status = shake_check(&s, &why, &headers);
 	if (status > 0)
 		return web_refuse_with(call, status, why, headers);
-	if (!shake_read_query(&s))
-		return web_refuse(call, 400, "room, nick, epoch or since is not what it should be.");
+	why = shake_read_query(&s);
+	if (why)
+		return web_refuse(call, 400, why);
 	const struct chat_opening opening = {.room = s.room[0] ? s.room : connection_first_room(c),
 					     .opener = s.room[0] ? connection_address(c) : NULL,
 					     .nick = s.nick,

@@ -16,9 +16,9 @@
 /* and so many of its frames wait for the rest of it. What is left of the inbox is enough for a record of TLS. */
 #define SOCKET_WAITING_MAX 48000
 
-/* As JSON, with its quotes. */
-#define SOCKET_ID_MAX 200
 #define SOCKET_ID_BYTES 64
+/* As JSON, where a control character takes six, with its quotes and a NUL. */
+#define SOCKET_ID_MAX (6 * SOCKET_ID_BYTES + 4)
 
 /* What is worked on: its answers say so, as they are written within it. One for each thread. */
 struct socket_asked {

@@ -9,7 +9,7 @@
 
 enum web_proof web_token(const struct connection *c, const struct http_request *r, const struct token **ret)
 {
-	static const char scheme[] = "Bearer ";
+	static const char scheme[] = "Bearer";
 	struct http_text header = http_header(r, "authorization");
 	const struct listener_config *l = web_listener(c);
 	size_t n = sizeof(scheme) - 1;
@@ -17,8 +17,11 @@ enum web_proof web_token(const struct connection *c, const struct http_request *
 	*ret = NULL;
 	if (!header.at)
 		return WEB_NOBODY;
-	if (l && header.len > n && strncasecmp(header.at, scheme, n) == 0)
-		*ret = tokens_find(&l->tokens, header.at + n, header.len - n);
+	if (!l || header.len <= n || header.at[n] != ' ' || strncasecmp(header.at, scheme, n) != 0)
+		return WEB_LIAR;
+	while (n < header.len && header.at[n] == ' ') /* one or more: RFC 9110, 11.4 */
+		n++;
+	*ret = tokens_find(&l->tokens, header.at + n, header.len - n);
 	return *ret ? WEB_PROVED : WEB_LIAR;
 }
 

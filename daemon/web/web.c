@@ -369,7 +369,6 @@ static void web_wrap(struct connection *c, const char *text, size_t len, bool cl
 static size_t web_notice(const struct connection *c, const struct notice *n, char *text, size_t size)
 {
 	unsigned status = 503;
-	char body[NOTICE_MAX];
 
 	if (c && web_form(c) != WEB_REQUEST)
 		return web_socket_notice(c, n, text, size);
@@ -378,12 +377,12 @@ static size_t web_notice(const struct connection *c, const struct notice *n, cha
 		status = 408;
 	else if (n->kind != NOTICE_REFUSED)
 		return 0;
+	_cleanup_free_ char *body = http_problem(status, n->kind == NOTICE_REFUSED ? n->text : NULL);
 	int len =
-	    snprintf(body, sizeof(body), "%s\r\n", n->kind == NOTICE_REFUSED ? n->text : http_reason(status));
-	len = snprintf(
-	    text, size,
-	    "HTTP/1.1 %u %s\r\nContent-Type: text/plain\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s",
-	    status, http_reason(status), len, body);
+	    snprintf(text, size,
+		     "HTTP/1.1 %u %s\r\nContent-Type: application/problem+json\r\nContent-Length: %zu\r\n"
+		     "Connection: close\r\n\r\n%s",
+		     status, http_reason(status), body ? strlen(body) : 0, body ? body : "");
 	return (size_t)len < size ? (size_t)len : 0;
 }
 

@@ -393,6 +393,42 @@ def who_asks_before_sending_a_body_is_told():
 # --- misuse ---
 
 
+def problem(got, status):
+    """What an answer says of a problem: each says why, and what to do."""
+    head, _, body = got.decode().partition("\r\n\r\n")
+    check("\r\nContent-Type: application/problem+json\r\n" in head, got)
+    o = json.loads(body)
+    equal((o["type"], o["status"], sorted(o)), ("about:blank", status, ["detail", "status", "title", "type"]))
+    check(head.startswith("HTTP/1.1 %d %s\r\n" % (status, o["title"])) and len(o["detail"]) > 10, got)
+    return o["detail"]
+
+
+@test
+def problems_say_why():
+    w = Web()
+    for method, path, token, body, status in [
+            ("GET", "/nothing", None, "", 404), ("POST", "/", None, "{}", 405), ("PUT", "/api/v1/rooms", None, "{}", 405),
+            ("GET", "/api/v1/rooms/nowhere/messages", None, "", 404), ("GET", "/api/v1/rooms/a%20b/messages", None, "", 404),
+            ("GET", "/api/v1/rooms/lobby/messages?limit=0", None, "", 400), ("GET", "/ws", None, "", 426),
+            ("POST", "/api/v1/rooms/lobby/messages", None, '{"text":"x"}', 401),
+            ("POST", "/api/v1/rooms/lobby/messages", "chatd_x", '{"text":"x"}', 401),
+            ("POST", "/api/v1/rooms/lobby/messages", w.bot, '{"text":5}', 400),
+            ("POST", "/api/v1/rooms/lobby/messages", w.bot, '{"text":"\xff"}', 400),
+            ("POST", "/api/v1/rooms/lobby/messages", w.bot, '{"text":""}', 422)]:
+        c = w.connect()
+        c.send(("%s %s HTTP/1.1\r\nHost: localhost\r\n%sContent-Type: application/json\r\nContent-Length: %d\r\nConnection: close"
+                "\r\n\r\n%s" % (method, path, "Authorization: Bearer %s\r\n" % token if token else "", len(body), body)
+                ).encode("latin-1"))
+        problem(c.rest(), status)
+    # Several spaces are as good as one.
+    for scheme, status in (("Bearer   ", 201), ("bearer ", 201), ("Bearer", 401), ("Bearer\t", 401), ("Basic ", 401)):
+        got, _, _ = w.curl("/api/v1/rooms/lobby/messages", "--json", '{"text":"x"}', "-H",
+                           "Authorization: %s%s" % (scheme, w.bot))
+        equal((scheme, got), (scheme, status))
+    equal(w.d.ctl("ban", "127.0.0.1")[0], 0)
+    check("banned" in problem(w.connect().rest(), 503))
+
+
 @test
 def what_is_not_quite_http_is_refused():
     w = Web()
@@ -419,6 +455,7 @@ def what_is_not_quite_http_is_refused():
         got = c.rest()
         check(got.startswith(b"HTTP/1.1 %d " % status) and got.count(b"HTTP/1.1 ") == 1, text[:60], got[:200])
         check(b"Connection: close\r\n" in got)
+        problem(got, status)
     check(w.d.metric("http_requests_refused_total") >= 16)
     equal(w.curl("/")[0], 200)
 
@@ -464,6 +501,7 @@ def slow_and_endless_requests_end():
     for c in slow, endless:
         got = c.rest()
         check(got.startswith(b"HTTP/1.1 408 ") or got.startswith(b"HTTP/1.1 431 "), got)
+        problem(got, int(got.split()[1]))
     over.append(1)
     t.join()
     check(8 < time.monotonic() - began < 40, time.monotonic() - began)

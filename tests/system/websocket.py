@@ -42,6 +42,13 @@ def handshakes():
     WebSocket(d, query="?room=a%2fb", expect=400)
     WebSocket(d, query="?since=x", expect=400)
     WebSocket(d, query="?since=1&epoch=XYZ", expect=400)
+    # A name that can't be had makes a guest, however long it is; one that can't be read is refused.
+    for query in ("?nick=" + "x" * 33, "?nick=" + "x" * 1000, "?nick=a%20b", "?nick="):
+        w = WebSocket(d, JSON, query)
+        check(w.got("joined")["nick"].startswith("guest"), query)
+        w.close()
+    WebSocket(d, query="?nick=%0a", expect=400)
+    WebSocket(d, query="?nick=a&nick=b", expect=400)
     good = {"Host": "localhost", "Upgrade": "websocket", "Connection": "keep-alive, Upgrade",
             "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}
     cases = [({}, 101), ({"Upgrade": None}, 426), ({"Connection": "keep-alive"}, 426), ({"Sec-WebSocket-Version": "8"}, 426),
@@ -313,6 +320,13 @@ def conversation_in_json():
     equal(([m["text"] for m in h["messages"]], h["more"]), (['say "hi" \\ \t /x', "/help", "quit", "//x"], False))
     alice.ask(do="ping", id=9)
     equal(alice.got(), {"type": "pong", "id": 9})
+    for name in ("\x01" * 33, "\x1f" * 64, '"' * 64, "x" * 64):
+        alice.ask(do="ping", id=name)
+        equal(alice.got(), {"type": "pong", "id": name})
+        alice.ask(do="who", id=name)
+        equal(alice.got()["id"], name)
+        alice.ask(do="nothing", id=name)
+        equal(alice.got()["id"], name)
 
 
 @test
