@@ -54,31 +54,80 @@ json_t *api_room_json(const struct room_info *i)
 			 (int)i->read_only);
 }
 
-enum verdict web_api_rooms(const struct web_call *call)
-{
-	const struct token *t;
-	size_t n;
+/* --- the list of rooms --- */
 
-	if (web_token(call->c, call->r, &t) == WEB_LIAR)
-		return web_refuse_token(call);
+#define API_ROOMS 200
+#define API_ROOMS_MAX 1000
+
+struct api_page {
+	uint64_t limit;
+	char after[TEXT_ROOM_MAX + 1]; /* ""; or those whose names come behind it, by their bytes */
+};
+
+/* NULL, or what can't be. */
+static const char *api_read_page(const struct http_request *r, struct api_page *ret)
+{
+	int n = http_query(r, "after", ret->after, sizeof(ret->after));
+
+	if (n < 0)
+		ret->after[0] = '\0';
+	if (n == -EINVAL || (n > 0 && !text_room_valid(ret->after, (size_t)n)))
+		return "after must be the name of a room.";
+	ret->limit = API_ROOMS;
+	if (http_query_number(r, "limit", &ret->limit) < 0 || ret->limit == 0)
+		return "limit must be a number from 1.";
+	if (ret->limit > API_ROOMS_MAX)
+		ret->limit = API_ROOMS_MAX;
+	return NULL;
+}
+
+static int api_compare_rooms(const void *a, const void *b)
+{
+	const struct room_info *x = a, *y = b;
+
+	return strcmp(x->name, y->name);
+}
+
+/* Of those that may be read. */
+static json_t *api_list_rooms(const struct web_call *call, const struct token *t, const struct api_page *page,
+			      bool *ret_more)
+{
+	size_t n, bytes = 0;
 	_cleanup_free_ struct room_info *rooms = rooms_copy(connection_context(call->c)->shared->rooms, &n);
 	json_t *list = json_array();
-	size_t bytes = 0;
-	bool more = false;
-	for (size_t i = 0; rooms && i < n && !more; i++) {
-		if (!web_may_read(call->c, t, rooms[i].name, rooms[i].members_only))
+
+	*ret_more = false;
+	if (rooms)
+		qsort(rooms, n, sizeof(*rooms), api_compare_rooms);
+	for (size_t i = 0; rooms && list && i < n; i++) {
+		if (strcmp(rooms[i].name, page->after) <= 0 ||
+		    !web_may_read(call->c, t, rooms[i].name, rooms[i].members_only))
 			continue;
 		json_t *o = api_room_json(&rooms[i]);
 		bytes += o ? json_dumpb(o, NULL, 0, JSON_COMPACT) + 1 : 0;
-		more = bytes > API_LIST_MAX;
-		if (more)
+		*ret_more = json_array_size(list) == page->limit || bytes > API_LIST_MAX;
+		if (*ret_more) {
 			json_decref(o);
-		else
-			json_array_append_new(list, o);
+			break;
+		}
+		json_array_append_new(list, o);
 	}
-	if (json_array_size(list) == 0 && !t && !(connection_state(call->c)->rights & CLIENT_OPEN)) {
-		json_decref(list);
+	return list;
+}
+
+enum verdict web_api_rooms(const struct web_call *call)
+{
+	const struct token *t;
+	struct api_page page;
+	bool more;
+
+	if (web_token(call->c, call->r, &t) == WEB_LIAR)
+		return web_refuse_token(call);
+	if (!t && !(connection_state(call->c)->rights & CLIENT_OPEN))
 		return web_refuse_rights(call, t);
-	}
+	const char *wrong = api_read_page(call->r, &page);
+	if (wrong)
+		return web_refuse(call, 400, wrong);
+	json_t *list = api_list_rooms(call, t, &page, &more);
 	return api_answer(call, json_pack("{s:o, s:b}", "rooms", list, "more", (int)more), NULL);
 }

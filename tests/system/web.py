@@ -165,9 +165,25 @@ def a_program_speaks_and_reads():
 @test
 def more_rooms_than_fit_an_answer():
     w = Web(rooms=", ".join('{ name = "lobby-%04d-%s"; log_size = "64K"; }' % (i, "x" * 50) for i in range(2000)),
-            extra="limits: { max_rooms = 3000; };")
-    got = w.api("/rooms")
-    check(got["more"] and 1000 < len(got["rooms"]) < 2000, len(got["rooms"]))
+            extra="limits: { max_rooms = 3000; commands_per_second = 0; };")
+    names = ["lobby-%04d-%s" % (i, "x" * 50) for i in range(2000)]
+    for limit, n in (("", 200), ("?limit=7", 7), ("?limit=1000", 1000), ("?limit=5000", 1000)):
+        got = w.api("/rooms" + limit)
+        equal(([r["name"] for r in got["rooms"]], got["more"]), (names[:n], True))
+    # Page by page each is there once, in the order of their names.
+    found, on = [], ""
+    while True:
+        got = w.api("/rooms?limit=700" + on)
+        found += [r["name"] for r in got["rooms"]]
+        if not got["more"]:
+            break
+        on = "&after=" + found[-1]
+    equal(found, names)
+    equal(w.api("/rooms?limit=1&after=lobby-1998-y")["rooms"][0]["name"], names[1999])
+    equal(w.api("/rooms?limit=1&after=" + names[1998])["more"], False)
+    equal(w.api("/rooms?after=zzz"), {"rooms": [], "more": False})
+    for wrong in ("limit=0", "limit=x", "limit=1&limit=2", "after=a/b", "after=" + "x" * 65, "after=a&after=b"):
+        w.api("/rooms?" + wrong, status=400)
 
 
 @test
@@ -185,7 +201,7 @@ def who_has_no_right_gets_none():
     w.api("/rooms/board/messages", token=w.bot, status=403)
     equal(w.api("/rooms/board/messages", token=reader)["messages"], [])
     equal([r["name"] for r in w.api("/rooms")["rooms"]], ["lobby", "other"])
-    equal([r["name"] for r in w.api("/rooms", token=reader)["rooms"]], ["lobby", "board", "other"])
+    equal([r["name"] for r in w.api("/rooms", token=reader)["rooms"]], ["board", "lobby", "other"])
     status, headers, _ = w.curl("/api/v1/rooms/lobby/messages", "--json", '{"text": "x"}')
     equal((status, headers["www-authenticate"]), (401, 'Bearer realm="chatd"'))
     c = w.connect()
