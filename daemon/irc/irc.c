@@ -183,6 +183,20 @@ static void irc_restored(struct connection *c)
 		irc_tell_nick(&call);
 }
 
+static bool irc_reloaded_room(struct connection *c, struct room *room, void *arg)
+{
+	(void)arg;
+	irc_leave_where_expelled(c, room);
+	return true;
+}
+
+static void irc_reloaded(struct connection *c)
+{
+	/* Also those whom the process before didn't get to. */
+	seats_each(c, irc_reloaded_room, NULL);
+	irc_account_reload(c);
+}
+
 static void irc_closed(struct connection *c)
 {
 	struct irc_call call = {.c = c};
@@ -217,7 +231,7 @@ const struct handler handler_tcp_irc = {
     .many = true,
     .opened = irc_opened,
     .restored = irc_restored,
-    .reloaded = irc_account_reload,
+    .reloaded = irc_reloaded,
     .received = irc_received,
     .renders = (1U << (IRC_CAPS_FORM + 1)) - 1,
     .render = irc_render,

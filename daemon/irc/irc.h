@@ -252,6 +252,8 @@ bool irc_find_member(struct irc_call *call, const struct room *room, const char 
 bool irc_set_status(struct irc_call *call, struct room *room, uint64_t id, uint8_t set, uint8_t clear);
 /* As in struct handler. */
 void irc_expelled(struct connection *c, const struct expulsion *e);
+/* Who was removed from that room (NULL: none), and hasn't gone yet, goes now. No transaction is under way. */
+void irc_leave_where_expelled(struct connection *c, struct room *room);
 
 /* --- what members are sent (render.c), as in struct handler --- */
 

@@ -158,19 +158,29 @@ static void join_make_operator(struct irc_call *call, struct room *room)
 	memcpy(p->account, u->account, sizeof(p->account));
 }
 
-static void join_forget_invitation(struct irc_call *call, struct room *room)
+/* Returns how many are left. */
+static uint32_t join_remove(uint64_t *ids, uint32_t n, uint64_t id)
+{
+	uint32_t left = 0;
+
+	for (uint32_t i = 0; i < n; i++)
+		if (ids[i] != id)
+			ids[left++] = ids[i];
+	return left;
+}
+
+/* Invitations are good for once; and who was removed, but had gone by itself, has come back. */
+static void join_forget_past(struct irc_call *call, struct room *room)
 {
 	const struct irc_channel *now = irc_channel(call, room);
 	uint64_t id = connection_id(call->c);
 
-	if (!now || !rooms_is_in(now->invited, now->n_invited, id))
+	if (!now || (!rooms_is_in(now->invited, now->n_invited, id) &&
+		     !rooms_is_in(now->expelled, now->n_expelled, id)))
 		return;
 	struct irc_channel *ch = irc_channel_change(call, room);
-	uint32_t n = 0;
-	for (uint32_t i = 0; i < ch->n_invited; i++)
-		if (ch->invited[i] != id)
-			ch->invited[n++] = ch->invited[i];
-	ch->n_invited = n;
+	ch->n_invited = join_remove(ch->invited, ch->n_invited, id);
+	ch->n_expelled = join_remove(ch->expelled, ch->n_expelled, id);
 }
 
 static void join_done(struct irc_call *call, void *arg)
@@ -197,7 +207,7 @@ static int join_room(struct irc_call *call, struct room *room)
 
 	if (first)
 		join_make_operator(call, room);
-	join_forget_invitation(call, room);
+	join_forget_past(call, room);
 	speech_enter(&call->speech, room, &who);
 	/* Behind its own line, and all that was said before. */
 	int r = seats_join(call->c, room,
@@ -240,6 +250,8 @@ static enum verdict join_one(struct irc_call *call, struct irc_arg channel, stru
 			    channel.at);
 		return HANDLER_MORE;
 	}
+	/* Who is told that it was removed may be back before its worker has been. */
+	irc_leave_where_expelled(call->c, seats_room(call->c, name));
 	if (seats_room(call->c, name))
 		return HANDLER_MORE;
 	if (seats_count(call->c) >= irc_config(call)->max_rooms_per_client) {

@@ -130,7 +130,7 @@ static bool say_may_speak(struct irc_call *call, const struct room *room, bool m
 		return false;
 	if (status)
 		return true;
-	if (ch)
+	if (ch && member)
 		for (uint32_t i = 0; i < ch->n_expelled; i++)
 			if (ch->expelled[i] == connection_id(call->c))
 				return false; /* it is on its way out */

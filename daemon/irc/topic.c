@@ -3,6 +3,7 @@
 #include "daemon/irc/commands.h"
 
 #include "daemon/base/clock.h"
+#include "daemon/base/fault.h"
 #include "daemon/engine/expel.h"
 #include "daemon/irc/channels.h"
 #include "daemon/irc/names.h"
@@ -126,27 +127,36 @@ static enum verdict kick_run(struct irc_call *call)
 	return HANDLER_MORE;
 }
 
-void irc_expelled(struct connection *c, const struct expulsion *e)
+/* What tells it so is in the log. */
+void irc_leave_where_expelled(struct connection *c, struct room *room)
 {
 	struct irc_call call = {.c = c};
-	struct room *room = seats_room_at(c, expel_room(e));
+	const uint64_t id = connection_id(c);
+	const struct irc_channel *now;
+	bool expelled = false;
 
 	if (!room)
 		return;
 	irc_begin(&call);
 	speech_begin_reading(&call.speech, room);
-	/* The event that tells it so is in the log. */
+	now = irc_channel(&call, room);
+	for (uint32_t i = 0; now && i < now->n_expelled; i++)
+		expelled |= now->expelled[i] == id;
+	if (!expelled) {
+		irc_abandon(&call);
+		return;
+	}
+	FAULT("irc-expelled");
 	seats_settle(c, room, 0);
-	struct irc_channel *ch = room->outgoing ? NULL : irc_channel_change(&call, room);
-	uint32_t n = 0;
-	for (uint32_t i = 0; ch && i < ch->n_expelled; i++)
-		if (ch->expelled[i] != connection_id(c))
-			ch->expelled[n++] = ch->expelled[i];
-	if (ch)
-		ch->n_expelled = n;
+	/* The record is left as it is: without an event it would change before the client does. A JOIN mends it. */
 	irc_leave_room(&call, room);
 	irc_commit_step(&call);
 	connection_hurry(c);
+}
+
+void irc_expelled(struct connection *c, const struct expulsion *e)
+{
+	irc_leave_where_expelled(c, seats_room_at(c, expel_room(e)));
 }
 
 /* --- INVITE --- */

@@ -238,6 +238,13 @@ def scenario(d):
         ann.send("PRIVMSG bob%d :four %d\r\n" % (i, i))
         ann.expect("four %d\r\n" % i)
         bob.expect("four %d\r\n" % i)
+    # Who comes back at once was gone.
+    ann.send("KICK #den bob3 :enough\r\n")
+    bob.expect("KICK #den bob3 :enough\r\n")
+    ann.expect("KICK #den bob3 :enough\r\n")
+    bob.send("JOIN #den\r\n")
+    bob.expect(re.compile(rb" 353 bob3 = #den :[^\n]*@ann"))
+    ann.expect("JOIN #den * :bob's name\r\n")
     bob.send("PART #lobby :away\r\n")
     bob.expect("PART")
     ann.expect("PART")
