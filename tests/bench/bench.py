@@ -94,7 +94,7 @@ def chatd(name="chatd", workers=1, listeners=None, more="", binary=BUILD + "/cha
 workers = %d; drain_timeout = 0.0; log_level = "error"; %s
 rooms = ( { name = "lobby"; announce_max = 0; } );
 room_defaults: { log_size = "4M"; announce_max = 0; };
-limits: { max_clients_per_address = 0; max_rooms = 8000; max_rooms_per_address = 0; };
+limits: { max_clients_per_address = 0; max_rooms = 8000; max_rooms_per_address = 0; commands_per_second = 0; joins_per_minute = 0; };
 listeners = ( { name = "chat"; type = "tcp"; mode = "chat"; listen = "127.0.0.1:%d"; } %s );
 control: { socket = "DIR/socket"; };""" % (workers, more, port, listeners or ""))
 
@@ -178,6 +178,39 @@ def inspircd():
 <options prefixpart="" hostintopic="yes">
 <security userstats="Pu">
 """ % port)
+
+
+def ngircd():
+    """Likewise. +F: without penalties."""
+    port = free_port()
+    return Server("ngircd", "ngircd", "-n", "-f", "DIR/config", port=port, protocol="ngircd", ready_port=port, config="""
+[Global]
+Name = bench.invalid
+Info = bench
+Listen = 127.0.0.1
+Ports = %d
+MotdFile = DIR/none
+[Limits]
+MaxConnections = 0
+MaxConnectionsIP = 0
+MaxJoins = 0
+MaxNickLength = 31
+MaxPenaltyTime = 0
+PingTimeout = 100000
+[Options]
+CloakHost = h
+DefaultUserModes = F
+DNS = no
+Ident = no
+PAM = no
+""" % port)
+
+
+def chatd_irc(name="chatd, IRC", workers=1):
+    irc = free_port()
+    s = chatd(name, workers, ', { name = "irc"; type = "tcp"; mode = "irc"; listen = "127.0.0.1:%d"; cloak = false; }' % irc)
+    s.port, s.protocol = irc, "chatd-irc"
+    return s
 
 
 def bare_tcp():
@@ -339,10 +372,10 @@ def shape_h():
               lambda s: Load(s, "echo", s.port, n, 64, options.seconds), [RATE, COST])
 
 
-def idle_shape(title, servers):
+def idle_shape(title, servers, connections=10000):
     def idle(s):
         before = memory(s.p.pid)
-        p = subprocess.Popen([BUILD + "/tests/bench/load", "idle", s.protocol, str(s.port), "10000", "4"], stdout=subprocess.PIPE,
+        p = subprocess.Popen([BUILD + "/tests/bench/load", "idle", s.protocol, str(s.port), str(connections), "4"], stdout=subprocess.PIPE,
                              stdin=subprocess.PIPE, text=True)
         r = json.loads(p.stdout.readline())
         time.sleep(35)  # chatd gives the pages of idle clients back bit by bit, so that nobody waits for it
@@ -365,6 +398,15 @@ def shape_web():
         shape("WebSocket: 1 -> 1000, 64 bytes, %d in flight" % window, [chatd_one, chatd_web, nats_web],
               fanout(1, 1, 1000, 64, window), [RATE, COST] + ([P50] if window == 1 else []))
     idle_shape("WebSocket: 10000 idle connections", [chatd_one, chatd_web, nats_web])
+
+
+def shape_irc():
+    """Flood limits are lifted everywhere, or chatd would be compared with waiting."""
+    for members in (100, 1000):
+        for window in (1000, 1):
+            shape("IRC: 1 -> %d in a channel, 64 bytes, %d in flight" % (members, window), [chatd_irc, chatd_one, ngircd, inspircd],
+                  fanout(1, 1, members, 64, window), [RATE, COST] + ([P50] if window == 1 else []))
+    idle_shape("IRC: 2000 idle members of one channel", [chatd_irc, ngircd, inspircd], 2000)
 
 
 def shape_j():

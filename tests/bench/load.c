@@ -240,7 +240,7 @@ static int mqtt_delivered(unsigned room, int len)
 	return mqtt_message(text, sizeof(text), room, text, len);
 }
 
-/* IRC, RFC 2812. bench.py's server says h for every host. */
+/* IRC, RFC 2812. bench.py has the servers say a short host for everybody, as far as they can. */
 static int irc_hello(char *dst, size_t size, unsigned room, bool publishes, int number)
 {
 	(void)room;
@@ -259,11 +259,34 @@ static int irc_message(char *dst, size_t size, unsigned room, const char *payloa
 	return snprintf(dst, size, "PRIVMSG #r%04u :%.*s\r\n", room, len, payload);
 }
 
+static int irc_delivered_by(const char *user_host, unsigned room, int len)
+{
+	char text[128];
+
+	return snprintf(text, sizeof(text), ":" PUBLISHER_NICK "!%s PRIVMSG #r%04u :\r\n", 0, user_host,
+			room) +
+	       len;
+}
+
 static int irc_delivered(unsigned room, int len)
 {
-	char text[64];
+	return irc_delivered_by("x@h", room, len);
+}
 
-	return snprintf(text, sizeof(text), ":" PUBLISHER_NICK "!x@h PRIVMSG #r%04u :\r\n", 0, room) + len;
+static int ngircd_delivered(unsigned room, int len)
+{
+	return irc_delivered_by("~x@h", room, len);
+}
+
+static int chatd_irc_delivered(unsigned room, int len)
+{
+	return irc_delivered_by("x@127.0.0.1", room, len);
+}
+
+static const char *irc_no_motd(bool publishes)
+{
+	(void)publishes;
+	return " 422 ";
 }
 
 /* --- the same within WebSockets (RFC 6455) --- */
@@ -364,6 +387,10 @@ static const struct protocol protocols[] = {
      UPGRADE("/"), true},
     {"irc", irc_hello, irc_welcome, irc_message, irc_delivered, false, "JOIN #r%04u\r\n", " 366 ", NULL,
      false},
+    {"ngircd", irc_hello, irc_no_motd, irc_message, ngircd_delivered, false, "JOIN #r%04u\r\n", " 366 ", NULL,
+     false},
+    {"chatd-irc", irc_hello, irc_no_motd, irc_message, chatd_irc_delivered, false, "JOIN #r%04u\r\n", " 366 ",
+     NULL, false},
     {"chatd", chatd_hello, chatd_welcome, line_message, chatd_delivered, true, NULL, NULL, NULL, false},
     {"ncat", none_hello, none_welcome, line_message, line_delivered, false, NULL, NULL, NULL, false},
     {"bare", none_hello, none_welcome, line_message, line_delivered, true, NULL, NULL, NULL, false},
@@ -733,11 +760,24 @@ static int command_idle(char **argv)
 	const struct protocol *p = find_protocol(argv[0]);
 	int port = atoi(argv[1]), n = atoi(argv[2]);
 
+	struct connection **opened = calloc((size_t)n, sizeof(struct connection *));
+	static char waste[1 << 16];
+
 	double start = now();
 	for (int i = 0; i < n; i++)
-		join(p, port, 0, false, i);
+		opened[i] = join(p, port, 0, false, i);
+	/* Whoever is in the channel reads who else comes. */
+	for (int i = 0; p->join && i < n; i++) {
+		join_at_last(p, opened[i]);
+		for (int k = 0; k <= i && (i % 64 == 63 || i == n - 1); k++)
+			while (recv(opened[k]->fd, waste, sizeof(waste), MSG_DONTWAIT) > 0)
+				;
+	}
 	printf("{\"deliveries\": %d, \"seconds\": %.4f}\n", n, now() - start);
 	fflush(stdout);
+	for (int i = 0; p->join && i < n; i++)
+		while (recv(opened[i]->fd, waste, sizeof(waste), MSG_DONTWAIT) > 0)
+			;
 	sleep((unsigned)atoi(argv[3]));
 	ready();
 	return 0;
