@@ -446,7 +446,7 @@ def build_upgrade(c):
     os.makedirs(build)
     p = subprocess.run(
         ["sh", "-ec", "cd '%s' && '%s/configure' -q --prefix='%s' --sysconfdir=/etc && "
-         "make -s -j2 chatd CPPFLAGS='-UPACKAGE_VERSION -DPACKAGE_VERSION=\\\"9.9.0\\\"'" % (
+         "make -s -j2 chatd CFLAGS=-O0 CPPFLAGS='-UPACKAGE_VERSION -DPACKAGE_VERSION=\\\"9.9.0\\\"'" % (
              build, os.path.abspath(SOURCE), c.prefix)], capture_output=True, timeout=300)
     check(p.returncode == 0, p.stderr.decode()[-2000:])
     with open(os.path.join(build, "chatd"), "rb") as f:
@@ -690,14 +690,16 @@ def the_commands_of_the_readme_work():
 
 
 def build_package(c):
-    """dpkg-buildpackage on a copy of the sources; lintian has nothing to say of what comes out."""
+    """dpkg-buildpackage on a copy of the sources; lintian has nothing to say of what comes out. The unit tests that it would
+    run are those that run beside this one."""
     where = os.path.join(c.dir, "package")
     source = os.path.join(where, "chatd")
     shutil.copytree(os.path.abspath(SOURCE), source, symlinks=True,
                     ignore=shutil.ignore_patterns("build*", ".git", "autom4te.cache", "__pycache__"))
     # The aux files are no build directory.
     p = subprocess.run(["dpkg-buildpackage", "-us", "-uc", "-b"], cwd=source, capture_output=True, text=True, timeout=600,
-                       env={k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "CMOCKA"))})
+                       env={k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "CMOCKA"))} |
+                       {"DEB_BUILD_OPTIONS": "nocheck"})
     check(p.returncode == 0, p.stdout[-3000:], p.stderr[-2000:])
     changes = glob.glob(where + "/chatd_*.changes")[0]
     p = subprocess.run(["lintian", "--fail-on", "error,warning", changes], capture_output=True, text=True, timeout=300)
