@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 import time
 
-from testing import PATIENCE, Daemon, Failure, check, equal, free_port, need, read_log, wait_for
+from testing import PATIENCE, Daemon, Failure, check, equal, free_port, need, read_log, wait_for, wait_stopped
 
 STREAM = "CHATD"
 os.environ["PATH"] += ":/usr/sbin"  # where Debian has it, and people don't look
@@ -89,6 +89,7 @@ class NatsServer:
 
     def pause(self):
         self.p.send_signal(signal.SIGSTOP)
+        wait_stopped(self.p.pid)
         self.paused = True
 
     def go_on(self):

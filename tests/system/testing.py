@@ -3,6 +3,7 @@
 
 import array
 import atexit
+import contextlib
 import ctypes
 import fcntl
 import glob
@@ -247,6 +248,15 @@ def read_log(path):
         return ""
 
 
+def wait_stopped(pid):
+    """The signal is one thread's, which has to run before it stops the others: until then they work."""
+    def states():
+        for stat in glob.glob("/proc/%d/task/*/stat" % pid):
+            with contextlib.suppress(OSError), open(stat) as f:  # it may have ended
+                yield f.read().rpartition(")")[2].split()[0]
+    wait_for(lambda: set(states()) <= {"T", "t"}, 20, "process %d to stop" % pid)
+
+
 class Daemon:
     """A chatd with its own directory, ports and control socket. store=True: this class keeps its fds as systemd would;
     parent=True: `chatd --supervise` does, which is who pid is then. With CHATD_TEST_PARENT=1 that one does it for store=True, too."""
@@ -478,6 +488,8 @@ control: { socket = "%s"; group = "chatd"; };
     def signal(self, number):
         """Who is supervised dies itself, and not its parent."""
         os.kill(self.child() if self.parent and self.supervised and number == signal.SIGKILL else self.pid, number)
+        if number == signal.SIGSTOP:
+            wait_stopped(self.pid)
 
     def kept(self):
         """The names of what is kept for the next process: a parent tells only that one."""
