@@ -205,6 +205,9 @@ void seats_turn_all(struct connections *cs, uint32_t room)
 		else if (seats_has_news(c, s))
 			seats_turn_to(c, s);
 	}
+	/* If there is nobody to deliver to, nobody else says that this thread is not late, and speakers wait for it. */
+	if (cs->waiting[room] && !cs->members[room])
+		logring_caught_up(cs->waiting[room]->room->log, cs->ctx->slot);
 }
 
 bool seats_lack_something(const struct connection *c)

@@ -213,4 +213,21 @@ def the_most_tags_that_a_message_may_have():
     equal(d.pid, pid)
 
 
+@test
+def who_hears_only_oneself():
+    """Somebody who is told of its own messages at once, and is alone, says more than the room's log holds; nor do others wait."""
+    d = irc_daemon(rooms='{ name = "x"; log_size = "64K"; }', extra="max_message = 4096;")
+    alice = IRC(d, "alice", caps="echo-message")
+    alice.join("#x", "#y")
+    texts = ["%d %s" % (i, "x" * 200) for i in range(600)]
+    for text in texts:
+        alice.privmsg("#x", text)
+    equal([line.params[1] for line in alice.settled() if line.command == "PRIVMSG"], texts)
+    nc = d.join("x", "dave")
+    nc.send(b"by nc\n")
+    while alice.next().params != ["#x", "by nc"]:
+        pass
+    nc.close()
+
+
 main()
