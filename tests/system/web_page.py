@@ -157,9 +157,18 @@ def rooms_and_what_is_unread():
     ann.js("document.dispatchEvent(new Event('visibilitychange'))")  # it asks now, and not in ten seconds
     wait_for(lambda: ann.rooms().get("lobby"), what="the mark")
     equal([r for r, unread in ann.rooms().items() if unread], ["lobby"])
+    equal(ann.driver.title, "(1) attic – chatd")
+    # All of that is one question, however many rooms there are.
+    ann.js("""window.asked = []; const send = WebSocket.prototype.send;
+              WebSocket.prototype.send = function (text) { window.asked.push(JSON.parse(text).do); send.call(this, text); };
+              document.dispatchEvent(new Event('visibilitychange'))""")
+    wait_for(lambda: ann.js("return window.asked.length") > 0, what="the question")
+    what = ann.js("return window.asked")  # it may be time for the next one, too
+    check(1 <= what.count("rooms") <= 2 and set(what) <= {"rooms", "ping", "who"}, what)
     ann.js("[...document.querySelectorAll('#rooms button')].find((b) => b.textContent.startsWith('lobby')).click()")
     ann.wait_text("#title", "lobby")
     ann.wait_shown("cleo: are you there?")
+    wait_for(lambda: ann.driver.title == "lobby – chatd", what="no counter in %r" % ann.driver.title)
     wait_for(lambda: not any(ann.rooms().values()), what="no mark")
     # Whoever looks elsewhere sees in the title how much there is.
     ann.driver.minimize_window()
@@ -172,6 +181,44 @@ def rooms_and_what_is_unread():
     wait_for(lambda: ann.driver.title == "lobby – chatd", what="no counter in %r" % ann.driver.title)
     equal(ann.js("return [...document.querySelectorAll('#lines > .fresh')].map((e) => e.nextElementSibling.querySelector('.what').textContent)"),
           ["cleo: news 0"])
+
+
+@page_test
+def private_messages_stay():
+    d = started()
+    nc = Nc(d, "cleo")
+    for i in range(120):
+        nc.say("line %d" % i)
+    nc.expect("line 119\n")
+    ann = page(d, "ann")
+    ann.wait_shown("cleo: line 119")
+    for i in range(2):
+        nc.say("/msg ann psst %d" % i)
+        wait_for(lambda: "cleo to you: psst %d" % i in ann.shown(".private"), what="the private message")
+    ann.say("/msg cleo who is there?")
+    wait_for(lambda: len(ann.shown(".private")) == 3, what="the answer")
+    nc.say("behind it")
+    ann.wait_shown("cleo: behind it")
+    said = ["cleo to you: psst 0", "cleo to you: psst 1", "You to cleo: who is there?"]
+
+    def where():
+        return [t for t in ann.shown() if t in said or t in ("cleo: line 119", "cleo: behind it")]
+    for room in ("attic", "den", "lobby", "attic", "lobby"):
+        ann.js("document.querySelector('#room-name').value = arguments[0]; document.querySelector('#enter').requestSubmit()", room)
+        ann.wait_text("#title", room)
+        wait_for(lambda: ann.shown(".private") == said, what="the private messages in %s, among %r" % (room, ann.shown()))
+        if room == "lobby":
+            wait_for(lambda: where() == ["cleo: line 119", *said, "cleo: behind it"], what="each in its place, not %r" % where())
+    # Older messages that come go in front of them.
+    scroll_to_top(ann)
+    wait_for(lambda: "cleo: line 60" in ann.shown(), what="older ones")
+    equal(where(), ["cleo: line 119", *said, "cleo: behind it"])
+    equal(ann.js("return document.querySelectorAll('#lines .date').length"), 1)
+    # The page's own counter has them as well.
+    ann.driver.minimize_window()
+    wait_for(lambda: ann.js("return document.hidden"), what="a hidden page")
+    nc.say("/msg ann psst 2")
+    wait_for(lambda: ann.driver.title == "(1) lobby – chatd", what="the counter in %r" % ann.driver.title)
 
 
 @page_test

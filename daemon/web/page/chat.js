@@ -7,8 +7,9 @@
 const LINES_MAX = 2000; // beyond these the oldest go, and come back by scrolling
 const HISTORY_STEP = 50, HISTORY_MOST = 200;
 const GAP_STEPS = 10; // so many questions for what is in a gap
+const PRIVATE_KEPT = 100; // nobody else stores them
 const SEEN_ROOMS = 500, SETTLE_MS = 16, QUIET_MS = 500;
-const ROOMS_EVERY_MS = 10000, PING_EVERY_MS = 25000, ANSWER_WITHIN_MS = 10000;
+const ROOMS_EVERY_MS = 10000, HIDDEN_ROOMS_EVERY_MS = 30000, PING_EVERY_MS = 25000, ANSWER_WITHIN_MS = 10000;
 const RETRY_FIRST_MS = 500, RETRY_MOST_MS = 15000;
 const FOLLOWS_WITHIN_US = 5 * 60 * 1e6;
 const SENT_AWAY = 1008; // RFC 6455, 7.4.1: a policy is violated
@@ -22,6 +23,7 @@ const here = {
   asking: false, complete: false, // older messages: asked for, or there are none
   later: false, // there is more behind the last line, which was too much for a page whose reader is far up
 };
+const privates = []; // messages to and from this page, the oldest first: they belong to no room
 const gaps = new Map(); // by the id of the question that is to fill it
 
 // --- what is remembered in the browser ---
@@ -317,6 +319,7 @@ function showOlderMessages(m) {
   const height = log.scrollHeight, top = log.scrollTop;
   quietly();
   insert(rows, lines.firstElementChild);
+  placePrivates();
   const first = rows.find((row) => row.number);
   if (first) here.oldest = first.number;
   here.complete = !m.more;
@@ -385,11 +388,53 @@ function historyAnswer(m) {
   }
 }
 
+// --- private messages ---
+
+function privateMessage(m) {
+  const p = { ...m, time: m.time ?? Date.now() * 1000 };
+  privates.push(p);
+  if (privates.length > PRIVATE_KEPT) privates.shift();
+  append(p);
+  if (p.from && document.hidden) {
+    here.unread++;
+    showTitle();
+  }
+}
+
+function removeLine(e) {
+  const before = e.previousElementSibling, next = e.nextElementSibling;
+  e.remove();
+  if (before?.day && (!next || next.day)) before.remove(); // it was the only one of that day
+  arrange(next);
+}
+
+// The last line that isn't newer. What was looked up stands where it was asked for.
+function lastUntil(time) {
+  let e = lines.lastElementChild;
+  while (e && !(e.message?.time <= time && !e.message.found)) e = e.previousElementSibling;
+  return e;
+}
+
+// Puts those that were there before the room's messages came where they belong by their time.
+function placePrivates() {
+  for (const e of [...lines.querySelectorAll(".private")]) removeLine(e);
+  for (const m of privates) {
+    const e = lineElement(m), before = lastUntil(m.time);
+    let next = before ? before.nextElementSibling : lines.firstElementChild;
+    if (next?.day === dayOf(m.time)) next = next.nextElementSibling;
+    for (const x of [...datedAfter(next ? next.previousElementSibling : lines.lastElementChild, m), e]) lines.insertBefore(x, next);
+    arrange(e);
+    arrange(next);
+  }
+}
+
 // --- rooms and people ---
 
+// How much is unread here, and in how many other rooms something is: how many messages those are isn't known.
 function showTitle() {
+  const n = here.unread + here.rooms.filter(isUnread).length;
   $("title").textContent = here.room || "chatd";
-  document.title = (here.unread ? "(" + here.unread + ") " : "") + (here.room ? here.room + " – chatd" : "chatd");
+  document.title = (n ? "(" + n + ") " : "") + (here.room ? here.room + " – chatd" : "chatd");
 }
 
 const isUnread = (r) => r.name !== here.room && seen.has(r.name) && r.last > 0 &&
@@ -431,8 +476,15 @@ function askWhoSoon() {
   }, 700);
 }
 
+// One question for all of them.
+let askedRooms = 0;
 function askRooms() {
-  if (!document.hidden) send({ do: "rooms", id: "rooms" });
+  askedRooms = Date.now();
+  send({ do: "rooms", id: "rooms" });
+}
+
+function askRoomsAgain() {
+  if (!document.hidden || Date.now() - askedRooms >= HIDDEN_ROOMS_EVERY_MS) askRooms();
 }
 
 function goTo(room) {
@@ -594,6 +646,8 @@ function entered() {
   const { g, m } = entering;
   takeBackUnsure();
   if (!here.oldest) here.oldest = m.next;
+  quietly();
+  placePrivates();
   if (g && !here.later) {
     let e = g.e;
     while (e && !e.message?.number) e = e.nextElementSibling;
@@ -669,10 +723,11 @@ const answers = {
   rooms(m) {
     here.rooms = m.rooms;
     showRooms();
+    showTitle();
     if (m.id === "run") note("reply", "The rooms: " + m.rooms.map((r) => r.name + " (" + r.members + ")").join(", "));
   },
   history: historyAnswer,
-  private: (m) => append({ ...m, time: m.time ?? Date.now() * 1000 }),
+  private: privateMessage,
   skipped(m) {
     note("missing", "");
     lines.lastElementChild.querySelector(".what").textContent = m.count + " messages were left out, as this page was too slow.";
@@ -919,7 +974,7 @@ function begin() {
   addEventListener("online", connectNow);
   $("again").addEventListener("click", comeBack);
   addEventListener("hashchange", () => goTo(wantedRoom()));
-  setInterval(askRooms, ROOMS_EVERY_MS);
+  setInterval(askRoomsAgain, ROOMS_EVERY_MS);
   setInterval(beat, PING_EVERY_MS);
   showTitle();
   connect();
