@@ -109,6 +109,7 @@ class Browser:
             options.add_argument(argument)
         if os.getuid() == 0:
             options.add_argument("--no-sandbox")
+        options.accept_insecure_certs = True  # a test's certificate is known to nobody
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
         self.service = Service(DRIVER)
         self.driver = webdriver.Chrome(service=self.service, options=options)

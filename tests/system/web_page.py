@@ -14,10 +14,12 @@ FAST = """limits: { max_clients_per_address = 0; lines_per_second = 0; commands_
                     joins_per_minute = 0; nick_changes_per_minute = 0; };"""
 
 
-def chatd(more="", rooms=ROOMS, extra=FAST, **kwargs):
+def chatd(more="", rooms=ROOMS, extra=FAST, tls=False, **kwargs):
     d = Daemon(start=False, **kwargs)
     d.web_port = free_port()
-    d.url = "http://127.0.0.1:%d/" % d.web_port
+    d.url = "http%s://127.0.0.1:%d/" % ("s" if tls else "", d.web_port)
+    if tls:
+        d.cert, d.key = tls_files(d.dir)
     d.write_config(rooms, """
         { name = "web"; type = "http"; mode = "chat"; listen = "127.0.0.1:%d"; room = "lobby"; %s },
         { name = "chat"; type = "tcp"; mode = "chat"; listen = "[::]:%d"; room = "lobby"; }""" % (d.web_port, more % vars(d), d.port), extra)
@@ -125,6 +127,34 @@ def two_pages_and_nc_talk():
     nc.say("/quit")
     wait_for(lambda: "cleopatra left" in ben.shown(".notice"), what="the notice")
     wait_for(lambda: sorted(ben.people()) == ["ann", "ben"], what="those who are left")
+
+
+@page_test
+def over_tls():
+    """The page, its WebSocket and a login by https, which a kill doesn't end either."""
+    need("openssl")
+    d = chatd('auth = "password"; password_file = "%(dir)s/passwords"; tls_certificate = "%(cert)s"; tls_key = "%(key)s";',
+              store=True, tls=True)
+    subprocess.run([CHATCTL, "passwd", os.path.join(d.dir, "passwords"), "alice"], input=b"wonder land\n", capture_output=True, check=True)
+    d.start()
+    d.supervise()
+    alice, nc = Browser(d.url), Nc(d, "cleo")
+    log_in(alice)
+    equal(alice.spied()["opened"], ["wss://127.0.0.1:%d/ws" % d.web_port])
+    alice.say("hello in secret")
+    nc.expect("alice: hello in secret\n")
+    for i in range(3):
+        deaths = d.deaths
+        d.signal(signal.SIGKILL)
+        wait_for(lambda: d.deaths > deaths, what="the death")
+        nc.say("news %d" % i)
+        alice.wait_shown("cleo: news %d" % i)
+        alice.say("answer %d" % i)
+        nc.expect("alice: answer %d\n" % i)
+    s = alice.spied()
+    equal((len(s["opened"]), s["closed"]), (1, 0))
+    equal([t for t in alice.shown() if t.startswith("cleo: ")], ["cleo: news %d" % i for i in range(3)])
+    d.unsupervise()
 
 
 @page_test
