@@ -177,6 +177,12 @@ static bool lookup_found_gap(const struct store_gap *g, void *arg)
 	return true;
 }
 
+/* Whether it asks for all that was said in one room. */
+static bool lookup_is_whole(const struct question_request *r)
+{
+	return r->query.room && !r->query.nick && !r->query.text && r->query.before == 0;
+}
+
 static int lookup_gaps(struct questions *qs, struct question *q)
 {
 	const struct question_request *r = &q->request;
@@ -185,7 +191,7 @@ static int lookup_gaps(struct questions *qs, struct question *q)
 				.from = r->after_number > 0 ? r->after_number + 1 : 0,
 				.to = r->before_number > 0 ? r->before_number : UINT64_MAX};
 
-	if (!r->query.room || r->query.nick || r->query.text || r->query.before > 0)
+	if (!lookup_is_whole(r))
 		return 0;
 	/* What lies behind the last message is told with those that follow. */
 	if (a->more && a->n > 0)
@@ -201,6 +207,13 @@ static int lookup_read(struct questions *qs, struct question *q)
 	int64_t before = 0, from = 0;
 
 	question_forget_answer(q);
+	/* Before anything else: what is stored meanwhile is found all the same. */
+	if (lookup_is_whole(&q->request)) {
+		struct answer *a = &q->answer;
+		int r = store_room_next(qs->store, query.room, &a->epoch, &a->next);
+		if (r < 0 && r != -ENOENT)
+			return r;
+	}
 	if (q->request.before_number > 0 && query.room) {
 		int r = lookup_find_number(qs, query.room, q->request.before_number, &before);
 		if (r < 0)

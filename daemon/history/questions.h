@@ -81,6 +81,9 @@ struct answer {
 	 * there is no more, all that is missing in that direction; the newest first, at most 64. */
 	size_t n_gaps;
 	struct answer_gap *gaps;
+	/* Likewise: from that number on nothing of the log with that epoch was stored yet, nor known to be missing, when this
+	 * began to be looked up. 0: that isn't known. */
+	uint64_t epoch, next;
 	char why[STORE_WHY_MAX]; /* for people, if there is an error */
 };
 

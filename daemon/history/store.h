@@ -138,6 +138,10 @@ int store_rooms(struct store *s,
 		bool (*fn)(const struct store_room *room, uint64_t next, int64_t last_us, void *arg),
 		void *arg);
 
+/* Up to which number a room is stored, or known to be missing, of the log with that epoch: next is the first one that isn't;
+ * as it is now, also in a store that only reads. -ENOENT: nothing is known of it. */
+int store_room_next(struct store *s, const char *room, uint64_t *ret_epoch, uint64_t *ret_next);
+
 struct store_gap {
 	const char *room, *why;
 	int64_t

@@ -47,6 +47,26 @@ int store_rooms(struct store *s,
 	return store_end_rows(s, st, r);
 }
 
+int store_room_next(struct store *s, const char *room, uint64_t *ret_epoch, uint64_t *ret_next)
+{
+	sqlite3_stmt *st = store_statement(s, STORE_FIND_ROOM);
+
+	if (!st)
+		return store_failed(s, "read");
+	sqlite3_bind_text(st, 1, room, -1, SQLITE_STATIC);
+	int r = sqlite3_step(st);
+	if (r != SQLITE_ROW) {
+		r = store_end_rows(s, st, r);
+		return r < 0 ? r : -ENOENT;
+	}
+	int64_t epoch = sqlite3_column_int64(st, 5), next = sqlite3_column_int64(st, 6);
+	sqlite3_reset(st);
+	if (epoch == 0 || next <= 0)
+		return -ENOENT;
+	*ret_next = (uint64_t)next;
+	return store_epoch_of(s, epoch, ret_epoch);
+}
+
 /* The columns: room's name, before, epoch, first, end, time, why. */
 static int store_gap_row(struct store *s, sqlite3_stmt *st, struct store_gap *ret)
 {

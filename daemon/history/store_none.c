@@ -169,6 +169,15 @@ int store_rooms(struct store *s,
 	return -EOPNOTSUPP;
 }
 
+int store_room_next(struct store *s, const char *room, uint64_t *ret_epoch, uint64_t *ret_next)
+{
+	(void)s;
+	(void)room;
+	(void)ret_epoch;
+	(void)ret_next;
+	return -EOPNOTSUPP;
+}
+
 int store_gaps(struct store *s, const char *room, bool (*fn)(const struct store_gap *g, void *arg), void *arg)
 {
 	(void)s;

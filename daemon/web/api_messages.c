@@ -105,7 +105,33 @@ static bool api_past_take_log(struct api_past *p, const struct logring_view *v)
 	return false;
 }
 
-/* What the history knows to be missing among what is told: what lies beyond it comes with the next answer. */
+/* What the log (whose first is end) doesn't have any more, and nobody has stored or given up yet: [return, end). */
+static uint64_t api_past_unstored(const struct api_past *p, const struct answer *a, uint64_t end)
+{
+	uint64_t from = a->next;
+
+	if (from == 0 || end == UINT64_MAX || a->epoch != p->room->epoch || p->room->outgoing)
+		return end;
+	/* Some may have been since that was looked up. */
+	for (size_t i = 0; i < a->n; i++)
+		if (a->at[i]->number >= from)
+			from = a->at[i]->number + 1;
+	for (size_t i = 0; i < a->n_gaps; i++)
+		if (a->gaps[i].end > from)
+			from = a->gaps[i].end;
+	return from < end ? from : end;
+}
+
+static void api_past_add_between(struct api_past *p, uint64_t first, uint64_t end, uint64_t low,
+				 uint64_t high)
+{
+	first = first > low ? first : low;
+	end = end < high ? end : high;
+	if (first < end)
+		api_past_add_gap(p, first, end);
+}
+
+/* What is missing among what is told: what lies beyond it comes with the next answer. */
 static void api_past_take_gaps(struct api_past *p, const struct answer *a, uint64_t end)
 {
 	uint64_t low = p->has_after ? p->after + 1 : 0, high = end;
@@ -121,12 +147,10 @@ static void api_past_take_gaps(struct api_past *p, const struct answer *a, uint6
 		else if (told < high)
 			high = told;
 	}
-	for (size_t i = 0; i < a->n_gaps; i++) {
-		uint64_t from = a->gaps[i].first > low ? a->gaps[i].first : low;
-		uint64_t to = a->gaps[i].end < high ? a->gaps[i].end : high;
-		if (from < to)
-			api_past_add_gap(p, from, to);
-	}
+	if (end != UINT64_MAX)
+		api_past_add_between(p, api_past_unstored(p, a, end), end, low, high);
+	for (size_t i = 0; i < a->n_gaps; i++)
+		api_past_add_between(p, a->gaps[i].first, a->gaps[i].end, low, high);
 }
 
 /* What the history has, in the order of the question; only what the log hasn't. */
@@ -142,6 +166,9 @@ static void api_past_take_answer(struct api_past *p, const struct answer *a, uin
 		full = !api_past_add(p, message_json(m->number, &m->event), !p->has_after);
 	}
 	p->more |= a->more && !log_follows && !full;
+	/* What comes next may be stored in a moment. */
+	if (p->has_after && json_array_size(p->list) > 0)
+		p->more |= api_past_unstored(p, a, end) < end;
 	api_past_take_gaps(p, a, end);
 }
 

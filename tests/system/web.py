@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import socket
+import sqlite3
 import ssl
 import subprocess
 import threading
@@ -684,6 +685,41 @@ def what_is_missing_is_told_in_both_directions():
     # The log is gone, too: all of it is the database's now.
     w.d.start()
     equal(page_through(w, True), (forwards, missing))
+
+
+@test
+def what_can_not_be_stored_yet_is_told_as_well():
+    """The database is locked by somebody else, and the log goes round."""
+    w = Web(rooms='{ name = "lobby"; history = 20; log_size = "64K"; announce_max = 0; }',
+            extra='history: { database = "history.db"; keep = "1d"; }; limits: { commands_per_second = 0; '
+                  'lines_per_second = 0; bytes_per_second = 0; max_clients_per_address = 0; };')
+    a = w.d.join(nick="alice")
+
+    def say(first, n):
+        a.send("".join("%d %s\n" % (first + i, "x" * 1000) for i in range(n)))
+        a.expect("%d x" % (first + n - 1))
+    say(0, 10)
+    wait_for(lambda: w.d.json("status")["history"]["waiting"] == 0, 20, "what is said to be stored")
+    db = sqlite3.connect(os.path.join(w.d.dir, "history.db"), isolation_level=None)
+    db.execute("BEGIN IMMEDIATE")
+    say(10, 500)
+    for forwards in (True, False):
+        found, missing = page_through(w, forwards)
+        base = found[0][0]
+        equal([int(t) for _, t in found[:10]], list(range(10)))
+        lost = {n - base for n in missing}
+        equal((min(lost), lost | {int(t) for _, t in found}), (10, set(range(510))))
+        equal(lost & {int(t) for _, t in found}, set())
+    # Once it can be stored, the history says what is gone; a few may have been read from the log before that.
+    db.execute("COMMIT")
+    wait_for(lambda: w.d.json("status")["history"]["waiting"] == 0, 30, "the rest to be stored")
+    say(510, 1)
+    wait_for(lambda: w.d.json("status")["history"]["waiting"] == 0, 30, "the rest to be stored")
+    for forwards in (True, False):
+        found, missing = page_through(w, forwards)
+        gone = {n - base for n in missing}
+        check(gone and gone <= lost, gone - lost)
+        equal([int(t) for _, t in found], sorted(set(range(511)) - gone))
 
 
 if __name__ == "__main__":
