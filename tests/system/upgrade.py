@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 """
 An upgrade from a release whose state has another layout (the first commit below), with clients connected: nothing is closed,
-lost or doubled, also when the new process is killed while it converts. And from one that stored nothing. The old releases are
-built once, from the history.
+lost or doubled, also when the new process is killed while it converts. And from one that stored nothing, and one with browsers.
+The old releases are built once, from the history.
 """
 
 import glob
@@ -14,9 +14,11 @@ import socket
 
 from past import *
 from testing import *
+from ws import *
 
 COMMIT = "ac3e7bb"  # layout 4
-WITHOUT_HISTORY = "c715bbf"  # the last one
+WITHOUT_HISTORY = "64199be"  # the last one
+WITH_WEB = "f60cba1"  # the first one
 BATCH = 128  # so many datagrams are sent at once
 
 
@@ -393,6 +395,101 @@ def what_is_said_is_stored_from_then_on():
         reboot(d, "stop")
         d.start()
         equal([l.split(": ", 1)[1] for l in tail(d)], (after + ["after 20"])[-10:])
+        d.finish()
+
+
+class Browsers:
+    """Each way to be here by HTTP, in the middle of something, under an old release."""
+
+    def __init__(self):
+        self.d = d = Daemon(store=True, start=False, binary=old_chatd(WITH_WEB))
+        d.web_port, self.tls_port = free_port(), free_port()
+        cert, key = tls_files(d.dir)
+        d.write_config(rooms='{ name = "lobby"; announce_max = 0; history = 0; }', listeners="""
+          { name = "chat"; type = "tcp"; mode = "chat"; listen = "[::]:%d"; room = "lobby"; },
+          { name = "web"; type = "http"; mode = "chat"; listen = "127.0.0.1:%d"; room = "lobby"; },
+          { name = "secret"; type = "http"; mode = "chat"; listen = "127.0.0.1:%d"; room = "lobby"; tls_certificate = "%s"; tls_key = "%s"; }"""
+                       % (d.port, d.web_port, self.tls_port, cert, key))
+        d.start()
+        self.talker = d.join(nick="talker")
+        self.json = [WebSocket(d, "chatd.v1.json", "?nick=json"),
+                     WebSocket(d, "chatd.v1.json", "?nick=secret", sock=tls_connect(d, self.tls_port).sock)]
+        self.lines = WebSocket(d, query="?nick=lines")
+        self.streams = [d.connect(port=d.web_port), tls_connect(d, self.tls_port)]
+        for s in self.streams:
+            s.send("GET /api/v1/rooms/lobby/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            s.expect("retry: 2000\n\n")
+        self.asker = d.connect(port=d.web_port)
+        self.asker.send("GET /api/v1/rooms HTTP/1.1\r\nHo")
+        self.half = [frame(TEXT, json.dumps({"do": "say", "text": "half by %d" % i})) for i in range(len(self.json))]
+        for w, f in zip(self.json, self.half):
+            w.send(f[:9])
+        self.said = []
+        self.say(50)
+
+    def say(self, n):
+        for _ in range(n):
+            self.said.append("no. %d" % len(self.said))
+            self.talker.send(self.said[-1] + "\n")
+
+    def check_all(self):
+        """Each of them got each line once and in order, and what they were in the middle of is done."""
+        d = self.d
+        self.talker.expect("talker: %s\n" % self.said[-1])
+        for w, f in zip(self.json, self.half):
+            w.send(f[9:])
+        for i in range(len(self.json)):
+            self.talker.expect("half by %d\n" % i)
+        self.lines.say("by lines")
+        self.talker.expect("lines: by lines\n")
+        self.talker.send("the end\n")
+        wanted = self.said + ["half by %d" % i for i in range(len(self.json))] + ["by lines", "the end"]
+        for w in self.json:
+            got = [w.got("message")]
+            while got[-1]["text"] != "the end":
+                got.append(w.got("message"))
+            equal(sorted(m["text"] for m in got), sorted(wanted))
+            numbers = [m["number"] for m in got]
+            equal((numbers, [m["text"] for m in got if m["nick"] == "talker"]), (sorted(set(numbers)), self.said + ["the end"]))
+        heard = ""
+        while not heard.endswith("the end\n"):
+            heard += self.lines.text().rstrip("\n") + "\n"
+        equal(re.findall(r"(?m)^talker: (.*)$", heard), self.said + ["the end"])
+        for s in self.streams:
+            taken = s.expect(re.compile(rb'"the end"\}\n\n'))
+            equal([t.decode() for t in re.findall(rb'"nick":"talker","text":"([^"]*)"', taken)], self.said + ["the end"])
+        self.asker.send("st: localhost\r\n\r\n")
+        self.asker.expect("HTTP/1.1 200 OK\r\n")
+        self.asker.expect('"name":"lobby"')
+        equal(d.json("status")["takeover"]["closed"], 0)
+
+
+@test
+def browsers_come_along():
+    for way in ("kill", "handover", "killed again and again"):
+        old = Browsers()
+        d = old.d
+        if way == "handover":
+            d.signal(signal.SIGUSR1)
+            d.wait()
+        else:
+            d.kill()
+        d.binary = CHATD
+        old.say(20)
+        for i in range(6 if way.startswith("killed") else 0):
+            d.spawn()
+            time.sleep(0.03 * i)
+            old.say(5)
+            d.kill()
+            d.drain_notify()
+        d.start()
+        old.say(20)
+        # This release's own state is as good.
+        d.kill()
+        old.say(20)
+        d.start()
+        old.say(20)
+        old.check_all()
         d.finish()
 
 
