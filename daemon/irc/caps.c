@@ -17,6 +17,7 @@ static const struct caps_row {
     {"away-notify", IRC_CAP_AWAY_NOTIFY},
     {"batch", IRC_CAP_BATCH},
     {"cap-notify", IRC_CAP_CAP_NOTIFY},
+    {"chghost", IRC_CAP_CHGHOST},
     {"draft/account-registration", IRC_CAP_ACCOUNT_REGISTRATION},
     {"echo-message", IRC_CAP_ECHO_MESSAGE},
     {"extended-join", IRC_CAP_EXTENDED_JOIN},
@@ -26,6 +27,7 @@ static const struct caps_row {
     {"multi-prefix", IRC_CAP_MULTI_PREFIX},
     {"sasl", IRC_CAP_SASL},
     {"server-time", IRC_CAP_SERVER_TIME},
+    {"setname", IRC_CAP_SETNAME},
     {"standard-replies", IRC_CAP_STANDARD_REPLIES},
     {"userhost-in-names", IRC_CAP_USERHOST_IN_NAMES},
 };

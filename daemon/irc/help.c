@@ -31,6 +31,7 @@ static const struct help_row {
     {"PING", "PING token: the answer is PONG with it."},
     {"PRIVMSG", "PRIVMSG nick|#channel[,...] :text: says something."},
     {"QUIT", "QUIT [:why]: goodbye."},
+    {"SETNAME", "SETNAME :name: your real name."},
     {"STATS", "STATS u: for how long this server has run."},
     {"TIME", "TIME: what time it is here."},
     {"TOPIC", "TOPIC #channel [:text]: shows or changes what a channel is about."},

@@ -195,6 +195,7 @@ static void irc_reloaded(struct connection *c)
 	/* Also those whom the process before didn't get to. */
 	seats_each(c, irc_reloaded_room, NULL);
 	irc_account_reload(c);
+	irc_host_reload(c);
 }
 
 static void irc_closed(struct connection *c)

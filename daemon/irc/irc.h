@@ -214,6 +214,8 @@ void irc_take_nick(struct irc_call *call);
 void irc_give_up_nick(struct irc_call *call);
 /* For the handler's reloaded(): whose account is gone is sent away (account.c). */
 void irc_account_reload(struct connection *c);
+/* Likewise: it has another host now (setname.c). */
+void irc_host_reload(struct connection *c);
 /* Rooms that were not told of its new nick yet (nick.c). */
 void irc_tell_nick(struct irc_call *call);
 /* Whether the record of the listener wants what: its own configuration, NULL if it is gone. */

@@ -120,8 +120,6 @@ static void register_clean_user(struct irc_arg name, char *ret, size_t size)
 
 static enum verdict register_user(struct irc_call *call)
 {
-	char realname[4 * IRC_REALNAME_MAX];
-
 	if (irc_user(call->c)->flags & (IRC_REGISTERED | IRC_GOT_USER)) {
 		irc_numeric(call, ERR_ALREADYREGISTERED, "%s", "");
 		return HANDLER_MORE;
@@ -132,16 +130,7 @@ static enum verdict register_user(struct irc_call *call)
 	}
 	struct irc_user *u = irc_change(call);
 	register_clean_user(call->line->params[0], u->user, sizeof(u->user));
-	struct irc_arg name = call->line->params[3];
-	size_t n = name.len < IRC_REALNAME_MAX ? name.len : IRC_REALNAME_MAX;
-	while (n > 0 && n < name.len && ((unsigned char)name.at[n] & 0xc0) == 0x80)
-		n--;
-	snprintf(realname, sizeof(realname), "%.*s", (int)n, name.at);
-	memset(u->realname, 0, sizeof(u->realname));
-	size_t clean = text_sanitise(realname, name.at, n);
-	if (clean > IRC_REALNAME_MAX)
-		clean = 0; /* what can't be shown grows */
-	memcpy(u->realname, realname, clean);
+	irc_text(call->line->params[3], u->realname, sizeof(u->realname));
 	u->flags |= IRC_GOT_USER;
 	return irc_maybe_register(call);
 }

@@ -93,6 +93,65 @@ def away_notify():
     check("away-notify" in one_cap_ls(d))
 
 
+@test
+def setname():
+    """Those who share a channel and want to know are told, and who does it; it survives, and WHOIS knows it."""
+    d = supervised()
+    ann, bob = IRC(d, "ann", caps="setname"), IRC(d, "bob", caps="setname")
+    eve, far = IRC(d, "eve", realname="x" * 150), IRC(d, "far", caps="setname")
+    equal(one(ann.ask("WHOIS eve"), "311")[4], "x" * 100)
+    for c in ann, bob, eve:
+        c.join("#a")
+    equal([l.params for l in ann.ask("SETNAME :Ann of \x02Old") if l.command == "SETNAME"], [["Ann of \ufffdOld"]])
+    equal(hear(bob, "SETNAME"), "ann SETNAME :Ann of \ufffdOld")
+    eve.ask("SETNAME Evelyn")
+    equal(hear(bob, "SETNAME"), "eve SETNAME :Evelyn")
+    for c in eve, far:
+        equal(told(c, "SETNAME"), [])
+    kill(d)
+    equal(one(far.ask("WHOIS ann"), "311")[4], "Ann of \ufffdOld")
+    equal(one(far.ask("WHOIS eve"), "311")[4], "Evelyn")
+    plain = IRC(d, "plain", caps="standard-replies")
+    for bad in "SETNAME :", "SETNAME :" + "x" * 101:
+        equal([l.params[:2] for l in plain.ask(bad) if l.command == "FAIL"], [["SETNAME", "INVALID_REALNAME"]])
+    equal([l.command for l in plain.ask("SETNAME")], ["461"])
+    equal(one(far.ask("WHOIS plain"), "311")[4], "Real plain")
+    end(d)
+
+
+@test
+def chghost():
+    """A reload cloaks otherwise: everybody's host changes, and is told."""
+    d = irc_daemon()
+    ann, bob = IRC(d, "ann", caps="chghost"), IRC(d, "bob", caps="chghost userhost-in-names")
+    eve, far = IRC(d, "eve"), IRC(d, "far")
+    for c in ann, bob, eve:
+        c.join("#a")
+    before = one(far.ask("WHOIS ann"), "311")[2]
+    check(before.endswith(".ip"), before)
+    with open(d.config) as f:
+        text = f.read()
+    d.write_config("", d.listeners.replace('mode = "irc";', 'mode = "irc"; cloak = false;'), IRC_EXTRA + UNLIMITED)
+    d.ctl("reload")
+    line = ann.until("CHGHOST")[-1]
+    while line.nick != "bob":
+        line = ann.until("CHGHOST")[-1]
+    equal((line.source, line.params), ("bob!ubob@" + before, ["ubob", "127.0.0.1"]))
+    equal(one(far.until("396"), "396"), ["127.0.0.1", "is now your visible host"])
+    bob.settled()
+    equal([l.source for l in bob.lines if l.command == "CHGHOST" and l.nick == "bob"], ["bob!ubob@" + before])
+    equal(told(eve, "CHGHOST") + told(far, "CHGHOST"), [])
+    equal(one(far.ask("WHOIS ann"), "311")[2], "127.0.0.1")
+    bob.line("PRIVMSG #a :hi")
+    ann.expect(":bob!ubob@127.0.0.1 PRIVMSG #a :hi\r\n")
+    # Back again, and a restart alone changes nothing.
+    with open(d.config, "w") as f:
+        f.write(text)
+    d.ctl("reload")
+    hear(ann, "CHGHOST", "bob")
+    equal(one(far.ask("WHOIS ann"), "311")[2], before)
+
+
 def one_cap_ls(d):
     c = IRC(d)
     c.line("CAP LS 302")
