@@ -11,7 +11,7 @@
 
 extern const struct irc_command irc_commands_account[];	     /* PASS, REGISTER */
 extern const struct irc_command irc_commands_authenticate[]; /* AUTHENTICATE */
-extern const struct irc_command irc_commands_oper[];	     /* OPER, REHASH */
+extern const struct irc_command irc_commands_oper[];	     /* OPER, REHASH, WALLOPS */
 
 enum verdict irc_register(struct irc_call *call);
 

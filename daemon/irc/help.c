@@ -17,6 +17,7 @@ static const struct help_row {
     {"ISON", "ISON nick ...: who of them is here."},
     {"JOIN", "JOIN #channel[,#channel] [key[,key]]: enters channels. JOIN 0 leaves all of yours."},
     {"KICK", "KICK #channel nick [:why]: sends somebody out of a channel; for its operators."},
+    {"KILL", "KILL nick [:why]: ends somebody's connection; for operators of the server."},
     {"LIST", "LIST [condition[,condition]]: channels; #mask, !#mask, >people, <people, C>minutes, C<minutes "
 	     "(how old), "
 	     "T>minutes, T<minutes (its topic)."},
@@ -37,6 +38,7 @@ static const struct help_row {
     {"TOPIC", "TOPIC #channel [:text]: shows or changes what a channel is about."},
     {"USERHOST", "USERHOST nick ...: where they are from."},
     {"VERSION", "VERSION: which version this is."},
+    {"WALLOPS", "WALLOPS :text: to all with the user mode w; for operators of the server."},
     {"WHO", "WHO #channel|nick|mask [%fields[,token]]: who they are."},
     {"WHOIS", "WHOIS nick: what is known of somebody."},
     {"WHOWAS", "WHOWAS nick [count]: who is gone."},

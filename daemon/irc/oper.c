@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* OPER and REHASH: who runs the server. An operator is an account or a name of the configuration, by its password. */
+/* OPER, REHASH and WALLOPS: who runs the server. An operator is an account or a name of the configuration, by its password. */
 #include "daemon/irc/account.h"
 
 #include "daemon/base/logger.h"
 #include "daemon/engine/logins.h"
+#include "daemon/irc/tell.h"
 
 #include <inttypes.h>
 #include <signal.h>
@@ -84,8 +85,22 @@ static enum verdict rehash(struct irc_call *call)
 	return HANDLER_MORE;
 }
 
+/* To all who want to hear from operators, wherever they are (user mode w). */
+static enum verdict oper_wallops(struct irc_call *call)
+{
+	char text[IRC_BODY_MAX];
+
+	irc_text(call->line->params[0], text, sizeof(text));
+	if (text[0])
+		irc_tell_flagged(call, IRC_WALLOPS, "WALLOPS :%s", text);
+	else
+		irc_numeric(call, ERR_NEEDMOREPARAMS, "WALLOPS");
+	return HANDLER_MORE;
+}
+
 const struct irc_command irc_commands_oper[] = {
     {.name = "OPER", .run = oper, .needs = 2, .cost = 4},
     {.name = "REHASH", .run = rehash, .cost = 8, .oper = true},
+    {.name = "WALLOPS", .run = oper_wallops, .needs = 1, .cost = 4, .oper = true},
     {.name = NULL},
 };

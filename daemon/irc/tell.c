@@ -74,7 +74,7 @@ static bool tell_concerns(struct connection *c, const struct irc_tell *t)
 	    connection_state(c)->flags & CLIENT_CLOSING)
 		return false;
 	if (t->n_rooms == 0)
-		return !t->near;
+		return true;
 	seats_each(c, tell_compare_room, &r);
 	return r.found && (!t->status || tell_has_status(connection_context(c), r.found, id, t->status));
 }
@@ -178,46 +178,64 @@ static bool tell_add_room(struct connection *c, struct room *room, void *arg)
 	return t->n_rooms < IRC_TELL_ROOMS_MAX;
 }
 
-static void tell_about(struct irc_call *call, struct irc_tell *t, uint32_t caps, const char *format,
-		       va_list ap)
+/* Takes it over. */
+static void tell_format(struct irc_call *call, struct irc_tell *t, const char *format, va_list ap)
 {
 	char source[IRC_SOURCE_MAX + 1], line[2 * IRC_BODY_MAX];
 	int n = snprintf(line, sizeof(line), ":%s ", irc_source(call->c, source));
 
 	vsnprintf(line + n, sizeof(line) - (size_t)n, format, ap);
 	irc_text((struct irc_arg){line, strlen(line)}, t->line, IRC_BODY_MAX - 1);
-	t->near = true;
+	irc_tell_later(call, t);
+}
+
+static struct irc_tell *tell_new_to_others(struct irc_call *call, uint32_t caps)
+{
+	struct irc_tell *t = irc_tell_new(call);
+
+	if (!t)
+		return NULL;
 	t->except_id = connection_id(call->c);
 	t->caps = caps;
-	irc_tell_later(call, t);
+	return t;
 }
 
 void irc_tell_near(struct irc_call *call, uint32_t caps, const char *format, ...)
 {
-	struct irc_tell *t = irc_user(call->c)->flags & IRC_REGISTERED ? irc_tell_new(call) : NULL;
+	bool anybody = irc_user(call->c)->flags & IRC_REGISTERED && seats_count(call->c) > 0;
+	struct irc_tell *t = anybody ? tell_new_to_others(call, caps) : NULL;
 	va_list ap;
 
 	if (!t)
 		return;
 	seats_each(call->c, tell_add_room, t);
-	if (t->n_rooms == 0) {
-		free(t);
-		return;
-	}
 	va_start(ap, format);
-	tell_about(call, t, caps, format, ap);
+	tell_format(call, t, format, ap);
 	va_end(ap);
 }
 
 void irc_tell_room(struct irc_call *call, const struct room *room, uint32_t caps, const char *format, ...)
 {
-	struct irc_tell *t = irc_tell_new(call);
+	struct irc_tell *t = tell_new_to_others(call, caps);
 	va_list ap;
 
 	if (!t)
 		return;
 	t->rooms[t->n_rooms++] = room->index;
 	va_start(ap, format);
-	tell_about(call, t, caps, format, ap);
+	tell_format(call, t, format, ap);
+	va_end(ap);
+}
+
+void irc_tell_flagged(struct irc_call *call, uint32_t flags, const char *format, ...)
+{
+	struct irc_tell *t = irc_tell_new(call);
+	va_list ap;
+
+	if (!t)
+		return;
+	t->flags = flags;
+	va_start(ap, format);
+	tell_format(call, t, format, ap);
 	va_end(ap);
 }

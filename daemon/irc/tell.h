@@ -15,7 +15,6 @@ struct irc_tell {
 	 * all of these capabilities and none of those; flags: enum irc_user_flags; status: one of these in the first room. */
 	uint32_t rooms[IRC_TELL_ROOMS_MAX];
 	unsigned n_rooms;
-	bool near; /* in one of the rooms, also if there are none */
 	uint64_t to_id, except_id;
 	uint32_t caps, not_caps;
 	uint32_t flags;
@@ -42,5 +41,8 @@ void irc_tell_room(struct irc_call *call, const struct room *room, uint32_t caps
 void irc_tell_later(struct irc_call *call, struct irc_tell *t);
 /* Takes it over; at once. */
 void irc_tell_now(struct context *ctx, struct irc_tell *t);
+/* The same, for all who have these flags (enum irc_user_flags), the client itself as well. */
+void irc_tell_flagged(struct irc_call *call, uint32_t flags, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
 #endif

@@ -152,6 +152,69 @@ def chghost():
     equal(one(far.ask("WHOIS ann"), "311")[2], before)
 
 
+OPERATOR = ' operators = ( { name = "root"; password = "toor"; } );' + IRC_EXTRA
+
+
+def operator(d, nick="oper"):
+    c = IRC(d, nick)
+    equal([l.command for l in c.ask("OPER root toor")], ["MODE", "381"])
+    return c
+
+
+@test
+def kills():
+    """Operators end somebody's connection, by whatever it came; nobody else does, and a killed one's nick is free."""
+    d = irc_daemon(extra=OPERATOR)
+    oper, ann, bob = operator(d), IRC(d, "ann"), IRC(d, "bob")
+    for c in ann, bob:
+        c.join("#a,#b")
+    nc, watching = d.join("a", "carl"), d.join("a", "dave")
+    for victim in "bob", "ann", "nobody":
+        equal([l.command for l in ann.ask("KILL %s :why" % victim)], ["481"])
+    equal([l.command for l in oper.ask("KILL")], ["461"])
+    equal([l.command for l in oper.ask("KILL nobody :why")], ["401"])
+    equal([l.command for l in oper.ask("KILL %s :why" % SERVER)], ["483"])
+    oper.line("KILL bob :go \x02away")
+    equal(hear(ann, "QUIT"), "bob QUIT :Killed (oper (go \ufffdaway))")
+    equal(told(ann, "QUIT"), [])
+    got = bob.until("ERROR")
+    equal([(l.nick, l.params) for l in got if l.command == "KILL"], [("oper", ["bob", "Killed (oper (go \ufffdaway))"])])
+    equal(got[-1].params[0].partition(" (")[2], "Killed (oper (go \ufffdaway)))")
+    equal(bob.rest(), b"")
+    watching.expect("* bob left a: Killed (oper (go \ufffdaway))\n")
+    again = IRC(d, "bob")
+    again.join("#a")
+    # The longest reason fits into the lines.
+    oper.line("KILL bob :" + "x" * 300)
+    equal(hear(ann, "QUIT"), "bob QUIT :Killed (oper (%s))" % ("x" * 255))
+    # By nc, and itself.
+    oper.line("KILL carl")
+    nc.expect("* You have been removed: Killed (oper (No reason))\n")
+    equal(nc.rest(), b"")
+    watching.expect("* carl left a\n")
+    oper.line("KILL oper :enough")
+    oper.until("ERROR")
+    equal(oper.rest(), b"")
+    check("removed by oper on IRC: enough" in d.log())
+
+
+@test
+def wallops():
+    d = irc_daemon(extra=OPERATOR)
+    oper, ann, bob = operator(d), IRC(d, "ann"), IRC(d, "bob")
+    ann.ask("MODE ann +w")
+    equal([l.command for l in ann.ask("WALLOPS :hi")], ["481"])
+    equal([l.command for l in oper.ask("WALLOPS")] + [l.command for l in oper.ask("WALLOPS :")], ["461", "461"])
+    oper.line("WALLOPS :hi everyone")
+    equal(hear(ann, "WALLOPS"), "oper WALLOPS :hi everyone")
+    equal(told(bob, "WALLOPS") + told(oper, "WALLOPS"), [])
+    ann.ask("MODE ann -w")
+    bob.ask("MODE bob +w")
+    oper.line("WALLOPS :" + "x" * 450)
+    check(len(bob.until("WALLOPS")[-1].params[0]) > 400)
+    equal(told(ann, "WALLOPS"), [])
+
+
 def one_cap_ls(d):
     c = IRC(d)
     c.line("CAP LS 302")
