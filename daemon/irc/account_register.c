@@ -223,6 +223,8 @@ enum verdict irc_register(struct irc_call *call)
 	if (!entry && irc_find_account(call->c, nick, strlen(nick), &found) &&
 	    nick_equal(found.nick, strlen(found.nick), nick, strlen(nick)))
 		return register_again(call, &found, password);
+	if (!has_nick && u->flags & IRC_NICK_REFUSED)
+		return register_fail(call, "ACCOUNT_EXISTS", "", "Somebody else has that nick");
 	if (!has_nick)
 		return register_fail(call, "NEED_NICK", "", "Say your nick first");
 	if (!irc_arg_equals(name, "*") && !nick_equal(name.at, name.len, nick, strlen(nick))) {

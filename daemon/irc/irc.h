@@ -236,11 +236,12 @@ void irc_topic(struct irc_call *call, struct room *room);
 uint8_t irc_status(struct irc_call *call, const struct room *room);
 /* Leaves it as PART does, in the transaction. False: not now, and nothing has changed (HANDLER_BLOCKED). */
 bool irc_part_room(struct irc_call *call, struct room *room, const char *reason);
-/* Whether a mask of that list ('b', 'e', 'I') is somebody's: NICK!USER@HOST, or what "a:" and "r:" are about. */
-bool irc_list_has(const struct irc_channel *ch, char kind, const char *source, const char *account,
-		  const char *realname);
+/* Whether a mask of that list ('b', 'e', 'I') is somebody's: NICK!USER@HOST, or what "a:" and "r:" are about. Those of "m:" are
+ * about who speaks, not about who comes in. */
+bool irc_list_has(const struct irc_channel *ch, char kind, bool speaks, const char *source,
+		  const char *account, const char *realname);
 bool irc_ban_matches(const char *mask, const char *source, const char *account, const char *realname);
-bool irc_is_banned(struct irc_call *call, const struct irc_channel *ch);
+bool irc_is_banned(struct irc_call *call, const struct irc_channel *ch, bool speaks);
 /* Leaves it, in the transaction that is under way and has put what is said of that; after the commit the rest. */
 void irc_leave_room(struct irc_call *call, struct room *room);
 

@@ -20,6 +20,7 @@ static const struct isupport_row {
 } isupport_rows[] = {
 #define ALWAYS SIZE_MAX
 #define NUMBER(field) offsetof(struct irc_limits, field)
+    {"ACCOUNTEXTBAN=a", ALWAYS},
     {"AWAYLEN=%u", NUMBER(away)},
     {"BOT=B", ALWAYS},
     {"CASEMAPPING=ascii", ALWAYS},
@@ -30,6 +31,7 @@ static const struct isupport_row {
     {"CHATHISTORY=%u", NUMBER(history)},
     {"ELIST=CMNTU", ALWAYS},
     {"EXCEPTS=e", ALWAYS},
+    {"EXTBAN=,amr", ALWAYS},
     {"HOSTLEN=%u", NUMBER(host)},
     {"INVEX=I", ALWAYS},
     {"KEYLEN=%u", NUMBER(key)},

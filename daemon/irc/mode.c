@@ -94,7 +94,7 @@ static void mode_show_list(struct moding *m, char kind)
 		enum irc_numeric item, end;
 	} of[] = {{'b', RPL_BANLIST, RPL_ENDOFBANLIST},
 		  {'e', RPL_EXCEPTLIST, RPL_ENDOFEXCEPTLIST},
-		  {'I', RPL_INVITELIST, RPL_ENDOFINVITELIST}};
+		  {'I', RPL_INVEXLIST, RPL_ENDOFINVEXLIST}};
 	const struct irc_channel *ch = irc_channel(m->call, m->room);
 	size_t k = kind == 'b' ? 0 : kind == 'e' ? 1 : 2;
 

@@ -134,6 +134,7 @@ static void nick_change(struct irc_call *call, const char *nick, size_t len)
 		u->renamed_us = (uint64_t)clock_us(CLOCK_REALTIME);
 		u->told_room = 0; /* the private one's, which nobody is in */
 	}
+	u->flags &= ~(uint32_t)IRC_NICK_REFUSED;
 	client_set_nick(next, nick, len);
 	bool owns = u->account[0] && nick_equal(nick, len, u->account, strlen(u->account));
 	next->flags &= (uint16_t)~CLIENT_ACCOUNT;
@@ -244,6 +245,8 @@ static enum verdict nick_run(struct irc_call *call)
 	if (r == -EPERM && nick_keep(call, nick, n))
 		return irc_maybe_register(call);
 	if (r < 0) {
+		if (st->nick_len == 0)
+			irc_change(call)->flags |= IRC_NICK_REFUSED;
 		irc_numeric(call, ERR_NICKNAMEINUSE, "%s", nick);
 		return HANDLER_MORE;
 	}

@@ -124,7 +124,7 @@ static enum verdict register_user(struct irc_call *call)
 		irc_numeric(call, ERR_ALREADYREGISTERED, "%s", "");
 		return HANDLER_MORE;
 	}
-	if (call->line->params[0].len == 0) {
+	if (call->line->params[0].len == 0 || call->line->params[3].len == 0) {
 		irc_numeric(call, ERR_NEEDMOREPARAMS, "USER");
 		return HANDLER_MORE;
 	}

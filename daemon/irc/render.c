@@ -97,7 +97,7 @@ static void render_message(struct rendering *r, uint64_t seq, const char *verb, 
 	const char *text = r->e.text;
 	size_t left = r->e.text_len;
 	const bool action = r->e.kind == RECORD_ACTION;
-	size_t rest = strlen(r->source) + strlen(verb) + strlen(target) + 6 + (action ? 9 : 0);
+	size_t rest = strlen(r->source) + strlen(verb) + strlen(target) + 5 + (action ? 9 : 0);
 	bool first = true;
 
 	do {
@@ -255,7 +255,8 @@ size_t irc_render_letter(struct connection *c, uint64_t seq, const struct record
 		r.e.text_len -= 2;
 	}
 	struct record plain = *event;
-	plain.from_index = 0;
+	if (plain.from)
+		plain.from_index = 0;
 	r.event = &plain;
 	render_message(&r, seq, event->unanswered ? "NOTICE" : "PRIVMSG", target);
 	return r.len;

@@ -74,11 +74,12 @@ void irc_topic(struct irc_call *call, struct room *room)
 
 /* --- JOIN --- */
 
-bool irc_list_has(const struct irc_channel *ch, char kind, const char *source, const char *account,
-		  const char *realname)
+bool irc_list_has(const struct irc_channel *ch, char kind, bool speaks, const char *source,
+		  const char *account, const char *realname)
 {
 	for (uint32_t i = 0; ch && i < ch->n_list; i++)
-		if (ch->list[i].kind == kind && irc_ban_matches(ch->list[i].mask, source, account, realname))
+		if (ch->list[i].kind == kind && (speaks || strncmp(ch->list[i].mask, "m:", 2) != 0) &&
+		    irc_ban_matches(ch->list[i].mask, source, account, realname))
 			return true;
 	return false;
 }
@@ -94,14 +95,14 @@ bool irc_ban_matches(const char *mask, const char *source, const char *account, 
 	return irc_mask_match(mask, source);
 }
 
-bool irc_is_banned(struct irc_call *call, const struct irc_channel *ch)
+bool irc_is_banned(struct irc_call *call, const struct irc_channel *ch, bool speaks)
 {
 	const struct irc_user *u = irc_user(call->c);
 	char source[IRC_SOURCE_MAX + 1];
 
 	irc_source(call->c, source);
-	return irc_list_has(ch, 'b', source, u->account, u->realname) &&
-	       !irc_list_has(ch, 'e', source, u->account, u->realname);
+	return irc_list_has(ch, 'b', speaks, source, u->account, u->realname) &&
+	       !irc_list_has(ch, 'e', speaks, source, u->account, u->realname);
 }
 
 static bool rooms_is_in(const uint64_t *ids, uint32_t n, uint64_t id)
@@ -123,10 +124,10 @@ static enum irc_numeric join_why_not(struct irc_call *call, const struct room *r
 		return 0;
 	if (rooms_is_in(ch->invited, ch->n_invited, connection_id(call->c)))
 		return 0;
-	if (irc_is_banned(call, ch))
+	if (irc_is_banned(call, ch, false))
 		return ERR_BANNEDFROMCHAN;
 	irc_source(call->c, source);
-	if (ch->modes & IRC_M_INVITE && !irc_list_has(ch, 'I', source, u->account, u->realname))
+	if (ch->modes & IRC_M_INVITE && !irc_list_has(ch, 'I', false, source, u->account, u->realname))
 		return ERR_INVITEONLYCHAN;
 	if (ch->modes & IRC_M_LOGGED_IN && !u->account[0])
 		return ERR_NEEDREGGEDNICK;

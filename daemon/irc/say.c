@@ -12,6 +12,7 @@
 #include "daemon/irc/attachments.h"
 #include "daemon/irc/away.h"
 #include "daemon/irc/channels.h"
+#include "daemon/irc/formatting.h"
 #include "daemon/irc/idle.h"
 #include "daemon/irc/names.h"
 #include "daemon/irc/tell.h"
@@ -19,6 +20,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -41,51 +43,6 @@ struct saying {
 
 /* --- what it is --- */
 
-/*
- * Bold, colours and the like are IRC's own, and control characters elsewhere: they are left out, so that everybody reads
- * the same. \x03 has up to two numbers behind it, \x04 six digits.
- */
-static size_t say_strip(const char *s, size_t len, char *out)
-{
-	size_t n = 0;
-
-	for (size_t i = 0; i < len; i++) {
-		switch (s[i]) {
-		case 0x02:
-		case 0x0f:
-		case 0x11:
-		case 0x16:
-		case 0x1d:
-		case 0x1e:
-		case 0x1f:
-			continue;
-		case 0x03:
-			for (unsigned part = 0; part < 2; part++) {
-				unsigned digits = 0;
-				while (digits < 2 && i + 1 < len && s[i + 1] >= '0' && s[i + 1] <= '9') {
-					i++;
-					digits++;
-				}
-				if (part == 0 && digits > 0 && i + 2 < len && s[i + 1] == ',' &&
-				    s[i + 2] >= '0' && s[i + 2] <= '9')
-					i++;
-				else
-					break;
-			}
-			continue;
-		case 0x04:
-			for (unsigned digits = 0;
-			     digits < 6 && i + 1 < len && strchr("0123456789abcdefABCDEF", s[i + 1]);
-			     digits++)
-				i++;
-			continue;
-		default:
-			out[n++] = s[i];
-		}
-	}
-	return n;
-}
-
 static void say_take_text(struct saying *s, struct irc_arg text)
 {
 	static const char action[] = "\001ACTION ";
@@ -101,7 +58,7 @@ static void say_take_text(struct saying *s, struct irc_arg text)
 				text.len--;
 		}
 	}
-	s->len = say_strip(text.at, text.len, s->raw);
+	s->len = irc_strip_formatting(text.at, text.len, s->raw);
 	s->text = s->raw;
 }
 
@@ -119,14 +76,14 @@ static void say_take_tags(struct saying *s)
 /* --- to a channel --- */
 
 /* Whether it may speak there; its log is locked. member: it is in it. */
-static bool say_may_speak(struct irc_call *call, const struct room *room, bool member)
+static bool say_may_speak(struct irc_call *call, const struct room *room, bool member, bool is_ctcp)
 {
 	const struct irc_channel *ch = irc_channel(call, room);
 	const struct irc_user *u = irc_user(call->c);
 	uint32_t modes = ch ? ch->modes : IRC_M_DEFAULT;
 	uint8_t status = irc_status(call, room);
 
-	if (room->read_only || (!member && modes & IRC_M_NO_EXTERNAL))
+	if (room->read_only || (!member && modes & IRC_M_NO_EXTERNAL) || (is_ctcp && modes & IRC_M_NO_CTCP))
 		return false;
 	if (status)
 		return true;
@@ -136,7 +93,7 @@ static bool say_may_speak(struct irc_call *call, const struct room *room, bool m
 				return false; /* it is on its way out */
 	if (modes & IRC_M_MODERATED || (modes & IRC_M_LOGGED_IN_SPEAK && !u->account[0]))
 		return false;
-	return !irc_is_banned(call, ch);
+	return !irc_is_banned(call, ch, true);
 }
 
 static void say_fail(struct saying *s, enum irc_numeric n, const char *format, ...)
@@ -155,25 +112,12 @@ static void say_fail(struct saying *s, enum irc_numeric n, const char *format, .
 	irc_numeric(s->call, n, "%s", text);
 }
 
-/* What the client sees of it, where that isn't told by the room's log. */
-static void say_echo_here(struct saying *s, const struct room *room, uint64_t number)
+/* Its client-only tags, for the record; 0: it has none. */
+static uint32_t say_attach(const struct saying *s)
 {
-	char tags[IRC_TAGS_DATA_MAX + 128];
-	struct irc_call *call = s->call;
-	const struct irc_user *u = irc_user(call->c);
-	size_t n = 0;
-
-	if (!(u->caps & IRC_CAP_ECHO_MESSAGE))
-		return;
-	tags[0] = 0;
-	if (u->caps & IRC_CAP_MESSAGE_TAGS)
-		n += (size_t)snprintf(tags, sizeof(tags), "msgid=%016" PRIx64 "-%" PRIu64 "%s%s", room->epoch,
-				      number, s->client_tags[0] ? ";" : "", s->client_tags);
-	if (u->caps & IRC_CAP_ACCOUNT_TAG && u->account[0])
-		snprintf(tags + n, sizeof(tags) - n, "%saccount=%s", n ? ";" : "", u->account);
-	char source[IRC_SOURCE_MAX + 1];
-	irc_say(call, tags, s->is_action ? ":%s %s #%s :\001ACTION %.*s\001" : ":%s %s #%s :%.*s",
-		irc_source(call->c, source), s->verb, room->name, (int)s->len, s->text);
+	return s->client_tags[0] ? irc_attachment_put(irc_shared(s->call)->irc->attachments, s->client_tags,
+						      strlen(s->client_tags))
+				 : 0;
 }
 
 static int say_put(struct saying *s, struct room *room)
@@ -182,9 +126,7 @@ static int say_put(struct saying *s, struct room *room)
 	const struct speaker who = irc_speaker(call->c);
 
 	call->speech.unanswered = s->kind == SAY_NOTICE;
-	if (s->client_tags[0])
-		call->speech.attachment = irc_attachment_put(irc_shared(call)->irc->attachments,
-							     s->client_tags, strlen(s->client_tags));
+	call->speech.attachment = say_attach(s);
 	int r = s->is_action ? speech_act(&call->speech, room, &who, s->text, s->len)
 			     : speech_say(&call->speech, room, &who, s->text, s->len);
 	call->speech.unanswered = false;
@@ -192,30 +134,109 @@ static int say_put(struct saying *s, struct room *room)
 	return r;
 }
 
-/* Of TAGMSG and CTCP, which only IRC people have, those who are there at the moment are told, and it is no history. */
-static void say_pass_on(struct saying *s, const struct room *room, uint8_t status)
+/* --- what is in no log --- */
+
+#define SAY_MSGID_MAX 48
+
+/* The name of a message that no log has numbered. */
+static const char *say_new_msgid(char ret[static SAY_MSGID_MAX])
+{
+	uint64_t random;
+
+	randombytes_buf(&random, sizeof(random));
+	snprintf(ret, SAY_MSGID_MAX, "t%016" PRIx64, random);
+	return ret;
+}
+
+/* For those who have tags. */
+static size_t say_tags(const struct saying *s, const char *msgid, char *ret, size_t size)
+{
+	return (size_t)snprintf(ret, size, "msgid=%s%s%s%s", msgid, s->client_tags[0] ? ";" : "",
+				s->client_tags, irc_user(s->call->c)->flags & IRC_BOT ? ";bot" : "");
+}
+
+/* What the client sees of what no log tells it; target: with its sign. */
+static void say_echo_as(struct saying *s, const char *msgid, const char *target)
+{
+	char tags[IRC_TAGS_DATA_MAX + 128], source[IRC_SOURCE_MAX + 1];
+	struct irc_call *call = s->call;
+	const struct irc_user *u = irc_user(call->c);
+	size_t n = 0;
+
+	if (!(u->caps & IRC_CAP_ECHO_MESSAGE) || (s->kind == SAY_TAGMSG && !(u->caps & IRC_CAP_MESSAGE_TAGS)))
+		return;
+	tags[0] = 0;
+	if (u->caps & IRC_CAP_MESSAGE_TAGS)
+		n = say_tags(s, msgid, tags, sizeof(tags));
+	if (u->caps & IRC_CAP_ACCOUNT_TAG && u->account[0])
+		snprintf(tags + n, sizeof(tags) - n, "%saccount=%s", n ? ";" : "", u->account);
+	if (s->kind == SAY_TAGMSG)
+		irc_say(call, tags, ":%s TAGMSG %s", irc_source(call->c, source), target);
+	else
+		irc_say(call, tags, s->is_action ? ":%s %s %s :\001ACTION %.*s\001" : ":%s %s %s :%.*s",
+			irc_source(call->c, source), s->verb, target, (int)s->len, s->text);
+}
+
+/* What the client sees of it, where that isn't told by the room's log. */
+static void say_echo_here(struct saying *s, const struct room *room, uint64_t number)
+{
+	char msgid[SAY_MSGID_MAX], target[sizeof(room->name) + 1];
+
+	snprintf(msgid, sizeof(msgid), "%016" PRIx64 "-%" PRIu64, room->epoch, number);
+	snprintf(target, sizeof(target), "#%s", room->name);
+	say_echo_as(s, msgid, target);
+}
+
+/* t says to whom. */
+static void say_pass_on(struct saying *s, struct irc_tell *t, const char *target)
 {
 	struct irc_call *call = s->call;
-	struct irc_tell *t = irc_tell_new(call);
-	char source[IRC_SOURCE_MAX + 1];
+	char source[IRC_SOURCE_MAX + 1], msgid[SAY_MSGID_MAX];
+
+	t->caps = s->kind == SAY_TAGMSG ? IRC_CAP_MESSAGE_TAGS : 0;
+	say_tags(s, say_new_msgid(msgid), t->client_tags, sizeof(t->client_tags));
+	if (s->kind == SAY_TAGMSG)
+		snprintf(t->line, sizeof(t->line), ":%s TAGMSG %s", irc_source(call->c, source), target);
+	else
+		snprintf(t->line, sizeof(t->line), ":%s %s %s :%.*s", irc_source(call->c, source), s->verb,
+			 target, (int)s->len, s->text);
+	irc_tell_later(call, t);
+	say_echo_as(s, msgid, target);
+}
+
+/* Of TAGMSG and CTCP, which only IRC people have, those who are there at the moment are told, and it is no history. */
+static void say_pass_on_in_room(struct saying *s, const struct room *room, uint8_t status)
+{
+	struct irc_tell *t = irc_tell_new(s->call);
+	char target[sizeof(room->name) + 3];
 
 	if (!t)
 		return;
 	t->rooms[t->n_rooms++] = room->index;
-	if (!irc_has(call->c, IRC_CAP_ECHO_MESSAGE))
-		t->except_id = connection_id(call->c);
-	t->caps = s->kind == SAY_TAGMSG ? IRC_CAP_MESSAGE_TAGS : 0;
+	t->except_id = connection_id(s->call->c);
 	t->status = status;
-	snprintf(t->client_tags, sizeof(t->client_tags), "%s", s->client_tags);
-	if (s->kind == SAY_TAGMSG)
-		snprintf(t->line, sizeof(t->line), ":%s TAGMSG #%s", irc_source(call->c, source), room->name);
-	else
-		snprintf(t->line, sizeof(t->line), ":%s %s %s#%s :%.*s", irc_source(call->c, source), s->verb,
-			 status & IRC_STATUS_VOICE ? "+"
-			 : status		   ? "@"
-						   : "",
-			 room->name, (int)s->len, s->text);
-	irc_tell_later(call, t);
+	snprintf(target, sizeof(target), "%s#%s",
+		 status & IRC_STATUS_VOICE ? "+"
+		 : status		   ? "@"
+					   : "",
+		 room->name);
+	say_pass_on(s, t, target);
+}
+
+/*
+ * Whether it is one line for others. What isn't is refused rather than cut; but for a NOTICE, since nobody would be told:
+ * that is several.
+ */
+static bool say_fits(struct saying *s, const char *target)
+{
+	char source[IRC_SOURCE_MAX + 1];
+	size_t len = strlen(irc_source(s->call->c, source)) + strlen(s->verb) + strlen(target) + s->len +
+		     strlen(":    :\r\n") - 1 + (s->is_action ? strlen("\001ACTION \001") : 0);
+
+	if (s->kind != SAY_PRIVMSG || len <= IRC_BODY_MAX)
+		return true;
+	irc_numeric(s->call, ERR_INPUTTOOLONG, "%s", "");
+	return false;
 }
 
 /* The room may be one that it isn't in; then it was entered for this. */
@@ -237,12 +258,12 @@ static enum verdict say_in_room(struct saying *s, struct room *room, bool member
 		irc_begin(call);
 		speech_begin_reading(&call->speech, room);
 	}
-	if (!say_may_speak(call, room, member)) {
+	if (!say_may_speak(call, room, member, s->is_ctcp)) {
 		say_fail(s, ERR_CANNOTSENDTOCHAN, "#%s", room->name);
 		return HANDLER_MORE;
 	}
 	if (direct) {
-		say_pass_on(s, room, status);
+		say_pass_on_in_room(s, room, status);
 		return HANDLER_MORE;
 	}
 	uint64_t seq = logring_pending(room->log);
@@ -263,6 +284,10 @@ static enum verdict say_to_channel(struct saying *s, struct irc_arg target, uint
 		say_fail(s, ERR_NOSUCHCHANNEL, "%.*s", (int)(target.len < 80 ? target.len : 80), target.at);
 		return HANDLER_MORE;
 	}
+	char shown[sizeof(name) + 3];
+	snprintf(shown, sizeof(shown), "%s#%s", status ? "@" : "", name);
+	if (!say_fits(s, shown))
+		return HANDLER_MORE;
 	room = seats_room(call->c, name);
 	if (room)
 		return say_in_room(s, room, true, status);
@@ -291,53 +316,24 @@ static void say_tell_away(struct saying *s, const struct speech_peer *peer, cons
 		irc_numeric(s->call, RPL_AWAY, "%s :%s", nick, text);
 }
 
-static void say_echo_private(struct saying *s, const char *nick)
-{
-	char tags[IRC_TAGS_DATA_MAX + 128], source[IRC_SOURCE_MAX + 1];
-	struct irc_call *call = s->call;
-	const struct irc_user *u = irc_user(call->c);
-	size_t n = 0;
-
-	if (!(u->caps & IRC_CAP_ECHO_MESSAGE) || (s->kind == SAY_TAGMSG && !(u->caps & IRC_CAP_MESSAGE_TAGS)))
-		return;
-	tags[0] = 0;
-	if (u->caps & IRC_CAP_MESSAGE_TAGS)
-		n += (size_t)snprintf(tags, sizeof(tags), "%s", s->client_tags);
-	if (u->caps & IRC_CAP_ACCOUNT_TAG && u->account[0])
-		snprintf(tags + n, sizeof(tags) - n, "%saccount=%s", n ? ";" : "", u->account);
-	if (s->kind == SAY_TAGMSG)
-		irc_say(call, tags, ":%s TAGMSG %s", irc_source(call->c, source), nick);
-	else
-		irc_say(call, tags, s->is_action ? ":%s %s %s :\001ACTION %.*s\001" : ":%s %s %s :%.*s",
-			irc_source(call->c, source), s->verb, nick, (int)s->len, s->text);
-}
-
 static enum verdict say_tell(struct saying *s, const struct speech_peer *peer, const char *nick)
 {
 	struct irc_call *call = s->call;
 	struct rooms *rooms = irc_shared(call)->rooms;
+	struct room *private = rooms_private(rooms);
 	const struct speaker who = irc_speaker(call->c);
 	_cleanup_free_ char *buf = NULL;
-	char source[IRC_SOURCE_MAX + 1];
+	char msgid[SAY_MSGID_MAX];
 
 	if (s->kind == SAY_TAGMSG || s->is_ctcp) {
 		struct irc_tell *t = irc_tell_new(call);
 		if (!t)
 			return HANDLER_MORE;
 		t->to_id = peer->id;
-		t->caps = s->kind == SAY_TAGMSG ? IRC_CAP_MESSAGE_TAGS : 0;
-		snprintf(t->client_tags, sizeof(t->client_tags), "%s", s->client_tags);
-		if (s->kind == SAY_TAGMSG)
-			snprintf(t->line, sizeof(t->line), ":%s TAGMSG %s", irc_source(call->c, source),
-				 nick);
-		else
-			snprintf(t->line, sizeof(t->line), ":%s %s %s :%.*s", irc_source(call->c, source),
-				 s->verb, nick, (int)s->len, s->text);
-		irc_tell_later(call, t);
-		say_echo_private(s, nick);
+		say_pass_on(s, t, nick);
 		return HANDLER_MORE;
 	}
-	if (room_crowded(rooms, rooms_private(rooms)))
+	if (room_crowded(rooms, private))
 		return HANDLER_CROWDED;
 	size_t len = s->len;
 	char action[IRC_BODY_MAX + 8];
@@ -351,11 +347,15 @@ static enum verdict say_tell(struct saying *s, const struct speech_peer *peer, c
 		return HANDLER_MORE;
 	irc_begin(call);
 	call->speech = (struct speech){0};
-	speech_begin(&call->speech, rooms_private(rooms));
+	speech_begin(&call->speech, private);
 	call->speech.unanswered = s->kind == SAY_NOTICE;
-	speech_tell(&call->speech, rooms_private(rooms), &who, peer, text, len);
+	call->speech.attachment = say_attach(s);
+	snprintf(msgid, sizeof(msgid), "%016" PRIx64 "-%" PRIu64, private->epoch,
+		 private->number_base + logring_pending(private->log));
+	speech_tell(&call->speech, private, &who, peer, text, len);
+	call->speech.attachment = 0;
 	say_tell_away(s, peer, nick);
-	say_echo_private(s, nick);
+	say_echo_as(s, msgid, nick);
 	FAULT("irc-letter");
 	return HANDLER_MORE;
 }
@@ -373,7 +373,7 @@ static enum verdict say_to_person(struct saying *s, struct irc_arg target)
 		return HANDLER_MORE;
 	}
 	snprintf(nick, sizeof(nick), "%.*s", (int)target.len, target.at);
-	return say_tell(s, &peer, nick);
+	return say_fits(s, nick) ? say_tell(s, &peer, nick) : HANDLER_MORE;
 }
 
 /* --- the commands --- */

@@ -91,7 +91,7 @@ static bool tell_settle(struct connection *c, struct room *room, void *arg)
 static void tell_write(struct connection *c, void *arg)
 {
 	const struct irc_tell *t = arg;
-	char tags[IRC_TAGS_DATA_MAX + 128], head[sizeof(tags) + 64];
+	char tags[sizeof(t->client_tags) + 128], head[sizeof(tags) + 64];
 	size_t n = 0;
 
 	if (!tell_concerns(c, t))

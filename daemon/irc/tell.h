@@ -23,7 +23,7 @@ struct irc_tell {
 	char line[IRC_BODY_MAX];
 	char account[TEXT_NICK_MAX + 1];
 	uint64_t time_us;
-	char client_tags[IRC_TAGS_DATA_MAX + 1];
+	char client_tags[IRC_TAGS_DATA_MAX + 64]; /* and msgid */
 };
 
 /* With the client's account and the time; NULL without memory. */

@@ -2,11 +2,12 @@
 /* TOPIC, KICK and INVITE: what operators, and others where they may, decide in a channel. */
 #include "daemon/irc/commands.h"
 
+#include "common/cleanup.h"
 #include "daemon/base/clock.h"
 #include "daemon/base/fault.h"
 #include "daemon/engine/expel.h"
 #include "daemon/irc/channels.h"
-#include "daemon/irc/names.h"
+#include "daemon/irc/people.h"
 #include "daemon/irc/tell.h"
 
 #include <stdio.h>
@@ -101,16 +102,15 @@ static enum verdict kick_one(struct irc_call *call, struct room *room, const cha
 	return HANDLER_MORE;
 }
 
+/* "KICK #a bob,ann", or as many channels as people. */
 static enum verdict kick_run(struct irc_call *call)
 {
-	struct room *room = irc_own_room(call, call->line->params[0]);
-	struct irc_arg victim;
+	struct room *room = NULL;
+	struct irc_arg victim, channel;
 	char nick[IRC_BODY_MAX], reason[KICK_REASON_MAX + 1] = "";
-	size_t at = 0;
+	size_t at = 0, channel_at = 0;
 	bool first = true;
 
-	if (!room)
-		return HANDLER_MORE;
 	if (call->line->n_params > 2)
 		irc_text(call->line->params[2], reason, sizeof(reason));
 	if (!reason[0])
@@ -119,7 +119,10 @@ static enum verdict kick_run(struct irc_call *call)
 		if (!first)
 			irc_commit_step(call);
 		first = false;
-		irc_arg_copy(victim, nick, sizeof(nick));
+		if (irc_arg_next(call->line->params[0], &channel_at, &channel))
+			room = irc_own_room(call, channel);
+		if (!room || irc_arg_copy(victim, nick, sizeof(nick)) < 0)
+			continue;
 		enum verdict verdict = kick_one(call, room, nick, reason);
 		if (verdict != HANDLER_MORE)
 			return verdict;
@@ -203,11 +206,45 @@ static void invite_note(struct irc_call *call, struct room *room, uint64_t id)
 	ch->invited[ch->n_invited++] = id;
 }
 
+static bool invite_has(const struct irc_channel *ch, uint64_t id)
+{
+	for (uint32_t i = 0; ch && i < ch->n_invited; i++)
+		if (ch->invited[i] == id)
+			return true;
+	return false;
+}
+
+/* Where the client is invited to. */
+static enum verdict invite_list(struct irc_call *call)
+{
+	size_t n;
+	_cleanup_free_ struct room_info *rooms = rooms_copy(irc_shared(call)->rooms, &n);
+	struct irc_look look;
+
+	for (size_t i = 0; rooms && i < n && irc_query_fits(call); i++) {
+		if (!irc_look_for(call, rooms[i].name, &look))
+			continue;
+		bool invited = invite_has(look.channel, connection_id(call->c));
+		irc_look_away(call, &look);
+		if (invited)
+			irc_numeric(call, RPL_INVITELIST, "#%s", rooms[i].name);
+	}
+	irc_numeric(call, RPL_ENDOFINVITELIST, "%s", "");
+	return irc_query_done(call);
+}
+
 static enum verdict invite_run(struct irc_call *call)
 {
-	struct room *room = irc_own_room(call, call->line->params[1]);
 	char nick[IRC_BODY_MAX], shown[TEXT_NICK_MAX + 1];
 	struct roster_member guest;
+
+	if (call->line->n_params == 0)
+		return invite_list(call);
+	if (call->line->n_params == 1) {
+		irc_numeric(call, ERR_NEEDMOREPARAMS, "INVITE");
+		return HANDLER_MORE;
+	}
+	struct room *room = irc_own_room(call, call->line->params[1]);
 
 	if (!room)
 		return HANDLER_MORE;
@@ -238,6 +275,6 @@ static enum verdict invite_run(struct irc_call *call)
 const struct irc_command irc_commands_topic[] = {
     {.name = "TOPIC", .run = topic_run, .needs = 1, .cost = 2},
     {.name = "KICK", .run = kick_run, .needs = 2, .cost = 2},
-    {.name = "INVITE", .run = invite_run, .needs = 2, .cost = 2},
+    {.name = "INVITE", .run = invite_run, .cost = 4},
     {0},
 };

@@ -60,7 +60,7 @@ struct record {
 	uint8_t unanswered; /* 1: said so that no program answers it, as IRC's NOTICE */
 	uint8_t reserved;
 	/* Private messages from another node, instead of sender_index: the sender's place there, plus 1, and
-	 * which node that is (letter_tag()). 0: they are from this one. Others: see speech.attachment. */
+	 * which node that is (letter_tag()); from 0: they are from this one. Others, and those: see speech.attachment. */
 	uint32_t from_index;
 	union {
 		uint64_t from;

@@ -307,9 +307,11 @@ void speech_tell(struct speech *s, struct room *private, const struct speaker *w
 	struct record record = speech_record(s, RECORD_MESSAGE, who);
 	record.target = to->id;
 	record.target_index = to->index;
-	record.sender_index = record.from_index = 0;
-	if (who->from)
+	record.sender_index = 0;
+	if (who->from) {
 		record.from = who->from;
+		record.from_index = 0;
+	}
 	*(who->from ? &record.from_index : &record.sender_index) = who->index + 1;
 	speech_put(s, &record, who, "* [", " -> you] ", text, len);
 }
