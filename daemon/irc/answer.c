@@ -7,7 +7,9 @@
 
 #include "common/cleanup.h"
 #include "daemon/base/clock.h"
+#include "daemon/irc/msgref.h"
 
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -134,6 +136,29 @@ void irc_from_self(struct irc_call *call, const char *format, ...)
 	tags[0] = 0;
 	if (u->account[0] && u->caps & IRC_CAP_ACCOUNT_TAG)
 		snprintf(tags, sizeof(tags), "account=%s", u->account);
+	va_start(ap, format);
+	answer_format(call, tags, head, format, ap, NULL);
+	va_end(ap);
+}
+
+void irc_own_event(struct irc_call *call, const struct room *room, uint64_t number, const char *more_tags,
+		   const char *format, ...)
+{
+	char head[IRC_SOURCE_MAX + 4], source[IRC_SOURCE_MAX + 1], tags[IRC_TAGS_DATA_MAX + 256];
+	char time[IRC_TIME_MAX], *at = tags, *end = tags + sizeof(tags);
+	const struct irc_user *u = irc_user(call->c);
+	va_list ap;
+
+	/* The event's own time, which is what it has later as well. */
+	at += snprintf(at, (size_t)(end - at), "%s%s", u->caps & IRC_CAP_SERVER_TIME ? "time=" : "",
+		       u->caps & IRC_CAP_SERVER_TIME ? irc_time_format(call->speech.time_us, time) : "");
+	if (u->caps & IRC_CAP_MESSAGE_TAGS)
+		at += snprintf(at, (size_t)(end - at), "%smsgid=%016" PRIx64 "-%" PRIu64 "%s%s%s",
+			       at > tags ? ";" : "", room->epoch, number, *more_tags ? ";" : "", more_tags,
+			       u->flags & IRC_BOT ? ";bot" : "");
+	if (u->account[0] && u->caps & IRC_CAP_ACCOUNT_TAG)
+		snprintf(at, (size_t)(end - at), "%saccount=%s", at > tags ? ";" : "", u->account);
+	snprintf(head, sizeof(head), ":%s ", irc_source(call->c, source));
 	va_start(ap, format);
 	answer_format(call, tags, head, format, ap, NULL);
 	va_end(ap);

@@ -19,6 +19,8 @@ static const struct caps_row {
     {"cap-notify", IRC_CAP_CAP_NOTIFY},
     {"chghost", IRC_CAP_CHGHOST},
     {"draft/account-registration", IRC_CAP_ACCOUNT_REGISTRATION},
+    {"draft/chathistory", IRC_CAP_CHATHISTORY},
+    {"draft/event-playback", IRC_CAP_EVENT_PLAYBACK},
     {"echo-message", IRC_CAP_ECHO_MESSAGE},
     {"extended-join", IRC_CAP_EXTENDED_JOIN},
     {"invite-notify", IRC_CAP_INVITE_NOTIFY},

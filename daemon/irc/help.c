@@ -11,6 +11,8 @@ static const struct help_row {
 } help_rows[] = {
     {"ADMIN", "ADMIN: who runs this server."},
     {"AWAY", "AWAY [:text]: you are away, and why; without a text you are back."},
+    {"CHATHISTORY", "CHATHISTORY LATEST|BEFORE|AFTER|AROUND #channel msgid=...|timestamp=...|* limit: what "
+		    "was said before."},
     {"HELP", "HELP [command]: all commands, or what one does."},
     {"INFO", "INFO: what this server is."},
     {"INVITE", "INVITE nick #channel: somebody may come to a channel. INVITE: where you may go."},

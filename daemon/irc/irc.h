@@ -189,6 +189,10 @@ void irc_batch_end(struct irc_call *call);
 /* Writes them to the outbox, in the transaction, and forgets them. last: none will follow. */
 void irc_answer_flush(struct irc_call *call, bool last);
 void irc_answer_clear(struct irc_answer *a);
+/* ":NICK!USER@HOST " of the client itself, and the rest, which is its event of that number in the room (put by call->speech), where
+ * the client isn't told of it by the log: as others see it, with those tags (may be ""). */
+void irc_own_event(struct irc_call *call, const struct room *room, uint64_t number, const char *more_tags,
+		   const char *format, ...) __attribute__((format(printf, 5, 6)));
 /* @time=...;...: the tags of a line that others are told: what of it the client is to see. */
 size_t irc_tags(uint32_t caps, uint64_t time_us, const char *more, char *out, size_t size);
 
@@ -262,6 +266,10 @@ void irc_leave_where_expelled(struct connection *c, struct room *room);
 
 size_t irc_render(const struct shared *shared, unsigned form, const struct room *room, uint64_t seq,
 		  const struct record *event, const char *line, size_t len, char *out);
+/* The same of a message that the history has: it knows of nobody's user name, nor of tags. */
+struct store_message;
+size_t irc_render_stored(const struct shared *shared, unsigned form, const struct room *room,
+			 const struct store_message *m, char *out);
 size_t irc_render_letter(struct connection *c, uint64_t seq, const struct record *event, const char *line,
 			 size_t len, char *out);
 bool irc_sees(struct connection *c, const struct room *room, uint64_t seq, const struct record *event,

@@ -72,8 +72,8 @@ struct irc_limits irc_limits_of(const char *network)
 	    .modes = 20,
 	    .list = 100,
 	    .targets = 4,
-	    .monitor = 0, /* there is no such command yet, */
-	    .history = 0, /* nor this one */
+	    .monitor = 0, /* there is no such command yet */
+	    .history = 0, /* as the configuration says: irc/playback.h */
 	};
 }
 

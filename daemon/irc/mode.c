@@ -361,9 +361,10 @@ static void mode_of_room(struct irc_call *call, struct room *room, bool member)
 	if (m.told.n_letters == 0)
 		return;
 	int n = snprintf(text, sizeof(text), "%s%s", m.told.letters, m.told.args);
+	const uint64_t number = room->number_base + logring_pending(room->log);
 	speech_mode(&call->speech, room, &who, text, (size_t)n);
 	if (!irc_sees_later(call, room))
-		irc_from_self(call, "MODE #%s %s", room->name, text);
+		irc_own_event(call, room, number, "", "MODE #%s %s", room->name, text);
 }
 
 static enum verdict mode_channel(struct irc_call *call)

@@ -34,6 +34,13 @@ bool irc_query_fits(struct irc_call *call)
 	return people_size(call) < most;
 }
 
+size_t irc_query_space(struct irc_call *call)
+{
+	size_t space = connection_space(call->c), used = people_size(call);
+
+	return space > used ? space - used : 0;
+}
+
 void irc_query_cut(struct irc_call *call, const char *what)
 {
 	char nick[TEXT_NICK_MAX + 1];

@@ -22,6 +22,8 @@
 bool irc_query_fits(struct irc_call *call);
 void irc_query_cut(struct irc_call *call, const char *what);
 enum verdict irc_query_done(struct irc_call *call);
+/* What still fits the outbox as it is now, with some left. */
+size_t irc_query_space(struct irc_call *call);
 
 /* A parameter as it is told back: one word, and never empty. */
 const char *irc_query_echo(struct irc_arg a, char *buf, size_t size);

@@ -9,6 +9,7 @@
 #include "daemon/engine/connections.h"
 #include "daemon/irc/idle.h"
 #include "daemon/irc/isupport.h"
+#include "daemon/irc/playback.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -40,8 +41,10 @@ void irc_motd(struct irc_call *call)
 static void register_welcome(struct irc_call *call)
 {
 	const struct irc_config *config = &irc_config(call)->irc;
-	const struct irc_limits limits = irc_limits_of(config->network);
+	struct irc_limits limits = irc_limits_of(config->network);
 	char source[IRC_SOURCE_MAX + 1];
+
+	limits.history = irc_history_most(irc_config(call));
 
 	irc_numeric(call, RPL_WELCOME, ":Welcome to the %s network, %s", config->network,
 		    irc_source(call->c, source));

@@ -5,6 +5,7 @@
  */
 #include "daemon/irc/irc.h"
 
+#include "daemon/history/store.h"
 #include "daemon/irc/attachments.h"
 #include "daemon/irc/channels.h"
 #include "daemon/irc/names.h"
@@ -21,6 +22,7 @@ struct rendering {
 	const struct shared *shared;
 	unsigned form;
 	const struct room *room;
+	uint64_t epoch; /* of its number */
 	const struct record *event;
 	struct speech_event e;
 	struct irc_persona persona; /* user "": there is none */
@@ -62,7 +64,7 @@ static void render_tags(struct rendering *r, uint64_t seq, bool first)
 
 	tags[0] = 0;
 	if (r->form & IRC_CAP_MESSAGE_TAGS && first) {
-		n += (size_t)snprintf(tags, sizeof(tags), "msgid=%016" PRIx64 "-%" PRIu64, r->room->epoch,
+		n += (size_t)snprintf(tags, sizeof(tags), "msgid=%016" PRIx64 "-%" PRIu64, r->epoch,
 				      room_number(r->room, r->event, seq));
 		if (r->event->from_index && r->shared->irc) {
 			tags[n] = ';';
@@ -197,24 +199,46 @@ static void render_event(struct rendering *r, uint64_t seq)
 	}
 }
 
+/* What it is is in r->e. */
+static size_t render_whole(struct rendering *r, uint64_t seq)
+{
+	if (r->e.raw) {
+		/* Nobody's name stands in a raw room: the room says it. */
+		r->persona.user[0] = 0;
+		snprintf(r->source, sizeof(r->source), "%.*s!raw@%s", TEXT_NICK_MAX, r->room->name,
+			 IRC_HOST_OF_OTHERS);
+		if (r->e.text_len == 0)
+			return 0;
+	} else {
+		render_find_source(r);
+	}
+	render_event(r, seq);
+	return r->len;
+}
+
 size_t irc_render(const struct shared *shared, unsigned form, const struct room *room, uint64_t seq,
 		  const struct record *event, const char *line, size_t len, char *out)
 {
-	struct rendering r = {.shared = shared, .form = form, .room = room, .event = event, .out = out};
+	struct rendering r = {
+	    .shared = shared, .form = form, .room = room, .epoch = room->epoch, .event = event, .out = out};
 
 	speech_event_of(event, line, len, &r.e);
-	if (r.e.raw) {
-		/* Nobody's name stands in a raw room: the room says it. */
-		r.persona.user[0] = 0;
-		snprintf(r.source, sizeof(r.source), "%.*s!raw@%s", TEXT_NICK_MAX, room->name,
-			 IRC_HOST_OF_OTHERS);
-		if (r.e.text_len == 0)
-			return 0;
-	} else {
-		render_find_source(&r);
-	}
-	render_event(&r, seq);
-	return r.len;
+	return render_whole(&r, seq);
+}
+
+size_t irc_render_stored(const struct shared *shared, unsigned form, const struct room *room,
+			 const struct store_message *m, char *out)
+{
+	const struct record event = {.time_us = m->event.time_us, .kind = m->event.kind, .number = m->number};
+	struct rendering r = {.shared = shared,
+			      .form = form,
+			      .room = room,
+			      .epoch = m->epoch,
+			      .event = &event,
+			      .e = m->event,
+			      .out = out};
+
+	return render_whole(&r, 0);
 }
 
 /* --- private messages --- */
@@ -226,6 +250,7 @@ size_t irc_render_letter(struct connection *c, uint64_t seq, const struct record
 	struct rendering r = {.shared = shared,
 			      .form = connection_form(c),
 			      .room = rooms_private(shared->rooms),
+			      .epoch = rooms_private(shared->rooms)->epoch,
 			      .event = event,
 			      .out = out};
 	char target[TEXT_NICK_MAX + 1], user[IRC_USER_MAX + 1];

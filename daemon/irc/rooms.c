@@ -11,6 +11,7 @@
 #include "daemon/irc/channels.h"
 #include "daemon/irc/mask.h"
 #include "daemon/irc/names.h"
+#include "daemon/irc/playback.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -222,6 +223,7 @@ static int join_room(struct irc_call *call, struct room *room)
 		irc_from_self(call, "JOIN #%s", room->name);
 	irc_topic(call, room);
 	irc_names(call, room);
+	irc_playback_joined(call, room);
 	irc_after(call, join_done, room);
 	irc_away_on_join(call, room);
 	FAULT("irc-join");
@@ -310,6 +312,9 @@ static enum verdict join_run(struct irc_call *call)
 			key = (struct irc_arg){"", 0};
 		if (!first)
 			irc_commit_step(call); /* the one before */
+		/* There is space for what each is told; of what it is in by now it is told no more. */
+		if (!first && connection_space(call->c) < IRC_REPLY_MAX)
+			return HANDLER_BLOCKED;
 		first = false;
 		join_one(call, channel, key);
 	}

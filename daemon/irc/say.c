@@ -14,6 +14,7 @@
 #include "daemon/irc/channels.h"
 #include "daemon/irc/formatting.h"
 #include "daemon/irc/idle.h"
+#include "daemon/irc/msgref.h"
 #include "daemon/irc/names.h"
 #include "daemon/irc/tell.h"
 
@@ -155,10 +156,11 @@ static size_t say_tags(const struct saying *s, const char *msgid, char *ret, siz
 				s->client_tags, irc_user(s->call->c)->flags & IRC_BOT ? ";bot" : "");
 }
 
-/* What the client sees of what no log tells it; target: with its sign. */
-static void say_echo_as(struct saying *s, const char *msgid, const char *target)
+/* What the client sees of what no log tells it; target: with its sign. time_us: what others are told, so that it is the same
+ * message later; 0: now. */
+static void say_echo_as(struct saying *s, const char *msgid, const char *target, uint64_t time_us)
 {
-	char tags[IRC_TAGS_DATA_MAX + 128], source[IRC_SOURCE_MAX + 1];
+	char tags[IRC_TAGS_DATA_MAX + 128], source[IRC_SOURCE_MAX + 1], time[IRC_TIME_MAX];
 	struct irc_call *call = s->call;
 	const struct irc_user *u = irc_user(call->c);
 	size_t n = 0;
@@ -166,8 +168,11 @@ static void say_echo_as(struct saying *s, const char *msgid, const char *target)
 	if (!(u->caps & IRC_CAP_ECHO_MESSAGE) || (s->kind == SAY_TAGMSG && !(u->caps & IRC_CAP_MESSAGE_TAGS)))
 		return;
 	tags[0] = 0;
+	if (u->caps & IRC_CAP_SERVER_TIME && time_us > 0)
+		n = (size_t)snprintf(tags, sizeof(tags), "time=%s%s", irc_time_format(time_us, time),
+				     u->caps & IRC_CAP_MESSAGE_TAGS ? ";" : "");
 	if (u->caps & IRC_CAP_MESSAGE_TAGS)
-		n = say_tags(s, msgid, tags, sizeof(tags));
+		n += say_tags(s, msgid, tags + n, sizeof(tags) - n);
 	if (u->caps & IRC_CAP_ACCOUNT_TAG && u->account[0])
 		snprintf(tags + n, sizeof(tags) - n, "%saccount=%s", n ? ";" : "", u->account);
 	if (s->kind == SAY_TAGMSG)
@@ -184,7 +189,7 @@ static void say_echo_here(struct saying *s, const struct room *room, uint64_t nu
 
 	snprintf(msgid, sizeof(msgid), "%016" PRIx64 "-%" PRIu64, room->epoch, number);
 	snprintf(target, sizeof(target), "#%s", room->name);
-	say_echo_as(s, msgid, target);
+	say_echo_as(s, msgid, target, s->call->speech.time_us);
 }
 
 /* t says to whom. */
@@ -201,7 +206,7 @@ static void say_pass_on(struct saying *s, struct irc_tell *t, const char *target
 		snprintf(t->line, sizeof(t->line), ":%s %s %s :%.*s", irc_source(call->c, source), s->verb,
 			 target, (int)s->len, s->text);
 	irc_tell_later(call, t);
-	say_echo_as(s, msgid, target);
+	say_echo_as(s, msgid, target, 0);
 }
 
 /* Of TAGMSG and CTCP, which only IRC people have, those who are there at the moment are told, and it is no history. */
@@ -355,7 +360,7 @@ static enum verdict say_tell(struct saying *s, const struct speech_peer *peer, c
 	speech_tell(&call->speech, private, &who, peer, text, len);
 	call->speech.attachment = 0;
 	say_tell_away(s, peer, nick);
-	say_echo_as(s, msgid, nick);
+	say_echo_as(s, msgid, nick, call->speech.time_us);
 	FAULT("irc-letter");
 	return HANDLER_MORE;
 }

@@ -35,9 +35,10 @@ static void topic_set(struct irc_call *call, struct room *room)
 	memset(ch->topic_by, 0, sizeof(ch->topic_by));
 	memcpy(ch->topic_by, who.nick, who.nick_len);
 	ch->topic_us = (uint64_t)clock_us(CLOCK_REALTIME);
+	const uint64_t number = room->number_base + logring_pending(room->log);
 	speech_topic(&call->speech, room, &who, topic, strlen(topic));
 	if (!irc_sees_later(call, room))
-		irc_from_self(call, "TOPIC #%s :%s", room->name, topic);
+		irc_own_event(call, room, number, "", "TOPIC #%s :%s", room->name, topic);
 }
 
 static enum verdict topic_run(struct irc_call *call)
@@ -93,9 +94,10 @@ static enum verdict kick_one(struct irc_call *call, struct room *room, const cha
 	if (ch->n_expelled == IRC_INVITED_MAX)
 		memmove(ch->expelled, ch->expelled + 1, --ch->n_expelled * sizeof(*ch->expelled));
 	ch->expelled[ch->n_expelled++] = victim.id;
+	const uint64_t number = room->number_base + logring_pending(room->log);
 	speech_kick(&call->speech, room, &who, shown, reason, strlen(reason));
 	if (!irc_sees_later(call, room))
-		irc_from_self(call, "KICK #%s %s :%s", room->name, shown, reason);
+		irc_own_event(call, room, number, "", "KICK #%s %s :%s", room->name, shown, reason);
 	struct expulsion *e = expel_new(victim.id, victim.index, room->index, who.nick, who.nick_len, reason);
 	if (e)
 		irc_after(call, kick_expel, e);

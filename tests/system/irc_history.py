@@ -1,0 +1,360 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""What was said before, on IRC: CHATHISTORY from a room's log and from the history, and the last messages on JOIN."""
+
+import sqlite3
+
+from irc_client import *
+
+PAST = "batch message-tags server-time echo-message labeled-response draft/chathistory"
+LONG_AGO, FAR_OFF = "timestamp=2020-01-01T00:00:00.000Z", "timestamp=2262-01-01T00:00:00.000Z"
+
+
+def say(who, target, texts):
+    """Says these lines, a few milliseconds apart, and returns them as they come back."""
+    echoes = []
+    for text in texts:
+        who.privmsg(target, text)
+        echoes += [line for line in who.settled() if line.command == "PRIVMSG"]
+        time.sleep(0.003)
+    equal([line.params[1] for line in echoes], list(texts))
+    return echoes
+
+
+def ids(lines):
+    return [(line.source, line.params, line.tags["msgid"], line.tags["time"]) for line in lines]
+
+
+def past(who, text, target="#x", kind="chathistory"):
+    """The lines of the batch that this CHATHISTORY is answered with."""
+    got = who.ask("CHATHISTORY " + text)
+    check(len(got) >= 2 and got[0].command == got[-1].command == "BATCH", [line.text for line in got])
+    equal(got[0].params[1:], [kind] + ([target] if target else []))
+    equal(got[-1].params, ["-" + got[0].params[0][1:]])
+    for line in got[1:-1]:
+        equal(line.tags["batch"], got[0].params[0][1:])
+    return got[1:-1]
+
+
+def msgid(line):
+    return "msgid=" + line.tags["msgid"]
+
+
+def stamp(line):
+    return "timestamp=" + line.tags["time"]
+
+
+@test
+def each_way_to_ask():
+    """LATEST, BEFORE, AFTER, AROUND and BETWEEN, by messages and by times: lines as they were when they were said."""
+    d = irc_daemon()
+    alice = IRC(d, "alice", caps=PAST)
+    alice.join("#x")
+    said = say(alice, "#x", ["message %d" % i for i in range(10)])
+    for ref in msgid, stamp:
+        for question, answer in (("LATEST #x * 50", said), ("LATEST #X * 5", said[-5:]), ("LATEST #x * 1", said[-1:]),
+                                 ("LATEST #x %s 50" % ref(said[4]), said[5:]), ("LATEST #x %s 2" % ref(said[4]), said[-2:]),
+                                 ("BEFORE #x %s 50" % ref(said[6]), said[:6]), ("BEFORE #x %s 2" % ref(said[6]), said[4:6]),
+                                 ("AFTER #x %s 50" % ref(said[3]), said[4:]), ("AFTER #x %s 3" % ref(said[3]), said[4:7]),
+                                 ("AFTER #x %s 3" % ref(said[9]), []), ("BEFORE #x %s 3" % ref(said[0]), []),
+                                 ("BETWEEN #x %s %s 50" % (ref(said[0]), ref(said[9])), said[1:9]),
+                                 ("BETWEEN #x %s %s 50" % (ref(said[9]), ref(said[0])), said[1:9]),
+                                 ("BETWEEN #x %s %s 3" % (ref(said[0]), ref(said[9])), said[1:4]),
+                                 ("BETWEEN #x %s %s 3" % (ref(said[9]), ref(said[0])), said[6:9]),
+                                 ("AROUND #x %s 1" % ref(said[7]), said[7:8]), ("AROUND #x %s 3" % ref(said[7]), said[6:9]),
+                                 ("AROUND #x %s 50" % ref(said[5]), said)):
+            equal(ids(past(alice, question)), ids(answer))
+    equal(past(alice, "BEFORE #x %s 10" % LONG_AGO), [])
+    equal(past(alice, "AFTER #x %s 10" % FAR_OFF), [])
+    # With a label, all of it is one batch within another.
+    got = alice.ask("@label=h1 CHATHISTORY LATEST #x * 2")
+    equal([line.command for line in got], ["BATCH", "BATCH", "PRIVMSG", "PRIVMSG", "BATCH", "BATCH"])
+    equal(got[0].tags["label"], "h1")
+    equal([got[1].tags["batch"], got[2].tags["batch"]], [got[0].params[0][1:], got[1].params[0][1:]])
+
+
+@test
+def what_others_say_and_tags():
+    """Whoever said it by whatever way, with its account of tags, is in it; also actions, notices and client-only tags."""
+    d = irc_daemon()
+    alice, bob = IRC(d, "alice", caps=PAST), IRC(d, "bob", caps="message-tags echo-message server-time")
+    for who in alice, bob:
+        who.join("#x")
+    nc = d.join("x", "dave")
+    bob.line("@+draft/reply=7 PRIVMSG #x :with a tag")
+    bob.line("NOTICE #x :a notice")
+    bob.line("PRIVMSG #x :\1ACTION waves\1")
+    bob.settled()
+    nc.send(b"by nc\n")
+    live = [line for line in alice.settled() if line.command in ("PRIVMSG", "NOTICE")]
+    while len(live) < 4:
+        live += [alice.next()]
+    got = past(alice, "LATEST #x * 10")
+    equal(ids(got), ids(live))
+    equal([line.command for line in got], ["PRIVMSG", "NOTICE", "PRIVMSG", "PRIVMSG"])
+    equal(got[0].tags["+draft/reply"], "7")
+    equal(got[3].source, "dave!dave@chat")
+    nc.close()
+
+
+@test
+def comings_and_goings():
+    """draft/event-playback: who came, left, was called otherwise, and what was decided; without it only what was said."""
+    d = irc_daemon()
+    alice = IRC(d, "alice", caps=PAST + " draft/event-playback")
+    carol = IRC(d, "carol", caps=PAST)
+    bob = IRC(d, "bob")
+    alice.join("#x")
+    bob.join("#x")
+    carol.join("#x")
+    for line in "PRIVMSG #x :hello", "NICK robert", "PART #x :bye":
+        bob.line(line)
+        bob.settled()
+    for line in "TOPIC #x :what it is about", "MODE #x +m":
+        alice.line(line)
+    live = [line for line in alice.settled() if line.command in ("TOPIC", "MODE")]
+    got = past(alice, "LATEST #x * 50")
+    equal([(line.nick, line.command) for line in got],
+          [("alice", "JOIN"), ("bob", "JOIN"), ("carol", "JOIN"), ("bob", "PRIVMSG"), ("bob", "NICK"), ("robert", "PART"),
+           ("alice", "TOPIC"), ("alice", "MODE")])
+    equal(ids(got[-2:]), ids(live))
+    equal([line.command for line in past(carol, "LATEST #x * 50")], ["PRIVMSG"])
+
+
+@test
+def what_is_refused():
+    """Each mistake has its code, and who isn't in a channel is told nothing of it."""
+    d = irc_daemon(rooms='{ name = "quiet"; history = 0; }')
+    alice, bob = IRC(d, "alice", caps=PAST + " standard-replies"), IRC(d, "bob", caps=PAST)
+    alice.join("#x", "#quiet")
+    bob.join("#secret")
+    say(bob, "#secret", ["nothing for alice"])
+    for text, code, context in (
+            ("", "INVALID_PARAMS", "*"), ("LATEST", "INVALID_PARAMS", "LATEST"), ("LATEST #x * 10 10", "INVALID_PARAMS", "LATEST"),
+            ("OLDEST #x * 10", "INVALID_PARAMS", "OLDEST"), ("LATEST #x * 0", "INVALID_PARAMS", "LATEST #x"),
+            ("LATEST #x * -5", "INVALID_PARAMS", "LATEST #x"), ("BEFORE #x * 5", "INVALID_PARAMS", "BEFORE #x"),
+            ("BEFORE #x timestamp=now 5", "INVALID_PARAMS", "BEFORE #x"), ("AFTER #x msgid=5 5", "INVALID_PARAMS", "AFTER #x"),
+            ("AFTER #x account=5 5", "INVALID_MSGREFTYPE", "AFTER #x"),
+            ("AFTER #x msgid=0000000000000007-5 5", "MESSAGE_ERROR", "AFTER #x"),
+            ("TARGETS %s 5" % LONG_AGO, "INVALID_PARAMS", "TARGETS"), ("TARGETS * * 5", "INVALID_PARAMS", "TARGETS"),
+            ("LATEST #secret * 5", "INVALID_TARGET", "LATEST #secret"), ("LATEST #nowhere * 5", "INVALID_TARGET", "LATEST #nowhere"),
+            ("LATEST #quiet * 5", "INVALID_TARGET", "LATEST #quiet")):
+        got = alice.ask("CHATHISTORY " + text)
+        equal([line.command for line in got], ["FAIL"])
+        equal(got[0].params[:-1], ["CHATHISTORY", code] + context.split())
+    d.stop()
+
+
+@test
+def where_something_was_said():
+    """TARGETS: the channels that one is in, by when something was said there last."""
+    d = irc_daemon()
+    alice = IRC(d, "alice", caps=PAST)
+    alice.join("#a", "#b", "#c", "#nothing")
+    said = [say(alice, channel, ["in " + channel])[0] for channel in ("#b", "#a", "#c")]
+    ask = lambda *words: [line.params[1:] for line in
+                          past(alice, "TARGETS " + " ".join(words), None, "draft/chathistory-targets")]
+    rows = [[line.params[0], line.tags["time"]] for line in said]
+    equal(ask(LONG_AGO, FAR_OFF, "10"), rows)
+    equal(ask(LONG_AGO, FAR_OFF, "2"), rows[:2])
+    equal(ask(FAR_OFF, LONG_AGO, "2"), rows[1:])
+    equal(ask(stamp(said[0]), FAR_OFF, "10"), rows[1:])
+    equal(ask(stamp(said[0]), stamp(said[2]), "10"), rows[1:2])
+    newer = say(alice, "#b", ["again"])[0]
+    equal(ask(LONG_AGO, stamp(newer), "10"), rows[1:])
+
+
+@test
+def isupport_tells_the_limit():
+    """CHATHISTORY and MSGREFTYPES in 005, as the configuration has it; more isn't answered with."""
+    for extra, limit in ("", 100), ('history: { database = "h.db"; lines = 7; };', 7):
+        d = irc_daemon(extra=extra)
+        alice = IRC(d, "alice", caps=PAST)
+        told = [word for line in alice.welcome if line.command == "005" for word in line.params]
+        check("CHATHISTORY=%d" % limit in told and "MSGREFTYPES=msgid,timestamp" in told, told)
+        alice.join("#x")
+        say(alice, "#x", ["message %d" % i for i in range(9)])
+        equal(len(past(alice, "LATEST #x * 50")), min(limit, 9))
+        d.stop()
+
+
+# --- from the history ---
+
+HISTORY = 'history: { database = "h.db"; lines = 100; };'
+SMALL = 'room_defaults: { log_size = "64K"; }; max_message = 4096; '
+
+
+def wait_stored(d, n):
+    """So many messages are in the database, without comings and goings."""
+    def there():
+        try:
+            db = sqlite3.connect("file:%s?mode=ro" % os.path.join(d.dir, "h.db"), uri=True)
+            try:
+                return db.execute("SELECT count(*) FROM messages WHERE kind < 2").fetchone()[0] >= n
+            finally:
+                db.close()
+        except sqlite3.OperationalError:
+            return False
+    wait_for(there, 20, "what was said in the database")
+
+
+def talk(d, who, n, channel="#x"):
+    """Says n lines, with their own texts, no faster than they are stored; returns them as they came back."""
+    echoes = []
+    for i in range(n):
+        who.privmsg(channel, "%d %s" % (i, "x" * 200))
+        if i % 50 == 49 or i == n - 1:
+            echoes += [line for line in who.settled() if line.command == "PRIVMSG"]
+            wait_stored(d, i + 1)
+    equal(len(echoes), n)
+    return echoes
+
+
+@test
+def what_the_log_has_no_more():
+    """The history has what the log has not, and both together are as it was: no line is lost or there twice at the border."""
+    d = irc_daemon(extra=SMALL + HISTORY)
+    alice = IRC(d, "alice", caps=PAST)
+    alice.join("#x")
+    n = 600
+    said = talk(d, alice, n)
+    short = lambda lines: [(line.nick, line.params, line.tags["msgid"], line.tags["time"]) for line in lines]
+    # All of it, page by page, backwards and forwards.
+    got = past(alice, "LATEST #x * 70")
+    pages = 1
+    while True:
+        page = past(alice, "BEFORE #x %s 70" % msgid(got[0]))
+        if not page:
+            break
+        got = page + got
+        pages += 1
+    equal(short(got), short(said))
+    equal(pages, -(-n // 70))
+    got = past(alice, "AFTER #x %s 90" % LONG_AGO)
+    while True:
+        page = past(alice, "AFTER #x %s 90" % msgid(got[-1]))
+        if not page:
+            break
+        got += page
+    equal(short(got), short(said))
+    for i in 3, 100, 299, 400, 597:
+        equal(short(past(alice, "AROUND #x %s 21" % msgid(said[i]))), short(said[max(i - 10, 0):i + 11]))
+        equal(short(past(alice, "BETWEEN #x %s %s 30" % (msgid(said[i]), msgid(said[1])))), short(said[max(i - 30, 2):i]))
+    # After a stop all of it is from there, but for the last ones; names of messages stay true.
+    d.stop()
+    d.start()
+    alice = IRC(d, "alice", caps=PAST)
+    alice.join("#x")
+    equal(short(past(alice, "LATEST #x * 100")), short(said[-100:]))
+    equal(short(past(alice, "BEFORE #x %s 100" % msgid(said[300]))), short(said[200:300]))
+    equal(short(past(alice, "AFTER #x %s 100" % msgid(said[0]))), short(said[1:101]))
+
+
+@test
+def who_asks_through_kills():
+    """A process that dies while somebody waits for the history's answer leaves the line to the next one: one answer each."""
+    d = irc_daemon(extra=SMALL + HISTORY, store=True, start=False)
+    d.spawn()
+    d.supervise()
+    wait_for(lambda: d.ready, 20, "chatd")
+    alice = IRC(d, "alice", caps=PAST)
+    alice.join("#x")
+    said = talk(d, alice, 300)
+    for i in range(int(10 * SCALE) or 1):
+        for k in range(3):
+            alice.line("CHATHISTORY AROUND #x %s 9" % msgid(said[20 + i + k]))
+        kill(d)
+        for k in range(3):
+            got = alice.until("BATCH") + alice.until("BATCH")
+            equal([line.params[0] for line in got[1:-1]], ["#x"] * 9)
+            equal([line.tags["msgid"] for line in got[1:-1]], [line.tags["msgid"] for line in said[16 + i + k:25 + i + k]])
+        equal(alice.settled(), [])
+    d.unsupervise()
+
+
+# --- on JOIN ---
+
+def joined(who, channel="#x"):
+    """What a JOIN is answered with, behind the names."""
+    who.line("JOIN " + channel)
+    got = who.settled()
+    while got and got[0].nick != who.nick:
+        del got[0]
+    commands = [line.command for line in got]
+    equal(commands[0], "JOIN")
+    return got[commands.index("366") + 1:]
+
+
+@test
+def the_last_messages_on_join():
+    """Who can't ask for them gets as many messages as the room has for others who join: behind the names, with their time."""
+    d = irc_daemon(rooms='{ name = "x"; history = 5; }, { name = "none"; history = 0; }')
+    alice = IRC(d, "alice", caps=PAST)
+    alice.join("#x", "#none")
+    said = say(alice, "#x", ["message %d" % i for i in range(8)])
+    say(alice, "#none", ["nothing to be told later"])
+    plain, timed, batched, able = (IRC(d, "joe%d" % i, caps=caps) for i, caps in
+                                   enumerate(("", "server-time message-tags", "batch server-time message-tags", PAST)))
+    equal([line.text for line in joined(plain)],
+          [":%s PRIVMSG #x :message %d" % (said[0].source, i) for i in range(3, 8)])
+    equal(ids(joined(timed)), ids(said[3:]))
+    got = joined(batched)
+    equal(got[0].params[1:], ["chathistory", "#x"])
+    equal(ids(got[1:-1]), ids(said[3:]))
+    equal([line.tags["batch"] for line in got[1:-1]], [got[0].params[0][1:]] * 5)
+    equal(joined(able), [])
+    for who in plain, timed, batched, able:
+        who.settled()
+        equal(joined(who, "#none"), [])
+
+
+@test
+def no_message_is_lost_at_a_join():
+    """Somebody joins while others talk: what is told behind the names and what comes then is what was said, each line once."""
+    d = irc_daemon(rooms='{ name = "x"; history = 10000; }')
+    alice = IRC(d, "alice", caps="message-tags")
+    nc = d.join("x", "dave")
+    alice.join("#x")
+    for turn in range(max(3, int(12 * SCALE))):
+        who = IRC(d, "joe%d" % turn, caps="message-tags batch server-time")
+        first = turn * 20
+        for i in range(10):
+            alice.privmsg("#x", "a%d" % (first + i))
+            nc.send(b"d%d\n" % (first + i))
+        who.line("JOIN #x")
+        for i in range(10, 20):
+            alice.privmsg("#x", "a%d" % (first + i))
+            nc.send(b"d%d\n" % (first + i))
+        texts = {"alice": [], "dave": []}
+        while len(texts["alice"]) + len(texts["dave"]) < 2 * (first + 20):
+            line = who.next()
+            if line.command == "PRIVMSG":
+                texts[line.nick].append(line.params[1])
+        equal(texts["alice"], ["a%d" % i for i in range(first + 20)])
+        equal(texts["dave"], ["d%d" % i for i in range(first + 20)])
+        check(not [line for line in who.settled() if line.command == "PRIVMSG"], "more than was said")
+        who.line("QUIT")
+        who.until("ERROR")
+        who.close()
+    nc.close()
+
+
+@test
+def many_joined_at_once():
+    """One JOIN of many channels, with much in each: all of it comes, however little space there is at a time."""
+    d = irc_daemon(extra='room_defaults: { history = 100; }; ')
+    alice = IRC(d, "alice", caps="echo-message")
+    channels = ["#c%d" % i for i in range(20)]
+    for channel in channels:
+        alice.join(channel)
+        for i in range(100):
+            alice.privmsg(channel, "%d %s" % (i, "x" * 300))
+        alice.settled()
+    who = IRC(d, "joe")
+    who.line("JOIN " + ",".join(channels))
+    got = who.settled()
+    equal([line.params[0] for line in got if line.command == "JOIN"], channels)
+    equal([line.params[0] for line in got if line.command == "PRIVMSG"], [channel for channel in channels for _ in range(100)])
+
+
+main()
