@@ -28,5 +28,6 @@ extern const struct irc_command irc_commands_lusers[];
 extern const struct irc_command irc_commands_info[];
 extern const struct irc_command irc_commands_help[];
 extern const struct irc_command irc_commands_chathistory[];
+extern const struct irc_command irc_commands_markread[];
 
 #endif

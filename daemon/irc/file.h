@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The file of IRC, layout 1, for the files of this folder that are it. What is where, all of it sparse:
+ * The file of IRC, layout 2, for the files of this folder that are it. What is where, all of it sparse:
  *
  *	header		magic, layout, sizes, the next numbers
  *	drafts		one for each worker: see users.h
  *	made		by the room's index: whether there ever was a channel's record
+ *	marked		by the share: whether there ever was a marker
+ *	markers		by the share: see markers.h
  *	personas	by their number
  *	attachments	a ring of bytes
  *	channels	by the room's index
@@ -27,7 +29,7 @@
 #include <stdatomic.h>
 
 #define IRC_FILE_MAGIC 0x6372696474616863ULL /* "chatdirc" */
-#define IRC_FILE_LAYOUT 1
+#define IRC_FILE_LAYOUT 2
 
 /* What must be the same in the build that wrote the file. */
 struct irc_file_shape {
@@ -43,6 +45,7 @@ struct irc_file_header {
 	uint64_t check;		       /* of the above */
 	_Atomic uint64_t next_persona; /* the last 32 bits of it are the number */
 	_Atomic uint64_t next_attachment;
+	uint8_t marker_key[16];
 };
 
 struct irc_user_place {
@@ -56,6 +59,12 @@ struct irc_user_draft {
 	uint64_t id, generation;
 	uint64_t client; /* its index */
 	struct irc_user user;
+};
+
+struct irc_marker_place {
+	uint64_t owner, name;	 /* hashes */
+	uint64_t us, changed_us; /* CLOCK_REALTIME */
+	uint64_t check;
 };
 
 struct irc_persona_place {
@@ -112,6 +121,11 @@ struct irc_file {
 		char drafts_space[MEMFD_ALIGN];
 	};
 	_Atomic uint64_t made[ROOMS_CAPACITY];
+	union {
+		_Atomic uint64_t marked[IRC_MARKER_SHARES];
+		char marked_space[MEMFD_ALIGN];
+	};
+	struct irc_marker_place markers[IRC_MARKER_SHARES][IRC_MARKERS];
 	struct irc_persona_place personas[IRC_PERSONAS];
 	char attachments[IRC_ATTACHMENTS_SIZE];
 	struct irc_channel_half channels[ROOMS_CAPACITY][2];
@@ -152,6 +166,13 @@ static inline uint64_t irc_file_draft_mark(const struct irc_user_draft *d)
 static inline uint64_t irc_file_persona_check(const struct irc_persona_place *p)
 {
 	uint64_t h = checksum_add(p->number, &p->persona, sizeof(p->persona));
+
+	return h ? h : 1;
+}
+
+static inline uint64_t irc_file_marker_check(const struct irc_marker_place *p)
+{
+	uint64_t h = checksum_add(IRC_FILE_MAGIC, p, offsetof(struct irc_marker_place, check));
 
 	return h ? h : 1;
 }

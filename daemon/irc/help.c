@@ -24,6 +24,7 @@ static const struct help_row {
 	     "(how old), "
 	     "T>minutes, T<minutes (its topic)."},
     {"LUSERS", "LUSERS: how many are here."},
+    {"MARKREAD", "MARKREAD #channel|nick [timestamp=...]: up to when you have read it."},
     {"MODE", "MODE #channel|nick [modes [arguments]]: shows or changes modes."},
     {"MOTD", "MOTD: the message of the day."},
     {"NAMES", "NAMES #channel[,#channel]: who is in a channel."},

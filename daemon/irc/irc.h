@@ -236,6 +236,8 @@ struct room *irc_own_room(struct irc_call *call, struct irc_arg channel);
 void irc_names(struct irc_call *call, struct room *room);
 /* 332 and 333, if there is a topic; its log is locked. */
 void irc_topic(struct irc_call *call, struct room *room);
+/* MARKREAD for a room that it joins, if it wants that (markread.c). */
+void irc_markread_joined(struct irc_call *call, const struct room *room);
 /* Its status in a room whose log is locked: enum irc_channel_status. */
 uint8_t irc_status(struct irc_call *call, const struct room *room);
 /* Leaves it as PART does, in the transaction. False: not now, and nothing has changed (HANDLER_BLOCKED). */

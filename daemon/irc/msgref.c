@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Read byte by byte: what is not exactly so is no reference. */
 #include "daemon/irc/msgref.h"
 
 #include <errno.h>

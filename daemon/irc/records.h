@@ -70,6 +70,12 @@ struct irc_persona {
 
 _Static_assert(sizeof(struct irc_persona) == 216, "part of the state's layout: without holes, for the check");
 
+/* --- markers --- */
+
+/* So many of a share, which people have by the hash of who they are. */
+#define IRC_MARKERS 256
+#define IRC_MARKER_SHARES 1024
+
 /* --- channels --- */
 
 #define IRC_TOPIC_MAX 390

@@ -222,6 +222,7 @@ static int join_room(struct irc_call *call, struct room *room)
 	else
 		irc_from_self(call, "JOIN #%s", room->name);
 	irc_topic(call, room);
+	irc_markread_joined(call, room);
 	irc_names(call, room);
 	irc_playback_joined(call, room);
 	irc_after(call, join_done, room);

@@ -7,6 +7,7 @@
 #include "daemon/irc/blobs.h"
 #include "daemon/irc/channels.h"
 #include "daemon/irc/file.h"
+#include "daemon/irc/markers.h"
 #include "daemon/irc/personas.h"
 #include "daemon/irc/users.h"
 
@@ -41,6 +42,7 @@ static void irc_store_make(struct irc_file_header *h)
 	h->reserved = 0;
 	h->shape = IRC_FILE_SHAPE;
 	h->check = irc_store_check(h);
+	randombytes_buf(h->marker_key, sizeof(h->marker_key));
 	atomic_store(&h->next_persona, 1 + randombytes_uniform(UINT32_MAX / 2));
 	atomic_store(&h->next_attachment, 1 + randombytes_uniform(UINT32_MAX / 2));
 }
@@ -75,6 +77,8 @@ static int irc_store_open_parts(struct irc *irc, struct clients *cs)
 		r = irc_attachments_new(irc->file, &irc->attachments);
 	if (r == 0)
 		r = irc_channels_new(irc->file, &irc->channels);
+	if (r == 0)
+		r = irc_markers_new(irc->file, &irc->markers);
 	return r;
 }
 
@@ -114,6 +118,7 @@ void irc_store_close(struct irc *irc)
 	irc_personas_free(irc->personas);
 	irc_attachments_free(irc->attachments);
 	irc_channels_free(irc->channels);
+	irc_markers_free(irc->markers);
 	if (irc->file)
 		munmap(irc->file, sizeof(*irc->file));
 	free(irc);

@@ -18,6 +18,7 @@ struct irc_blobs;
 struct irc_personas;
 struct irc_attachments;
 struct irc_channels;
+struct irc_markers;
 struct irc_file;
 
 /* What all threads share of it: shared->irc. */
@@ -27,6 +28,7 @@ struct irc {
 	struct irc_personas *personas;
 	struct irc_attachments *attachments;
 	struct irc_channels *channels;
+	struct irc_markers *markers;
 	struct irc_file *file; /* for store.c */
 };
 

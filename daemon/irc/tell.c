@@ -71,7 +71,8 @@ static bool tell_concerns(struct connection *c, const struct irc_tell *t)
 
 	if (!(u->flags & IRC_REGISTERED) || id == t->except_id || (t->to_id && id != t->to_id) ||
 	    (u->caps & t->caps) != t->caps || u->caps & t->not_caps || (u->flags & t->flags) != t->flags ||
-	    connection_state(c)->flags & CLIENT_CLOSING)
+	    connection_state(c)->flags & CLIENT_CLOSING ||
+	    (t->to_account[0] && strcmp(u->account, t->to_account) != 0))
 		return false;
 	if (t->n_rooms == 0)
 		return true;

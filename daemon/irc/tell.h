@@ -19,6 +19,7 @@ struct irc_tell {
 	uint32_t caps, not_caps;
 	uint32_t flags;
 	uint8_t status;
+	char to_account[TEXT_NICK_MAX + 1]; /* who is logged in so; "": it doesn't matter */
 	/* What: a line without its end, who did it, when, and client-only tags for those who have tags. */
 	char line[IRC_BODY_MAX];
 	char account[TEXT_NICK_MAX + 1];

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 """What was said before, on IRC: CHATHISTORY from a room's log and from the history, and the last messages on JOIN."""
 
+import base64
 import sqlite3
 
 from irc_client import *
@@ -355,6 +356,101 @@ def many_joined_at_once():
     got = who.settled()
     equal([line.params[0] for line in got if line.command == "JOIN"], channels)
     equal([line.params[0] for line in got if line.command == "PRIVMSG"], [channel for channel in channels for _ in range(100)])
+
+
+# --- read markers ---
+
+MARKS = "draft/read-marker standard-replies"
+
+
+def marks(lines):
+    return [line.params for line in lines if line.command == "MARKREAD"]
+
+
+def marking_daemon(**kwargs):
+    d = irc_daemon("password_file = \"passwords\";", start=False, **kwargs)
+    for name in "ann", "bob":
+        equal(run(CHATCTL, "passwd", os.path.join(d.dir, "passwords"), name, stdin=b"secret\n").returncode, 0)
+    d.write_config("", d.listeners.replace('"passwords"', '"%s"' % os.path.join(d.dir, "passwords")), IRC_EXTRA + UNLIMITED)
+    return d
+
+
+def log_in(d, nick, account, caps=MARKS):
+    c = IRC(d)
+    c.line("CAP REQ :sasl " + caps)
+    c.line("AUTHENTICATE PLAIN")
+    c.line("AUTHENTICATE " + base64.b64encode(("\0%s\0secret" % account).encode()).decode())
+    c.until("903")
+    c.nick = nick
+    c.line("NICK " + nick)
+    c.line("USER u 0 * :u")
+    c.line("CAP END")
+    c.until("376", "422")
+    return c
+
+
+@test
+def read_markers():
+    """Each target has a time, which only grows; it is told on JOIN, before the names, and to who asks."""
+    d = irc_daemon()
+    alice = IRC(d, "alice", caps=MARKS)
+    got = alice.join("#x")
+    equal([line.command for line in got if line.command in ("JOIN", "MARKREAD", "353", "366")], ["JOIN", "MARKREAD", "353", "366"])
+    equal(marks(got), [["#x", "*"]])
+    first, later = "timestamp=2019-01-04T14:33:26.123Z", "timestamp=2019-06-01T12:00:00.000Z"
+    for text, answer in (("#x", "*"), ("#x " + first, first), ("#X", first), ("#x " + later, later), ("#x " + first, later), ("#x", later),
+                         ("bob", "*"), ("bob " + first, first), ("BOB", first), ("#nowhere", "*")):
+        equal([line.params[1:] for line in alice.ask("MARKREAD " + text)], [[answer]])
+    alice.line("PART #x")
+    alice.settled()
+    equal(marks(alice.join("#x")), [["#x", later]])
+    # Others have their own, and who hasn't asked for it isn't told by itself.
+    bob = IRC(d, "bob")
+    equal(marks(bob.join("#x")), [])
+    equal(marks(bob.ask("MARKREAD #x")), [["#x", "*"]])
+    for text, code in (("", "NEED_MORE_PARAMS"), ("#x *", "INVALID_PARAMS #x"), ("#x timestamp=not-a-timestamp", "INVALID_PARAMS #x"),
+                       ("#x msgid=0123456789abcdef-5", "INVALID_PARAMS #x"), ("#x/y", "INVALID_PARAMS #x/y")):
+        got = alice.ask("MARKREAD " + text)
+        equal([(line.command, line.params[:-1]) for line in got], [("FAIL", ["MARKREAD"] + code.split())])
+
+
+@test
+def an_account_has_its_markers_everywhere():
+    """All clients of an account have the same markers, and are told of new ones; nobody else is; they survive kill -9."""
+    d = marking_daemon(store=True)
+    d.spawn()
+    d.supervise()
+    wait_for(lambda: d.ready, 20, "chatd")
+    a, b, deaf, bob, guest = (log_in(d, "annA", "ann"), log_in(d, "annB", "ann"), log_in(d, "annC", "ann", "standard-replies"),
+                              log_in(d, "bob", "bob"), IRC(d, "guest", caps=MARKS))
+    everybody = a, b, deaf, bob, guest
+    for who in everybody:
+        who.join("#x")
+    stamp = "timestamp=2022-11-11T11:11:11.%03dZ"
+    for i in range(max(3, int(20 * SCALE))):
+        for who in everybody:
+            who.settled()
+        a.line("MARKREAD #x " + stamp % (2 * i))
+        if i % 2:
+            kill(d)
+        equal(marks(a.settled()), [["#x", stamp % (2 * i)]])
+        if not i % 2: # who dies in between has not told
+            while not marks([b.next()]):
+                pass
+        equal([marks(who.settled()) for who in (deaf, bob, guest)], 3 * [[]])
+        equal([marks(who.ask("MARKREAD #x")) for who in (a, b, deaf)], 3 * [[["#x", stamp % (2 * i)]]])
+        equal([marks(who.ask("MARKREAD #x")) for who in (bob, guest)], 2 * [[["#x", "*"]]])
+        # What is no news isn't told.
+        a.ask("MARKREAD #x " + LONG_AGO)
+        equal(marks(b.settled()), [])
+    for who in everybody:
+        who.line("QUIT")
+        who.until("ERROR")
+        who.close()
+    # And later, with another client.
+    again = log_in(d, "again", "ann")
+    equal(marks(again.join("#x")), [["#x", stamp % (2 * i)]])
+    d.unsupervise()
 
 
 main()
