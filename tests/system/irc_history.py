@@ -453,4 +453,34 @@ def an_account_has_its_markers_everywhere():
     d.unsupervise()
 
 
+@test
+def it_is_answered_at_every_fault_point():
+    """Whoever dies while it answers, or notes what was read, leaves the line to the next one: there is one answer, and it is true."""
+    if not has_faults():
+        raise Skip("this build has no fault points (--enable-faults)")
+
+    def die_at(name):
+        d = irc_daemon(extra=SMALL + HISTORY, store=True, start=False)
+        once = d.arm(name + ":1")
+        d.spawn()
+        d.supervise()
+        wait_for(lambda: d.ready, 20, "chatd")
+        alice = IRC(d, "alice", caps=PAST + " " + MARKS)
+        alice.join("#x")
+        said = talk(d, alice, 300)
+        for i in 20, 280:
+            alice.line("CHATHISTORY AROUND #x %s 9" % msgid(said[i]))
+            got = alice.until("BATCH") + alice.until("BATCH")
+            equal(ids(got[1:-1]), ids(said[i - 4:i + 5]))
+            alice.line("MARKREAD #x " + stamp(said[i]))
+            equal(alice.until("MARKREAD")[0].params, ["#x", stamp(said[i])])
+            equal(alice.settled(), [])
+            equal(marks(alice.ask("MARKREAD #x")), [["#x", stamp(said[i])]])
+        check(not os.path.exists(once), "fault point", name, "was never reached")
+        d.unsupervise()
+        d.finish()
+
+    side_by_side(die_at, [n for n in fault_points() if n.startswith(("irc-history-", "irc-marker-"))])
+
+
 main()
