@@ -23,7 +23,9 @@
 
 struct irc_past {
 	struct irc_call *call;
-	struct room *room;
+	struct room *room; /* or that of private messages, */
+	bool is_private;
+	struct irc_letters letters; /* and whose they are */
 	unsigned limit;
 	struct irc_span spans[PAST_SPANS]; /* the earlier one first */
 	unsigned n;
@@ -167,7 +169,7 @@ static bool past_read(struct irc_past *p, const struct past_command *cmd)
 	/* Numbers of another epoch say nothing, unless the history has gone on with them. */
 	for (unsigned i = 0; p->room && i < cmd->refs; i++)
 		if (refs[i].kind == IRC_REF_ID && refs[i].epoch != p->room->epoch &&
-		    !archive_keeps(irc_shared(call)->archive, p->room->name)) {
+		    (p->is_private || !archive_keeps(irc_shared(call)->archive, p->room->name))) {
 			past_fail(call, "MESSAGE_ERROR", true, "There is no such message any more");
 			return false;
 		}
@@ -238,9 +240,13 @@ static enum verdict past_ask(struct irc_past *p, const struct irc_playback playe
 
 static enum verdict past_reply(struct irc_past *p, const struct irc_playback played[static PAST_SPANS])
 {
-	char batch[IRC_CHANNEL_MAX + 16];
+	char batch[IRC_BODY_MAX / 2], name[TEXT_NICK_MAX + 1];
 
-	snprintf(batch, sizeof(batch), "chathistory #%s", p->room->name);
+	if (p->is_private) /* as it was typed */
+		snprintf(batch, sizeof(batch), "chathistory %s",
+			 irc_query_echo(p->call->line->params[1], name, sizeof(name)));
+	else
+		snprintf(batch, sizeof(batch), "chathistory #%s", p->room->name);
 	irc_batch_begin(p->call, batch);
 	for (unsigned i = 0; i < p->n; i++)
 		irc_playback_say(p->call, &played[i]);
@@ -255,6 +261,9 @@ static bool past_settle(struct irc_past *p, uint64_t *ret_count)
 	struct logring_view v;
 
 	irc_begin(p->call);
+	*ret_count = UINT64_MAX;
+	if (p->is_private)
+		return true;
 	logring_lock(p->room->log);
 	bool settled = seats_settle(p->call->c, p->room, IRC_REPLY_MAX / 2);
 	logring_peek(p->room->log, &v);
@@ -276,6 +285,7 @@ static bool past_collect(struct irc_past *p, uint64_t count, const struct past_w
 		const struct answer *a = w && w->q[i] ? question_answer(w->q[i]) : NULL;
 		played[i] = irc_playback_of(p->call, p->room, p->spans[i]);
 		played[i].count = count;
+		played[i].letters = p->is_private ? &p->letters : NULL;
 		complete[i] = true;
 		if (a && (a->error == 0 || a->error == -ETIME))
 			irc_playback_whole(&played[i], &v, a);
@@ -306,7 +316,7 @@ static enum verdict past_run(struct irc_past *p)
 		return HANDLER_BLOCKED;
 	}
 	bool all = past_collect(p, count, w, played, complete);
-	bool stored = shared->questions && archive_keeps(shared->archive, p->room->name);
+	bool stored = shared->questions && !p->is_private && archive_keeps(shared->archive, p->room->name);
 	/* Without the history's answer there is still what was said last; what came behind something isn't known. */
 	if (all || !stored || (w && !p->spans[0].forward && played[0].n > 0))
 		verdict = past_reply(p, played);
@@ -326,9 +336,14 @@ static enum verdict past_run(struct irc_past *p)
 /* --- TARGETS --- */
 
 struct past_target {
-	char name[IRC_CHANNEL_MAX + 1];
-	uint64_t us; /* when something was said there last */
+	char name[IRC_SHOWN_MAX + 1]; /* "": a person whose nick isn't known yet */
+	uint64_t id;		      /* of that one */
+	uint64_t us;		      /* when something was said there last */
 };
+
+/* People with whom private messages were exchanged; those of longer ago aren't told of. */
+#define PAST_PEOPLE 100
+#define PAST_LOOKS 20000
 
 struct past_targets {
 	uint64_t from_us, up_to_us; /* both exclusive, as their milliseconds */
@@ -353,17 +368,73 @@ static uint64_t past_last(struct room *room)
 	return us;
 }
 
+static bool past_is_within(const struct past_targets *t, uint64_t us)
+{
+	return us / PAST_MS > t->from_us / PAST_MS && us / PAST_MS < t->up_to_us / PAST_MS;
+}
+
 static bool past_add_target(struct connection *c, struct room *room, void *arg)
 {
 	struct past_targets *t = arg;
 	uint64_t us = room->history > 0 ? past_last(room) : 0;
 
 	(void)c;
-	if (us / PAST_MS <= t->from_us / PAST_MS || us / PAST_MS >= t->up_to_us / PAST_MS)
+	if (!past_is_within(t, us))
 		return true;
 	t->at[t->n].us = us;
 	snprintf(t->at[t->n++].name, sizeof(t->at->name), "#%.*s", TEXT_ROOM_MAX, room->name);
 	return true;
+}
+
+static bool past_has_person(const struct past_targets *t, uint64_t id)
+{
+	for (size_t i = 0; i < t->n; i++)
+		if (t->at[i].id == id)
+			return true;
+	return false;
+}
+
+/* Whom the private messages of that client are from and to, the latest first. */
+static void past_find_people(struct irc_call *call, struct past_targets *t)
+{
+	struct room *private = rooms_private(irc_shared(call)->rooms);
+	const uint64_t me = connection_id(call->c);
+	unsigned looks = 0, found = 0;
+	struct logring_view v;
+
+	logring_lock(private->log);
+	logring_peek(private->log, &v);
+	for (uint64_t seq = v.count;
+	     found < PAST_PEOPLE && looks < PAST_LOOKS && logring_back(private->log, &v, &seq); looks++) {
+		const struct record *r = logring_record(private->log, seq);
+		if (r->from || r->forgotten || (r->sender != me && r->target != me))
+			continue;
+		uint64_t id = r->sender == me ? r->target : r->sender;
+		if (past_has_person(t, id))
+			continue;
+		t->at[t->n++] = (struct past_target){.id = id, .us = r->time_us};
+		found++;
+	}
+	logring_unlock(private->log);
+}
+
+/* How they are called, if they are here still; and only if the time is one that is asked for. */
+static void past_name_people(struct irc_call *call, struct past_targets *t)
+{
+	struct roster_member some[64];
+	uint64_t cursor = 0;
+	size_t n, kept = 0;
+
+	if (t->n == 0)
+		return;
+	while ((n = roster_some(irc_shared(call)->roster, &cursor, some, sizeof(some) / sizeof(*some))) > 0)
+		for (size_t i = 0; i < n * t->n; i++)
+			if (t->at[i % t->n].id == some[i / t->n].id)
+				irc_nick_show(some[i / t->n].nick, some[i / t->n].len, t->at[i % t->n].name);
+	for (size_t i = 0; i < t->n; i++)
+		if (t->at[i].name[0] && past_is_within(t, t->at[i].us))
+			t->at[kept++] = t->at[i];
+	t->n = kept;
 }
 
 static int past_compare(const void *a, const void *b)
@@ -375,7 +446,7 @@ static int past_compare(const void *a, const void *b)
 
 static enum verdict past_targets(struct irc_call *call)
 {
-	_cleanup_free_ struct past_target *at = calloc(seats_count(call->c) + 1, sizeof(*at));
+	_cleanup_free_ struct past_target *at = calloc(seats_count(call->c) + PAST_PEOPLE, sizeof(*at));
 	struct past_targets t = {.at = at};
 	struct irc_ref from, up_to;
 	char time[IRC_TIME_MAX];
@@ -389,8 +460,11 @@ static enum verdict past_targets(struct irc_call *call)
 	bool back = from.time_us > up_to.time_us;
 	t.from_us = back ? up_to.time_us : from.time_us;
 	t.up_to_us = back ? from.time_us : up_to.time_us;
-	if (at)
+	if (at) {
+		past_find_people(call, &t);
+		past_name_people(call, &t);
 		seats_each(call->c, past_add_target, &t);
+	}
 	if (t.n > 0)
 		qsort(t.at, t.n, sizeof(*t.at), past_compare);
 	size_t most = past_limit(call, 3), n = t.n < most ? t.n : most;
@@ -404,6 +478,21 @@ static enum verdict past_targets(struct irc_call *call)
 
 /* --- the command --- */
 
+/* Private messages are those that two clients of now have exchanged. */
+static void past_find_person(struct irc_past *p)
+{
+	const struct irc_arg nick = p->call->line->params[1];
+	struct irc_person who;
+
+	if (irc_is_channel(nick) || !irc_person_find(p->call, nick, &who))
+		return;
+	p->room = rooms_private(irc_shared(p->call)->rooms);
+	p->is_private = true;
+	p->letters = (struct irc_letters){.mine = connection_id(p->call->c), .theirs = who.member.id};
+	irc_nick(p->call->c, p->letters.my_nick);
+	snprintf(p->letters.their_nick, sizeof(p->letters.their_nick), "%.*s", TEXT_NICK_MAX, who.nick);
+}
+
 static enum verdict past_command(struct irc_call *call, const struct past_command *cmd)
 {
 	struct irc_past p = {.call = call};
@@ -411,9 +500,11 @@ static enum verdict past_command(struct irc_call *call, const struct past_comman
 
 	if (call->line->n_params > 1 && irc_room_of(call, call->line->params[1], name))
 		p.room = seats_room(call->c, name);
+	else if (call->line->n_params > 1)
+		past_find_person(&p);
 	if (!past_read(&p, cmd))
 		return HANDLER_MORE;
-	if (!p.room || p.room->history == 0) {
+	if (!p.room || (!p.is_private && p.room->history == 0)) {
 		past_fail(call, "INVALID_TARGET", true, "Messages could not be retrieved");
 		return HANDLER_MORE;
 	}

@@ -272,6 +272,9 @@ size_t irc_render(const struct shared *shared, unsigned form, const struct room 
 struct store_message;
 size_t irc_render_stored(const struct shared *shared, unsigned form, const struct room *room,
 			 const struct store_message *m, char *out);
+/* Of a private message, whoever is told of it; target: whom it was for, as that one is called. */
+size_t irc_render_private(const struct shared *shared, unsigned form, const char *target, uint64_t seq,
+			  const struct record *event, const char *line, size_t len, char *out);
 size_t irc_render_letter(struct connection *c, uint64_t seq, const struct record *event, const char *line,
 			 size_t len, char *out);
 bool irc_sees(struct connection *c, const struct room *room, uint64_t seq, const struct record *event,

@@ -87,6 +87,27 @@ static bool playback_wants(const struct irc_playback *p, uint8_t kind, uint64_t 
 	       (p->span.until_us == 0 || time_us < p->span.until_us);
 }
 
+static size_t playback_render(const struct irc_playback *p, uint64_t seq, const struct record *r,
+			      const char *line, size_t len, char *out)
+{
+	const struct irc_letters *l = p->letters;
+
+	if (!l)
+		return irc_render(p->shared, p->form, p->room, seq, r, line, len, out);
+	return irc_render_private(p->shared, p->form, r->sender == l->mine ? l->their_nick : l->my_nick, seq,
+				  r, line, len, out);
+}
+
+/* Nobody else's private messages. */
+static bool playback_is_theirs(const struct irc_playback *p, const struct record *r)
+{
+	const struct irc_letters *l = p->letters;
+
+	return !l || (r->kind == RECORD_MESSAGE && !r->from &&
+		      ((r->sender == l->mine && r->target == l->theirs) ||
+		       (r->sender == l->theirs && r->target == l->mine)));
+}
+
 /* One event of the log; false: enough. */
 static bool playback_look(struct irc_playback *p, const struct logring_view *v, uint64_t seq)
 {
@@ -95,12 +116,13 @@ static bool playback_look(struct irc_playback *p, const struct logring_view *v, 
 	const char *line = logring_at(v, start);
 	size_t len = r->end - start;
 
-	if (!playback_wants(p, r->kind, r->time_us) || !speech_shows(p->room, r, line))
+	if (!playback_is_theirs(p, r) || !playback_wants(p, r->kind, r->time_us) ||
+	    !speech_shows(p->room, r, line))
 		return true;
 	char *text = malloc(HANDLER_RENDERED_MAX(len));
 	if (!text)
 		return false;
-	size_t n = irc_render(p->shared, p->form, p->room, seq, r, line, len, text);
+	size_t n = playback_render(p, seq, r, line, len, text);
 	if (n > 0)
 		return playback_add(p, text, n);
 	free(text);

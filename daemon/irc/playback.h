@@ -23,8 +23,15 @@ struct irc_span {
 	unsigned limit;
 };
 
+/* Whose private messages, to each other: how they are called now, and their clients' ids. */
+struct irc_letters {
+	uint64_t mine, theirs;
+	char my_nick[TEXT_NICK_MAX + 1], their_nick[TEXT_NICK_MAX + 1];
+};
+
 struct irc_playback {
 	struct irc_span span;
+	const struct irc_letters *letters; /* NULL: what was said in the room; else it is the private one */
 	const struct shared *shared;
 	const struct room *room;
 	unsigned form;

@@ -243,47 +243,66 @@ size_t irc_render_stored(const struct shared *shared, unsigned form, const struc
 
 /* --- private messages --- */
 
+/* Who said it, as far as that is known still. */
+static void render_find_writer(struct rendering *r)
+{
+	struct irc *irc = r->shared->irc;
+	const struct record *event = r->event;
+	char user[IRC_USER_MAX + 1];
+	struct irc_user u;
+
+	irc_nick_show(r->e.nick, r->e.nick_len, r->nick);
+	irc_user_of_nick(r->e.nick, r->e.nick_len, user, sizeof(user));
+	bool known = event->sender_index > 0 && !event->from && irc &&
+		     irc_users_copy(irc->users, event->sender_index - 1, event->sender, &u) && u.user[0];
+	if (known)
+		irc_persona_of(&u, &r->persona);
+	snprintf(r->source, sizeof(r->source), "%s!%s@%s", r->nick, known ? u.user : user,
+		 known ? u.host : IRC_HOST_OF_OTHERS);
+	/* "/me" to one person is "* text" for who has no better way. */
+	if (known && r->e.text_len > 2 && memcmp(r->e.text, "* ", 2) == 0) {
+		r->e.kind = RECORD_ACTION;
+		r->e.text += 2;
+		r->e.text_len -= 2;
+	}
+}
+
+size_t irc_render_private(const struct shared *shared, unsigned form, const char *target, uint64_t seq,
+			  const struct record *event, const char *line, size_t len, char *out)
+{
+	struct record plain = *event;
+	struct rendering r = {.shared = shared,
+			      .form = form,
+			      .room = rooms_private(shared->rooms),
+			      .epoch = rooms_private(shared->rooms)->epoch,
+			      .event = &plain,
+			      .out = out};
+
+	speech_event_of(event, line, len, &r.e);
+	if (event->from)
+		plain.from_index = 0; /* it is somebody's place there */
+	render_find_writer(&r);
+	render_message(&r, seq, event->unanswered ? "NOTICE" : "PRIVMSG", target);
+	return r.len;
+}
+
 size_t irc_render_letter(struct connection *c, uint64_t seq, const struct record *event, const char *line,
 			 size_t len, char *out)
 {
 	const struct shared *shared = connection_context(c)->shared;
 	struct rendering r = {.shared = shared,
-			      .form = connection_form(c),
+			      .form = connection_form(c) & ~(unsigned)IRC_CAP_MESSAGE_TAGS,
 			      .room = rooms_private(shared->rooms),
-			      .epoch = rooms_private(shared->rooms)->epoch,
 			      .event = event,
 			      .out = out};
-	char target[TEXT_NICK_MAX + 1], user[IRC_USER_MAX + 1];
-	struct irc_user u;
+	char target[TEXT_NICK_MAX + 1];
 
-	speech_event_of(event, line, len, &r.e);
 	irc_nick(c, target);
-	if (event->kind == RECORD_NOTICE) {
-		snprintf(r.source, sizeof(r.source), "%s", connection_context(c)->config->irc.server_name);
-		r.form &= ~(unsigned)IRC_CAP_MESSAGE_TAGS;
-		render_message(&r, seq, "NOTICE", target);
-		return r.len;
-	}
-	irc_nick_show(r.e.nick, r.e.nick_len, r.nick);
-	irc_user_of_nick(r.e.nick, r.e.nick_len, user, sizeof(user));
-	bool known = event->sender_index > 0 && !event->from && shared->irc &&
-		     irc_users_copy(shared->irc->users, event->sender_index - 1, event->sender, &u) &&
-		     u.user[0];
-	if (known)
-		irc_persona_of(&u, &r.persona);
-	snprintf(r.source, sizeof(r.source), "%s!%s@%s", r.nick, known ? u.user : user,
-		 known ? u.host : IRC_HOST_OF_OTHERS);
-	/* "/me" to one person is "* text" for who has no better way. */
-	if (known && r.e.text_len > 2 && memcmp(r.e.text, "* ", 2) == 0) {
-		r.e.kind = RECORD_ACTION;
-		r.e.text += 2;
-		r.e.text_len -= 2;
-	}
-	struct record plain = *event;
-	if (plain.from)
-		plain.from_index = 0;
-	r.event = &plain;
-	render_message(&r, seq, event->unanswered ? "NOTICE" : "PRIVMSG", target);
+	if (event->kind != RECORD_NOTICE)
+		return irc_render_private(shared, connection_form(c), target, seq, event, line, len, out);
+	speech_event_of(event, line, len, &r.e);
+	snprintf(r.source, sizeof(r.source), "%s", connection_context(c)->config->irc.server_name);
+	render_message(&r, seq, "NOTICE", target);
 	return r.len;
 }
 

@@ -16,7 +16,7 @@ def say(who, target, texts):
     echoes = []
     for text in texts:
         who.privmsg(target, text)
-        echoes += [line for line in who.settled() if line.command == "PRIVMSG"]
+        echoes += [line for line in who.settled() if line.command == "PRIVMSG" and line.nick == who.nick]
         time.sleep(0.003)
     equal([line.params[1] for line in echoes], list(texts))
     return echoes
@@ -163,6 +163,50 @@ def where_something_was_said():
     equal(ask(stamp(said[0]), stamp(said[2]), "10"), rows[1:2])
     newer = say(alice, "#b", ["again"])[0]
     equal(ask(LONG_AGO, stamp(newer), "10"), rows[1:])
+
+
+@test
+def private_messages():
+    """What two people have said to each other is told to these two, as it was; what they said to others isn't among it."""
+    d = irc_daemon()
+    alice, bob, carol = (IRC(d, nick, caps=PAST) for nick in ("alice", "bob", "carol"))
+    said = []
+    for i in range(8):
+        who, target = (alice, "bob") if i % 2 else (bob, "alice")
+        said += say(who, target, ["message %d" % i])
+    say(alice, "carol", ["to somebody else"])
+    bob.settled()
+    equal(ids(said[1::2]), ids(line for line in bob.lines if line.command == "PRIVMSG" and line.nick == "alice"))
+    for who, peer in (alice, "bob"), (bob, "alice"), (bob, "ALICE"):
+        for ref in msgid, stamp:
+            for question, answer in (("LATEST %s * 50", said), ("LATEST %%s %s 50" % ref(said[4]), said[5:]),
+                                     ("BEFORE %%s %s 2" % ref(said[4]), said[2:4]), ("AFTER %%s %s 2" % ref(said[4]), said[5:7]),
+                                     ("AROUND %%s %s 3" % ref(said[4]), said[3:6]),
+                                     ("BETWEEN %%s %s %s 3" % (ref(said[7]), ref(said[0])), said[4:7])):
+                equal(ids(past(who, question % peer, peer)), ids(answer))
+    equal([line.params for line in past(carol, "LATEST alice * 10", "alice")], [["carol", "to somebody else"]])
+    equal(past(carol, "LATEST bob * 10", "bob"), [])
+    equal([line.params[1:2] for line in carol.ask("CHATHISTORY LATEST nobody * 10")], [["INVALID_TARGET"]])
+    # With its tags, and to oneself.
+    alice.line("@+draft/reply=9 PRIVMSG alice :to myself")
+    got = [line for line in alice.settled() if line.command == "PRIVMSG"]
+    equal([(line.params, line.tags["+draft/reply"]) for line in got], 2 * [(["alice", "to myself"], "9")])
+    equal(ids(got[:1]), ids(got[1:]))
+    equal(ids(past(alice, "LATEST alice * 10", "alice")), ids(got[:1]))
+    # TARGETS has these people, while they are here.
+    targets = [line.params[1] for line in past(alice, "TARGETS %s %s 10" % (LONG_AGO, FAR_OFF), None, "draft/chathistory-targets")]
+    equal(targets, ["bob", "carol", "alice"])
+    # Who comes under that nick later is somebody else.
+    bob.line("QUIT")
+    bob.until("ERROR")
+    bob.close()
+    other = IRC(d, "other", caps=PAST)
+    while True:
+        other.line("NICK bob")
+        if other.until("NICK", "433")[-1].command == "NICK":
+            break
+    equal(past(other, "LATEST alice * 10", "alice"), [])
+    equal(past(alice, "LATEST bob * 10", "bob"), [])
 
 
 @test
