@@ -79,7 +79,7 @@ static bool past_ref(struct irc_call *call, unsigned i, struct irc_ref *ret)
 static void past_from(struct irc_span *s, const struct irc_ref *ref, bool with_it)
 {
 	if (ref->kind == IRC_REF_ID)
-		s->after = ref->number - (with_it && ref->number > 0);
+		s->from = ref->number + !with_it;
 	else if (ref->kind == IRC_REF_TIME)
 		s->since_us = ref->time_us / PAST_MS * PAST_MS + (with_it ? 0 : PAST_MS);
 }
@@ -87,8 +87,11 @@ static void past_from(struct irc_span *s, const struct irc_ref *ref, bool with_i
 static void past_up_to(struct irc_span *s, const struct irc_ref *ref)
 {
 	if (ref->kind == IRC_REF_ID)
-		s->before = ref->number > 0 ? ref->number : 1;
-	else if (ref->kind == IRC_REF_TIME)
+		s->before = ref->number;
+	/* There is none before the first one. */
+	if (ref->kind == IRC_REF_ID && ref->number == 0)
+		s->limit = 0;
+	if (ref->kind == IRC_REF_TIME)
 		s->until_us = ref->time_us / PAST_MS * PAST_MS + (ref->time_us == 0);
 }
 
@@ -126,10 +129,10 @@ static void past_set(struct irc_past *p, const char *what, const struct irc_ref 
 		past_up_to(s, &refs[!back]);
 		s->forward = !back;
 	} else if (strcmp(what, "AROUND") == 0) {
-		past_up_to(s, &refs[0]);
 		s->limit = (p->limit - 1) / 2;
 		p->n = 2;
 		p->spans[1] = (struct irc_span){.forward = true, .limit = p->limit - s->limit};
+		past_up_to(s, &refs[0]);
 		past_from(&p->spans[1], &refs[0], true);
 	}
 	for (unsigned i = 0; i < p->n; i++)

@@ -161,8 +161,8 @@ static void playback_bound(struct irc_playback *p, const struct logring_view *v,
 	*from = v->first;
 	*to = v->count < p->count ? v->count : p->count;
 	p->first = playback_first(p, v);
-	p->reaches = s->after > 0 && p->first <= s->after + 1;
-	if (s->after > 0 && (at = speech_find_number(p->room, v, s->after + 1)) > *from)
+	p->reaches = s->from > 0 && p->first <= s->from;
+	if (s->from > 0 && (at = speech_find_number(p->room, v, s->from)) > *from)
 		*from = at;
 	if (s->since_us > 0 && (at = playback_find_time(p, v, s->since_us)) > v->first) {
 		p->reaches = true;
@@ -217,7 +217,7 @@ struct question_request irc_playback_question(const struct irc_playback *p)
 						   .notices = s->events,
 						   .limit = s->limit},
 					 .before_number = s->before,
-					 .after_number = s->after,
+					 .after_number = s->from > 0 ? s->from - 1 : 0,
 					 .bytes = PLAYBACK_SPACE};
 }
 

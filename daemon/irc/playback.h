@@ -16,7 +16,7 @@ unsigned irc_history_most(const struct config *c);
 
 /* Which events; a limit that is 0 is none. */
 struct irc_span {
-	uint64_t after, before;	     /* numbers, both exclusive */
+	uint64_t from, before;	     /* numbers: [from, before) */
 	uint64_t since_us, until_us; /* [since, until) */
 	bool forward;		     /* the oldest ones of those; else the newest */
 	bool events;		     /* comings and goings, too */

@@ -182,6 +182,9 @@ def private_messages():
             for question, answer in (("LATEST %s * 50", said), ("LATEST %%s %s 50" % ref(said[4]), said[5:]),
                                      ("BEFORE %%s %s 2" % ref(said[4]), said[2:4]), ("AFTER %%s %s 2" % ref(said[4]), said[5:7]),
                                      ("AROUND %%s %s 3" % ref(said[4]), said[3:6]),
+                                     ("BEFORE %%s %s 2" % ref(said[0]), []), ("AFTER %%s %s 2" % ref(said[0]), said[1:3]),
+                                     ("AROUND %%s %s 3" % ref(said[0]), said[0:2]),
+                                     ("BETWEEN %%s %s %s 3" % (ref(said[0]), ref(said[7])), said[1:4]),
                                      ("BETWEEN %%s %s %s 3" % (ref(said[7]), ref(said[0])), said[4:7])):
                 equal(ids(past(who, question % peer, peer)), ids(answer))
     equal([line.params for line in past(carol, "LATEST alice * 10", "alice")], [["carol", "to somebody else"]])
