@@ -518,7 +518,7 @@ def it_is_answered_at_every_fault_point():
         for i in 20, 280:
             alice.line("CHATHISTORY AROUND #x %s 9" % msgid(said[i]))
             got = alice.until("BATCH") + alice.until("BATCH")
-            equal(ids(got[1:-1]), ids(said[i - 4:i + 5]))
+            equal([line.tags["msgid"] for line in got[1:-1]], [line.tags["msgid"] for line in said[i - 4:i + 5]])
             alice.line("MARKREAD #x " + stamp(said[i]))
             equal(alice.until("MARKREAD")[0].params, ["#x", stamp(said[i])])
             equal(alice.settled(), [])
