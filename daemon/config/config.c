@@ -32,6 +32,8 @@ void config_free_listener(struct listener_config *l)
 	free(l->proxies.at);
 	free(l->password_file);
 	free(l->token_file);
+	free(l->origins.at);
+	free(l->hosts.at);
 	tokens_free(&l->tokens);
 	accounts_free(&l->accounts);
 	free(l->tls_certificate);

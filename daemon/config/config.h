@@ -11,6 +11,7 @@
 #include "common/tokens.h"
 #include "daemon/config/handler.h"
 #include "daemon/config/irc.h"
+#include "daemon/config/origins.h"
 #include "daemon/rooms/room.h"
 
 #include <stdint.h>
@@ -74,6 +75,10 @@ struct listener_config {
 	struct accounts accounts; /* of that file */
 	char *token_file;	  /* for programs, or NULL */
 	struct tokens tokens;	  /* of that file */
+
+	/* Browsers. */
+	struct origin_list origins; /* whose pages may talk there, beside its own */
+	struct origin_list hosts;   /* names by which it is called */
 
 	/* TLS. */
 	char *tls_certificate, *tls_key, *tls_client_ca; /* paths, or NULL */

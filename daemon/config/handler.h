@@ -78,7 +78,7 @@ struct handler {
 	 *   - One rendering is for all members in that form, so it is made once, whoever they are.
 	 *   - A place in a room is between two events, never within one's rendering.
 	 */
-	uint32_t renders, wraps;
+	uint64_t renders, wraps;
 	size_t (*render)(const struct shared *shared, unsigned form, const struct room *room, uint64_t seq,
 			 const struct record *event, const char *line, size_t len, char *out);
 	/*

@@ -268,3 +268,12 @@ const struct mode_settings irc_mode_settings = {
     .release = irc_listener_release,
     .complete = irc_listener_complete,
 };
+
+const struct mode_settings irc_http_settings = {
+    .common = {mode_socket_keys, mode_tcp_keys, mode_login_keys, mode_origin_keys},
+    .own = irc_listener_keys,
+    .own_size = sizeof(struct irc_listener_config),
+    .init = irc_listener_init,
+    .release = irc_listener_release,
+    .complete = irc_listener_complete,
+};

@@ -16,5 +16,7 @@ setting_reader setting_irc_cloak_key_file;
 
 /* What stands in the group of a listener of type "tcp", mode "irc". */
 extern const struct mode_settings irc_mode_settings;
+/* The same of type "http": IRC in WebSockets. */
+extern const struct mode_settings irc_http_settings;
 
 #endif

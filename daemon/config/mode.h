@@ -11,7 +11,7 @@
 
 struct listener_config;
 
-#define MODE_TABLES 5
+#define MODE_TABLES 6
 
 struct mode_settings {
 	/* Tables for the struct listener_config; the rest is NULL. */

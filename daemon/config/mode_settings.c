@@ -65,6 +65,12 @@ const struct setting_key mode_token_keys[] = {
     SETTINGS_END,
 };
 
+const struct setting_key mode_origin_keys[] = {
+    SETTING("origins", setting_origins, AT(origins), .min = 1),
+    SETTING("hosts", setting_origins, AT(hosts)),
+    SETTINGS_END,
+};
+
 const struct setting_key mode_room_keys[] = {
     SETTING("room", setting_room, AT(room)),
     SETTINGS_END,

@@ -14,6 +14,8 @@ extern const struct setting_key mode_tcp_keys[];
 extern const struct setting_key mode_login_keys[];
 /* token_file: who lets programs take part. */
 extern const struct setting_key mode_token_keys[];
+/* origins, hosts: who talks to browsers. */
+extern const struct setting_key mode_origin_keys[];
 /* room. */
 extern const struct setting_key mode_room_keys[];
 

@@ -8,6 +8,7 @@
 #include "common/cleanup.h"
 #include "daemon/base/clock.h"
 #include "daemon/irc/msgref.h"
+#include "daemon/irc/wire.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
@@ -266,14 +267,12 @@ static void flush_line(struct flush *f, const char *tags, const char *more, cons
 	snprintf(all, sizeof(all), "%s%s%s", tags, *tags && *more ? ";" : "", more);
 	size_t head_len = irc_tags(f->caps, timed ? 0 : f->now, all, head, sizeof(head));
 	size_t len = strlen(line);
-	if (f->cut || head_len + len + 2 > f->space) {
+	if (f->cut || head_len + len + IRC_WIRE_MORE > f->space) {
 		f->cut = true;
 		return;
 	}
-	f->space -= head_len + len + 2;
-	connection_write(f->call->c, head, head_len);
-	connection_write(f->call->c, line, len);
-	connection_write(f->call->c, "\r\n", 2);
+	f->space -= head_len + len + IRC_WIRE_MORE;
+	irc_write_line(f->call->c, head, head_len, line, len);
 }
 
 static void flush_lines(struct flush *f, const char *more)

@@ -5,6 +5,7 @@
 #include "daemon/base/clock.h"
 #include "daemon/irc/channels.h"
 #include "daemon/irc/personas.h"
+#include "daemon/irc/wire.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -186,6 +187,8 @@ static void call_commit(struct irc_call *call, bool last)
 
 	irc_begin(call);
 	irc_answer_flush(call, last);
+	if (last && connection_draft(c)->flags & CLIENT_CLOSING)
+		irc_write_end(c);
 	if (call->within && call->speech.room && seats_in(c, call->within))
 		seats_go_on_at(c, call->within,
 			       (struct position){logring_pending_head(call->within->log),

@@ -2,6 +2,7 @@
 /* Capabilities: CAP as https://ircv3.net/specs/extensions/capability-negotiation has it, with version 302. */
 #include "daemon/irc/account.h"
 #include "daemon/irc/commands.h"
+#include "daemon/irc/wire.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -146,7 +147,8 @@ static enum verdict caps_req(struct irc_call *call)
 			list.at);
 	if (good) {
 		u->caps = caps;
-		connection_set_form(call->c, caps & IRC_CAPS_FORM);
+		connection_set_form(call->c,
+				    (connection_form(call->c) & IRC_FORM_WIRE) | (caps & IRC_CAPS_FORM));
 	}
 	return HANDLER_MORE;
 }

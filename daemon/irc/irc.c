@@ -99,6 +99,15 @@ static enum verdict input_line(struct irc_input *in, const char *text, size_t le
 	return verdict;
 }
 
+enum verdict irc_take_line(struct connection *c, const char *text, size_t len, size_t consumed)
+{
+	static const struct irc_line none;
+	struct irc_input in = {.c = c};
+
+	return len > IRC_INPUT_MAX ? input_refuse(&in, &none, consumed, -EMSGSIZE, false)
+				   : input_line(&in, text, len, consumed);
+}
+
 static enum verdict input_next(struct irc_input *in)
 {
 	const char *text = in->data + in->at;
@@ -146,16 +155,22 @@ static enum verdict irc_received(struct connection *c, const char *data, size_t 
 
 /* --- a connection's life --- */
 
+void irc_come(struct irc_call *call)
+{
+	struct connection *c = call->c;
+	const struct config *config = irc_config(call);
+
+	irc_begin(call)->flags |= CLIENT_GREETED;
+	irc_cloak_host(config, config_listener(config, connection_listener(c)), connection_address(c),
+		       irc_change(call)->host);
+}
+
 static void irc_opened(struct connection *c, const char *room)
 {
 	struct irc_call call = {.c = c};
-	const struct config *config = connection_context(c)->config;
 
 	(void)room;
-	irc_begin(&call)->flags |= CLIENT_GREETED;
-	struct irc_user *u = irc_change(&call);
-	irc_cloak_host(config, config_listener(config, connection_listener(c)), connection_address(c),
-		       u->host);
+	irc_come(&call);
 	irc_commit(&call);
 }
 
@@ -167,7 +182,7 @@ static bool irc_enter_again(struct connection *c, struct room *room, void *arg)
 	return true;
 }
 
-static void irc_restored(struct connection *c)
+void irc_restored(struct connection *c)
 {
 	struct shared *shared = connection_context(c)->shared;
 	const struct client_state *st = connection_state(c);
@@ -190,7 +205,7 @@ static bool irc_reloaded_room(struct connection *c, struct room *room, void *arg
 	return true;
 }
 
-static void irc_reloaded(struct connection *c)
+void irc_reloaded(struct connection *c)
 {
 	/* Also those whom the process before didn't get to. */
 	seats_each(c, irc_reloaded_room, NULL);
@@ -198,14 +213,15 @@ static void irc_reloaded(struct connection *c)
 	irc_host_reload(c);
 }
 
-static void irc_closed(struct connection *c)
+void irc_closed(struct connection *c)
 {
 	struct irc_call call = {.c = c};
 
 	irc_leave_all(&call, "");
+	irc_commit_step(&call);
 }
 
-static size_t irc_notice(const struct connection *c, const struct notice *n, char *text, size_t size)
+size_t irc_notice(const struct connection *c, const struct notice *n, char *text, size_t size)
 {
 	char line[NOTICE_MAX];
 	size_t len = notices_line(c, n, line, sizeof(line));

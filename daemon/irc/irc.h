@@ -206,7 +206,8 @@ enum verdict irc_run(struct irc_call *call);
 enum verdict irc_maybe_register(struct irc_call *call);
 void irc_motd(struct irc_call *call);
 void irc_lusers(struct irc_call *call);
-/* Leaves all rooms as one who goes; reason may be "". The nick is given up (quit.c). */
+/* Leaves all rooms as one who goes; reason may be "". The nick is given up and the end begins with the transaction that is under way
+ * then (quit.c). */
 void irc_leave_all(struct irc_call *call, const char *reason);
 /* Ends the connection with this transaction. */
 void irc_end(struct irc_call *call, const char *why);
@@ -251,7 +252,23 @@ bool irc_is_banned(struct irc_call *call, const struct irc_channel *ch, bool spe
 /* Leaves it, in the transaction that is under way and has put what is said of that; after the commit the rest. */
 void irc_leave_room(struct irc_call *call, struct room *room);
 
-extern const struct handler handler_tcp_irc;
+extern const struct handler handler_tcp_irc, handler_http_irc;
+static inline bool irc_is_spoken(const struct connection *c)
+{
+	return connection_handler(c) == &handler_tcp_irc || connection_handler(c) == &handler_http_irc;
+}
+
+/* --- what both handlers are made of (irc.c) --- */
+
+/* In a transaction: somebody has come who speaks IRC. */
+void irc_come(struct irc_call *call);
+/* Works on a line without its end, which is so many bytes of input. */
+enum verdict irc_take_line(struct connection *c, const char *text, size_t len, size_t consumed);
+/* As in struct handler. */
+void irc_restored(struct connection *c);
+void irc_reloaded(struct connection *c);
+void irc_closed(struct connection *c);
+size_t irc_notice(const struct connection *c, const struct notice *n, char *text, size_t size);
 
 /* With its log locked: may decide there what operators do; who has that nick and is in it; sets and takes away status flags of
  * that client, true if that changed something. */

@@ -69,7 +69,7 @@ static void kill_here(struct worker *w, const struct killing *k)
 	char text[TEXT_NICK_MAX + KILL_REASON_MAX + 16];
 	const struct notice why = {.kind = NOTICE_REMOVED, .text = kill_text(k, text, sizeof(text))};
 	union address from;
-	bool is_irc = c && connection_handler(c) == &handler_tcp_irc;
+	bool is_irc = c && irc_is_spoken(c);
 
 	if (is_irc)
 		kill_irc(c, k);

@@ -4,6 +4,7 @@
 
 #include "common/nick.h"
 #include "daemon/irc/channels.h"
+#include "daemon/irc/wire.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -17,7 +18,8 @@
 /* What it is with the tags that its lines get: the time, a batch. */
 static size_t people_size(const struct irc_call *call)
 {
-	size_t more = 2 + (irc_has(call->c, IRC_CAP_SERVER_TIME) ? 32 : 0) + (call->label[0] ? 24 : 0);
+	size_t more =
+	    IRC_WIRE_MORE + (irc_has(call->c, IRC_CAP_SERVER_TIME) ? 32 : 0) + (call->label[0] ? 24 : 0);
 
 	return call->answer.len + (size_t)call->answer.n * more + PEOPLE_RESERVE;
 }

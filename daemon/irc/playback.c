@@ -6,6 +6,7 @@
 #include "daemon/config/config.h"
 #include "daemon/config/history.h"
 #include "daemon/irc/people.h"
+#include "daemon/irc/wire.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,7 +31,7 @@ struct irc_playback irc_playback_of(struct irc_call *call, const struct room *ro
 	return (struct irc_playback){.span = span,
 				     .shared = irc_shared(call),
 				     .room = room,
-				     .form = connection_form(call->c),
+				     .form = connection_form(call->c) & ~IRC_FORM_WIRE,
 				     .count = UINT64_MAX,
 				     .space = PLAYBACK_SPACE};
 }

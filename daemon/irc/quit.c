@@ -31,6 +31,13 @@ static bool quit_leave(struct connection *c, struct room *room, void *arg)
 	return true;
 }
 
+static void quit_release_nick(struct irc_call *call, void *arg)
+{
+	(void)arg;
+	roster_release(irc_shared(call)->roster, *connection_roster(call->c));
+	*connection_roster(call->c) = NULL;
+}
+
 void irc_leave_all(struct irc_call *call, const char *reason)
 {
 	struct leaving l = {call, reason};
@@ -38,17 +45,16 @@ void irc_leave_all(struct irc_call *call, const char *reason)
 
 	irc_abandon(call);
 	seats_each(c, quit_leave, &l);
-	/* In an entry that is about to go: otherwise a successor would have two clients of a nick that is free already. */
-	if (connection_state(c)->nick_len > 0) {
-		if (irc_user(c)->flags & IRC_REGISTERED)
-			irc_whowas_note(connection_state(c)->nick, connection_state(c)->nick_len,
-					irc_user(c));
-		client_set_nick(irc_begin(call), "", 0);
-		connection_draft(c)->flags |= CLIENT_CLOSING;
-		irc_commit_step(call);
+	if (connection_state(c)->nick_len == 0) {
+		quit_release_nick(call, NULL);
+		return;
 	}
-	roster_release(irc_shared(call)->roster, *connection_roster(c));
-	*connection_roster(c) = NULL;
+	if (irc_user(c)->flags & IRC_REGISTERED)
+		irc_whowas_note(connection_state(c)->nick, connection_state(c)->nick_len, irc_user(c));
+	/* In an entry that is about to go: otherwise a successor would have two clients of a nick that is free already. */
+	client_set_nick(irc_begin(call), "", 0);
+	connection_draft(c)->flags |= CLIENT_CLOSING;
+	irc_after(call, quit_release_nick, NULL);
 }
 
 void irc_end(struct irc_call *call, const char *why)

@@ -10,6 +10,7 @@
 #include "daemon/irc/channels.h"
 #include "daemon/irc/names.h"
 #include "daemon/irc/personas.h"
+#include "daemon/irc/wire.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -27,7 +28,7 @@ struct rendering {
 	struct speech_event e;
 	struct irc_persona persona; /* user "": there is none */
 	char *out;
-	size_t len;
+	size_t len, line; /* where the line begins */
 	char nick[IRC_SHOWN_MAX + 1];
 	char source[IRC_SHOWN_MAX + 1 + IRC_USER_MAX + 1 + IRC_HOST_MAX + 1];
 };
@@ -62,6 +63,7 @@ static void render_tags(struct rendering *r, uint64_t seq, bool first)
 	char tags[256 + IRC_ATTACHMENT_MAX];
 	size_t n = 0;
 
+	r->line = r->len;
 	tags[0] = 0;
 	if (r->form & IRC_CAP_MESSAGE_TAGS && first) {
 		n += (size_t)snprintf(tags, sizeof(tags), "msgid=%016" PRIx64 "-%" PRIu64, r->epoch,
@@ -108,7 +110,9 @@ static void render_message(struct rendering *r, uint64_t seq, const char *verb, 
 		render_add(r, action ? ":%s %s %s :\001ACTION " : ":%s %s %s :", r->source, verb, target);
 		memcpy(r->out + r->len, text, n);
 		r->len += n;
-		render_add(r, action ? "\001\r\n" : "\r\n");
+		if (action)
+			render_add(r, "\001");
+		r->len = irc_wire_finish(r->form, r->out, r->line, r->len);
 		text += n;
 		left -= n;
 		first = false;
@@ -128,8 +132,7 @@ __attribute__((format(printf, 3, 4))) static void render_line(struct rendering *
 	render_tags(r, seq, true);
 	size_t len = render_part(line, (size_t)n < sizeof(line) ? (size_t)n : sizeof(line) - 1, 0);
 	memcpy(r->out + r->len, line, len);
-	r->len += len;
-	render_add(r, "\r\n");
+	r->len = irc_wire_finish(r->form, r->out, r->line, r->len + len);
 }
 
 /* The text is "NAME" or "NAME: why". */
@@ -199,6 +202,17 @@ static void render_event(struct rendering *r, uint64_t seq)
 	}
 }
 
+/* Whatever was said there: only UTF-8 goes out. */
+static void render_clean(struct rendering *r)
+{
+	static _Thread_local char clean[TEXT_SANITISE_GROWTH * SPEECH_TEXT_MAX];
+
+	if (text_is_utf8(r->e.text, r->e.text_len) || r->e.text_len > SPEECH_TEXT_MAX)
+		return;
+	r->e.text_len = text_sanitise(clean, r->e.text, r->e.text_len);
+	r->e.text = clean;
+}
+
 /* What it is is in r->e. */
 static size_t render_whole(struct rendering *r, uint64_t seq)
 {
@@ -209,6 +223,7 @@ static size_t render_whole(struct rendering *r, uint64_t seq)
 			 IRC_HOST_OF_OTHERS);
 		if (r->e.text_len == 0)
 			return 0;
+		render_clean(r);
 	} else {
 		render_find_source(r);
 	}

@@ -5,6 +5,7 @@
 #include "daemon/base/clock.h"
 #include "daemon/engine/connections.h"
 #include "daemon/irc/channels.h"
+#include "daemon/irc/wire.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -108,11 +109,8 @@ static void tell_write(struct connection *c, void *arg)
 	/* What was said before comes before. */
 	seats_each(c, tell_settle, NULL);
 	size_t len = strlen(t->line);
-	if (connection_space(c) >= n + len + 2) {
-		connection_write(c, head, n);
-		connection_write(c, t->line, len);
-		connection_write(c, "\r\n", 2);
-	}
+	if (connection_space(c) >= n + len + IRC_WIRE_MORE)
+		irc_write_line(c, head, n, t->line, len);
 	connection_commit(c, NULL);
 	connection_hurry(c);
 }
@@ -129,8 +127,10 @@ static void tell_run(struct worker *w, struct job *job)
 {
 	struct tell_job *j = (struct tell_job *)job;
 
-	if (w)
+	if (w) {
 		connections_with(worker_context(w), &handler_tcp_irc, tell_write, j->telling->what);
+		connections_with(worker_context(w), &handler_http_irc, tell_write, j->telling->what);
+	}
 	tell_release(j->telling);
 	free(j);
 }

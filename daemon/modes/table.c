@@ -9,6 +9,7 @@
 	X(handler_tcp_echo)                                                                                  \
 	X(handler_http_chat) /* daemon/web */                                                                \
 	X(handler_tcp_irc)   /* daemon/irc */                                                                \
+	X(handler_http_irc)                                                                                  \
 	X(handler_udp_echo)                                                                                  \
 	X(handler_udp_registry)                                                                              \
 	X(handler_zmq_reply)                                                                                 \

@@ -41,9 +41,9 @@ enum client_flags {
 	CLIENT_TLS = 1 << 4,	 /* what the kernel has is cipher text: see tls_state.h */
 	/* What its connection speaks at the moment: a number that its handler knows, see config/handler.h. */
 	CLIENT_FORM_SHIFT = 5,
-	CLIENT_FORMS = 1 << 5,
+	CLIENT_FORMS = 1 << 6,
 	CLIENT_FORM = (CLIENT_FORMS - 1) << CLIENT_FORM_SHIFT,
-	CLIENT_FLAGS = (1 << 10) - 1,
+	CLIENT_FLAGS = (1 << 11) - 1,
 };
 
 /* What a connection may do is decided when it is accepted, whatever becomes of its listener. */

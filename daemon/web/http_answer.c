@@ -3,6 +3,8 @@
  * whenever it is made. */
 #include "daemon/web/http_answer.h"
 
+#include "common/cleanup.h"
+
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
@@ -88,4 +90,16 @@ char *http_problem(unsigned status, const char *detail)
 
 	json_decref(o);
 	return text;
+}
+
+size_t http_problem_answer(unsigned status, const char *detail, char *text, size_t size)
+{
+	_cleanup_free_ char *body = http_problem(status, detail);
+	int len =
+	    snprintf(text, size,
+		     "HTTP/1.1 %u %s\r\nContent-Type: application/problem+json\r\nContent-Length: %zu\r\n"
+		     "Connection: close\r\n\r\n%s",
+		     status, http_reason(status), body ? strlen(body) : 0, body ? body : "");
+
+	return len > 0 && (size_t)len < size ? (size_t)len : 0;
 }

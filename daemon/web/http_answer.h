@@ -25,5 +25,7 @@ const char *http_reason(unsigned status);
 size_t http_answer_head(const struct http_answer *a, char ret[static HTTP_ANSWER_HEAD_MAX]);
 /* A problem's body, to be freed; NULL without memory. detail: for people, or NULL. */
 char *http_problem(unsigned status, const char *detail);
+/* All of an answer behind which the connection ends. Returns its length; 0: it doesn't fit. */
+size_t http_problem_answer(unsigned status, const char *detail, char *text, size_t size);
 
 #endif

@@ -3,6 +3,7 @@
  * The handshake of a WebSocket (RFC 6455, 4.2): what a request for one must have, and the answer, which is one step with
  * becoming a member.
  */
+#include "daemon/web/shake.h"
 #include "daemon/web/socket.h"
 
 #include "common/nick.h"
@@ -18,7 +19,6 @@
 #define SHAKE_PROTOCOL "chatd.v1.json"
 #define SHAKE_KEY_BYTES 16
 #define SHAKE_KEY_TEXT 24
-#define SHAKE_ACCEPT_SIZE 29 /* of 20 bytes in base64, with a NUL */
 
 struct shake {
 	const struct web_call *call;
@@ -56,11 +56,9 @@ static bool shake_knows_protocol(struct http_text word, void *arg)
 	return word.len == sizeof(SHAKE_PROTOCOL) - 1 && memcmp(word.at, SHAKE_PROTOCOL, word.len) == 0;
 }
 
-/* 0, or the status that refuses it, with why and more headers. */
-static unsigned shake_check(struct shake *s, const char **ret_why, const char **ret_headers)
+unsigned shake_check(const struct http_request *r, char ret_accept[static SHAKE_ACCEPT_SIZE],
+		     const char **ret_why, const char **ret_headers)
 {
-	const struct http_request *r = s->call->r;
-
 	*ret_headers = NULL;
 	*ret_why = "That is not a WebSocket's handshake.";
 	if (r->minor < 1 || !http_has_word(r, "upgrade", "websocket") ||
@@ -73,14 +71,29 @@ static unsigned shake_check(struct shake *s, const char **ret_why, const char **
 		*ret_headers = "Sec-WebSocket-Version: 13\r\n";
 		return 426;
 	}
-	if (r->body_len > 0 || !shake_accept(http_header(r, "sec-websocket-key"), s->accept))
-		return 400;
+	return r->body_len > 0 || !shake_accept(http_header(r, "sec-websocket-key"), ret_accept) ? 400 : 0;
+}
+
+static unsigned shake_choose(struct shake *s, const char **ret_why)
+{
+	const struct http_request *r = s->call->r;
+
 	s->form = WEB_LINES;
 	if (!http_header(r, "sec-websocket-protocol").at)
 		return 0;
 	s->form = WEB_JSON;
 	*ret_why = "The only subprotocol is " SHAKE_PROTOCOL ".";
 	return http_any_word(r, "sec-websocket-protocol", shake_knows_protocol, NULL) ? 0 : 400;
+}
+
+size_t shake_answer(const char *accept, const char *protocol, char ret[static SHAKE_ANSWER_MAX])
+{
+	return (size_t)snprintf(
+	    ret, SHAKE_ANSWER_MAX,
+	    "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+	    "Sec-WebSocket-Accept: %s\r\n%s%s%s\r\n",
+	    accept, protocol ? "Sec-WebSocket-Protocol: " : "", protocol ? protocol : "",
+	    protocol ? "\r\n" : "");
 }
 
 bool socket_epoch(const char *text, uint64_t *ret)
@@ -131,15 +144,11 @@ static const char *shake_read_query(struct shake *s)
 static void shake_begin(struct connection *c, void *arg)
 {
 	const struct shake *s = arg;
-	char head[512];
+	char head[SHAKE_ANSWER_MAX];
+	size_t n = shake_answer(s->accept, s->form == WEB_JSON ? SHAKE_PROTOCOL : NULL, head);
 
-	int n =
-	    snprintf(head, sizeof(head),
-		     "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-		     "Sec-WebSocket-Accept: %s\r\n%s\r\n",
-		     s->accept, s->form == WEB_JSON ? "Sec-WebSocket-Protocol: " SHAKE_PROTOCOL "\r\n" : "");
 	connection_consume(c, s->call->consumed);
-	connection_write_wire(c, head, (size_t)n);
+	connection_write_wire(c, head, n);
 	connection_set_form(c, s->form);
 	/* From here on it is sent what others say, and slow readers are dealt with as everywhere. */
 	connection_limit_unsent(c, 0);
@@ -151,7 +160,9 @@ enum verdict web_socket_open(const struct web_call *call)
 	struct shake s = {.call = call};
 	const char *why, *headers;
 
-	unsigned status = shake_check(&s, &why, &headers);
+	unsigned status = shake_check(call->r, s.accept, &why, &headers);
+	if (status == 0)
+		status = shake_choose(&s, &why);
 	if (status > 0)
 		return web_refuse_with(call, status, why, headers);
 	why = shake_read_query(&s);

@@ -187,10 +187,7 @@ static enum verdict web_run(struct web_call *call)
 		return HANDLER_LIMITED;
 	unsigned refused = web_check_origin(call->c, call->r);
 	if (refused)
-		return web_refuse(call, refused,
-				  refused == 421
-				      ? "This server isn't known by that name: see hosts in chatd.conf(5)."
-				      : "Pages of that origin may not talk here.");
+		return web_refuse(call, refused, web_origin_refused(refused));
 	if (!route)
 		return web_refuse(call, 404, NULL);
 	if (strchr(route->path, '*') && !call->room[0])
@@ -377,14 +374,14 @@ static size_t web_notice(const struct connection *c, const struct notice *n, cha
 		status = 408;
 	else if (n->kind != NOTICE_REFUSED)
 		return 0;
-	_cleanup_free_ char *body = http_problem(status, n->kind == NOTICE_REFUSED ? n->text : NULL);
-	int len =
-	    snprintf(text, size,
-		     "HTTP/1.1 %u %s\r\nContent-Type: application/problem+json\r\nContent-Length: %zu\r\n"
-		     "Connection: close\r\n\r\n%s",
-		     status, http_reason(status), body ? strlen(body) : 0, body ? body : "");
-	return (size_t)len < size ? (size_t)len : 0;
+	return http_problem_answer(status, n->kind == NOTICE_REFUSED ? n->text : NULL, text, size);
 }
+
+static const struct mode_settings web_mode_settings = {
+    .common = {mode_socket_keys, mode_tcp_keys, mode_room_keys, mode_login_keys, mode_token_keys,
+	       mode_origin_keys},
+    .complete = mode_default_room,
+};
 
 const struct handler handler_http_chat = {
     .type = "http",

@@ -12,6 +12,7 @@
 #include "daemon/engine/worker.h"
 #include "daemon/web/http_answer.h"
 #include "daemon/web/http_request.h"
+#include "daemon/web/origin.h"
 
 enum web_form {
 	WEB_REQUEST, /* HTTP requests are read, one after the other */
@@ -55,17 +56,6 @@ enum verdict web_answer_said(const struct web_call *call, const struct http_answ
 
 /* What the head says may be done: has the body sent that waits for this (Expect: 100-continue). Consumes nothing. */
 enum verdict web_continue(const struct web_call *call);
-
-/* --- who may ask (origin.c) --- */
-
-extern const struct mode_settings web_mode_settings;
-/* The listener of a connection as it is configured now, or NULL: it is gone. */
-const struct listener_config *web_listener(const struct connection *c);
-/* Whether the request is for this server and from a page that may talk to it; 0, or the status that refuses it. */
-unsigned web_check_origin(const struct connection *c, const struct http_request *r);
-/* Headers for a page of another origin that may read the answer; "" if there is none. */
-#define WEB_CORS_MAX 512
-const char *web_cors(const struct connection *c, const struct http_request *r, char ret[static WEB_CORS_MAX]);
 
 /* --- tokens (token.c) --- */
 

@@ -196,7 +196,8 @@ def who_has_lost_its_record_is_sent_away():
 # Those of what nothing here does yet, of damage, and of a start without the table of clients; tests/unit/irc dies there, too.
 ELSEWHERE = {"irc-blob-written", "irc-users-forgotten", "irc-channel-dropped",
              "irc-register-secret", "irc-register-written",  # these by irc_accounts.py
-             "irc-history-told", "irc-history-reply", "irc-marker-begun", "irc-marker-written"}  # and these by irc_history.py
+             "irc-history-told", "irc-history-reply", "irc-marker-begun", "irc-marker-written",  # and these by irc_history.py
+             "irc-socket-open", "irc-socket-end"}  # these by irc_socket.py
 # Passed only by a successor of one that died there.
 AFTER = {"irc-user-recovered": "irc-user-sealed:%d", "irc-channel-recovered": "irc-channel-sealed:%d"}
 
