@@ -10,6 +10,7 @@
 #include "daemon/irc/blobs.h"
 #include "daemon/irc/channels.h"
 #include "daemon/irc/file.h"
+#include "daemon/irc/markers.h"
 #include "daemon/irc/personas.h"
 #include "daemon/irc/store.h"
 #include "daemon/irc/users.h"
@@ -81,6 +82,25 @@ static void change_channel(struct irc *irc, uint32_t limit)
 	logring_unlock(lobby->log);
 }
 
+/* Of the same name each time, and so in the same place, as long as the key is the same. */
+static struct irc_marker_place *marker(struct irc_file *file)
+{
+	static size_t at;
+	struct irc_marker_place *all = file->markers[0];
+
+	if (at == 0)
+		while (all[at].us != 7)
+			at++;
+	return &all[at];
+}
+
+static void fill_marker(struct irc *irc, struct fill *f)
+{
+	memset(irc->file->header.marker_key, 0, sizeof(irc->file->header.marker_key));
+	irc_marker_raise(irc->markers, "n:alice", "#lobby", 7);
+	add(f, marker(irc->file), sizeof(struct irc_marker_place));
+}
+
 /* As a process leaves it that dies with a draft of the second client's. */
 static void fill(struct irc *irc, struct fill *f)
 {
@@ -98,6 +118,7 @@ static void fill(struct irc *irc, struct fill *f)
 	f->attachment = irc_attachment_put(irc->attachments, data, LEN);
 	f->blob = irc_blob_put(irc->blobs, people[0], IRC_BLOB_AWAY, 0, data, LEN);
 	f->n = 0;
+	fill_marker(irc, f);
 	add(f, &irc->file->header, sizeof(irc->file->header));
 	add(f, &irc->file->drafts[1], sizeof(irc->file->drafts[1]));
 	add(f, irc->file->ids, CLIENTS * sizeof(*irc->file->ids));
@@ -116,6 +137,7 @@ static void make_checks_fit(struct irc_file *file, const struct fill *f)
 	struct irc_attachment_head *a =
 	    (void *)(file->attachments + f->attachment * (size_t)IRC_ATTACHMENT_UNIT % IRC_ATTACHMENTS_SIZE);
 	struct irc_persona_place *p = &file->personas[f->persona % IRC_PERSONAS];
+	struct irc_marker_place *m = marker(file);
 	struct irc_blob_head *b = &file->away[clients_index(cs, people[0])][f->blob & 1].head;
 
 	file->header.check =
@@ -125,6 +147,7 @@ static void make_checks_fit(struct irc_file *file, const struct fill *f)
 		    irc_file_user_check(file->ids[i], file->users[i].generation, &file->users[i].user);
 	file->drafts[1].mark = irc_file_draft_mark(&file->drafts[1]);
 	p->check = irc_file_persona_check(p);
+	m->check = irc_file_marker_check(m);
 	if (a->len <= LEN)
 		a->check = irc_file_attachment_check(a);
 	if (b->len <= LEN)
@@ -208,6 +231,8 @@ static void change(struct irc *irc)
 	REQUIRE(irc_channels_get(irc->channels, lobby)->limit == 78);
 	logring_unlock(lobby->log);
 	REQUIRE(irc_persona_get(irc->personas, irc_persona_put(irc->personas, &p), &got));
+	uint64_t read_to = irc_marker_raise(irc->markers, "n:alice", "#lobby", 7);
+	REQUIRE(read_to >= 7 && irc_marker_get(irc->markers, "n:alice", "#lobby") == read_to);
 	REQUIRE(irc_attachment_get(irc->attachments, irc_attachment_put(irc->attachments, "abcd", 4), data,
 				   4) == 4);
 }
