@@ -179,7 +179,6 @@ static bool past_read(struct irc_past *p, const struct past_command *cmd)
 
 /* Those of one line, whose answers are awaited together. */
 struct past_wait {
-	uint64_t at; /* of the line, in the client's input */
 	struct question *q[PAST_SPANS];
 	unsigned n, told;
 };
@@ -223,7 +222,6 @@ static enum verdict past_ask(struct irc_past *p, const struct irc_playback playe
 		w->n += r == 0;
 	}
 	if (r == 0) {
-		w->at = connection_state(c)->in_parsed;
 		if (connection_await(c, w, past_drop))
 			return HANDLER_WAITING;
 		r = -ENOMEM;
@@ -295,6 +293,16 @@ static bool past_collect(struct irc_past *p, uint64_t count, const struct past_w
 	return all;
 }
 
+/* Whether the log has forgotten something since that was asked which nobody asked for, as it had it then. */
+static bool past_is_late(const struct irc_past *p, const struct past_wait *w,
+			 const bool complete[static PAST_SPANS])
+{
+	for (unsigned i = 0; i < p->n; i++)
+		if (!complete[i] && !w->q[i])
+			return true;
+	return false;
+}
+
 static enum verdict past_run(struct irc_past *p)
 {
 	struct connection *c = p->call->c;
@@ -302,13 +310,9 @@ static enum verdict past_run(struct irc_past *p)
 	struct irc_playback played[PAST_SPANS] = {{.n = 0}};
 	bool complete[PAST_SPANS] = {false};
 	uint64_t count;
-	struct past_wait *w = connection_awaited(c);
+	const struct past_wait *w = connection_awaited(c); /* of this line: commands.c */
 	enum verdict verdict;
 
-	if (w && w->at != connection_state(c)->in_parsed) {
-		connection_await_end(c);
-		w = NULL;
-	}
 	if (!past_settle(p, &count)) {
 		irc_abandon(p->call);
 		return HANDLER_BLOCKED;
@@ -316,9 +320,9 @@ static enum verdict past_run(struct irc_past *p)
 	bool all = past_collect(p, count, w, played, complete);
 	bool stored = shared->questions && !p->is_private && archive_keeps(shared->archive, p->room->name);
 	/* Without the history's answer there is still what was said last; what came behind something isn't known. */
-	if (all || !stored || (w && !p->spans[0].forward && played[0].n > 0))
+	if (all || !stored || (w && !past_is_late(p, w, complete) && !p->spans[0].forward && played[0].n > 0))
 		verdict = past_reply(p, played);
-	else if (!w)
+	else if (!w || past_is_late(p, w, complete))
 		verdict = past_ask(p, played, complete);
 	else {
 		past_fail(p->call, "MESSAGE_ERROR", true, "What is stored can't be read at the moment");
@@ -326,8 +330,6 @@ static enum verdict past_run(struct irc_past *p)
 	}
 	for (unsigned i = 0; i < p->n; i++)
 		irc_playback_clear(&played[i]);
-	if (verdict == HANDLER_MORE)
-		connection_await_end(c);
 	return verdict;
 }
 

@@ -72,6 +72,8 @@ enum verdict irc_run(struct irc_call *call)
 		verdict = call->command->run(call);
 	if (verdict == HANDLER_MORE || verdict == HANDLER_CLOSE) {
 		irc_commit(call);
+		/* What was awaited for it is nothing to the next line, which may await something of another kind. */
+		connection_await_end(c);
 		connection_line_done(c);
 	} else {
 		irc_abandon(call);
