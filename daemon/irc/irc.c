@@ -17,8 +17,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Lines of one connection in a turn, before the others have theirs. */
-#define IRC_TURN_WORK 64
+/* What a command costs of IRC_TURN_WORK, unless it costs no more than a line of chat does. */
+#define IRC_COMMAND_WORK 16
 
 const struct irc_listener_config *irc_listener(struct connection *c)
 {
@@ -35,7 +35,8 @@ struct irc_input {
 	const char *data;
 	size_t len, at;
 	bool eof;
-	bool dry; /* what is left is not a whole line */
+	bool dry;      /* what is left is not a whole line */
+	unsigned work; /* of IRC_TURN_WORK */
 };
 
 /* Consumes without an answer. */
@@ -96,16 +97,20 @@ static enum verdict input_line(struct irc_input *in, const char *text, size_t le
 	enum verdict verdict = irc_run(&call);
 	if (verdict == HANDLER_MORE || verdict == HANDLER_CLOSE)
 		in->at += consumed;
+	in->work += call.command && call.command->cost == 0 ? 1 : IRC_COMMAND_WORK;
 	return verdict;
 }
 
-enum verdict irc_take_line(struct connection *c, const char *text, size_t len, size_t consumed)
+enum verdict irc_take_line(struct connection *c, const char *text, size_t len, size_t consumed,
+			   unsigned *work)
 {
 	static const struct irc_line none;
 	struct irc_input in = {.c = c};
 
-	return len > IRC_INPUT_MAX ? input_refuse(&in, &none, consumed, -EMSGSIZE, false)
-				   : input_line(&in, text, len, consumed);
+	enum verdict verdict = len > IRC_INPUT_MAX ? input_refuse(&in, &none, consumed, -EMSGSIZE, false)
+						   : input_line(&in, text, len, consumed);
+	*work += in.work > 0 ? in.work : 1;
+	return verdict;
 }
 
 static enum verdict input_next(struct irc_input *in)
@@ -145,9 +150,10 @@ static enum verdict irc_received(struct connection *c, const char *data, size_t 
 	struct irc_input in = {.c = c, .data = data, .len = len, .eof = eof};
 	enum verdict verdict = HANDLER_MORE;
 
-	for (unsigned work = 0; verdict == HANDLER_MORE && !in.dry; work++) {
-		if (work == IRC_TURN_WORK)
+	while (verdict == HANDLER_MORE && !in.dry) {
+		if (in.work >= IRC_TURN_WORK)
 			return HANDLER_YIELD;
+		in.work++;
 		verdict = input_next(&in);
 	}
 	return verdict;

@@ -262,8 +262,11 @@ static inline bool irc_is_spoken(const struct connection *c)
 
 /* In a transaction: somebody has come who speaks IRC. */
 void irc_come(struct irc_call *call);
-/* Works on a line without its end, which is so many bytes of input. */
-enum verdict irc_take_line(struct connection *c, const char *text, size_t len, size_t consumed);
+/* What is worked on for one connection in a turn, before the others have theirs; a line of chat is 1 or 2. */
+#define IRC_TURN_WORK 1024
+/* Works on a line without its end, which is so many bytes of input; *work grows by what that was. */
+enum verdict irc_take_line(struct connection *c, const char *text, size_t len, size_t consumed,
+			   unsigned *work);
 /* As in struct handler. */
 void irc_restored(struct connection *c);
 void irc_reloaded(struct connection *c);

@@ -18,9 +18,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Messages of one connection in a turn, before the others have theirs; and control frames are worth so many. */
-#define SOCKET_TURN_WORK 64
-#define SOCKET_CONTROL_WORK 8
+/* What a control frame costs of IRC_TURN_WORK. */
+#define SOCKET_CONTROL_WORK 16
 /* The most bytes in a message; more than a line may have is refused as such. And so many of its frames may wait. */
 #define SOCKET_MESSAGE_MAX (16U << 10)
 #define SOCKET_WAITING_MAX (32U << 10)
@@ -191,8 +190,7 @@ static enum verdict websocket_take_message(struct websocket_stream *s, const str
 		len--;
 	if (memchr(text, '\n', len))
 		return websocket_break(s, FRAMES_POLICY, "one line a message, please");
-	s->work++;
-	enum verdict verdict = irc_take_line(s->c, text, len, f->size);
+	enum verdict verdict = irc_take_line(s->c, text, len, f->size, &s->work);
 	if (verdict == HANDLER_MORE || verdict == HANDLER_CLOSE)
 		s->at += f->size;
 	return verdict;
@@ -202,7 +200,7 @@ static enum verdict websocket_next(struct websocket_stream *s)
 {
 	struct frames_found f;
 
-	if (s->work >= SOCKET_TURN_WORK)
+	if (s->work >= IRC_TURN_WORK)
 		return HANDLER_YIELD;
 	if (connection_state(s->c)->flags & CLIENT_CLOSING)
 		return HANDLER_CLOSE;
