@@ -436,10 +436,9 @@ class Browsers:
         """Each of them got each line once and in order, and what they were in the middle of is done."""
         d = self.d
         self.talker.expect("talker: %s\n" % self.said[-1])
-        for w, f in zip(self.json, self.half):
+        for i, (w, f) in enumerate(zip(self.json, self.half)):
             w.send(f[9:])
-        for i in range(len(self.json)):
-            self.talker.expect("half by %d\n" % i)
+            self.talker.expect("half by %d\n" % i)  # or the next one might be first
         self.lines.say("by lines")
         self.talker.expect("lines: by lines\n")
         self.talker.send("the end\n")
