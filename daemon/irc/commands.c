@@ -11,6 +11,7 @@ static const struct irc_command *const commands_tables[] = {
     irc_commands_whowas,       irc_commands_list,    irc_commands_lusers,	irc_commands_info,
     irc_commands_help,	       irc_commands_modes,   irc_commands_topic,	irc_commands_away,
     irc_commands_setname,      irc_commands_kill,    irc_commands_chathistory,	irc_commands_markread,
+    irc_commands_monitor,
 };
 
 static const struct irc_command *commands_find(struct irc_arg name)

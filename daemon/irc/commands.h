@@ -12,6 +12,7 @@ extern const struct irc_command irc_commands_oper[];
 extern const struct irc_command irc_commands_away[];
 extern const struct irc_command irc_commands_caps[];
 extern const struct irc_command irc_commands_kill[];
+extern const struct irc_command irc_commands_monitor[];
 extern const struct irc_command irc_commands_setname[];
 extern const struct irc_command irc_commands_rooms[];
 extern const struct irc_command irc_commands_say[];

@@ -26,6 +26,8 @@ static const struct help_row {
     {"LUSERS", "LUSERS: how many are here."},
     {"MARKREAD", "MARKREAD #channel|nick [timestamp=...]: up to when you have read it."},
     {"MODE", "MODE #channel|nick [modes [arguments]]: shows or changes modes."},
+    {"MONITOR",
+     "MONITOR +|- nick[,nick]: who comes and goes; L: whom you watch, S: who of them is here, C: nobody."},
     {"MOTD", "MOTD: the message of the day."},
     {"NAMES", "NAMES #channel[,#channel]: who is in a channel."},
     {"NICK", "NICK nick: what you are called."},

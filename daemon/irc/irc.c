@@ -200,6 +200,7 @@ void irc_restored(struct connection *c)
 				   connection_roster(c));
 	seats_restore(c);
 	seats_each(c, irc_enter_again, NULL);
+	irc_monitor_restored(c);
 	if (!(st->flags & CLIENT_CLOSING))
 		irc_tell_nick(&call);
 }
@@ -223,6 +224,7 @@ void irc_closed(struct connection *c)
 {
 	struct irc_call call = {.c = c};
 
+	irc_monitor_closed(c);
 	irc_leave_all(&call, "");
 	irc_commit_step(&call);
 }

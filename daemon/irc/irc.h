@@ -76,7 +76,7 @@ struct irc_after {
 	void (*fn)(struct irc_call *call, void *arg);
 	void *arg;
 };
-#define IRC_AFTER_MAX 4
+#define IRC_AFTER_MAX 6
 
 struct irc_answer {
 	char *text; /* lines, each as its tags, NUL, the line, NUL */
@@ -221,6 +221,9 @@ void irc_give_up_nick(struct irc_call *call);
 void irc_account_reload(struct connection *c);
 /* Likewise: it has another host now (setname.c). */
 void irc_host_reload(struct connection *c);
+/* For restored(): whom it watches, of which it is told what has changed; and closed() (monitor.c). */
+void irc_monitor_restored(struct connection *c);
+void irc_monitor_closed(struct connection *c);
 /* Rooms that were not told of its new nick yet (nick.c). */
 void irc_tell_nick(struct irc_call *call);
 /* Whether the record of the listener wants what: its own configuration, NULL if it is gone. */

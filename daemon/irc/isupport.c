@@ -5,6 +5,7 @@
 #include "common/text.h"
 #include "daemon/irc/names.h"
 #include "daemon/irc/records.h"
+#include "daemon/irc/watched.h"
 
 #include <stdint.h>
 #include <stdio.h>
@@ -72,7 +73,7 @@ struct irc_limits irc_limits_of(const char *network)
 	    .modes = 20,
 	    .list = 100,
 	    .targets = 4,
-	    .monitor = 0, /* there is no such command yet */
+	    .monitor = IRC_WATCHED_MAX,
 	    .history = 0, /* as the configuration says: irc/playback.h */
 	};
 }

@@ -8,6 +8,7 @@
 #include "daemon/base/logger.h"
 #include "daemon/engine/connections.h"
 #include "daemon/irc/people.h"
+#include "daemon/irc/workers.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -19,14 +20,8 @@
 struct killing {
 	uint64_t id;
 	uint32_t index;
-	atomic_uint left; /* workers that haven't been asked yet, and kill_after() itself */
 	char source[IRC_SOURCE_MAX + 1], by[TEXT_NICK_MAX + 1];
 	char reason[KILL_REASON_MAX + 1];
-};
-
-struct kill_job {
-	struct job job;
-	struct killing *what;
 };
 
 /* What others are told, and what it is told itself. */
@@ -63,8 +58,9 @@ static void kill_log(const struct killing *k, const union address *a)
 		  k->reason);
 }
 
-static void kill_here(struct worker *w, const struct killing *k)
+static void kill_here(struct worker *w, void *what)
 {
+	const struct killing *k = what;
 	struct connection *c = connections_find(worker_context(w), k->index, k->id);
 	char text[TEXT_NICK_MAX + KILL_REASON_MAX + 16];
 	const struct notice why = {.kind = NOTICE_REMOVED, .text = kill_text(k, text, sizeof(text))};
@@ -77,38 +73,9 @@ static void kill_here(struct worker *w, const struct killing *k)
 		kill_log(k, &from);
 }
 
-static void kill_release(struct killing *k)
-{
-	if (atomic_fetch_sub(&k->left, 1) == 1)
-		free(k);
-}
-
-static void kill_run_job(struct worker *w, struct job *job)
-{
-	struct kill_job *j = (struct kill_job *)job;
-
-	if (w)
-		kill_here(w, j->what);
-	kill_release(j->what);
-	free(j);
-}
-
 static void kill_after(struct irc_call *call, void *arg)
 {
-	struct shared *shared = irc_shared(call);
-	struct killing *k = arg;
-
-	atomic_store(&k->left, shared->n_workers + 1);
-	for (unsigned i = 0; i < shared->n_workers; i++) {
-		struct kill_job *j = calloc(1, sizeof(*j));
-		if (!j) {
-			kill_release(k);
-			continue;
-		}
-		*j = (struct kill_job){.job.run = kill_run_job, .what = k};
-		worker_post(shared->workers[i], &j->job);
-	}
-	kill_release(k);
+	irc_on_workers(irc_shared(call), kill_here, free, arg);
 }
 
 static enum verdict kill_run(struct irc_call *call)

@@ -9,6 +9,7 @@
 #include "daemon/engine/connections.h"
 #include "daemon/irc/idle.h"
 #include "daemon/irc/isupport.h"
+#include "daemon/irc/monitor.h"
 #include "daemon/irc/playback.h"
 
 #include <inttypes.h>
@@ -96,6 +97,7 @@ enum verdict irc_maybe_register(struct irc_call *call)
 	change->signon_us = (uint64_t)clock_us(CLOCK_REALTIME);
 	irc_idle_spoke(connection_index(call->c), connection_id(call->c));
 	register_welcome(call);
+	irc_monitor_registered(call);
 	log_event(LOG_DEBUG,
 		  &(struct log_fields){.client = connection_id(call->c),
 				       .listener = connection_listener(call->c),

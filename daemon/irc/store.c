@@ -10,6 +10,7 @@
 #include "daemon/irc/markers.h"
 #include "daemon/irc/personas.h"
 #include "daemon/irc/users.h"
+#include "daemon/irc/watchers.h"
 
 #include <errno.h>
 #include <sodium.h>
@@ -79,6 +80,8 @@ static int irc_store_open_parts(struct irc *irc, struct clients *cs)
 		r = irc_channels_new(irc->file, &irc->channels);
 	if (r == 0)
 		r = irc_markers_new(irc->file, &irc->markers);
+	if (r == 0)
+		r = irc_watchers_new(&irc->watchers);
 	return r;
 }
 
@@ -119,6 +122,7 @@ void irc_store_close(struct irc *irc)
 	irc_attachments_free(irc->attachments);
 	irc_channels_free(irc->channels);
 	irc_markers_free(irc->markers);
+	irc_watchers_free(irc->watchers);
 	if (irc->file)
 		munmap(irc->file, sizeof(*irc->file));
 	free(irc);

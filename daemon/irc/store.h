@@ -6,6 +6,8 @@
 #ifndef DAEMON_IRC_STORE_H
 #define DAEMON_IRC_STORE_H
 
+#include "daemon/rooms/roster.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -19,6 +21,7 @@ struct irc_personas;
 struct irc_attachments;
 struct irc_channels;
 struct irc_markers;
+struct irc_watchers;
 struct irc_file;
 
 /* What all threads share of it: shared->irc. */
@@ -29,7 +32,9 @@ struct irc {
 	struct irc_attachments *attachments;
 	struct irc_channels *channels;
 	struct irc_markers *markers;
-	struct irc_file *file; /* for store.c */
+	struct irc_watchers *watchers;	 /* of this process */
+	struct roster_listener listener; /* for monitor.c */
+	struct irc_file *file;		 /* for store.c */
 };
 
 /* The size to create the memory file with: pages exist only where something was written. */

@@ -6,22 +6,12 @@
 #include "daemon/engine/connections.h"
 #include "daemon/irc/channels.h"
 #include "daemon/irc/wire.h"
+#include "daemon/irc/workers.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* What all workers share; the last one frees it. */
-struct telling {
-	struct irc_tell *what;
-	atomic_uint left;
-};
-
-struct tell_job {
-	struct job job;
-	struct telling *telling;
-};
 
 struct irc_tell *irc_tell_new(struct irc_call *call)
 {
@@ -64,6 +54,14 @@ static bool tell_compare_room(struct connection *c, struct room *room, void *arg
 	return !r->found;
 }
 
+static bool tell_has_watcher(const struct irc_tell *t, uint64_t id)
+{
+	for (size_t i = 0; i < t->n_watchers; i++)
+		if (t->watchers[i].id == id)
+			return true;
+	return false;
+}
+
 static bool tell_concerns(struct connection *c, const struct irc_tell *t)
 {
 	const struct irc_user *u = irc_user(c);
@@ -75,7 +73,8 @@ static bool tell_concerns(struct connection *c, const struct irc_tell *t)
 	    connection_state(c)->flags & CLIENT_CLOSING ||
 	    (t->to_account[0] && strcmp(u->account, t->to_account) != 0))
 		return false;
-	if (t->n_rooms == 0)
+	if ((t->n_rooms == 0 && t->n_watchers == 0) ||
+	    (u->caps & IRC_CAP_EXTENDED_MONITOR && tell_has_watcher(t, id)))
 		return true;
 	seats_each(c, tell_compare_room, &r);
 	return r.found && (!t->status || tell_has_status(connection_context(c), r.found, id, t->status));
@@ -115,47 +114,23 @@ static void tell_write(struct connection *c, void *arg)
 	connection_hurry(c);
 }
 
-static void tell_release(struct telling *telling)
+static void tell_here(struct worker *w, void *what)
 {
-	if (atomic_fetch_sub(&telling->left, 1) > 1)
-		return;
-	free(telling->what);
-	free(telling);
+	connections_with(worker_context(w), &handler_tcp_irc, tell_write, what);
+	connections_with(worker_context(w), &handler_http_irc, tell_write, what);
 }
 
-static void tell_run(struct worker *w, struct job *job)
+static void tell_free(void *what)
 {
-	struct tell_job *j = (struct tell_job *)job;
+	struct irc_tell *t = what;
 
-	if (w) {
-		connections_with(worker_context(w), &handler_tcp_irc, tell_write, j->telling->what);
-		connections_with(worker_context(w), &handler_http_irc, tell_write, j->telling->what);
-	}
-	tell_release(j->telling);
-	free(j);
+	free(t->watchers);
+	free(t);
 }
 
 void irc_tell_now(struct context *ctx, struct irc_tell *t)
 {
-	struct shared *shared = ctx->shared;
-	struct telling *telling = calloc(1, sizeof(*telling));
-
-	if (!telling) {
-		free(t);
-		return;
-	}
-	telling->what = t;
-	atomic_store(&telling->left, shared->n_workers + 1);
-	for (unsigned i = 0; i < shared->n_workers; i++) {
-		struct tell_job *j = calloc(1, sizeof(*j));
-		if (!j) {
-			tell_release(telling);
-			continue;
-		}
-		*j = (struct tell_job){.job.run = tell_run, .telling = telling};
-		worker_post(shared->workers[i], &j->job);
-	}
-	tell_release(telling);
+	irc_on_workers(ctx->shared, tell_here, tell_free, t);
 }
 
 static void tell_committed(struct irc_call *call, void *arg)
@@ -203,13 +178,20 @@ static struct irc_tell *tell_new_to_others(struct irc_call *call, uint32_t caps)
 
 void irc_tell_near(struct irc_call *call, uint32_t caps, const char *format, ...)
 {
-	bool anybody = irc_user(call->c)->flags & IRC_REGISTERED && seats_count(call->c) > 0;
-	struct irc_tell *t = anybody ? tell_new_to_others(call, caps) : NULL;
+	struct irc_tell *t =
+	    irc_user(call->c)->flags & IRC_REGISTERED ? tell_new_to_others(call, caps) : NULL;
+	char nick[TEXT_NICK_MAX + 1];
 	va_list ap;
 
 	if (!t)
 		return;
 	seats_each(call->c, tell_add_room, t);
+	irc_nick(call->c, nick);
+	t->n_watchers = irc_watchers_find(irc_shared(call)->irc->watchers, nick, strlen(nick), &t->watchers);
+	if (t->n_rooms == 0 && t->n_watchers == 0) {
+		tell_free(t);
+		return;
+	}
 	va_start(ap, format);
 	tell_format(call, t, format, ap);
 	va_end(ap);

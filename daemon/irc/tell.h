@@ -7,6 +7,7 @@
 #define DAEMON_IRC_TELL_H
 
 #include "daemon/irc/irc.h"
+#include "daemon/irc/watchers.h"
 
 #define IRC_TELL_ROOMS_MAX 100
 
@@ -20,6 +21,9 @@ struct irc_tell {
 	uint32_t flags;
 	uint8_t status;
 	char to_account[TEXT_NICK_MAX + 1]; /* who is logged in so; "": it doesn't matter */
+	/* And who has extended-monitor, too, and is one of these; freed with it. */
+	struct irc_watcher *watchers;
+	size_t n_watchers;
 	/* What: a line without its end, who did it, when, and client-only tags for those who have tags. */
 	char line[IRC_BODY_MAX];
 	char account[TEXT_NICK_MAX + 1];
@@ -30,7 +34,7 @@ struct irc_tell {
 /* With the client's account and the time; NULL without memory. */
 struct irc_tell *irc_tell_new(struct irc_call *call);
 /*
- * Done when the transaction is committed: who shares a channel with the client, and has these capabilities, gets
+ * Done when the transaction is committed: who shares a channel with the client, or watches it by extended-monitor, and has these capabilities, gets
  * ":NICK!USER@HOST " and the rest. The client itself doesn't.
  */
 void irc_tell_near(struct irc_call *call, uint32_t caps, const char *format, ...)

@@ -135,6 +135,19 @@ static void roster_unlink(struct roster *ro, struct seat *s)
 	s->room = ROOMS_CAPACITY;
 }
 
+void roster_listen(struct roster *ro, const struct roster_listener *l)
+{
+	atomic_store(&ro->listener, l);
+}
+
+static void roster_tell(struct roster *ro, const struct roster_entry *e)
+{
+	const struct roster_listener *l = atomic_load(&ro->listener);
+
+	if (l)
+		l->fn(l->arg, e->nick, e->len);
+}
+
 int roster_claim(struct roster *ro, const char *nick, size_t len, const struct roster_person *who,
 		 struct roster_entry **ret)
 {
@@ -167,6 +180,7 @@ int roster_claim(struct roster *ro, const char *nick, size_t len, const struct r
 	nick_index_add(&ro->index, &e->link);
 	roster_note_claim(ro, e, who->since_us);
 	pthread_mutex_unlock(&ro->lock);
+	roster_tell(ro, e); /* it is the caller's, who alone can give it up */
 	*ret = e;
 	return 0;
 }
@@ -210,6 +224,7 @@ void roster_release(struct roster *ro, struct roster_entry *e)
 		free(s);
 	}
 	pthread_mutex_unlock(&ro->lock);
+	roster_tell(ro, e);
 	free(e);
 }
 

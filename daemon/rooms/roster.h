@@ -65,6 +65,16 @@ bool roster_is_reserved(struct roster *ro, const struct roster_entry *e);
  */
 int roster_check(struct roster *ro, const char *nick, size_t len);
 
+/*
+ * From now on fn is told of every nick that somebody gets or gives up (who changes its case does both), on that thread and without
+ * any lock of the roster's. It may still be called a moment after it was replaced. l is the caller's; NULL: nobody listens.
+ */
+struct roster_listener {
+	void (*fn)(void *arg, const char *nick, size_t len);
+	void *arg;
+};
+void roster_listen(struct roster *ro, const struct roster_listener *l);
+
 /* What the client of that id is called as a guest; returns its length. */
 size_t roster_guest(const struct roster *ro, uint64_t id, char ret[static TEXT_NICK_MAX + 1]);
 

@@ -45,6 +45,7 @@ struct roster {
 	uint64_t *reserved; /* keys, sorted */
 	size_t n_reserved;
 	struct nick_keys own[2]; /* chatd's */
+	_Atomic(const struct roster_listener *) listener;
 
 	/* With a cluster; else there is none of it. */
 	struct journal *journal;

@@ -9,6 +9,7 @@
 #include "daemon/config/history.h"
 #include "daemon/engine/late_accounts.h"
 #include "daemon/irc/cloak.h"
+#include "daemon/irc/monitor.h"
 #include "daemon/modes/table.h"
 #include "daemon/state/handover.h"
 
@@ -96,6 +97,7 @@ static int reload_apply(struct server *s, struct config *new, FILE *errors)
 		r = shared_make_irc(s, new);
 		if (r < 0)
 			fprintf(errors, "there is no memory for IRC: %s\n", strerror(-r));
+		irc_monitor_start(&s->shared);
 	}
 	if (r == 0)
 		r = listeners_prepare(s->listeners, new, errors);

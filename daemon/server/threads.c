@@ -6,6 +6,7 @@
 #include "daemon/base/logger.h"
 #include "daemon/engine/connections.h"
 #include "daemon/engine/worker.h"
+#include "daemon/irc/monitor.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,6 +33,7 @@ int threads_new(struct server *s)
 			return r;
 		}
 	}
+	irc_monitor_start(&s->shared);
 	return 0;
 }
 
@@ -98,6 +100,7 @@ bool threads_are_alive(const struct server *s)
 
 void threads_free(struct server *s)
 {
+	irc_monitor_stop(&s->shared);
 	services_free(&s->shared.services); /* they give jobs to the workers */
 	for (unsigned i = 0; i < s->shared.n_workers; i++)
 		worker_free(s->shared.workers[i]);

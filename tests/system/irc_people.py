@@ -19,6 +19,10 @@ def end(d):
     d.finish()
 
 
+def host_of(client):
+    return one(client.ask("WHOIS " + client.nick), "311")[2]
+
+
 def told(c, *commands):
     """The lines of these commands that c was sent, "NICK COMMAND PARAMETERS", until it has all that was said before."""
     return ["%s %s" % (l.nick, l.body().partition(" ")[2]) for l in c.settled() if l.command in commands]
@@ -213,6 +217,135 @@ def wallops():
     oper.line("WALLOPS :" + "x" * 450)
     check(len(bob.until("WALLOPS")[-1].params[0]) > 400)
     equal(told(ann, "WALLOPS"), [])
+
+
+def statuses(lines):
+    """730 and 731, nicks only."""
+    return [(l.command, sorted(n.partition("!")[0] for n in l.params[1].split(","))) for l in lines if l.command in ("730", "731")]
+
+
+def status(c):
+    """The next of them."""
+    return statuses(c.until("730", "731")[-1:])[0]
+
+
+@test
+def monitor():
+    """Who watches is told once of each coming and going, by whatever way, whichever channels there are."""
+    d = irc_daemon()
+    ann, bob = IRC(d, "ann"), IRC(d, "bob")
+    check("MONITOR=100" in " ".join(l.text for l in ann.welcome))
+    got = ann.ask("MONITOR + bob,carl,Dave,ann")
+    equal(statuses(got), [("730", ["ann", "bob"]), ("731", ["Dave", "carl"])])
+    check("bob!ubob@%s" % host_of(bob) in one(got, "730")[0].split(","), got)
+    equal(statuses(ann.ask("MONITOR S")), [("730", ["ann", "bob"]), ("731", ["Dave", "carl"])])
+    # By nc: a name there, another one, and the end.
+    nc = d.join(nick="carl")
+    equal(ann.until("730")[-1].params, ["ann", "carl!carl@chat"])
+    nc.send("/nick dave\n")
+    equal(sorted([status(ann), status(ann)]), [("730", ["dave"]), ("731", ["carl"])])
+    nc.close()
+    equal(status(ann), ("731", ["dave"]))
+    # On IRC: not before it has registered; another case is the same nick.
+    half = IRC(d)
+    half.line("NICK carl")
+    half.settled()
+    equal(statuses(ann.settled()), [])
+    half.line("USER c 0 * :Carl")
+    equal(status(ann), ("730", ["carl"]))
+    half.line("NICK CARL")
+    half.settled()
+    equal(statuses(ann.settled()), [])
+    half.line("NICK eve")
+    equal(status(ann), ("731", ["CARL"]))
+    half.line("NICK carl")
+    equal(status(ann), ("730", ["carl"]))
+    half.line("QUIT")
+    equal(status(ann), ("731", ["carl"]))
+    # Who only looks like it is somebody else.
+    fake = d.join(nick="car1")
+    equal(one(ann.ask("WHOIS carl"), "311")[0], "car1")
+    equal(statuses(ann.ask("MONITOR S")), [("730", ["ann", "bob"]), ("731", ["Dave", "carl"])])
+    fake.close()
+    # The list.
+    equal([l.params[1].split(",") for l in ann.ask("MONITOR L") if l.command == "732"], [["bob", "carl", "Dave", "ann"]])
+    equal([l.command for l in ann.ask("MONITOR - bob,nobody,DAVE")], [])
+    equal([l.params[1].split(",") for l in ann.ask("MONITOR L") if l.command == "732"], [["carl", "ann"]])
+    bob.line("QUIT")
+    bob.rest()
+    equal([l.command for l in ann.ask("MONITOR C")], [])
+    equal([l.command for l in ann.ask("MONITOR L")], ["733"])
+    equal(statuses(ann.ask("MONITOR S")), [])
+    d.join(nick="carl").close()
+    equal(statuses(ann.settled()), [])
+    # What can't be watched, and how many can.
+    equal([l.command for l in ann.ask("MONITOR + *!u@h,x y")], ["432", "731"])
+    equal([l.command for l in ann.ask("MONITOR +")] + [l.command for l in ann.ask("MONITOR")], ["461", "461"])
+    ann.ask("MONITOR C")
+    names = ["n%03d" % i + "x" * 28 for i in range(102)]
+    for i in range(0, len(names), 10):
+        got = ann.ask("MONITOR + " + ",".join(names[i:i + 10]))
+    equal(one(got, "734")[:2], ["100", ",".join(names[100:])])
+    listed = ",".join(l.params[1] for l in ann.ask("MONITOR L") if l.command == "732").split(",")
+    equal(listed, names[:100])
+
+
+@test
+def monitor_survives():
+    """The list, and what was told: after a death nobody is told anything again, but of who has gone with it."""
+    d = supervised()
+    ann, bob = IRC(d, "ann"), IRC(d, "bob")
+    nc = d.join(nick="carl")
+    ann.ask("MONITOR + bob,carl,eve")
+    for i in range(3):
+        kill(d)
+        equal(statuses(ann.settled()), [])
+        eve = IRC(d, "eve")
+        equal(status(ann), ("730", ["eve"]))
+        eve.close()
+        equal(status(ann), ("731", ["eve"]))
+    # Who goes while nobody is there.
+    os.kill(d.pid, signal.SIGSTOP)
+    bob.close()
+    nc.close()
+    kill(d)
+    equal(sorted(n for _ in range(2) for n in [status(ann)]), [("731", ["bob"]), ("731", ["carl"])])
+    equal(statuses(ann.settled()), [])
+    d.ctl("restart")
+    wait_for(lambda: d.ready, 20, "the next process")
+    keep = IRC(d, "bob")
+    equal(status(ann), ("730", ["bob"]))
+    ann.ask("MONITOR - bob")
+    kill(d)
+    keep.line("QUIT")
+    keep.rest()
+    equal(statuses(ann.settled()), [])
+    equal([l.params[1].split(",") for l in ann.ask("MONITOR L") if l.command == "732"], [["carl", "eve"]])
+    end(d)
+
+
+@test
+def extended_monitor():
+    """Who watches is told of changes as those who share a channel are, once, if it has the capabilities."""
+    d = irc_daemon()
+    caps = "extended-monitor away-notify setname"
+    ann, bob = IRC(d, "ann", caps=caps), IRC(d, "bob")
+    some, none, near = IRC(d, "some", caps="extended-monitor setname"), IRC(d, "none", caps="away-notify setname"), IRC(d, "near", caps=caps)
+    for c in ann, some, none, near:
+        c.ask("MONITOR + bob")
+    for c in bob, near:
+        c.join("#a")
+    bob.line("AWAY :out")
+    bob.line("SETNAME :Robert")
+    bob.line("AWAY")
+    for c in ann, near:
+        equal([hear(c, "AWAY"), hear(c, "SETNAME"), hear(c, "AWAY")], ["bob AWAY :out", "bob SETNAME :Robert", "bob AWAY"])
+    equal(hear(some, "SETNAME"), "bob SETNAME :Robert")
+    equal(told(some, "AWAY") + told(none, "AWAY", "SETNAME") + told(ann, "AWAY", "SETNAME") + told(near, "AWAY", "SETNAME"), [])
+    ann.ask("MONITOR C")
+    bob.line("AWAY :again")
+    hear(near, "AWAY")
+    equal(told(ann, "AWAY"), [])
 
 
 def one_cap_ls(d):

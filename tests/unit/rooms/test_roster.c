@@ -594,6 +594,46 @@ static void all_at_once(void **state)
 }
 
 /* Who asks about people gets copies: of a room, of one, of all. */
+/* The nicks in the order in which they come or go, with whether somebody has them. */
+struct heard {
+	struct roster *ro;
+	char text[200];
+};
+
+static void hear(void *arg, const char *nick, size_t len)
+{
+	struct heard *h = arg;
+	uint64_t id;
+	uint32_t index;
+	bool here = roster_find(h->ro, nick, len, &id, &index);
+	size_t n = strlen(h->text);
+
+	snprintf(h->text + n, sizeof(h->text) - n, "%c%.*s ", here ? '+' : '-', (int)len, nick);
+}
+
+static void who_listens_hears_of_nicks(void **state)
+{
+	struct heard h = {.ro = *state};
+	const struct roster_listener l = {hear, &h};
+	struct roster_entry *alice, *other;
+
+	assert_int_equal(claim(h.ro, "before", 1, false, &alice), 0);
+	roster_listen(h.ro, &l);
+	assert_int_equal(claim(h.ro, "alice", 2, false, &other), 0);
+	assert_int_equal(roster_enter(h.ro, other, ROOM), 0);
+	assert_int_equal(claim(h.ro, "Alice", 3, false, &alice), -EEXIST);
+	assert_string_equal(h.text, "+alice ");
+	h.text[0] = 0;
+	assert_int_equal(claim(h.ro, "bob", 2, false, &alice), 0);
+	roster_replace(h.ro, &other, alice);
+	assert_string_equal(h.text, "+bob -alice ");
+	h.text[0] = 0;
+	roster_release(h.ro, alice);
+	roster_listen(h.ro, NULL);
+	assert_int_equal(claim(h.ro, "carol", 4, false, &alice), 0);
+	assert_string_equal(h.text, "-bob ");
+}
+
 static void people_are_told(void **state)
 {
 	enum { PEOPLE = 9000 }; /* more than there are buckets */
@@ -654,6 +694,7 @@ int main(void)
 	    CASE(a_room_has_its_nicks),
 	    CASE(who_is_in_many_rooms_is_in_each),
 	    CASE(people_are_told),
+	    CASE(who_listens_hears_of_nicks),
 	    CASE(changes_are_told_once_and_as_one),
 	    CASE(a_nick_elsewhere_is_taken),
 	    CASE(who_gets_a_name_hurries),
