@@ -8,7 +8,7 @@ in PATH. tests/system/irctest.py does all of it.
 
 import os
 import subprocess
-from typing import Optional, Type
+from typing import Dict, Optional, Type
 
 from irctest import patma
 from irctest.basecontrollers import BaseServerController, DirectoryBasedController
@@ -131,10 +131,20 @@ class ChatdController(BaseServerController, DirectoryBasedController):
                 )
             )
         assert self.directory
-        self.proc = self.execute(
-            [program("chatd"), "-c", self.directory / "chatd.conf"],
-            env=dict(os.environ, STATE_DIRECTORY=str(self.directory)),
-        )
+        env = dict(os.environ, STATE_DIRECTORY=str(self.directory))
+        if faketime:
+            self.faketime_enabled = True
+            env.update(self.faketime_environment(faketime))
+        self.proc = self.execute([program("chatd"), "-c", self.directory / "chatd.conf"], env=env)
+
+    def faketime_environment(self, faketime: str) -> Dict[str, str]:
+        """As faketime has it: "+1y x30" is 30 seconds a second. Where it begins matters to no test."""
+        assert self.directory
+        source = os.path.join(os.path.dirname(__file__), "faketime.c")
+        library = str(self.directory / "faketime.so")
+        subprocess.run(["cc", "-D_GNU_SOURCE", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
+        factor = [word[1:] for word in faketime.split() if word.startswith("x")]
+        return {"LD_PRELOAD": library, "FAKETIME_FACTOR": factor[0]}
 
     def wait_for_services(self) -> None:
         # Accounts are chatd's own.
