@@ -22,6 +22,7 @@ static const struct caps_row {
     {"draft/account-registration", IRC_CAP_ACCOUNT_REGISTRATION},
     {"draft/chathistory", IRC_CAP_CHATHISTORY},
     {"draft/event-playback", IRC_CAP_EVENT_PLAYBACK},
+    {"draft/message-redaction", IRC_CAP_REDACTION},
     {"draft/read-marker", IRC_CAP_READ_MARKER},
     {"echo-message", IRC_CAP_ECHO_MESSAGE},
     {"extended-join", IRC_CAP_EXTENDED_JOIN},

@@ -53,6 +53,7 @@ enum irc_cap {
 	IRC_CAP_READ_MARKER = 1 << 19,
 	IRC_CAP_ACCOUNT_REGISTRATION = 1 << 20,
 	IRC_CAP_EVENT_PLAYBACK = 1 << 21,
+	IRC_CAP_REDACTION = 1 << 22,
 	/* Those that make another form of what a member is sent (render.c); they are the lowest bits. */
 	IRC_CAPS_FORM = 15,
 };
@@ -242,6 +243,8 @@ void irc_names(struct irc_call *call, struct room *room);
 void irc_topic(struct irc_call *call, struct room *room);
 /* MARKREAD for a room that it joins, if it wants that (markread.c). */
 void irc_markread_joined(struct irc_call *call, const struct room *room);
+/* REDACT (redact.c). */
+enum verdict irc_redact(struct irc_call *call);
 /* Its status in a room whose log is locked: enum irc_channel_status. */
 uint8_t irc_status(struct irc_call *call, const struct room *room);
 /* Leaves it as PART does, in the transaction. False: not now, and nothing has changed (HANDLER_BLOCKED). */

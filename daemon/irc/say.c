@@ -450,5 +450,6 @@ const struct irc_command irc_commands_say[] = {
     {.name = "PRIVMSG", .run = say_privmsg},
     {.name = "NOTICE", .run = say_notice},
     {.name = "TAGMSG", .run = say_tagmsg},
+    {.name = "REDACT", .run = irc_redact, .needs = 2, .cost = 4},
     {0},
 };

@@ -204,7 +204,7 @@ AFTER = {"irc-user-recovered": "irc-user-sealed:%d", "irc-channel-recovered": "i
 
 def scenario(d):
     """What everybody gets, but for times, numbers, cloaks and the order of names. Every step waits for the one before."""
-    ann = Person(d, "ann", "message-tags server-time echo-message extended-join")
+    ann = Person(d, "ann", "message-tags server-time echo-message extended-join draft/message-redaction")
     bob = Person(d, "bob")
     carl = Person.__new__(Person)
     Client.__init__(carl, d.join(nick="carl").sock)
@@ -240,6 +240,11 @@ def scenario(d):
         ann.send("PRIVMSG bob%d :four %d\r\n" % (i, i))
         ann.expect("four %d\r\n" % i)
         bob.expect("four %d\r\n" % i)
+    ann.send("PRIVMSG #den :not this\r\n")
+    said = re.search(rb"([0-9a-f]{16}-\d+)[^\r]*$", ann.expect(":not this\r\n")[:-2])
+    bob.expect(":not this\r\n")
+    ann.send(b"REDACT #den " + said.group(1) + b"\r\n")
+    ann.expect("REDACT #den ")
     # Who comes back at once was gone.
     ann.send("KICK #den bob3 :enough\r\n")
     bob.expect("KICK #den bob3 :enough\r\n")

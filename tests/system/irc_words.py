@@ -43,8 +43,8 @@ def tags_of_private_messages():
         for command in "PRIVMSG %s :hi", "NOTICE %s :hi", "PRIVMSG %s :\001PING 1\001", "TAGMSG %s":
             ann.settled()
             ann.line("@label=1;+draft/reply=abc;other=x " + command % target)
-            told, = [l for l in ann.settled()]
-            got, = [l for l in bob.settled()]
+            told, = ann.settled()
+            got = bob.next()
             equal(got.body(), told.body())
             equal(told.tags.pop("label"), "1")
             check(got.tags.pop("msgid") and "bot" in got.tags, got.text)
