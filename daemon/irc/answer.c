@@ -172,7 +172,8 @@ void irc_standard(struct irc_call *call, const char *type, const char *command, 
 
 	if (irc_has(call->c, IRC_CAP_STANDARD_REPLIES) || strcmp(command, "REGISTER") == 0 ||
 	    strcmp(command, "CHATHISTORY") == 0 || strcmp(command, "MARKREAD") == 0 ||
-	    strcmp(command, "REDACT") == 0 || strcmp(code, "INVALID_UTF8") == 0)
+	    strcmp(command, "REDACT") == 0 || strcmp(command, "METADATA") == 0 ||
+	    strcmp(code, "INVALID_UTF8") == 0)
 		irc_from_server(call, "%s %s %s %s:%s", type, command, code, context, text);
 	else
 		irc_from_server(call, "NOTICE %s :%s", irc_nick(call->c, nick), text);

@@ -21,18 +21,20 @@ struct irc_blobs {
 
 static size_t irc_blobs_max(enum irc_blob_kind kind)
 {
-	return kind == IRC_BLOB_AWAY   ? IRC_BLOB_AWAY_MAX
-	       : kind == IRC_BLOB_SASL ? IRC_BLOB_SASL_MAX
-				       : IRC_BLOB_MONITOR_MAX;
+	return kind == IRC_BLOB_AWAY	   ? IRC_BLOB_AWAY_MAX
+	       : kind == IRC_BLOB_SASL	   ? IRC_BLOB_SASL_MAX
+	       : kind == IRC_BLOB_METADATA ? IRC_BLOB_METADATA_MAX
+					   : IRC_BLOB_MONITOR_MAX;
 }
 
 /* The one of the two places that a blob of that number has; its bytes follow. */
 static struct irc_blob_head *irc_blobs_at(struct irc_blobs *bs, uint32_t index, enum irc_blob_kind kind,
 					  uint32_t number)
 {
-	return kind == IRC_BLOB_AWAY   ? &bs->file->away[index][number & 1].head
-	       : kind == IRC_BLOB_SASL ? &bs->file->sasl[index][number & 1].head
-				       : &bs->file->monitor[index][number & 1].head;
+	return kind == IRC_BLOB_AWAY	   ? &bs->file->away[index][number & 1].head
+	       : kind == IRC_BLOB_SASL	   ? &bs->file->sasl[index][number & 1].head
+	       : kind == IRC_BLOB_METADATA ? &bs->file->metadata[index][number & 1].head
+					   : &bs->file->monitor[index][number & 1].head;
 }
 
 uint32_t irc_blob_put(struct irc_blobs *bs, const struct client *c, enum irc_blob_kind kind, uint32_t holds,

@@ -11,9 +11,10 @@
 #include "daemon/state/clients.h"
 
 enum irc_blob_kind {
-	IRC_BLOB_AWAY,	  /* irc_user.away_at: a text without NUL */
-	IRC_BLOB_MONITOR, /* irc_user.monitor_at: whatever irc/monitor.c makes of it */
-	IRC_BLOB_SASL,	  /* irc_user.sasl_at: struct irc_sasl, as far as it is used */
+	IRC_BLOB_AWAY,	   /* irc_user.away_at: a text without NUL */
+	IRC_BLOB_MONITOR,  /* irc_user.monitor_at: whatever irc/monitor.c makes of it */
+	IRC_BLOB_SASL,	   /* irc_user.sasl_at: struct irc_sasl, as far as it is used */
+	IRC_BLOB_METADATA, /* irc_user.metadata_at: pairs.h */
 };
 
 struct irc_file;

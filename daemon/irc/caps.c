@@ -2,6 +2,7 @@
 /* Capabilities: CAP as https://ircv3.net/specs/extensions/capability-negotiation has it, with version 302. */
 #include "daemon/irc/account.h"
 #include "daemon/irc/commands.h"
+#include "daemon/irc/metadata.h"
 #include "daemon/irc/wire.h"
 
 #include <stdio.h>
@@ -22,6 +23,7 @@ static const struct caps_row {
     {"draft/account-registration", IRC_CAP_ACCOUNT_REGISTRATION},
     {"draft/chathistory", IRC_CAP_CHATHISTORY},
     {"draft/event-playback", IRC_CAP_EVENT_PLAYBACK},
+    {"draft/metadata-3", IRC_CAP_METADATA},
     {"draft/message-redaction", IRC_CAP_REDACTION},
     {"draft/read-marker", IRC_CAP_READ_MARKER},
     {"echo-message", IRC_CAP_ECHO_MESSAGE},
@@ -49,7 +51,7 @@ _Static_assert(CAPS_VALUE_MAX >= IRC_SASL_LIST_MAX && CAPS_VALUE_MAX >= IRC_REGI
 static bool caps_offered(struct irc_call *call, const struct caps_row *row, char value[static CAPS_VALUE_MAX],
 			 const char **ret_value)
 {
-	*ret_value = NULL;
+	*ret_value = row->bit == IRC_CAP_METADATA ? IRC_METADATA_VALUE : NULL;
 	if (row->bit == IRC_CAP_SASL) {
 		*ret_value = irc_sasl_value(call->c, value);
 		return *ret_value;

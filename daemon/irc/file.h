@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The file of IRC, layout 2, for the files of this folder that are it. What is where, all of it sparse:
+ * The file of IRC, layout 3, for the files of this folder that are it. What is where, all of it sparse:
  *
  *	header		magic, layout, sizes, the next numbers
  *	drafts		one for each worker: see users.h
@@ -13,7 +13,7 @@
  *	ids		by the client's index: whose record there is
  *	users		by the client's index
  *	away, monitor,
- *	sasl		likewise
+ *	sasl, metadata	likewise
  *
  * A hole that is only read gets a page as well, so `made` and `ids` tell where there is something to read.
  */
@@ -29,7 +29,7 @@
 #include <stdatomic.h>
 
 #define IRC_FILE_MAGIC 0x6372696474616863ULL /* "chatdirc" */
-#define IRC_FILE_LAYOUT 2
+#define IRC_FILE_LAYOUT 3
 
 /* What must be the same in the build that wrote the file. */
 struct irc_file_shape {
@@ -93,13 +93,18 @@ struct irc_sasl_place {
 	char data[IRC_BLOB_SASL_MAX];
 };
 
+struct irc_metadata_place {
+	struct irc_blob_head head;
+	char data[IRC_BLOB_METADATA_MAX];
+};
+
 struct irc_channel_half {
 	_Atomic uint64_t check;	    /* of what follows, as far as it is used; 0: it does not hold */
 	uint64_t version;	    /* grows with each change */
 	uint64_t from;		    /* the log's count from which on it holds */
 	uint64_t epoch, base, name; /* of the room: the latter a hash */
 	struct irc_channel channel;
-	uint8_t reserved[1856];
+	uint8_t reserved[256];
 };
 
 #define IRC_ATTACHMENT_UNIT 16
@@ -134,6 +139,7 @@ struct irc_file {
 	struct irc_away_place away[CLIENTS_CAPACITY][2];
 	struct irc_monitor_place monitor[CLIENTS_CAPACITY][2];
 	struct irc_sasl_place sasl[CLIENTS_CAPACITY][2];
+	struct irc_metadata_place metadata[CLIENTS_CAPACITY][2];
 };
 
 _Static_assert(sizeof(struct irc_user_place) == 320, "part of the state's layout");
@@ -141,7 +147,7 @@ _Static_assert(sizeof(struct irc_persona_place) == 232, "part of the state's lay
 _Static_assert(sizeof(struct irc_channel_half) % 4096 == 0,
 	       "a channel that has no lists touches one page of a half");
 _Static_assert(sizeof(struct irc_away_place) == 1024 && sizeof(struct irc_monitor_place) == 4096 &&
-		   sizeof(struct irc_sasl_place) == 2048,
+		   sizeof(struct irc_metadata_place) == 4096 && sizeof(struct irc_sasl_place) == 2048,
 	       "part of the state's layout");
 _Static_assert(sizeof(((struct irc_file *)0)->drafts) <= MEMFD_ALIGN, "part of the state's layout");
 _Static_assert(offsetof(struct irc_file, ids) % MEMFD_ALIGN == 0, "pages are given back from there on");

@@ -25,6 +25,8 @@ static const struct help_row {
 	     "T>minutes, T<minutes (its topic)."},
     {"LUSERS", "LUSERS: how many are here."},
     {"MARKREAD", "MARKREAD #channel|nick [timestamp=...]: up to when you have read it."},
+    {"METADATA", "METADATA nick|#channel|* GET|LIST|SET|CLEAR|SUB|UNSUB|SUBS|SYNC [key] [:value]: what else "
+		 "is said of them."},
     {"MODE", "MODE #channel|nick [modes [arguments]]: shows or changes modes."},
     {"MONITOR",
      "MONITOR +|- nick[,nick]: who comes and goes; L: whom you watch, S: who of them is here, C: nobody."},
@@ -37,6 +39,7 @@ static const struct help_row {
     {"PING", "PING token: the answer is PONG with it."},
     {"PRIVMSG", "PRIVMSG nick|#channel[,...] :text: says something."},
     {"QUIT", "QUIT [:why]: goodbye."},
+    {"REDACT", "REDACT nick|#channel msgid [:why]: takes a message back."},
     {"SETNAME", "SETNAME :name: your real name."},
     {"STATS", "STATS u: for how long this server has run."},
     {"TIME", "TIME: what time it is here."},

@@ -54,6 +54,7 @@ enum irc_cap {
 	IRC_CAP_ACCOUNT_REGISTRATION = 1 << 20,
 	IRC_CAP_EVENT_PLAYBACK = 1 << 21,
 	IRC_CAP_REDACTION = 1 << 22,
+	IRC_CAP_METADATA = 1 << 23,
 	/* Those that make another form of what a member is sent (render.c); they are the lowest bits. */
 	IRC_CAPS_FORM = 15,
 };

@@ -41,17 +41,18 @@ struct irc_user {
 	 * the index told_room have been told; renamed_len 0: all have.
 	 */
 	uint64_t renamed_us;
-	uint64_t signon_us;  /* CLOCK_REALTIME */
-	uint32_t away_at;    /* its away text: blobs.h; 0: none */
-	uint32_t monitor_at; /* whom it watches: likewise */
-	uint32_t sasl_at;    /* how far an exchange of SASL has got: likewise */
+	uint64_t signon_us;   /* CLOCK_REALTIME */
+	uint32_t away_at;     /* its away text: blobs.h; 0: none */
+	uint32_t monitor_at;  /* whom it watches: likewise */
+	uint32_t sasl_at;     /* how far an exchange of SASL has got: likewise */
+	uint32_t metadata_at; /* what it says of itself, and wants to know of others: likewise */
 	uint8_t renamed_len;
 	char renamed_from[TEXT_NICK_MAX];
 	char user[IRC_USER_MAX + 1];
 	char host[IRC_HOST_MAX + 1];	 /* as others see it */
 	char account[TEXT_NICK_MAX + 1]; /* "": none */
 	char realname[IRC_REALNAME_MAX + 1];
-	uint8_t reserved[15];
+	uint8_t reserved[11];
 };
 
 _Static_assert(sizeof(struct irc_user) == 304, "part of the state's layout: without holes, for the check");
@@ -84,6 +85,7 @@ _Static_assert(sizeof(struct irc_persona) == 216, "part of the state's layout: w
 #define IRC_STATUS_MAX 256 /* people with a status, in one channel */
 #define IRC_LIST_MAX 150   /* masks in all lists of one channel */
 #define IRC_INVITED_MAX 32
+#define IRC_CHANNEL_METADATA_MAX 1596 /* bytes */
 
 enum irc_channel_modes {
 	IRC_M_INVITE = 1 << 0,		/* i */
@@ -116,8 +118,10 @@ struct irc_channel {
 	char topic[IRC_TOPIC_MAX + 1];
 	char topic_by[TEXT_NICK_MAX + 1];
 	uint8_t reserved[72];
-	uint64_t invited[IRC_INVITED_MAX];  /* client ids, the oldest first */
-	uint64_t expelled[IRC_INVITED_MAX]; /* likewise */
+	uint32_t metadata_len;
+	char metadata[IRC_CHANNEL_METADATA_MAX]; /* pairs.h */
+	uint64_t invited[IRC_INVITED_MAX];	 /* client ids, the oldest first */
+	uint64_t expelled[IRC_INVITED_MAX];	 /* likewise */
 	struct irc_channel_person {
 		uint64_t id;   /* of the client */
 		uint8_t flags; /* enum irc_channel_status */
@@ -133,7 +137,7 @@ struct irc_channel {
 	} list[IRC_LIST_MAX];
 };
 
-_Static_assert(sizeof(struct irc_channel) == 1072 + IRC_STATUS_MAX * 48 + IRC_LIST_MAX * 144,
+_Static_assert(sizeof(struct irc_channel) == 2672 + IRC_STATUS_MAX * 48 + IRC_LIST_MAX * 144,
 	       "part of the state's layout: without holes, for the check");
 
 /* --- attachments and blobs, in bytes --- */
@@ -143,5 +147,6 @@ _Static_assert(sizeof(struct irc_channel) == 1072 + IRC_STATUS_MAX * 48 + IRC_LI
 #define IRC_BLOB_AWAY_MAX 1008
 #define IRC_BLOB_MONITOR_MAX 4080
 #define IRC_BLOB_SASL_MAX 2032
+#define IRC_BLOB_METADATA_MAX 4080
 
 #endif

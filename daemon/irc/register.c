@@ -7,6 +7,7 @@
 #include "daemon/base/logger.h"
 #include "daemon/config/config.h"
 #include "daemon/engine/connections.h"
+#include "daemon/irc/metadata.h"
 #include "daemon/irc/idle.h"
 #include "daemon/irc/isupport.h"
 #include "daemon/irc/monitor.h"
@@ -57,6 +58,7 @@ static void register_welcome(struct irc_call *call)
 	irc_isupport(&limits, register_isupport, call);
 	irc_lusers(call);
 	irc_motd(call);
+	irc_metadata_welcome(call);
 }
 
 /* It may talk here: it has said the listener's password, and who it is where people have accounts only. */

@@ -10,6 +10,7 @@
 #include "daemon/irc/away.h"
 #include "daemon/irc/channels.h"
 #include "daemon/irc/mask.h"
+#include "daemon/irc/metadata.h"
 #include "daemon/irc/names.h"
 #include "daemon/irc/playback.h"
 
@@ -224,6 +225,7 @@ static int join_room(struct irc_call *call, struct room *room)
 	irc_topic(call, room);
 	irc_markread_joined(call, room);
 	irc_names(call, room);
+	irc_metadata_join(call, room);
 	irc_playback_joined(call, room);
 	irc_after(call, join_done, room);
 	irc_away_on_join(call, room);

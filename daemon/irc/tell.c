@@ -5,6 +5,7 @@
 #include "daemon/base/clock.h"
 #include "daemon/engine/connections.h"
 #include "daemon/irc/channels.h"
+#include "daemon/irc/metadata_kept.h"
 #include "daemon/irc/wire.h"
 #include "daemon/irc/workers.h"
 
@@ -71,7 +72,8 @@ static bool tell_concerns(struct connection *c, const struct irc_tell *t)
 	if (!(u->flags & IRC_REGISTERED) || id == t->except_id || (t->to_id && id != t->to_id) ||
 	    (u->caps & t->caps) != t->caps || u->caps & t->not_caps || (u->flags & t->flags) != t->flags ||
 	    connection_state(c)->flags & CLIENT_CLOSING ||
-	    (t->to_account[0] && strcmp(u->account, t->to_account) != 0))
+	    (t->to_account[0] && strcmp(u->account, t->to_account) != 0) ||
+	    (t->metadata_key[0] && !irc_metadata_wants(c, t->metadata_key)))
 		return false;
 	if ((t->n_rooms == 0 && t->n_watchers == 0) ||
 	    (u->caps & IRC_CAP_EXTENDED_MONITOR && tell_has_watcher(t, id)))
@@ -135,7 +137,10 @@ void irc_tell_now(struct context *ctx, struct irc_tell *t)
 
 static void tell_committed(struct irc_call *call, void *arg)
 {
-	irc_tell_now(irc_context(call), arg);
+	for (struct irc_tell *t = arg, *next; t; t = next) {
+		next = t->next;
+		irc_tell_now(irc_context(call), t);
+	}
 }
 
 void irc_tell_later(struct irc_call *call, struct irc_tell *t)
@@ -152,6 +157,11 @@ static bool tell_add_room(struct connection *c, struct room *room, void *arg)
 	(void)c;
 	t->rooms[t->n_rooms++] = room->index;
 	return t->n_rooms < IRC_TELL_ROOMS_MAX;
+}
+
+void irc_tell_add_rooms(struct irc_call *call, struct irc_tell *t)
+{
+	seats_each(call->c, tell_add_room, t);
 }
 
 /* Takes it over. */

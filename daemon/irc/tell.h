@@ -12,6 +12,7 @@
 #define IRC_TELL_ROOMS_MAX 100
 
 struct irc_tell {
+	struct irc_tell *next; /* what else there is to be told, at once: irc_tell_later() */
 	/* Whom: those in any of these rooms (n_rooms 0: it doesn't matter), of that id (0: likewise), but for one; who has
 	 * all of these capabilities and none of those; flags: enum irc_user_flags; status: one of these in the first room. */
 	uint32_t rooms[IRC_TELL_ROOMS_MAX];
@@ -19,6 +20,7 @@ struct irc_tell {
 	uint64_t to_id, except_id;
 	uint32_t caps, not_caps;
 	uint32_t flags;
+	char metadata_key[48]; /* who wants to be told of that key; "": it is about none */
 	uint8_t status;
 	char to_account[TEXT_NICK_MAX + 1]; /* who is logged in so; "": it doesn't matter */
 	/* And who has extended-monitor, too, and is one of these; freed with it. */
@@ -42,8 +44,10 @@ void irc_tell_near(struct irc_call *call, uint32_t caps, const char *format, ...
 /* The same, for those in one room. */
 void irc_tell_room(struct irc_call *call, const struct room *room, uint32_t caps, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
-/* Takes it over; done when the transaction is committed. */
+/* Takes it, and what is chained to it by next, over; done when the transaction is committed. */
 void irc_tell_later(struct irc_call *call, struct irc_tell *t);
+/* Those who are in a room with the client are in its rooms. */
+void irc_tell_add_rooms(struct irc_call *call, struct irc_tell *t);
 /* Takes it over; at once. */
 void irc_tell_now(struct context *ctx, struct irc_tell *t);
 /* The same, for all who have these flags (enum irc_user_flags), the client itself as well. */

@@ -4,6 +4,7 @@
 #include "daemon/irc/channels.h"
 #include "daemon/irc/commands.h"
 #include "daemon/irc/idle.h"
+#include "daemon/irc/metadata.h"
 #include "daemon/irc/people.h"
 
 #include <inttypes.h>
@@ -67,6 +68,7 @@ static void whois_tell(struct irc_call *call, const struct irc_person *p)
 		irc_numeric(call, RPL_WHOISBOT, "%s", p->nick);
 	if (u->account[0])
 		irc_numeric(call, RPL_WHOISACCOUNT, "%s %s", p->nick, u->account);
+	irc_metadata_whois(call, p);
 	if (u->signon_us)
 		irc_numeric(call, RPL_WHOISIDLE, "%s %" PRId64 " %" PRIu64, p->nick,
 			    irc_idle_seconds(p->member.index, p->member.id), u->signon_us / 1000000);
@@ -161,6 +163,7 @@ static enum verdict whois_userhost(struct irc_call *call)
 
 const struct irc_command irc_commands_whois[] = {
     {.name = "WHOIS", .run = whois_run, .cost = 2},
+    {.name = "METADATA", .run = irc_metadata, .needs = 2, .cost = 4, .early = true},
     {.name = "ISON", .run = whois_ison, .needs = 1, .cost = 2},
     {.name = "USERHOST", .run = whois_userhost, .needs = 1, .cost = 2},
     {0},

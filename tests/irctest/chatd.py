@@ -72,7 +72,6 @@ class ChatdController(BaseServerController, DirectoryBasedController):
         set(OptionalBehaviors)
         - {
             OptionalBehaviors.NON_UTF8_MESSAGE,  # UTF8ONLY
-            OptionalBehaviors.METADATA_BEFORE_CONNECT,
         }
     )
 
