@@ -49,24 +49,25 @@ static enum verdict websocket_refuse(struct connection *c, size_t len, unsigned 
 	return HANDLER_CLOSE;
 }
 
-static bool websocket_is_text(struct http_text word, void *arg)
+static bool websocket_is_spoken(struct http_text word, void *arg)
 {
-	(void)arg;
-	return http_text_is(word, "text.ircv3.net");
+	static const char *const spoken[] = {"text.ircv3.net", "binary.ircv3.net"};
+
+	for (size_t i = 0; i < sizeof(spoken) / sizeof(*spoken); i++)
+		if (http_text_is(word, spoken[i])) {
+			*(const char **)arg = spoken[i];
+			return true;
+		}
+	return false;
 }
 
-static bool websocket_is_binary(struct http_text word, void *arg)
-{
-	(void)arg;
-	return http_text_is(word, "binary.ircv3.net");
-}
-
-/* The subprotocol that both speak; NULL: the client named none that is spoken here. */
+/* The subprotocol that both speak, of several the one that the client likes best; NULL: it named none that is spoken here. */
 static const char *websocket_protocol(const struct http_request *r)
 {
-	return http_any_word(r, "sec-websocket-protocol", websocket_is_text, NULL)     ? "text.ircv3.net"
-	       : http_any_word(r, "sec-websocket-protocol", websocket_is_binary, NULL) ? "binary.ircv3.net"
-										       : NULL;
+	const char *found = NULL;
+
+	http_any_word(r, "sec-websocket-protocol", websocket_is_spoken, &found);
+	return found;
 }
 
 /* The request is answered, and it is somebody who speaks IRC, in one step. */

@@ -32,7 +32,7 @@ limits: {
 listeners = ( {
   name = "irc"; type = "tcp"; mode = "irc"; listen = "%(hostname)s:%(port)d"; password_file = "%(directory)s/passwords";
   register_accounts = true; register_early = %(early)s; register_email = %(email)s; %(password)s %(tls)s
-} );
+} %(web)s );
 control: { socket = "%(directory)s/control.sock"; };
 """
 
@@ -112,6 +112,9 @@ class ChatdController(BaseServerController, DirectoryBasedController):
         if ssl:
             self.gen_ssl()
             tls = 'tls_certificate = "%s"; tls_key = "%s";' % (self.pem_path, self.key_path)
+        web = ""
+        if websocket_port:
+            web = ', { name = "web"; type = "http"; mode = "irc"; listen = "%s:%d"; }' % (websocket_hostname, websocket_port)
         early = self.test_config.account_registration_before_connect
         email = self.test_config.account_registration_requires_email
         with self.open_file("chatd.conf") as fd:
@@ -127,6 +130,7 @@ class ChatdController(BaseServerController, DirectoryBasedController):
                     email=str(email).lower(),
                     password='password = "%s";' % password if password else "",
                     tls=tls,
+                    web=web,
                 )
             )
         assert self.directory

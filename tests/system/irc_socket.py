@@ -90,7 +90,7 @@ def what_is_no_handshake_is_refused():
                              ("binary.ircv3.net, text.ircv3.net", 101), ("chatd.v1.json", 400)):
         w = WebSocket(d, protocol, expect=status)
         if status == 101 and protocol:
-            check((b"text" if "text" in protocol else b"binary") in w.head, w.head)
+            check((b"text" if "text" in protocol.split("binary")[0] else b"binary") in w.head, w.head)
     WebSocket(d, headers="Origin: https://evil.example\r\n", expect=403)
     for request, status in ((b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", 426), (b"POST /ws HTTP/1.1\r\nHost: localhost\r\n\r\n", 405),
                             (b"GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n", 421), (b"NICK ann\r\nUSER a 0 * :a\r\n\r\n", 400)):
@@ -216,6 +216,14 @@ def it_may_die_while_somebody_comes_or_goes():
         wait_for(lambda: d.ready and d.json("status")["clients"] == 1, what="its end")
         d.unsupervise()
         d.finish()
+
+
+@test
+def of_several_subprotocols_the_first():
+    d = daemon()
+    for offered, chosen in ("x, binary.ircv3.net, text.ircv3.net", BINARY_PROTOCOL), ("text.ircv3.net, binary.ircv3.net", TEXT_PROTOCOL):
+        ws = WebSocket(d, offered)
+        check(b"\r\nSec-WebSocket-Protocol: %s\r\n" % chosen.encode() in ws.head + b"\r\n", ws.head)
 
 
 main()

@@ -61,6 +61,9 @@ def adapted(directory):
              ("import importlib\n", "import importlib\nimport signal\n"),
              ("def pytest_addoption(", "def too_long(number, frame):\n    raise TimeoutError('it waited too long')\n\n\n"
               "signal.signal(signal.SIGALRM, too_long)\n\n\ndef pytest_addoption("))
+    # Nor has its websockets what can be used without asyncio.
+    replaced(os.path.join(copy, "irctest", "server_tests", "websocket.py"),
+             ("from websockets.sync.client import", "from websockets_sync import"))
     return copy
 
 
