@@ -51,4 +51,7 @@ void connections_dismiss_mortals(struct worker *w);
 /* Cuts all of them, or the mortal ones, without a word; the worker's thread has ended. */
 void connections_hang_up(struct worker *w, bool mortals_only);
 
+/* Has the private messages that were sent by now delivered to this thread's people; no transaction is under way. */
+void connections_deliver_private(struct context *ctx);
+
 #endif

@@ -97,3 +97,9 @@ void private_deliver(struct connections *cs)
 	logring_flushed(log, cs->ctx->slot, &v);
 	logring_unlock(log);
 }
+
+void connections_deliver_private(struct context *ctx)
+{
+	if (logring_count(rooms_private(ctx->shared->rooms)->log) > ctx->connections->private_seq)
+		private_deliver(ctx->connections);
+}

@@ -2,6 +2,7 @@
 /* How people go: QUIT, and whatever ends a connection. */
 #include "daemon/irc/commands.h"
 
+#include "daemon/engine/connections.h"
 #include "daemon/irc/channels.h"
 #include "daemon/irc/whowas.h"
 
@@ -93,6 +94,9 @@ static enum verdict quit_ping(struct irc_call *call)
 	bool settled = true;
 
 	if (irc_user(call->c)->flags & IRC_REGISTERED) {
+		connections_deliver_private(irc_context(call));
+		if (connection_space(call->c) < IRC_REPLY_MAX / 2)
+			return HANDLER_BLOCKED;
 		irc_begin(call);
 		seats_each(call->c, quit_ping_settle, &settled);
 	}
