@@ -224,7 +224,6 @@ static enum verdict past_ask(struct irc_past *p, const struct irc_playback playe
 	if (r == 0) {
 		if (connection_await(c, w, past_drop))
 			return HANDLER_WAITING;
-		r = -ENOMEM;
 	} else if (w) {
 		past_drop(w);
 	}

@@ -24,7 +24,7 @@
 #define SOCKET_MESSAGE_MAX (16U << 10)
 #define SOCKET_WAITING_MAX (32U << 10)
 /* Space for an answer to a control frame, or for a goodbye. */
-#define SOCKET_ANSWER_MAX (2 * FRAMES_CLOSE_MAX)
+#define SOCKET_ANSWER_MAX ((size_t)2 * FRAMES_CLOSE_MAX)
 
 /* --- the handshake --- */
 
