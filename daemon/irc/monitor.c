@@ -209,7 +209,8 @@ void irc_monitor_start(struct shared *shared)
 
 void irc_monitor_stop(struct shared *shared)
 {
-	roster_listen(shared->roster, NULL);
+	if (shared->roster) /* there is none if the start failed early */
+		roster_listen(shared->roster, NULL);
 }
 
 static void monitor_is_registered(struct irc_call *call, void *arg)
