@@ -646,7 +646,8 @@ def the_recipes_work():
         display.stdout.readline()
         equal(display.stdout.readline(), b"admin: lunch is ready\n")
         # the_journal_has_addresses_that_fail2ban_finds runs that one.
-        elsewhere = {"With fail2ban", "The page behind nginx", "The page behind haproxy, with TLS and real addresses"}  # web_proxy.py
+        elsewhere = {"irssi", "WeeChat",  # irc_clients.py
+                     "With fail2ban", "The page behind nginx", "The page behind haproxy, with TLS and real addresses"}  # web_proxy.py
         equal(done | elsewhere, set(r))
     finally:
         for p in running:

@@ -6,13 +6,17 @@ import shlex
 
 from irc_client import *
 
-IRSSI = """servers = ( { address = "127.0.0.1"; chatnet = "c"; port = "%d"; autoconnect = "yes"; } );
-chatnets = { c = { type = "IRC"; }; };
-channels = ( { name = "#lobby"; chatnet = "c"; autojoin = "yes"; } );
+IRSSI = """
 settings = { core = { real_name = "I"; user_name = "irssi"; nick = "irssi"; };
              "irc/core" = { cmd_queue_speed = "10msec"; cmds_max_at_once = "100"; };
              "fe-common/core" = { autolog = "yes"; autolog_path = "%s/$0.log"; }; };
 """
+
+
+def recipe(d, title):
+    """As docs/RECIPES.md has it."""
+    with open(os.path.join(os.path.abspath(SOURCE), "docs", "RECIPES.md")) as f:
+        return re.search(r"^## %s\n.*?^```\w+\n(.*?)^```$" % title, f.read(), re.M | re.S)[1].replace("6667", str(d.irc_port))
 
 
 def said(path, pattern):
@@ -34,15 +38,16 @@ def they_notice_no_death():
     home = os.path.join(d.dir, "clients")
     os.makedirs(home + "/irssi")
     with open(home + "/irssi/config", "w") as f:
-        f.write(IRSSI % (d.irc_port, home))
-    irssi_log, weechat_log = home + "/#lobby.log", home + "/weechat/logs/irc.c.#lobby.weechatlog"
+        f.write(recipe(d, "irssi") + IRSSI % home)
+    irssi_log, weechat_log = home + "/#lobby.log", home + "/weechat/logs/irc.chatd.#lobby.weechatlog"
     ann = IRC(d, "ann")
     ann.join("#lobby")
     tmux = ["tmux", "-S", home + "/tmux", "-f", "/dev/null"]
     subprocess.run(tmux + ["new-session", "-d", "-x", "100", "-y", "30", "irssi --home %s" % shlex.quote(home + "/irssi")], check=True,
                    env=dict(os.environ, LC_ALL="C.UTF-8", TERM="xterm-256color"))
     weechat = subprocess.Popen(["weechat-headless", "-d", home + "/weechat", "-r", "/set logger.file.flush_delay 0",
-                                "-r", "/server add c 127.0.0.1/%d -nicks=weechat -autojoin=#lobby" % d.irc_port, "-r", "/connect c"],
+                                "-r", "/set irc.server_default.nicks weechat",
+                                *(a for line in recipe(d, "WeeChat").splitlines() for a in ("-r", line))],
                                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                                env=dict(os.environ, LC_ALL="C.UTF-8"))
     try:
