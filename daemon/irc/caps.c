@@ -89,16 +89,15 @@ static void caps_list(struct irc_call *call, const char *what, uint32_t only, bo
 		const char *value;
 		if (!(caps_rows[i].bit & only) || !caps_offered(call, &caps_rows[i], space, &value))
 			continue;
-		int len = snprintf(one, sizeof(one), "%s%s%s%s", n ? " " : "", caps_rows[i].name,
-				   values && value ? "=" : "", values && value ? value : "");
-		if (n + (size_t)len > CAPS_LINE_MAX) {
+		const bool valued = values && value;
+		int len = snprintf(one, sizeof(one), "%s%s%s", caps_rows[i].name, valued ? "=" : "",
+				   valued ? value : "");
+		if (n + 1 + (size_t)len > CAPS_LINE_MAX) {
 			irc_from_server(call, "CAP %s %s %s:%s", irc_nick(call->c, nick), what,
 					values ? "* " : "", line);
 			n = 0;
-			len = snprintf(one, sizeof(one), "%s", caps_rows[i].name);
 		}
-		n += (size_t)snprintf(line + n, sizeof(line) - n, "%s", one);
-		(void)len;
+		n += (size_t)snprintf(line + n, sizeof(line) - n, "%s%s", n ? " " : "", one);
 	}
 	irc_from_server(call, "CAP %s %s :%s", irc_nick(call->c, nick), what, line);
 }

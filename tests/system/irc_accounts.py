@@ -49,6 +49,11 @@ class Irc:
         check(line.startswith(":%s %s " % (SERVER, number)), number, line)
         return line.split(" ", 2)[2]
 
+    def capabilities(self):
+        """CAP LS 302: all of the list, of as many lines as it takes; with a space before and behind each."""
+        self.send("CAP LS 302")
+        return "".join(" %s " % line.partition(" :")[2] for line in self.until(r" CAP \S+ LS :"))
+
     def ask(self, *caps):
         self.send("CAP REQ :" + " ".join(caps))
         check(" ACK " in self.line())
@@ -134,8 +139,7 @@ def logged_in(c, account):
 def plain_passwords():
     d = with_irc()
     c = Irc(d)
-    c.send("CAP LS 302")
-    check(re.search(r"[ :]sasl=PLAIN,SCRAM-SHA-256( |$)", c.line()))
+    check(re.search(r"[ :]sasl=PLAIN,SCRAM-SHA-256( |$)", c.capabilities()))
     c = begin(d, "PLAIN")
     c.send("AUTHENTICATE " + plain("ANN", "secret"))
     logged_in(c, "ann")
@@ -193,8 +197,7 @@ def what_is_no_login():
     # Where nobody has an account, there is nothing.
     d = with_irc(accounts=False)
     c = Irc(d)
-    c.send("CAP LS 302")
-    check("sasl" not in c.line())
+    check("sasl" not in c.capabilities())
     c.send("CAP REQ sasl")
     check(" NAK " in c.line())
 
@@ -290,8 +293,8 @@ def certificates():
         d.irc, d.passwords, cert, key, ca), extra=EXTRA)
     d.start()
     c = Irc(d, client=tls_connect(d, d.irc, cert=ann))
-    c.send("CAP LS 302")
-    check("sasl=PLAIN,EXTERNAL,SCRAM-SHA-256" in c.line())
+    caps = c.capabilities()
+    check("sasl=PLAIN,EXTERNAL,SCRAM-SHA-256" in caps, caps)
     c = begin(d, "EXTERNAL", client=tls_connect(d, d.irc, cert=ann))
     c.send("AUTHENTICATE +")
     logged_in(c, "ann")
@@ -318,7 +321,7 @@ def an_account_and_a_nick():
     c = Irc(d)
     # Many programs say their nick first, which is the account's and nobody else's.
     c.send("CAP LS 302", "NICK ann", "USER ann 0 * :ann")
-    c.until(" LS ")
+    c.until(r" CAP \S+ LS :")
     c.ask("sasl")
     c.send("AUTHENTICATE PLAIN")
     equal(answer(c), "+")
@@ -482,8 +485,7 @@ def rehash_reloads():
 def somebody_makes_an_account():
     d = with_irc("register_accounts = true;", store=True)
     c = Irc(d)
-    c.send("CAP LS 302")
-    check(re.search(r"[ :]draft/account-registration( |$)", c.line()))
+    check(re.search(r"[ :]draft/account-registration( |$)", c.capabilities()))
     c.hello("zoe")
     c.send("REGISTER zoe * :new word")
     check(c.line().startswith(":%s REGISTER SUCCESS zoe :" % SERVER))
@@ -526,8 +528,7 @@ def accounts_that_can_not_be_made():
     c = Irc(d)
     c.send("REGISTER * * word")
     check(" FAIL REGISTER COMPLETE_CONNECTION_REQUIRED * :" in c.line())
-    c.send("CAP LS 302")
-    check(re.search(r"[ :]draft/account-registration=email-required( |$)", c.line()))
+    check(re.search(r"[ :]draft/account-registration=email-required( |$)", c.capabilities()))
     c.hello("zoe")
     for command, code in (("* * word", "INVALID_EMAIL zoe"), ("* nonsense word", "INVALID_EMAIL zoe"), ("* @x word", "INVALID_EMAIL zoe"),
                           ("bob a@b word", "ACCOUNT_NAME_MUST_BE_NICK bob"), ("* a@b :", "UNACCEPTABLE_PASSWORD zoe")):
@@ -547,8 +548,7 @@ def accounts_that_can_not_be_made():
     # Where the admin makes them.
     d = with_irc()
     c = Irc(d)
-    c.send("CAP LS 302")
-    check("account-registration" not in c.line())
+    check("account-registration" not in c.capabilities())
     c.hello("zoe")
     c.send("REGISTER * * word")
     check(" FAIL REGISTER TEMPORARILY_UNAVAILABLE zoe :" in c.line())
@@ -558,8 +558,7 @@ def accounts_that_can_not_be_made():
 def an_account_before_the_welcome():
     d = with_irc('register_accounts = true; register_early = true; auth = "password";')
     c = Irc(d)
-    c.send("CAP LS 302")
-    check(re.search(r"[ :]draft/account-registration=before-connect( |$)", c.line()))
+    check(re.search(r"[ :]draft/account-registration=before-connect( |$)", c.capabilities()))
     c.send("REGISTER * * word")
     check(" FAIL REGISTER NEED_NICK * :" in c.line())
     c.send("NICK zoe", "REGISTER * * word")
