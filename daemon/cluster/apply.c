@@ -113,16 +113,19 @@ static bool apply_is_lost(const struct core *c, const struct channel *ch, uint64
 	return channel_oldest(c, ch) >= first;
 }
 
-/* Whether anybody has said anything in a room; and where the last of what a database had of it is in the stream. */
-static bool apply_has_lines(const struct core *c, struct logring *log, uint64_t *ret_place)
+/* Whether anybody has said anything in a room; and where and when the last of what a database had of it is in the stream. */
+static bool apply_has_lines(const struct core *c, struct logring *log, uint64_t *ret_place, int64_t *ret_us)
 {
 	struct logring_view v;
 
 	logring_pin(log, c->start.slot, &v);
 	uint64_t seq = v.count;
 	bool r = logring_back(log, &v, &seq);
-	for (bool more = r; more && *ret_place == 0; more = logring_back(log, &v, &seq))
-		*ret_place = logring_record(log, seq)->number ? logring_record(log, seq)->target : 0;
+	for (bool more = r; more && *ret_place == 0; more = logring_back(log, &v, &seq)) {
+		const struct record *record = logring_record(log, seq);
+		*ret_place = record->number ? record->target : 0;
+		*ret_us = (int64_t)record->time_us;
+	}
 	logring_unpin(log, c->start.slot);
 	return r;
 }
@@ -130,12 +133,19 @@ static bool apply_has_lines(const struct core *c, struct logring *log, uint64_t 
 /* Where the room goes on in the stream: a database knows it, also of what was removed there since. */
 static void apply_find_restored(const struct core *c, struct channel *ch)
 {
-	bool has_lines = apply_has_lines(c, ch->main->log, &ch->restored);
-	int64_t us = 0;
+	uint64_t line = 0;
+	int64_t us = 0, line_us = 0;
+	bool has_lines = apply_has_lines(c, ch->main->log, &line, &line_us);
 	uint64_t place = room_stored_place(ch->main, &us);
 
-	ch->restored_ns = cluster_file_made_ns(c->start.file);
-	if (place > 0) {
+	if (place == 0) {
+		ch->restored = line;
+		ch->restored_ns = cluster_file_made_ns(c->start.file);
+	} else if (line > place && line_us > us) {
+		/* It was stored right when it came, and its place was to follow. In another stream it would be older. */
+		ch->restored = line;
+		ch->restored_ns = line_us * 1000;
+	} else {
 		ch->restored = place;
 		ch->restored_ns = us * 1000;
 	}
