@@ -76,9 +76,25 @@ static uint64_t zmq_peers_cookie(int fd)
 	return getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &len) == 0 ? cookie : 0;
 }
 
+/* How many bytes the peer has sent, and how many of them libzmq has read. False for others than TCP. */
+static bool zmq_peers_progress(int fd, uint64_t *ret_sent, uint64_t *ret_read)
+{
+	struct tcp_info info = {0};
+	socklen_t len = sizeof(info);
+	int in = 0;
+
+	/* In this order: what comes in between isn't taken for read. */
+	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0 || ioctl(fd, SIOCINQ, &in) < 0)
+		return false;
+	*ret_sent = info.tcpi_bytes_received;
+	*ret_read = info.tcpi_bytes_received > (uint64_t)in ? info.tcpi_bytes_received - (uint64_t)in : 0;
+	return true;
+}
+
 void zmq_peers_came(struct zmq_peers *p, int fd)
 {
 	struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.fd = fd};
+	uint64_t sent;
 
 	if ((size_t)fd >= p->capacity) {
 		size_t capacity = p->capacity ? p->capacity : 64;
@@ -96,6 +112,9 @@ void zmq_peers_came(struct zmq_peers *p, int fd)
 	if (p->at[fd].cookie == 0)
 		return; /* gone already */
 	p->at[fd].marked_at = clock_us(CLOCK_MONOTONIC);
+	/* libzmq may have told so late: what was read by now may have been whole messages, which were taken. */
+	if (zmq_peers_progress(fd, &sent, &p->at[fd].seen))
+		p->at[fd].mark = p->at[fd].seen;
 	p->n++;
 	/* libzmq's close() takes it out again. */
 	epoll_ctl(p->epoll, EPOLL_CTL_ADD, fd, &event);
@@ -155,21 +174,6 @@ int zmq_peers_fd(const struct zmq_peers *p)
 bool zmq_peers_suspects(const struct zmq_peers *p)
 {
 	return p->n_suspects > 0;
-}
-
-/* How many bytes the peer has sent, and how many of them libzmq has read. False for others than TCP. */
-static bool zmq_peers_progress(int fd, uint64_t *ret_sent, uint64_t *ret_read)
-{
-	struct tcp_info info = {0};
-	socklen_t len = sizeof(info);
-	int in = 0;
-
-	/* In this order: what comes in between isn't taken for read. */
-	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0 || ioctl(fd, SIOCINQ, &in) < 0)
-		return false;
-	*ret_sent = info.tcpi_bytes_received;
-	*ret_read = info.tcpi_bytes_received > (uint64_t)in ? info.tcpi_bytes_received - (uint64_t)in : 0;
-	return true;
 }
 
 /* It has sent a message: up to where libzmq has read, all is well. */

@@ -16,7 +16,7 @@
 /* A PULL socket whose peers are watched, and one that speaks ZMTP by hand (rfc.zeromq.org/spec/23). */
 struct fixture {
 	void *libzmq, *pull, *monitor;
-	int peer;
+	int peer, fd; /* both ends of a connection */
 	struct zmq_peers *peers;
 	unsigned cut;
 };
@@ -73,7 +73,8 @@ static void meet(struct fixture *f)
 	assert_int_equal(zmq_recv(f->monitor, event, sizeof(event), 0), sizeof(event));
 	zmq_recv(f->monitor, address, sizeof(address), 0);
 	memcpy(&fd, event + 2, sizeof(fd));
-	zmq_peers_came(f->peers, (int)fd);
+	f->fd = (int)fd;
+	zmq_peers_came(f->peers, f->fd);
 }
 
 static int setup(void **state)
@@ -248,6 +249,25 @@ static void what_came_between_two_looks_is_no_long_one(void **state)
 }
 
 /* What others say meanwhile is no sign that a message has come to its end. */
+/* Its messages were taken before libzmq told that it is there. */
+static void who_is_noticed_late_begins_then(void **state)
+{
+	struct fixture *f = *state;
+
+	for (unsigned i = 0; i < 20; i++)
+		push(f, 100000, false, false);
+	pull(f, 20);
+	zmq_peers_came(f->peers, f->fd);
+	push(f, 1000, false, true);
+	look(f);
+	assert_int_equal(f->cut, 0);
+	/* And so is one without an end. */
+	push_rest(f, 1000);
+	pull(f, 1);
+	assert_in_range(endless(f, (size_t)4 * LIMIT), 1, (size_t)3 * LIMIT);
+	assert_int_equal(f->cut, 1);
+}
+
 static void others_hide_none(void **state)
 {
 	struct fixture *f = *state, other = *f;
@@ -289,6 +309,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(half_a_message_after_many_is_no_long_one, setup, teardown),
 	    cmocka_unit_test_setup_teardown(what_waits_is_no_long_one, setup, teardown),
 	    cmocka_unit_test_setup_teardown(what_came_between_two_looks_is_no_long_one, setup, teardown),
+	    cmocka_unit_test_setup_teardown(who_is_noticed_late_begins_then, setup, teardown),
 	    cmocka_unit_test_setup_teardown(others_hide_none, setup, teardown),
 	    cmocka_unit_test_setup_teardown(who_has_gone_is_forgotten, setup, teardown),
 	};
