@@ -13,8 +13,9 @@ static void zmq_skip_rest(void *socket, zmq_msg_t *m)
 		;
 }
 
-/* Passes one message on, whose first frame is m; true if it was taken, else m is as it was. */
-static bool zmq_pass_on(void *from, void *to, zmq_msg_t *m, uint64_t *bytes)
+/* Passes one message on, whose first frame is m; true if it was taken, else m is as it was. whose: it is a ROUTER's, and the
+ * second frame says whose it is; or NULL. */
+static bool zmq_pass_on(void *from, void *to, zmq_msg_t *m, uint64_t *bytes, struct zmq_listener *whose)
 {
 	bool more = zmq_msg_more(m);
 	size_t size = zmq_msg_size(m);
@@ -26,6 +27,9 @@ static bool zmq_pass_on(void *from, void *to, zmq_msg_t *m, uint64_t *bytes)
 	while (more && zmq_msg_recv(m, from, ZMQ_DONTWAIT) >= 0) {
 		more = zmq_msg_more(m);
 		*bytes += zmq_msg_size(m);
+		if (whose)
+			zmq_listener_took_frame(whose, m);
+		whose = NULL;
 		if (zmq_msg_send(m, to, ZMQ_DONTWAIT | (more ? ZMQ_SNDMORE : 0)) < 0) {
 			zmq_skip_rest(from, m);
 			break;
@@ -44,7 +48,7 @@ static void reply_forward(struct zmq_listener *z, unsigned most)
 
 	zmq_msg_init(&m);
 	for (; in < most && zmq_listener_take(z, &m); in++) {
-		if (zmq_pass_on(s, s, &m, &bytes)) {
+		if (zmq_pass_on(s, s, &m, &bytes, z)) {
 			out++;
 			continue;
 		}
@@ -131,7 +135,7 @@ static void relay_forward(struct zmq_listener *z, unsigned most)
 			zmq_msg_send(&m, to, ZMQ_SNDMORE);
 		}
 		/* A PUB socket takes everything; subscribers who don't read lose it. */
-		zmq_pass_on(from, to, rest ? rest : &m, &bytes);
+		zmq_pass_on(from, to, rest ? rest : &m, &bytes, NULL);
 	}
 	zmq_msg_close(&m);
 	zmq_msg_close(&second);
@@ -185,7 +189,7 @@ static void pipeline_forward(struct zmq_listener *z, unsigned most)
 			held->any = true;
 			in++;
 		}
-		if (!zmq_pass_on(from, to, held->message, &bytes))
+		if (!zmq_pass_on(from, to, held->message, &bytes, NULL))
 			break;
 		held->any = false;
 		out++;

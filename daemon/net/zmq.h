@@ -53,6 +53,8 @@ extern const struct zmq_behaviour zmq_reply, zmq_relay, zmq_pipeline;
 void *zmq_listener_socket(struct zmq_listener *z, unsigned number);
 /* The first frame of the next message at socket 0; false if there is none. */
 bool zmq_listener_take(struct zmq_listener *z, zmq_msg_t *m);
+/* Another frame of it: of a ROUTER's message the first one doesn't always say whose it is. */
+void zmq_listener_took_frame(struct zmq_listener *z, zmq_msg_t *m);
 /* A message that was taken and can't be passed on yet: the sockets' readiness decides when forward() is
  * called again. */
 struct zmq_held {

@@ -259,6 +259,11 @@ bool zmq_listener_take(struct zmq_listener *z, zmq_msg_t *m)
 	return true;
 }
 
+void zmq_listener_took_frame(struct zmq_listener *z, zmq_msg_t *m)
+{
+	zmq_peers_whose(z->at[0].peers, m);
+}
+
 bool zmq_listener_may_be(struct zmq_listener *z, const char *s, size_t len, char ret[TEXT_NICK_MAX + 1])
 {
 	int n = nick_normalise(s, len, ret);

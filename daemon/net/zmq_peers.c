@@ -151,13 +151,19 @@ void zmq_peers_each(const struct zmq_peers *p, void (*fn)(int fd, void *arg), vo
 			fn((int)fd, arg);
 }
 
-void zmq_peers_took(struct zmq_peers *p, zmq_msg_t *m)
+void zmq_peers_whose(struct zmq_peers *p, zmq_msg_t *m)
 {
 	/* libzmq looks it up in a map of texts. Asked of some messages only, others' messages would hide one
 	 * without an end. */
 	int fd = zmq_msg_get(m, ZMQ_SRCFD);
+
 	if (fd >= 0 && (size_t)fd < p->capacity)
 		p->at[fd].took = true;
+}
+
+void zmq_peers_took(struct zmq_peers *p, zmq_msg_t *m)
+{
+	zmq_peers_whose(p, m);
 	p->taken++;
 }
 

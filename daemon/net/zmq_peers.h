@@ -28,8 +28,10 @@ void zmq_peers_went(struct zmq_peers *p, int fd);
 size_t zmq_peers_count(const struct zmq_peers *p);
 void zmq_peers_each(const struct zmq_peers *p, void (*fn)(int fd, void *arg), void *arg);
 
-/* A message was taken from the socket (m is a frame of it), or there was none to take. */
+/* A message was taken from the socket (m is a frame of it), or there was none to take. Whose it is may be said by the next frame
+ * only, as libzmq makes a ROUTER's first one itself: zmq_peers_whose() with any frame. */
 void zmq_peers_took(struct zmq_peers *p, zmq_msg_t *m);
+void zmq_peers_whose(struct zmq_peers *p, zmq_msg_t *m);
 void zmq_peers_took_all(struct zmq_peers *p);
 
 /* Readable when somebody has sent something. */
