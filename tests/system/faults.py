@@ -177,9 +177,7 @@ def launch(fault=None, workers=1, more="", then=None, parent=False):
       { name = "echo"; type = "tcp"; mode = "echo"; listen = "127.0.0.1:%d"; }%s""" % (d.port, d.echo_port, more)
     d.write_config(listeners=listeners, rooms='{ name = "lobby"; history = 3; log_size = "16M"; }, { name = "small"; log_size = "128K"; history = 0; }')
     once = d.arm(fault, then) if fault else os.path.join(d.dir, "once")
-    d.spawn()
-    d.supervise()
-    wait_for(lambda: d.ready, 20, "chatd")
+    d.start_supervised()
     return d, once
 
 
@@ -374,9 +372,7 @@ def a_password_is_asked_for_by_a_process_that_does_not_know_the_listener():
     d.write_config(listeners=doors % "door")
     open(once, "w").close()
     d.env.update(CHATD_FAULT="accept-keeper:2", CHATD_FAULT_ONCE=once)
-    d.spawn()
-    d.supervise()
-    wait_for(lambda: d.ready, 20, "chatd")
+    d.start_supervised()
     guest = d.connect(port=d.echo_port)
     guest.expect(WELCOME)
     d.write_config(listeners=doors % "gate")
@@ -609,9 +605,7 @@ def streams_and_requests_are_recovered_at_every_fault_point():
           { name = "web"; type = "http"; mode = "chat"; listen = "127.0.0.1:%d"; room = "lobby"; token_file = "%s"; }""" %
                        (d.port, port, tokens), extra='history: { database = "%s/history.db"; };' % d.dir)
         once = d.arm(fault) if fault else None
-        d.spawn()
-        d.supervise()
-        wait_for(lambda: d.ready, 20, "chatd")
+        d.start_supervised()
         return d, once, web_scenario(d, port, re.search(rb"chatd_[\w-]+", made.stdout).group().decode())
 
     def end(d):
@@ -740,9 +734,7 @@ def websockets_are_recovered_at_every_fault_point():
           { name = "chat"; type = "tcp"; mode = "chat"; listen = "[::]:%d"; room = "lobby"; }""" % d.port,
                        extra="limits: { max_clients_per_address = 0; lines_per_second = 0; commands_per_second = 0; };")
         once = d.arm(fault, then) if fault else None
-        d.spawn()
-        d.supervise()
-        wait_for(lambda: d.ready, 20, "chatd")
+        d.start_supervised()
         try:
             got = socket_scenario(d)
         except Exception as e:

@@ -189,9 +189,7 @@ def die_at(name, passages=(1, 2, 3, 5, 9)):
     for passage in passages:
         d = chatd("keep_messages = 25;", store=True, start=False, workers=1)
         once = d.arm("%s:%d" % (name, passage))
-        d.spawn()
-        d.supervise()
-        wait_for(lambda: d.ready, 20, "chatd")
+        d.start_supervised()
         lines, den = [], []
         for life in range(2):
             c = retry(lambda: d.join(nick="alice"))
@@ -219,9 +217,7 @@ def die_at(name, passages=(1, 2, 3, 5, 9)):
                     d.signal(signal.SIGTERM)
                     d.wait()  # or it dies while it ends
                     reboot(d)
-                    d.spawn()
-                    d.supervise()
-                    wait_for(lambda: d.ready, 20, "chatd")
+                    d.start_supervised()
                     equal(tail(d), ["alice: " + l for l in lines[-20:]])
                     equal(tail(d, "den"), ["bob: " + l for l in den[-20:]])
             except Failure as e:

@@ -256,9 +256,7 @@ def a_crash_between_question_and_answer():
         d = history_daemon(store=True)
         once = d.arm(point)
         os.unlink(once)  # not before it is wanted
-        d.spawn()
-        d.supervise()
-        wait_for(lambda: d.ready, 20, "chatd")
+        d.start_supervised()
         alice = d.join(nick="alice")
         lines = ["%04d %s" % (i, "x" * 100) for i in range(1000)]
         for i in range(0, len(lines), 100):  # no more at once than a busy machine stores before they leave the log

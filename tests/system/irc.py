@@ -128,9 +128,7 @@ def operators_decide():
 @test
 def what_was_decided_survives():
     d = irc_daemon(store=True, start=False)
-    d.spawn()
-    d.supervise()
-    wait_for(lambda: d.ready, 20, "chatd")
+    d.start_supervised()
     ann, bob = IRC(d, "ann"), IRC(d, "bob")
     ann.join("#dev")
     bob.join("#dev")

@@ -32,9 +32,7 @@ def said(path, pattern):
 def they_notice_no_death():
     need("irssi", "weechat-headless", "tmux")
     d = irc_daemon(store=True, start=False)
-    d.spawn()
-    d.supervise()
-    wait_for(lambda: d.ready, 20, "chatd")
+    d.start_supervised()
     home = os.path.join(d.dir, "clients")
     os.makedirs(home + "/irssi")
     with open(home + "/irssi/config", "w") as f:

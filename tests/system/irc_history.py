@@ -302,9 +302,7 @@ def what_the_log_has_no_more():
 def who_asks_through_kills():
     """A process that dies while somebody waits for the history's answer leaves the line to the next one: one answer each."""
     d = irc_daemon(extra=SMALL + HISTORY, store=True, start=False)
-    d.spawn()
-    d.supervise()
-    wait_for(lambda: d.ready, 20, "chatd")
+    d.start_supervised()
     alice = IRC(d, "alice", caps=PAST)
     alice.join("#x")
     said = talk(d, alice, 300)
@@ -465,9 +463,7 @@ def read_markers():
 def an_account_has_its_markers_everywhere():
     """All clients of an account have the same markers, and are told of new ones; nobody else is; they survive kill -9."""
     d = marking_daemon(store=True)
-    d.spawn()
-    d.supervise()
-    wait_for(lambda: d.ready, 20, "chatd")
+    d.start_supervised()
     a, b, deaf, bob, guest = (log_in(d, "annA", "ann"), log_in(d, "annB", "ann"), log_in(d, "annC", "ann", "standard-replies"),
                               log_in(d, "bob", "bob"), IRC(d, "guest", caps=MARKS))
     everybody = a, b, deaf, bob, guest
@@ -509,9 +505,7 @@ def it_is_answered_at_every_fault_point():
     def die_at(name):
         d = irc_daemon(extra=SMALL + HISTORY, store=True, start=False)
         once = d.arm(name + ":1")
-        d.spawn()
-        d.supervise()
-        wait_for(lambda: d.ready, 20, "chatd")
+        d.start_supervised()
         alice = IRC(d, "alice", caps=PAST + " " + MARKS)
         alice.join("#x")
         said = talk(d, alice, 300)

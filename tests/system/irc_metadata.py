@@ -19,9 +19,7 @@ def said(lines):
 @test
 def it_outlives_the_process():
     d = irc_daemon(store=True, start=False)
-    d.spawn()
-    d.supervise()
-    wait_for(lambda: d.ready, 20, "chatd")
+    d.start_supervised()
     ann, bob = IRC(d, "ann", caps=CAPS), IRC(d, "bob", caps=CAPS)
     ann.join("#dev")
     equal(said(ann.ask("METADATA * SET url :https://example.org/?a=b")), [("url", "https://example.org/?a=b")])

@@ -8,9 +8,7 @@ from irc_client import *
 def supervised(**kwargs):
     """A daemon that is started again whenever it dies; the test ends with end()."""
     d = irc_daemon(store=True, start=False, **kwargs)
-    d.spawn()
-    d.supervise()
-    wait_for(lambda: d.ready, 20, "chatd")
+    d.start_supervised()
     return d
 
 

@@ -77,9 +77,7 @@ def private_messages():
 def it_is_gone():
     """Also after a kill, and from the database. Those who are there stay, and have what they have."""
     d = irc_daemon(store=True, start=False, extra='history: { database = "%s/history.db"; };' % tempfile.mkdtemp())
-    d.spawn()
-    d.supervise()
-    wait_for(lambda: d.ready, 20, "chatd")
+    d.start_supervised()
     ann, nc = IRC(d, "ann", caps=CAPS), d.join(nick="carl")
     ann.join("#lobby")
     say(ann, "#lobby", "before")

@@ -154,9 +154,7 @@ def who_is_sent_away_is_told_so():
 @test
 def nobody_notices_deaths():
     d = daemon(store=True, start=False)
-    d.spawn()
-    d.supervise()
-    wait_for(lambda: d.ready, 20, "chatd")
+    d.start_supervised()
     waiting = d.connect(port=d.web_port)
     waiting.send(b"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n")
     people = [SocketIRC(d, "p%d" % i, (TEXT_PROTOCOL, BINARY_PROTOCOL)[i % 2],
@@ -195,9 +193,7 @@ def it_may_die_while_somebody_comes_or_goes():
     for fault in "irc-socket-open", "irc-socket-end":
         d = daemon(store=True, start=False)
         once = d.arm(fault + ":1")
-        d.spawn()
-        d.supervise()
-        wait_for(lambda: d.ready, 20, "chatd")
+        d.start_supervised()
         for _ in range(20):
             try:
                 ann = SocketIRC(d, "ann")

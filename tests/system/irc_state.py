@@ -274,9 +274,7 @@ def run_through(fault=None, then=None):
     d.write_config(listeners=listeners(d, True),
                    extra="limits: { max_clients_per_address = 0; lines_per_second = 0; commands_per_second = 0; };")
     once = d.arm(fault, then) if fault else None
-    d.spawn()
-    d.supervise()
-    wait_for(lambda: d.ready, 20, "chatd")
+    d.start_supervised()
     got = scenario(d)
     for c in d.clients:
         c.close()

@@ -67,9 +67,7 @@ def is_sound(people):
 def survive(restart):
     random.seed(20)
     d = irc_daemon(store=True, start=False, workers=2, rooms="".join('{ name = "%s"; log_size = "4M"; },' % c[1:] for c in CHANNELS).rstrip(","))
-    d.spawn()
-    d.supervise()
-    wait_for(lambda: d.ready, 20, "chatd")
+    d.start_supervised()
     people = [Person(d, i) for i in range(max(12, int(40 * SCALE)))]
     for p in people:
         p.sock.setblocking(True)

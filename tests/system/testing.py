@@ -458,6 +458,12 @@ control: { socket = "%s"; group = "chatd"; };
     def deaths(self):
         return self.log().count(" was ended by signal 9") if self.parent else self.counted_deaths
 
+    def start_supervised(self):
+        """It serves; and whenever it dies, the next one will."""
+        self.spawn()
+        self.supervise()
+        wait_for(lambda: self.ready, 20, "chatd")
+
     def supervise(self):
         """From now on chatd is started again whenever it dies by SIGKILL, as systemd would do it (and a parent does)."""
         self.supervised = True

@@ -488,9 +488,7 @@ def a_death_at_the_ciphers_limit_is_no_damage():
             d = with_tls(mode=mode, store=True, start=False, workers=1, env={"CHATD_TLS_RECORDS_MAX": "50"})
             if fault:
                 once = d.arm(fault)
-            d.spawn()
-            d.supervise()
-            wait_for(lambda: d.ready, 20, "chatd")
+            d.start_supervised()
             c, other = connect(d, V12, SUITES[0][1]), d.join(nick="other")
             c.sock.settimeout(0.01)
             sent = got = 0
@@ -749,9 +747,7 @@ def every_fault_point_of_tls():
             once = d.arm(fault, then)
             if not name.startswith("tls-batch"):  # whose connection of TLS 1.2 would end
                 d.env.update(CHATD_TLS_RECORDS_MAX="40")
-            d.spawn()
-            d.supervise()
-            wait_for(lambda: d.ready, 20, "chatd")
+            d.start_supervised()
             try:
                 if name.startswith("tls-batch"):
                     room_scenario(d)

@@ -53,6 +53,16 @@ def fault_points():
     return sorted(names)
 
 
+def goes(d, way):
+    """The old one hands over, or dies; what comes next is the new one."""
+    if way == "handover":
+        d.signal(signal.SIGUSR1)
+        d.wait()
+    else:
+        d.kill()
+    d.binary = CHATD
+
+
 class Old:
     """The old release with clients of each kind, each of them in the middle of something."""
 
@@ -353,12 +363,7 @@ def what_is_said_is_stored_from_then_on():
         hermit.send("mine\n")
         hermit.expect("hermit: mine\n")
         alice.send("half a ")
-        if way == "handover":
-            d.signal(signal.SIGUSR1)
-            d.wait()
-        else:
-            d.kill()
-        d.binary = CHATD
+        goes(d, way)
         d.write_config(rooms=rooms, extra='history: { database = "history.db"; };')
         say("meanwhile", bob)
         for i in range(5 if way.startswith("killed") else 0):
@@ -468,12 +473,7 @@ def browsers_come_along():
     for way in ("kill", "handover", "killed again and again"):
         old = Browsers()
         d = old.d
-        if way == "handover":
-            d.signal(signal.SIGUSR1)
-            d.wait()
-        else:
-            d.kill()
-        d.binary = CHATD
+        goes(d, way)
         old.say(20)
         for i in range(6 if way.startswith("killed") else 0):
             d.spawn()

@@ -184,9 +184,7 @@ def launch(tls):
       { name = "web"; type = "http"; mode = "chat"; listen = "127.0.0.1:%d"; room = "lobby"; %s },
       { name = "chat"; type = "tcp"; mode = "chat"; listen = "[::]:%d"; room = "lobby"; }""" % (d.web_port, settings, d.port)
     d.write_config(listeners=listeners, rooms='{ name = "lobby"; history = 3; log_size = "16M"; }, { name = "small"; log_size = "128K"; history = 0; }')
-    d.spawn()
-    d.supervise()
-    wait_for(lambda: d.ready, 20, "chatd")
+    d.start_supervised()
     return d
 
 

@@ -499,9 +499,7 @@ def die_at(name):
         r = Receiver()
         d = Daemon(rooms=ROOMS, extra=hooks(hook(r)), store=True, start=False)
         once = d.arm("%s:%d" % (name, passage))
-        d.spawn()
-        d.supervise()
-        wait_for(lambda: d.ready, 20, "chatd")
+        d.start_supervised()
         said = []
         a = None
         for i in range(12):
