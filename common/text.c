@@ -222,3 +222,12 @@ int text_parse_size(const char *s, uint64_t *ret)
 	*ret = v;
 	return 0;
 }
+
+size_t text_cut(const char *s, size_t len, size_t most)
+{
+	size_t n = len < most ? len : most;
+
+	while (n > 0 && n < len && text_is_continuation((unsigned char)s[n]))
+		n--;
+	return n;
+}

@@ -31,6 +31,9 @@ bool text_is_utf8(const char *s, size_t len);
  */
 size_t text_sanitise(char *dst, const char *src, size_t len);
 
+/* How many of the first most bytes of UTF-8 there are, or are left if it is cut where a character begins. */
+size_t text_cut(const char *s, size_t len, size_t most);
+
 /*
  * The text as text_sanitise() makes it: itself if it is clean, else a copy in *ret_buf, which the caller
  * free()s (NULL otherwise). NULL without memory.

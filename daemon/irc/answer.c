@@ -10,7 +10,6 @@
 #include "daemon/irc/msgref.h"
 #include "daemon/irc/wire.h"
 
-#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,16 +23,6 @@ void irc_answer_clear(struct irc_answer *a)
 {
 	free(a->text);
 	*a = (struct irc_answer){.text = NULL};
-}
-
-/* Cut where a character begins. */
-static size_t answer_cut(const char *s, size_t len, size_t most)
-{
-	if (len <= most)
-		return len;
-	while (most > 0 && ((unsigned char)s[most] & 0xc0) == 0x80)
-		most--;
-	return most;
 }
 
 static bool answer_reserve(struct irc_answer *a, size_t more)
@@ -60,7 +49,7 @@ static void answer_add(struct irc_call *call, const char *tags, const char *line
 	if (a->batch[0])
 		snprintf(batch, sizeof(batch), "%sbatch=%s", *tags ? ";" : "", a->batch);
 	size_t tags_len = strlen(tags), batch_len = strlen(batch);
-	len = answer_cut(line, len, ANSWER_BODY_MAX);
+	len = text_cut(line, len, ANSWER_BODY_MAX);
 	/* Without memory the answer is incomplete, as it is without space. */
 	if (!answer_reserve(a, tags_len + batch_len + len + 2)) {
 		count(irc_context(call)->counters, COUNT_REPLIES_CUT, 1);
@@ -142,23 +131,32 @@ void irc_from_self(struct irc_call *call, const char *format, ...)
 	va_end(ap);
 }
 
-void irc_own_event(struct irc_call *call, const struct room *room, uint64_t number, const char *more_tags,
+size_t irc_message_tags(struct irc_call *call, const char *msgid, const char *client_tags, char *ret,
+			size_t size)
+{
+	return (size_t)snprintf(ret, size, "msgid=%s%s%s%s", msgid, *client_tags ? ";" : "", client_tags,
+				irc_user(call->c)->flags & IRC_BOT ? ";bot" : "");
+}
+
+void irc_own_event(struct irc_call *call, uint64_t time_us, const char *msgid, const char *client_tags,
 		   const char *format, ...)
 {
 	char head[IRC_SOURCE_MAX + 4], source[IRC_SOURCE_MAX + 1], tags[IRC_TAGS_DATA_MAX + 256];
-	char time[IRC_TIME_MAX], *at = tags, *end = tags + sizeof(tags);
 	const struct irc_user *u = irc_user(call->c);
+	char time[IRC_TIME_MAX];
+	size_t n = 0;
 	va_list ap;
 
+	tags[0] = 0;
 	/* The event's own time, which is what it has later as well. */
-	at += snprintf(at, (size_t)(end - at), "%s%s", u->caps & IRC_CAP_SERVER_TIME ? "time=" : "",
-		       u->caps & IRC_CAP_SERVER_TIME ? irc_time_format(call->speech.time_us, time) : "");
-	if (u->caps & IRC_CAP_MESSAGE_TAGS)
-		at += snprintf(at, (size_t)(end - at), "%smsgid=%016" PRIx64 "-%" PRIu64 "%s%s%s",
-			       at > tags ? ";" : "", room->epoch, number, *more_tags ? ";" : "", more_tags,
-			       u->flags & IRC_BOT ? ";bot" : "");
+	if (u->caps & IRC_CAP_SERVER_TIME && time_us > 0)
+		n += (size_t)snprintf(tags, sizeof(tags), "time=%s", irc_time_format(time_us, time));
+	if (u->caps & IRC_CAP_MESSAGE_TAGS) {
+		n += (size_t)snprintf(tags + n, sizeof(tags) - n, "%s", n ? ";" : "");
+		n += irc_message_tags(call, msgid, client_tags, tags + n, sizeof(tags) - n);
+	}
 	if (u->account[0] && u->caps & IRC_CAP_ACCOUNT_TAG)
-		snprintf(at, (size_t)(end - at), "%saccount=%s", at > tags ? ";" : "", u->account);
+		snprintf(tags + n, sizeof(tags) - n, "%saccount=%s", n ? ";" : "", u->account);
 	snprintf(head, sizeof(head), ":%s ", irc_source(call->c, source));
 	va_start(ap, format);
 	answer_format(call, tags, head, format, ap, NULL);

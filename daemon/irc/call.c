@@ -71,23 +71,14 @@ const char *irc_param(const struct irc_call *call, unsigned i, char *buf, size_t
 	return buf;
 }
 
-static size_t call_cut(const char *s, size_t len, size_t most)
-{
-	size_t n = len < most ? len : most;
-
-	while (n > 0 && n < len && ((unsigned char)s[n] & 0xc0) == 0x80)
-		n--;
-	return n;
-}
-
 void irc_text(struct irc_arg text, char *ret, size_t size)
 {
 	char clean[TEXT_SANITISE_GROWTH * IRC_BODY_MAX];
-	size_t n = call_cut(text.at, text.len, size - 1 < IRC_BODY_MAX ? size - 1 : IRC_BODY_MAX);
+	size_t n = text_cut(text.at, text.len, size - 1 < IRC_BODY_MAX ? size - 1 : IRC_BODY_MAX);
 	size_t len = text_sanitise(clean, text.at, n);
 
 	memset(ret, 0, size);
-	memcpy(ret, clean, call_cut(clean, len, size - 1));
+	memcpy(ret, clean, text_cut(clean, len, size - 1));
 }
 
 /* --- the transaction --- */

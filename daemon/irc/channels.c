@@ -154,6 +154,14 @@ void irc_channels_seal(struct irc_channels *cs, const struct room *room, uint64_
 	FAULT("irc-channel-sealed");
 }
 
+bool irc_channel_lists(const uint64_t *ids, uint32_t n, uint64_t id)
+{
+	for (uint32_t i = 0; i < n; i++)
+		if (ids[i] == id)
+			return true;
+	return false;
+}
+
 /* --- the start --- */
 
 static bool irc_channels_is_whole(const struct irc_channel_half *h)

@@ -41,6 +41,9 @@ void irc_channels_forget(struct irc_channels *cs, const struct room *room);
  */
 void irc_channels_seal(struct irc_channels *cs, const struct room *room, uint64_t pending);
 
+/* Whether a list of clients' ids (invited, expelled) has that one. */
+bool irc_channel_lists(const uint64_t *ids, uint32_t n, uint64_t id);
+
 /* --- for the file --- */
 
 /* Returns 0 or -ENOMEM. */

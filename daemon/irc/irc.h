@@ -191,10 +191,13 @@ void irc_batch_end(struct irc_call *call);
 /* Writes them to the outbox, in the transaction, and forgets them. last: none will follow. */
 void irc_answer_flush(struct irc_call *call, bool last);
 void irc_answer_clear(struct irc_answer *a);
-/* ":NICK!USER@HOST " of the client itself, and the rest, which is its event of that number in the room (put by call->speech), where
- * the client isn't told of it by the log: as others see it, with those tags (may be ""). */
-void irc_own_event(struct irc_call *call, const struct room *room, uint64_t number, const char *more_tags,
+/* ":NICK!USER@HOST " of the client itself, and the rest, which is an event of its own that the client isn't told of by a log: as
+ * others see it. time_us: CLOCK_REALTIME, 0: now; msgid: msgref.h; client_tags: may be "". */
+void irc_own_event(struct irc_call *call, uint64_t time_us, const char *msgid, const char *client_tags,
 		   const char *format, ...) __attribute__((format(printf, 5, 6)));
+/* The tags of such an event that those have who have message tags. Returns their length. */
+size_t irc_message_tags(struct irc_call *call, const char *msgid, const char *client_tags, char *ret,
+			size_t size);
 /* @time=...;...: the tags of a line that others are told: what of it the client is to see. */
 size_t irc_tags(uint32_t caps, uint64_t time_us, const char *more, char *out, size_t size);
 

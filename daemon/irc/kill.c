@@ -7,8 +7,8 @@
 
 #include "daemon/base/logger.h"
 #include "daemon/engine/connections.h"
+#include "daemon/engine/each_worker.h"
 #include "daemon/irc/people.h"
-#include "daemon/irc/workers.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -75,7 +75,7 @@ static void kill_here(struct worker *w, void *what)
 
 static void kill_after(struct irc_call *call, void *arg)
 {
-	irc_on_workers(irc_shared(call), kill_here, free, arg);
+	each_worker(irc_shared(call), kill_here, free, arg);
 }
 
 static enum verdict kill_run(struct irc_call *call)

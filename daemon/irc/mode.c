@@ -10,6 +10,7 @@
 #include "daemon/base/clock.h"
 #include "daemon/irc/channels.h"
 #include "daemon/irc/mask.h"
+#include "daemon/irc/msgref.h"
 #include "daemon/irc/names.h"
 
 #include <inttypes.h>
@@ -345,7 +346,7 @@ static void mode_of_room(struct irc_call *call, struct room *room, bool member)
 	struct moding m = {
 	    .call = call, .room = room, .may = member && irc_may_decide(call, room), .next_arg = 2};
 	const struct speaker who = irc_speaker(call->c);
-	char text[sizeof(m.told.letters) + sizeof(m.told.args)], sign = '+';
+	char text[sizeof(m.told.letters) + sizeof(m.told.args)], msgid[IRC_MSGID_MAX], sign = '+';
 
 	if (call->line->n_params < 2) {
 		mode_show(call, room, member);
@@ -361,10 +362,10 @@ static void mode_of_room(struct irc_call *call, struct room *room, bool member)
 	if (m.told.n_letters == 0)
 		return;
 	int n = snprintf(text, sizeof(text), "%s%s", m.told.letters, m.told.args);
-	const uint64_t number = room->number_base + logring_pending(room->log);
+	irc_msgid_next(room, msgid);
 	speech_mode(&call->speech, room, &who, text, (size_t)n);
 	if (!irc_sees_later(call, room))
-		irc_own_event(call, room, number, "", "MODE #%s %s", room->name, text);
+		irc_own_event(call, call->speech.time_us, msgid, "", "MODE #%s %s", room->name, text);
 }
 
 static enum verdict mode_channel(struct irc_call *call)

@@ -4,12 +4,12 @@
 
 #include "common/nick.h"
 #include "daemon/engine/connections.h"
+#include "daemon/engine/each_worker.h"
 #include "daemon/irc/blobs.h"
 #include "daemon/irc/commands.h"
 #include "daemon/irc/people.h"
 #include "daemon/irc/watched.h"
 #include "daemon/irc/watchers.h"
-#include "daemon/irc/workers.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -184,7 +184,7 @@ static void monitor_changed(struct shared *shared, struct irc_watcher *who, size
 	change->n = n;
 	change->len = len;
 	memcpy(change->nick, nick, len);
-	irc_on_workers(shared, monitor_compare_here, monitor_compared, change);
+	each_worker(shared, monitor_compare_here, monitor_compared, change);
 }
 
 static void monitor_noted(void *arg, const char *nick, size_t len)

@@ -3,6 +3,7 @@
 #include "daemon/irc/msgref.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,23 +16,25 @@ static int msgref_hex(char c)
 	return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-/* "EPOCH-NUMBER", as a message is called everywhere. */
-static int msgref_parse_id(const char *s, size_t len, struct irc_ref *ret)
+int irc_msgid_parse(const char *s, size_t len, uint64_t *ret_epoch, uint64_t *ret_number)
 {
+	uint64_t epoch = 0, number = 0;
+
 	if (len < MSGREF_EPOCH_DIGITS + 2 || len > MSGREF_EPOCH_DIGITS + 1 + 19 ||
 	    s[MSGREF_EPOCH_DIGITS] != '-')
 		return -EINVAL;
 	for (size_t i = 0; i < MSGREF_EPOCH_DIGITS; i++) {
 		if (msgref_hex(s[i]) < 0)
 			return -EINVAL;
-		ret->epoch = ret->epoch << 4 | (unsigned)msgref_hex(s[i]);
+		epoch = epoch << 4 | (unsigned)msgref_hex(s[i]);
 	}
 	for (size_t i = MSGREF_EPOCH_DIGITS + 1; i < len; i++) {
 		if (s[i] < '0' || s[i] > '9')
 			return -EINVAL;
-		ret->number = ret->number * 10 + (uint64_t)(s[i] - '0');
+		number = number * 10 + (uint64_t)(s[i] - '0');
 	}
-	ret->kind = IRC_REF_ID;
+	*ret_epoch = epoch;
+	*ret_number = number;
 	return 0;
 }
 
@@ -100,10 +103,24 @@ int irc_ref_parse(struct irc_arg a, struct irc_ref *ret)
 	*ret = (struct irc_ref){.kind = IRC_REF_NONE};
 	if (a.len == 1 && *a.at == '*')
 		return 0;
-	if (a.len >= sizeof(id) - 1 && memcmp(a.at, id, sizeof(id) - 1) == 0)
-		return msgref_parse_id(a.at + sizeof(id) - 1, a.len - (sizeof(id) - 1), ret);
+	if (a.len >= sizeof(id) - 1 && memcmp(a.at, id, sizeof(id) - 1) == 0) {
+		ret->kind = IRC_REF_ID;
+		return irc_msgid_parse(a.at + sizeof(id) - 1, a.len - (sizeof(id) - 1), &ret->epoch,
+				       &ret->number);
+	}
 	if (a.len < sizeof(stamp) - 1 || memcmp(a.at, stamp, sizeof(stamp) - 1) != 0)
 		return a.len > 0 && memchr(a.at, '=', a.len) ? -ENOTSUP : -EINVAL;
 	ret->kind = IRC_REF_TIME;
 	return irc_time_parse(a.at + sizeof(stamp) - 1, a.len - (sizeof(stamp) - 1), &ret->time_us);
+}
+
+const char *irc_msgid(uint64_t epoch, uint64_t number, char ret[static IRC_MSGID_MAX])
+{
+	snprintf(ret, IRC_MSGID_MAX, "%016" PRIx64 "-%" PRIu64, epoch, number);
+	return ret;
+}
+
+const char *irc_msgid_next(const struct room *room, char ret[static IRC_MSGID_MAX])
+{
+	return irc_msgid(room->epoch, room->number_base + logring_pending(room->log), ret);
 }

@@ -7,6 +7,7 @@
 #define DAEMON_IRC_MSGREF_H
 
 #include "daemon/irc/line.h"
+#include "daemon/rooms/room.h"
 
 #include <stdint.h>
 
@@ -24,6 +25,12 @@ struct irc_ref {
 
 /* 0; -EINVAL: it can't be read; -ENOTSUP: it is of another kind. */
 int irc_ref_parse(struct irc_arg a, struct irc_ref *ret);
+
+#define IRC_MSGID_MAX 48
+/* "EPOCH-NUMBER"; and that of what is put next into a room whose log is locked. */
+const char *irc_msgid(uint64_t epoch, uint64_t number, char ret[static IRC_MSGID_MAX]);
+int irc_msgid_parse(const char *s, size_t len, uint64_t *ret_epoch, uint64_t *ret_number); /* 0 or -EINVAL */
+const char *irc_msgid_next(const struct room *room, char ret[static IRC_MSGID_MAX]);
 
 /* A time as in the tag `time`, from 1970 to 9999; digits of a second beyond the sixth don't count. 0 or -EINVAL. */
 int irc_time_parse(const char *s, size_t len, uint64_t *ret_us);

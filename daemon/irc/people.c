@@ -69,9 +69,7 @@ const char *irc_query_echo(struct irc_arg a, char *buf, size_t size)
 	}
 	while (n < a.len && n + 1 < size && a.at[n] != ' ')
 		n++;
-	/* Not within a character. */
-	while (n > 0 && n < a.len && ((unsigned char)a.at[n] & 0xc0) == 0x80)
-		n--;
+	n = text_cut(a.at, a.len, n);
 	if (n == 0)
 		return strcpy(buf, "*");
 	memcpy(buf, a.at, n);

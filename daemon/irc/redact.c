@@ -10,9 +10,10 @@
 #include "daemon/base/fault.h"
 #include "daemon/base/logger.h"
 #include "daemon/engine/connections.h"
-#include "daemon/engine/worker.h"
+#include "daemon/engine/each_worker.h"
 #include "daemon/history/archive.h"
 #include "daemon/history/store.h"
+#include "daemon/irc/msgref.h"
 #include "daemon/irc/people.h"
 #include "daemon/irc/tell.h"
 
@@ -70,15 +71,10 @@ static void redact_over(struct archive_task *t, int e)
  */
 struct redact_places {
 	struct job over;
-	atomic_uint refs, left;
+	atomic_uint refs;
 	struct worker *w;
 	uint32_t index;
 	uint64_t id;
-};
-
-struct redact_job {
-	struct job job;
-	struct redact_places *places; /* NULL: it is forgotten, and nobody waits */
 };
 
 static void redact_places_drop(void *what)
@@ -98,33 +94,19 @@ static void redact_places_over(struct worker *w, struct job *job)
 	redact_places_drop(p);
 }
 
-static void redact_places_one(struct redact_places *p)
+static void redact_tell_places(struct worker *w, void *what)
 {
-	if (p && atomic_fetch_sub(&p->left, 1) == 1)
+	(void)what;
+	connections_tell_places(w);
+}
+
+/* NULL: nobody waits. */
+static void redact_places_told(void *what)
+{
+	struct redact_places *p = what;
+
+	if (p)
 		worker_post(p->w, &p->over);
-}
-
-static void redact_places(struct worker *w, struct job *job)
-{
-	struct redact_job *j = (struct redact_job *)job;
-
-	if (w)
-		connections_tell_places(w);
-	redact_places_one(j->places);
-	free(j);
-}
-
-static void redact_ask_places(struct shared *shared, struct redact_places *p)
-{
-	for (unsigned i = 0; i < shared->n_workers; i++) {
-		struct redact_job *j = calloc(1, sizeof(*j));
-		if (!j) {
-			redact_places_one(p);
-			continue;
-		}
-		*j = (struct redact_job){.job.run = redact_places, .places = p};
-		worker_post(shared->workers[i], &j->job);
-	}
 }
 
 /* False: it has been done, or can't be. */
@@ -139,9 +121,8 @@ static bool redact_must_wait(struct irc_call *call)
 	p->index = connection_index(call->c);
 	p->id = connection_id(call->c);
 	atomic_init(&p->refs, 2);
-	atomic_init(&p->left, irc_shared(call)->n_workers);
 	bool waits = connection_await(call->c, p, redact_places_drop);
-	redact_ask_places(irc_shared(call), p);
+	each_worker(irc_shared(call), redact_tell_places, redact_places_told, p);
 	return waits;
 }
 
@@ -151,7 +132,7 @@ static void redact_done(struct irc_call *call, void *arg)
 	struct shared *shared = irc_shared(call);
 	struct redaction *r = arg;
 
-	redact_ask_places(shared, NULL);
+	each_worker(shared, redact_tell_places, redact_places_told, NULL);
 	if (r && r->room[0] && shared->archive)
 		archive_ask(shared->archive, &r->task);
 	else
@@ -177,25 +158,13 @@ static enum verdict redact_fail(struct redacting *r, const char *code, const cha
 	return HANDLER_MORE;
 }
 
-/* "EPOCH-NUMBER", of that epoch. */
-static bool redact_number(const char *id, uint64_t epoch, uint64_t *ret)
-{
-	char begins[20], *end;
-	int n = snprintf(begins, sizeof(begins), "%016" PRIx64 "-", epoch);
-
-	if (strncmp(id, begins, (size_t)n) != 0 || id[n] < '0' || id[n] > '9')
-		return false;
-	*ret = strtoull(id + n, &end, 10);
-	return *end == 0;
-}
-
 /* The message of that name in the log, which is locked; NULL: it isn't there. */
 static const struct record *redact_find(const struct redacting *r, const struct room *room,
 					struct logring_view *v, uint64_t *ret_seq)
 {
-	uint64_t number;
+	uint64_t epoch, number;
 
-	if (!redact_number(r->id, room->epoch, &number))
+	if (irc_msgid_parse(r->id, strlen(r->id), &epoch, &number) < 0 || epoch != room->epoch)
 		return NULL;
 	logring_peek(room->log, v);
 	*ret_seq = speech_find_number(room, v, number);

@@ -86,13 +86,9 @@ static void render_tags(struct rendering *r, uint64_t seq, bool first)
 /* How much of the text fits a line whose rest is so long. */
 static size_t render_part(const char *text, size_t len, size_t rest)
 {
-	size_t most = rest + 64 < IRC_BODY_MAX ? IRC_BODY_MAX - 2 - rest : 64;
+	size_t n = text_cut(text, len, rest + 64 < IRC_BODY_MAX ? IRC_BODY_MAX - 2 - rest : 64);
 
-	if (len <= most)
-		return len;
-	while (most > 0 && ((unsigned char)text[most] & 0xc0) == 0x80)
-		most--;
-	return most > 0 ? most : len;
+	return n > 0 ? n : len;
 }
 
 /* A message, in as many lines as it needs. */

@@ -107,14 +107,6 @@ bool irc_is_banned(struct irc_call *call, const struct irc_channel *ch, bool spe
 	       !irc_list_has(ch, 'e', speaks, source, u->account, u->realname);
 }
 
-static bool rooms_is_in(const uint64_t *ids, uint32_t n, uint64_t id)
-{
-	for (uint32_t i = 0; i < n; i++)
-		if (ids[i] == id)
-			return true;
-	return false;
-}
-
 /* Why it may not come in, or 0. The log is locked. */
 static enum irc_numeric join_why_not(struct irc_call *call, const struct room *room, struct irc_arg key)
 {
@@ -124,7 +116,7 @@ static enum irc_numeric join_why_not(struct irc_call *call, const struct room *r
 
 	if (!ch || u->flags & IRC_OPER)
 		return 0;
-	if (rooms_is_in(ch->invited, ch->n_invited, connection_id(call->c)))
+	if (irc_channel_lists(ch->invited, ch->n_invited, connection_id(call->c)))
 		return 0;
 	if (irc_is_banned(call, ch, false))
 		return ERR_BANNEDFROMCHAN;
@@ -178,8 +170,8 @@ static void join_forget_past(struct irc_call *call, struct room *room)
 	const struct irc_channel *now = irc_channel(call, room);
 	uint64_t id = connection_id(call->c);
 
-	if (!now || (!rooms_is_in(now->invited, now->n_invited, id) &&
-		     !rooms_is_in(now->expelled, now->n_expelled, id)))
+	if (!now || (!irc_channel_lists(now->invited, now->n_invited, id) &&
+		     !irc_channel_lists(now->expelled, now->n_expelled, id)))
 		return;
 	struct irc_channel *ch = irc_channel_change(call, room);
 	ch->n_invited = join_remove(ch->invited, ch->n_invited, id);

@@ -88,10 +88,8 @@ static bool say_may_speak(struct irc_call *call, const struct room *room, bool m
 		return false;
 	if (status)
 		return true;
-	if (ch && member)
-		for (uint32_t i = 0; i < ch->n_expelled; i++)
-			if (ch->expelled[i] == connection_id(call->c))
-				return false; /* it is on its way out */
+	if (ch && member && irc_channel_lists(ch->expelled, ch->n_expelled, connection_id(call->c)))
+		return false; /* it is on its way out */
 	if (modes & IRC_M_MODERATED || (modes & IRC_M_LOGGED_IN_SPEAK && !u->account[0]))
 		return false;
 	return !irc_is_banned(call, ch, true);
@@ -137,69 +135,41 @@ static int say_put(struct saying *s, struct room *room)
 
 /* --- what is in no log --- */
 
-#define SAY_MSGID_MAX 48
-
 /* The name of a message that no log has numbered. */
-static const char *say_new_msgid(char ret[static SAY_MSGID_MAX])
+static const char *say_new_msgid(char ret[static IRC_MSGID_MAX])
 {
 	uint64_t random;
 
 	randombytes_buf(&random, sizeof(random));
-	snprintf(ret, SAY_MSGID_MAX, "t%016" PRIx64, random);
+	snprintf(ret, IRC_MSGID_MAX, "t%016" PRIx64, random);
 	return ret;
-}
-
-/* For those who have tags. */
-static size_t say_tags(const struct saying *s, const char *msgid, char *ret, size_t size)
-{
-	return (size_t)snprintf(ret, size, "msgid=%s%s%s%s", msgid, s->client_tags[0] ? ";" : "",
-				s->client_tags, irc_user(s->call->c)->flags & IRC_BOT ? ";bot" : "");
 }
 
 /* What the client sees of what no log tells it; target: with its sign. time_us: what others are told, so that it is the same
  * message later; 0: now. */
 static void say_echo_as(struct saying *s, const char *msgid, const char *target, uint64_t time_us)
 {
-	char tags[IRC_TAGS_DATA_MAX + 128], source[IRC_SOURCE_MAX + 1], time[IRC_TIME_MAX];
 	struct irc_call *call = s->call;
-	const struct irc_user *u = irc_user(call->c);
-	size_t n = 0;
 
-	if (!(u->caps & IRC_CAP_ECHO_MESSAGE) || (s->kind == SAY_TAGMSG && !(u->caps & IRC_CAP_MESSAGE_TAGS)))
+	if (!irc_has(call->c, IRC_CAP_ECHO_MESSAGE) ||
+	    (s->kind == SAY_TAGMSG && !irc_has(call->c, IRC_CAP_MESSAGE_TAGS)))
 		return;
-	tags[0] = 0;
-	if (u->caps & IRC_CAP_SERVER_TIME && time_us > 0)
-		n = (size_t)snprintf(tags, sizeof(tags), "time=%s%s", irc_time_format(time_us, time),
-				     u->caps & IRC_CAP_MESSAGE_TAGS ? ";" : "");
-	if (u->caps & IRC_CAP_MESSAGE_TAGS)
-		n += say_tags(s, msgid, tags + n, sizeof(tags) - n);
-	if (u->caps & IRC_CAP_ACCOUNT_TAG && u->account[0])
-		snprintf(tags + n, sizeof(tags) - n, "%saccount=%s", n ? ";" : "", u->account);
 	if (s->kind == SAY_TAGMSG)
-		irc_say(call, tags, ":%s TAGMSG %s", irc_source(call->c, source), target);
+		irc_own_event(call, time_us, msgid, s->client_tags, "TAGMSG %s", target);
 	else
-		irc_say(call, tags, s->is_action ? ":%s %s %s :\001ACTION %.*s\001" : ":%s %s %s :%.*s",
-			irc_source(call->c, source), s->verb, target, (int)s->len, s->text);
-}
-
-/* What the client sees of it, where that isn't told by the room's log. */
-static void say_echo_here(struct saying *s, const struct room *room, uint64_t number)
-{
-	char msgid[SAY_MSGID_MAX], target[sizeof(room->name) + 1];
-
-	snprintf(msgid, sizeof(msgid), "%016" PRIx64 "-%" PRIu64, room->epoch, number);
-	snprintf(target, sizeof(target), "#%s", room->name);
-	say_echo_as(s, msgid, target, s->call->speech.time_us);
+		irc_own_event(call, time_us, msgid, s->client_tags,
+			      s->is_action ? "%s %s :\001ACTION %.*s\001" : "%s %s :%.*s", s->verb, target,
+			      (int)s->len, s->text);
 }
 
 /* t says to whom. */
 static void say_pass_on(struct saying *s, struct irc_tell *t, const char *target)
 {
 	struct irc_call *call = s->call;
-	char source[IRC_SOURCE_MAX + 1], msgid[SAY_MSGID_MAX];
+	char source[IRC_SOURCE_MAX + 1], msgid[IRC_MSGID_MAX];
 
 	t->caps = s->kind == SAY_TAGMSG ? IRC_CAP_MESSAGE_TAGS : 0;
-	say_tags(s, say_new_msgid(msgid), t->client_tags, sizeof(t->client_tags));
+	irc_message_tags(call, say_new_msgid(msgid), s->client_tags, t->client_tags, sizeof(t->client_tags));
 	if (s->kind == SAY_TAGMSG)
 		snprintf(t->line, sizeof(t->line), ":%s TAGMSG %s", irc_source(call->c, source), target);
 	else
@@ -251,6 +221,7 @@ static enum verdict say_in_room(struct saying *s, struct room *room, bool member
 	bool direct = s->kind == SAY_TAGMSG || s->is_ctcp || status;
 	/* By the log it would come behind what the client is told of its later commands. */
 	bool echoes = irc_has(call->c, IRC_CAP_ECHO_MESSAGE);
+	char msgid[IRC_MSGID_MAX], target[sizeof(room->name) + 1];
 
 	if (room_crowded(irc_shared(call)->rooms, room))
 		return HANDLER_CROWDED;
@@ -272,9 +243,13 @@ static enum verdict say_in_room(struct saying *s, struct room *room, bool member
 		return HANDLER_MORE;
 	}
 	uint64_t seq = logring_pending(room->log);
+	irc_msgid_next(room, msgid);
 	int r = say_put(s, room);
-	if (r == 0 && echoes && !irc_sees_later(call, room) && logring_pending(room->log) > seq)
-		say_echo_here(s, room, room->number_base + seq);
+	/* What the room's log doesn't tell it. */
+	if (r == 0 && echoes && !irc_sees_later(call, room) && logring_pending(room->log) > seq) {
+		snprintf(target, sizeof(target), "#%s", room->name);
+		say_echo_as(s, msgid, target, call->speech.time_us);
+	}
 	return HANDLER_MORE;
 }
 
@@ -328,7 +303,7 @@ static enum verdict say_tell(struct saying *s, const struct speech_peer *peer, c
 	struct room *private = rooms_private(rooms);
 	const struct speaker who = irc_speaker(call->c);
 	_cleanup_free_ char *buf = NULL;
-	char msgid[SAY_MSGID_MAX];
+	char msgid[IRC_MSGID_MAX];
 
 	if (s->kind == SAY_TAGMSG || s->is_ctcp) {
 		struct irc_tell *t = irc_tell_new(call);
@@ -355,8 +330,7 @@ static enum verdict say_tell(struct saying *s, const struct speech_peer *peer, c
 	speech_begin(&call->speech, private);
 	call->speech.unanswered = s->kind == SAY_NOTICE;
 	call->speech.attachment = say_attach(s);
-	snprintf(msgid, sizeof(msgid), "%016" PRIx64 "-%" PRIu64, private->epoch,
-		 private->number_base + logring_pending(private->log));
+	irc_msgid_next(private, msgid);
 	speech_tell(&call->speech, private, &who, peer, text, len);
 	call->speech.attachment = 0;
 	say_tell_away(s, peer, nick);

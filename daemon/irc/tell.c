@@ -4,10 +4,10 @@
 
 #include "daemon/base/clock.h"
 #include "daemon/engine/connections.h"
+#include "daemon/engine/each_worker.h"
 #include "daemon/irc/channels.h"
 #include "daemon/irc/metadata_kept.h"
 #include "daemon/irc/wire.h"
-#include "daemon/irc/workers.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -132,7 +132,7 @@ static void tell_free(void *what)
 
 void irc_tell_now(struct context *ctx, struct irc_tell *t)
 {
-	irc_on_workers(ctx->shared, tell_here, tell_free, t);
+	each_worker(ctx->shared, tell_here, tell_free, t);
 }
 
 static void tell_committed(struct irc_call *call, void *arg)

@@ -7,6 +7,7 @@
 #include "daemon/base/fault.h"
 #include "daemon/engine/expel.h"
 #include "daemon/irc/channels.h"
+#include "daemon/irc/msgref.h"
 #include "daemon/irc/people.h"
 #include "daemon/irc/tell.h"
 
@@ -23,7 +24,7 @@ static void topic_set(struct irc_call *call, struct room *room)
 	const struct irc_channel *now = irc_channel(call, room);
 	const struct speaker who = irc_speaker(call->c);
 	const uint32_t modes = now ? now->modes : (uint32_t)IRC_M_DEFAULT;
-	char topic[IRC_TOPIC_MAX + 1];
+	char topic[IRC_TOPIC_MAX + 1], msgid[IRC_MSGID_MAX];
 
 	if (room->raw || room->outgoing || (modes & IRC_M_TOPIC && !irc_may_decide(call, room))) {
 		irc_numeric(call, ERR_CHANOPRIVSNEEDED, "#%s", room->name);
@@ -35,10 +36,10 @@ static void topic_set(struct irc_call *call, struct room *room)
 	memset(ch->topic_by, 0, sizeof(ch->topic_by));
 	memcpy(ch->topic_by, who.nick, who.nick_len);
 	ch->topic_us = (uint64_t)clock_us(CLOCK_REALTIME);
-	const uint64_t number = room->number_base + logring_pending(room->log);
+	irc_msgid_next(room, msgid);
 	speech_topic(&call->speech, room, &who, topic, strlen(topic));
 	if (!irc_sees_later(call, room))
-		irc_own_event(call, room, number, "", "TOPIC #%s :%s", room->name, topic);
+		irc_own_event(call, call->speech.time_us, msgid, "", "TOPIC #%s :%s", room->name, topic);
 }
 
 static enum verdict topic_run(struct irc_call *call)
@@ -70,7 +71,7 @@ static enum verdict kick_one(struct irc_call *call, struct room *room, const cha
 {
 	const struct speaker who = irc_speaker(call->c);
 	struct roster_member victim;
-	char shown[TEXT_NICK_MAX + 1];
+	char shown[TEXT_NICK_MAX + 1], msgid[IRC_MSGID_MAX];
 
 	if (!irc_speak(call, room))
 		return HANDLER_BLOCKED;
@@ -94,10 +95,11 @@ static enum verdict kick_one(struct irc_call *call, struct room *room, const cha
 	if (ch->n_expelled == IRC_INVITED_MAX)
 		memmove(ch->expelled, ch->expelled + 1, --ch->n_expelled * sizeof(*ch->expelled));
 	ch->expelled[ch->n_expelled++] = victim.id;
-	const uint64_t number = room->number_base + logring_pending(room->log);
+	irc_msgid_next(room, msgid);
 	speech_kick(&call->speech, room, &who, shown, reason, strlen(reason));
 	if (!irc_sees_later(call, room))
-		irc_own_event(call, room, number, "", "KICK #%s %s :%s", room->name, shown, reason);
+		irc_own_event(call, call->speech.time_us, msgid, "", "KICK #%s %s :%s", room->name, shown,
+			      reason);
 	struct expulsion *e = expel_new(victim.id, victim.index, room->index, who.nick, who.nick_len, reason);
 	if (e)
 		irc_after(call, kick_expel, e);
@@ -136,18 +138,14 @@ static enum verdict kick_run(struct irc_call *call)
 void irc_leave_where_expelled(struct connection *c, struct room *room)
 {
 	struct irc_call call = {.c = c};
-	const uint64_t id = connection_id(c);
 	const struct irc_channel *now;
-	bool expelled = false;
 
 	if (!room)
 		return;
 	irc_begin(&call);
 	speech_begin_reading(&call.speech, room);
 	now = irc_channel(&call, room);
-	for (uint32_t i = 0; now && i < now->n_expelled; i++)
-		expelled |= now->expelled[i] == id;
-	if (!expelled) {
+	if (!now || !irc_channel_lists(now->expelled, now->n_expelled, connection_id(c))) {
 		irc_abandon(&call);
 		return;
 	}
@@ -208,14 +206,6 @@ static void invite_note(struct irc_call *call, struct room *room, uint64_t id)
 	ch->invited[ch->n_invited++] = id;
 }
 
-static bool invite_has(const struct irc_channel *ch, uint64_t id)
-{
-	for (uint32_t i = 0; ch && i < ch->n_invited; i++)
-		if (ch->invited[i] == id)
-			return true;
-	return false;
-}
-
 /* Where the client is invited to. */
 static enum verdict invite_list(struct irc_call *call)
 {
@@ -226,7 +216,8 @@ static enum verdict invite_list(struct irc_call *call)
 	for (size_t i = 0; rooms && i < n && irc_query_fits(call); i++) {
 		if (!irc_look_for(call, rooms[i].name, &look))
 			continue;
-		bool invited = invite_has(look.channel, connection_id(call->c));
+		const struct irc_channel *ch = look.channel;
+		bool invited = ch && irc_channel_lists(ch->invited, ch->n_invited, connection_id(call->c));
 		irc_look_away(call, &look);
 		if (invited)
 			irc_numeric(call, RPL_INVITELIST, "#%s", rooms[i].name);

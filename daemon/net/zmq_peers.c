@@ -91,6 +91,14 @@ static bool zmq_peers_progress(int fd, uint64_t *ret_sent, uint64_t *ret_read)
 	return true;
 }
 
+/* It has sent a message: up to where libzmq has read, all is well. */
+static void zmq_peers_mark(struct peer *k, int64_t now)
+{
+	k->mark = k->seen;
+	k->marked_at = now;
+	k->took = false;
+}
+
 void zmq_peers_came(struct zmq_peers *p, int fd)
 {
 	struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.fd = fd};
@@ -111,10 +119,9 @@ void zmq_peers_came(struct zmq_peers *p, int fd)
 	p->at[fd].cookie = zmq_peers_cookie(fd);
 	if (p->at[fd].cookie == 0)
 		return; /* gone already */
-	p->at[fd].marked_at = clock_us(CLOCK_MONOTONIC);
 	/* libzmq may have told so late: what was read by now may have been whole messages, which were taken. */
-	if (zmq_peers_progress(fd, &sent, &p->at[fd].seen))
-		p->at[fd].mark = p->at[fd].seen;
+	zmq_peers_progress(fd, &sent, &p->at[fd].seen);
+	zmq_peers_mark(&p->at[fd], clock_us(CLOCK_MONOTONIC));
 	p->n++;
 	/* libzmq's close() takes it out again. */
 	epoll_ctl(p->epoll, EPOLL_CTL_ADD, fd, &event);
@@ -180,14 +187,6 @@ int zmq_peers_fd(const struct zmq_peers *p)
 bool zmq_peers_suspects(const struct zmq_peers *p)
 {
 	return p->n_suspects > 0;
-}
-
-/* It has sent a message: up to where libzmq has read, all is well. */
-static void zmq_peers_mark(struct peer *k, int64_t now)
-{
-	k->mark = k->seen;
-	k->marked_at = now;
-	k->took = false;
 }
 
 static bool zmq_peers_exceed(const struct peer *k, uint64_t bytes, uint64_t limit, int64_t now)

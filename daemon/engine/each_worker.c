@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* A job for each worker, and a count of those that are left. */
-#include "daemon/irc/workers.h"
+#include "daemon/engine/each_worker.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -9,7 +9,7 @@ struct errand_of_all {
 	void (*fn)(struct worker *w, void *what);
 	void (*done)(void *what);
 	void *what;
-	atomic_uint left; /* workers that haven't been there yet, and irc_on_workers() itself */
+	atomic_uint left; /* workers that haven't been there yet, and each_worker() itself */
 };
 
 struct errand_job {
@@ -17,7 +17,7 @@ struct errand_job {
 	struct errand_of_all *all;
 };
 
-static void workers_release(struct errand_of_all *all)
+static void each_worker_release(struct errand_of_all *all)
 {
 	if (atomic_fetch_sub(&all->left, 1) > 1)
 		return;
@@ -25,18 +25,18 @@ static void workers_release(struct errand_of_all *all)
 	free(all);
 }
 
-static void workers_run(struct worker *w, struct job *job)
+static void each_worker_run(struct worker *w, struct job *job)
 {
 	struct errand_job *j = (struct errand_job *)job;
 
 	if (w)
 		j->all->fn(w, j->all->what);
-	workers_release(j->all);
+	each_worker_release(j->all);
 	free(j);
 }
 
-void irc_on_workers(struct shared *shared, void (*fn)(struct worker *w, void *what), void (*done)(void *what),
-		    void *what)
+void each_worker(struct shared *shared, void (*fn)(struct worker *w, void *what), void (*done)(void *what),
+		 void *what)
 {
 	struct errand_of_all *all = calloc(1, sizeof(*all));
 
@@ -49,11 +49,11 @@ void irc_on_workers(struct shared *shared, void (*fn)(struct worker *w, void *wh
 	for (unsigned i = 0; i < shared->n_workers; i++) {
 		struct errand_job *j = calloc(1, sizeof(*j));
 		if (!j) {
-			workers_release(all);
+			each_worker_release(all);
 			continue;
 		}
-		*j = (struct errand_job){.job.run = workers_run, .all = all};
+		*j = (struct errand_job){.job.run = each_worker_run, .all = all};
 		worker_post(shared->workers[i], &j->job);
 	}
-	workers_release(all);
+	each_worker_release(all);
 }
