@@ -112,6 +112,8 @@ struct archive {
 	size_t text_size;
 	char why[STORE_WHY_MAX]; /* of the gap that there will be, if there is one */
 	int64_t retry_at, retry_us, indexed_at, figures_at, expire_at, told_at, learn_at;
+	bool refused;	 /* another process had it the last time */
+	int64_t left_at; /* since when nobody has had it, though somebody may come back to it; 0: not so */
 	bool expiring, scrubbing;
 	bool learns; /* which rooms there were isn't known yet */
 	struct archive_rules *rules;

@@ -102,6 +102,8 @@ void *archive_run(void *arg)
 			wait = 0;
 	} while (run_goes_on(a, whole));
 	archive_end_tasks(a, -ESHUTDOWN);
+	if (atomic_load(&a->leaves))
+		store_leave(a->store);
 	store_close(a->store);
 	a->store = NULL;
 	return NULL;

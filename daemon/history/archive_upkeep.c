@@ -17,6 +17,8 @@
 
 #define RETRY_FIRST_US SECOND_US
 #define RETRY_MAX_US (30 * SECOND_US)
+/* So long it is left to a process that was restarted or has crashed. */
+#define COMES_BACK_US (60 * SECOND_US)
 #define EXPIRE_EVERY_US (10 * SECOND_US)
 #define FIGURES_EVERY_US (5 * SECOND_US)
 /* Messages that can't be found by the index are read through, so they may wait for each other. */
@@ -78,10 +80,28 @@ static void upkeep_set_aside(struct archive *a, const char *why)
 	a->retry_at = 0;
 }
 
+/* Another chatd's database stays its own while that is restarted. */
+static bool upkeep_is_left_alone(struct archive *a, char why[static STORE_WHY_MAX])
+{
+	long by = a->refused ? store_left_by(a->path) : 0;
+
+	if (by == 0) {
+		a->left_at = 0;
+		return false;
+	}
+	if (a->left_at == 0)
+		a->left_at = a->ctx.now;
+	snprintf(why, STORE_WHY_MAX, "%.100s: another chatd (process %ld) wrote to it, and may come back",
+		 a->path, by);
+	return a->ctx.now - a->left_at < COMES_BACK_US;
+}
+
 static int upkeep_open(struct archive *a, char why[static STORE_WHY_MAX])
 {
-	int r = store_open(a->path, STORE_WRITE, a->epoch, &a->store, why);
+	int r = upkeep_is_left_alone(a, why) ? -EBUSY
+					     : store_open(a->path, STORE_WRITE, a->epoch, &a->store, why);
 
+	a->refused = r == -EBUSY;
 	if (r < 0)
 		a->store = NULL;
 	else

@@ -82,6 +82,17 @@ bool store_is_in_use(const char *path)
 	return fd >= 0 && fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
 }
 
+long store_left_by(const char *path)
+{
+	return store_is_in_use(path) ? 0 : store_lock_holder(path);
+}
+
+void store_leave(struct store *s)
+{
+	if (s && s->lock >= 0)
+		(void)!ftruncate(s->lock, 0);
+}
+
 /* Who has taken it a moment ago hasn't said so yet: then it is the name of somebody who is gone. */
 bool store_is_anothers(const char *path)
 {

@@ -286,15 +286,36 @@ def two_chatds_with_one_database():
     equal(glob.glob(d.database + ".damaged*"), [])
     equal((state(d)["state"], state(d)["set_aside"], state(other)["set_aside"]), ("stores", 0, 0))
     equal(os.stat(d.database + "-lock").st_mode & 0o777, 0o600)
-    # A restart and a crash of the first one leave it the first one's.
+    # A restart leaves it the first one's.
     equal(d.ctl("restart")[0], 0)
     say(alice, "again")
     stored(d, "again")
-    # Whoever ends leaves it to the other.
+    # Whoever is stopped leaves it to the other.
     d.stop()
     wait_for(lambda: state(other)["state"] == "stores", what="that the second one has it")
     stored(other, "two", "b19")
     equal([t for _, _, _, t in rows(d)][:21], ["one"] + ["a%d" % i for i in range(20)])
+    other.finish()
+
+
+@test
+def who_has_crashed_finds_its_database_as_it_left_it():
+    d = history_daemon()
+    d.start()
+    alice = d.join(nick="alice")
+    say(alice, "one")
+    stored(d, "one")
+    other = history_daemon()
+    other.configure(database=d.database)
+    other.start()  # with its first tries, which come often
+    wait_for(lambda: "writes to it" in state(other)["why"], what="that the second is refused")
+    d.kill()
+    wait_for(lambda: "may come back" in state(other)["why"], what="that the second waits")
+    d.start()
+    say(alice, "two")
+    stored(d, "two")
+    d.stop()
+    wait_for(lambda: state(other)["state"] == "stores", 35, what="that the second one has it")
     other.finish()
 
 
