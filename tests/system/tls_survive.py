@@ -29,6 +29,8 @@ FAULTS = ("tls-", "receive", "commit-", "recover-", "accept", "send-")
 AGAIN = (ssl.SSLWantReadError, ssl.SSLWantWriteError, BlockingIOError)
 
 
+QUIET = 60  # seconds in which nothing more comes: then what lacks will not come
+
 # --- clients: `tls_survive.py --clients SUITE ECHO_PORT CHAT_PORT SEED`, told what to do by lines ---
 
 
@@ -268,7 +270,7 @@ def clients(suite, echo, chat, seed):
     for p in peers:
         p.begin()
     print("ready", flush=True)
-    talkers, until, at = [p for p in peers if isinstance(p, Chat)], None, None
+    talkers, until, at, moved = [p for p in peers if isinstance(p, Chat)], None, None, 0
     while True:
         if select.select([sys.stdin], [], [], 0.001)[0]:
             what = sys.stdin.readline().split()
@@ -278,7 +280,7 @@ def clients(suite, echo, chat, seed):
             elif what == ["stop"] or not what:
                 for p in peers:
                     p.stopping = True
-                until = time.monotonic() + 60
+                until = time.monotonic() + QUIET
                 print("said", json.dumps({p.name: p.said for p in talkers}), flush=True)
             elif what[0] == "heard":
                 at = {who.encode(): n for who, n in json.loads(" ".join(what[1:])).items()}
@@ -290,6 +292,9 @@ def clients(suite, echo, chat, seed):
                 raise Failure("%s from port %s, %d bytes in: %s %s" % (p.name, p.local, p.bytes, type(e).__name__, e))
         if at is not None and all(p.done() for p in peers) and all(p.heard[w] == at[w] for p in talkers for w in at):
             break
+        so_far = sum(p.bytes for p in peers)
+        if until and so_far > moved:  # a small window takes its time for megabytes
+            until, moved = now + QUIET, so_far
         if until and now > until:
             raise Failure("not there yet: %s" % [(p.name, p.bytes, len(getattr(p, "expected", "")), dict(getattr(p, "heard", {})))
                                                  for p in peers if not p.done() or isinstance(p, Chat)])

@@ -31,7 +31,7 @@ class Talker(Client):
                 super().__init__(d.connect().sock)
                 self.expect(WELCOME)
                 break
-            except (Failure, ConnectionError):
+            except (Failure, ConnectionError, ssl.SSLError):  # a handshake of TLS ends with its process
                 time.sleep(0.02)
         self.send("/nick %s\n" % nick)
         self.expect("is now %s\n" % nick)
