@@ -3,7 +3,7 @@
 #include "daemon/irc/irc.h"
 
 #include "daemon/base/clock.h"
-#include "daemon/irc/channels.h"
+#include "daemon/channels/channels.h"
 #include "daemon/irc/personas.h"
 #include "daemon/irc/wire.h"
 

@@ -21,6 +21,7 @@
 #define DAEMON_IRC_FILE_H
 
 #include "daemon/base/checksum.h"
+#include "daemon/channels/record.h"
 #include "daemon/io/memfd.h"
 #include "daemon/irc/records.h"
 #include "daemon/rooms/wakeup.h"
@@ -98,15 +99,6 @@ struct irc_metadata_place {
 	char data[IRC_BLOB_METADATA_MAX];
 };
 
-struct irc_channel_half {
-	_Atomic uint64_t check;	    /* of what follows, as far as it is used; 0: it does not hold */
-	uint64_t version;	    /* grows with each change */
-	uint64_t from;		    /* the log's count from which on it holds */
-	uint64_t epoch, base, name; /* of the room: the latter a hash */
-	struct irc_channel channel;
-	uint8_t reserved[256];
-};
-
 #define IRC_ATTACHMENT_UNIT 16
 
 /* Of an attachment, whose bytes follow. */
@@ -144,8 +136,6 @@ struct irc_file {
 
 _Static_assert(sizeof(struct irc_user_place) == 320, "part of the state's layout");
 _Static_assert(sizeof(struct irc_persona_place) == 232, "part of the state's layout");
-_Static_assert(sizeof(struct irc_channel_half) % 4096 == 0,
-	       "a channel that has no lists touches one page of a half");
 _Static_assert(sizeof(struct irc_away_place) == 1024 && sizeof(struct irc_monitor_place) == 4096 &&
 		   sizeof(struct irc_metadata_place) == 4096 && sizeof(struct irc_sasl_place) == 2048,
 	       "part of the state's layout");
@@ -205,19 +195,6 @@ static inline uint32_t irc_file_attachment_check(const struct irc_attachment_hea
 				    (irc_file_attachment_units(h->len) - 1) * IRC_ATTACHMENT_UNIT);
 
 	return (uint32_t)(sum >> 32) | 1;
-}
-
-/* Of all that is used. */
-static inline uint64_t irc_file_channel_check(const struct irc_channel_half *h)
-{
-	const struct irc_channel *c = &h->channel;
-	uint64_t sum = checksum_add(IRC_FILE_MAGIC, &h->version,
-				    offsetof(struct irc_channel_half, channel.status) -
-					offsetof(struct irc_channel_half, version));
-
-	sum = checksum_add(sum, c->status, c->n_status * sizeof(*c->status));
-	sum = checksum_add(sum, c->list, c->n_list * sizeof(*c->list));
-	return sum ? sum : 1;
 }
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* What the server says of itself: VERSION, TIME, INFO, ADMIN, STATS, LINKS. There is one server, which is asked. */
 #include "daemon/base/clock.h"
+#include "daemon/channels/mask.h"
 #include "daemon/irc/commands.h"
-#include "daemon/irc/mask.h"
 #include "daemon/irc/people.h"
 
 #include <inttypes.h>

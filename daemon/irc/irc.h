@@ -16,6 +16,7 @@
 #include "daemon/engine/connection.h"
 #include "daemon/engine/context.h"
 #include "daemon/engine/seats.h"
+#include "daemon/channels/may.h"
 #include "daemon/irc/line.h"
 #include "daemon/irc/numerics.h"
 #include "daemon/irc/store.h"
@@ -24,8 +25,6 @@
 
 /* A command is worked on when there is so much space for its answers; what is beyond is cut. */
 #define IRC_REPLY_MAX (80U << 10)
-/* The host of those who have come by other means than IRC. */
-#define IRC_HOST_OF_OTHERS "chat"
 /* NICK!USER@HOST */
 #define IRC_SOURCE_MAX (TEXT_NICK_MAX + 1 + IRC_USER_MAX + 1 + IRC_HOST_MAX)
 
@@ -253,12 +252,9 @@ enum verdict irc_redact(struct irc_call *call);
 uint8_t irc_status(struct irc_call *call, const struct room *room);
 /* Leaves it as PART does, in the transaction. False: not now, and nothing has changed (HANDLER_BLOCKED). */
 bool irc_part_room(struct irc_call *call, struct room *room, const char *reason);
-/* Whether a mask of that list ('b', 'e', 'I') is somebody's: NICK!USER@HOST, or what "a:" and "r:" are about. Those of "m:" are
- * about who speaks, not about who comes in. */
-bool irc_list_has(const struct irc_channel *ch, char kind, bool speaks, const char *source,
-		  const char *account, const char *realname);
-bool irc_ban_matches(const char *mask, const char *source, const char *account, const char *realname);
-bool irc_is_banned(struct irc_call *call, const struct irc_channel *ch, bool speaks);
+/* The client, for the questions of daemon/channels/may.h; source is where its name is put. */
+struct irc_channel_who irc_channel_who(struct irc_call *call, bool is_member,
+				       char source[static IRC_SOURCE_MAX + 1]);
 /* Leaves it, in the transaction that is under way and has put what is said of that; after the commit the rest. */
 void irc_leave_room(struct irc_call *call, struct room *room);
 

@@ -3,6 +3,7 @@
 #include "daemon/irc/isupport.h"
 
 #include "common/text.h"
+#include "daemon/channels/record.h"
 #include "daemon/irc/names.h"
 #include "daemon/irc/records.h"
 #include "daemon/irc/watched.h"

@@ -5,9 +5,9 @@
  */
 #include "common/cleanup.h"
 #include "daemon/base/clock.h"
-#include "daemon/irc/channels.h"
+#include "daemon/channels/channels.h"
+#include "daemon/channels/mask.h"
 #include "daemon/irc/commands.h"
-#include "daemon/irc/mask.h"
 #include "daemon/irc/people.h"
 
 #include <stdio.h>

@@ -7,8 +7,8 @@
 
 #include "common/cleanup.h"
 #include "common/nick.h"
+#include "daemon/channels/channels.h"
 #include "daemon/irc/blobs.h"
-#include "daemon/irc/channels.h"
 #include "daemon/irc/commands.h"
 #include "daemon/irc/metadata_kept.h"
 #include "daemon/irc/tell.h"

@@ -2,8 +2,8 @@
 /* Metadata as it is kept: a blob of a user's, bytes of a channel's record. */
 #include "daemon/irc/metadata_kept.h"
 
+#include "daemon/channels/channels.h"
 #include "daemon/irc/blobs.h"
-#include "daemon/irc/channels.h"
 
 #include <string.h>
 

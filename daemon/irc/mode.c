@@ -8,8 +8,8 @@
 #include "common/cleanup.h"
 #include "common/nick.h"
 #include "daemon/base/clock.h"
-#include "daemon/irc/channels.h"
-#include "daemon/irc/mask.h"
+#include "daemon/channels/channels.h"
+#include "daemon/channels/mask.h"
 #include "daemon/irc/msgref.h"
 #include "daemon/irc/names.h"
 
@@ -124,7 +124,7 @@ static void mode_list(struct moding *m, char sign, char kind)
 	}
 	if (!mode_arg(m, given, sizeof(given)) || !mode_may(m))
 		return;
-	irc_mask_normalise((struct irc_arg){given, strlen(given)}, mask, sizeof(mask));
+	irc_mask_normalise(given, strlen(given), mask, sizeof(mask));
 	const struct irc_channel *now = irc_channel(m->call, m->room);
 	int64_t at = mode_find_mask(now, kind, mask);
 	if ((at >= 0) == (sign == '+'))
@@ -312,8 +312,10 @@ static void mode_change(struct moding *m, char sign, char letter)
 
 bool irc_may_decide(struct irc_call *call, const struct room *room)
 {
-	return !room->raw && !room->outgoing &&
-	       (irc_status(call, room) & IRC_STATUS_OP || irc_user(call->c)->flags & IRC_OPER);
+	char source[IRC_SOURCE_MAX + 1];
+	const struct irc_channel_who who = irc_channel_who(call, true, source);
+
+	return !room->raw && !room->outgoing && irc_channel_may_decide(irc_channel(call, room), &who);
 }
 
 static void mode_show(struct irc_call *call, struct room *room, bool member)

@@ -3,7 +3,7 @@
 #include "daemon/irc/people.h"
 
 #include "common/nick.h"
-#include "daemon/irc/channels.h"
+#include "daemon/channels/channels.h"
 #include "daemon/irc/wire.h"
 
 #include <stdio.h>

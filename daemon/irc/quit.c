@@ -2,8 +2,8 @@
 /* How people go: QUIT, and whatever ends a connection. */
 #include "daemon/irc/commands.h"
 
+#include "daemon/channels/channels.h"
 #include "daemon/engine/connections.h"
-#include "daemon/irc/channels.h"
 #include "daemon/irc/whowas.h"
 
 #include <stdio.h>

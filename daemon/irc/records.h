@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What IRC keeps of users, personas and channels, as it lies in its file: users.h, personas.h and channels.h
- * say by which rules it changes.
+ * What IRC keeps of users and personas, as it lies in its file: users.h and personas.h say by which rules it
+ * changes. What it keeps of channels is in daemon/channels.
  */
 #ifndef DAEMON_IRC_RECORDS_H
 #define DAEMON_IRC_RECORDS_H
 
 #include "common/text.h"
+#include "daemon/channels/nicks.h"
 
 #include <stdint.h>
 
 /* --- users --- */
 
-#define IRC_USER_MAX 12
 #define IRC_HOST_MAX 64
 #define IRC_REALNAME_MAX 100
 
@@ -76,69 +76,6 @@ _Static_assert(sizeof(struct irc_persona) == 216, "part of the state's layout: w
 /* So many of a share, which people have by the hash of who they are. */
 #define IRC_MARKERS 256
 #define IRC_MARKER_SHARES 1024
-
-/* --- channels --- */
-
-#define IRC_TOPIC_MAX 390
-#define IRC_KEY_MAX 23
-#define IRC_MASK_MAX 99
-#define IRC_STATUS_MAX 256 /* people with a status, in one channel */
-#define IRC_LIST_MAX 150   /* masks in all lists of one channel */
-#define IRC_INVITED_MAX 32
-#define IRC_CHANNEL_METADATA_MAX 1596 /* bytes */
-
-enum irc_channel_modes {
-	IRC_M_INVITE = 1 << 0,		/* i */
-	IRC_M_MODERATED = 1 << 1,	/* m */
-	IRC_M_NO_EXTERNAL = 1 << 2,	/* n */
-	IRC_M_SECRET = 1 << 3,		/* s */
-	IRC_M_TOPIC = 1 << 4,		/* t */
-	IRC_M_NO_CTCP = 1 << 5,		/* C */
-	IRC_M_LOGGED_IN = 1 << 6,	/* R */
-	IRC_M_LOGGED_IN_SPEAK = 1 << 7, /* M */
-	IRC_M_DEFAULT = IRC_M_NO_EXTERNAL | IRC_M_TOPIC,
-};
-
-enum irc_channel_status {
-	IRC_STATUS_VOICE = 1 << 0, /* v */
-	IRC_STATUS_OP = 1 << 1,	   /* o */
-};
-
-/*
- * All strings end with NUL; "": there is none. What is behind the used part of status[] and list[] is anything: a
- * new one is filled in as a whole.
- */
-struct irc_channel {
-	uint64_t created_us; /* CLOCK_REALTIME */
-	uint64_t topic_us;   /* likewise */
-	uint32_t modes;	     /* enum irc_channel_modes */
-	uint32_t limit;	     /* l; 0: none */
-	uint32_t n_status, n_list, n_invited, n_expelled;
-	char key[IRC_KEY_MAX + 1];
-	char topic[IRC_TOPIC_MAX + 1];
-	char topic_by[TEXT_NICK_MAX + 1];
-	uint8_t reserved[72];
-	uint32_t metadata_len;
-	char metadata[IRC_CHANNEL_METADATA_MAX]; /* pairs.h */
-	uint64_t invited[IRC_INVITED_MAX];	 /* client ids, the oldest first */
-	uint64_t expelled[IRC_INVITED_MAX];	 /* likewise */
-	struct irc_channel_person {
-		uint64_t id;   /* of the client */
-		uint8_t flags; /* enum irc_channel_status */
-		char account[TEXT_NICK_MAX + 1];
-		uint8_t reserved[6];
-	} status[IRC_STATUS_MAX];
-	struct irc_channel_mask {
-		uint64_t us; /* CLOCK_REALTIME: since when */
-		char kind;   /* b, e or I */
-		char mask[IRC_MASK_MAX + 1];
-		char by[TEXT_NICK_MAX + 1];
-		uint8_t reserved[2];
-	} list[IRC_LIST_MAX];
-};
-
-_Static_assert(sizeof(struct irc_channel) == 2672 + IRC_STATUS_MAX * 48 + IRC_LIST_MAX * 144,
-	       "part of the state's layout: without holes, for the check");
 
 /* --- attachments and blobs, in bytes --- */
 

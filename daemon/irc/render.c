@@ -5,9 +5,9 @@
  */
 #include "daemon/irc/irc.h"
 
+#include "daemon/channels/channels.h"
 #include "daemon/history/store.h"
 #include "daemon/irc/attachments.h"
-#include "daemon/irc/channels.h"
 #include "daemon/irc/names.h"
 #include "daemon/irc/personas.h"
 #include "daemon/irc/wire.h"

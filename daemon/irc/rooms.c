@@ -6,10 +6,10 @@
 #include "daemon/base/clock.h"
 #include "daemon/base/fault.h"
 #include "daemon/base/logger.h"
+#include "daemon/channels/channels.h"
+#include "daemon/channels/may.h"
 #include "daemon/engine/limits.h"
 #include "daemon/irc/away.h"
-#include "daemon/irc/channels.h"
-#include "daemon/irc/mask.h"
 #include "daemon/irc/metadata.h"
 #include "daemon/irc/names.h"
 #include "daemon/irc/playback.h"
@@ -50,17 +50,9 @@ struct room *irc_own_room(struct irc_call *call, struct irc_arg channel)
 
 /* --- what is told of a room --- */
 
-static uint8_t rooms_status_of(const struct irc_channel *ch, uint64_t id)
-{
-	for (uint32_t i = 0; ch && i < ch->n_status; i++)
-		if (ch->status[i].id == id)
-			return ch->status[i].flags;
-	return 0;
-}
-
 uint8_t irc_status(struct irc_call *call, const struct room *room)
 {
-	return rooms_status_of(irc_channel(call, room), connection_id(call->c));
+	return irc_channel_status(irc_channel(call, room), connection_id(call->c));
 }
 
 void irc_topic(struct irc_call *call, struct room *room)
@@ -76,60 +68,39 @@ void irc_topic(struct irc_call *call, struct room *room)
 
 /* --- JOIN --- */
 
-bool irc_list_has(const struct irc_channel *ch, char kind, bool speaks, const char *source,
-		  const char *account, const char *realname)
-{
-	for (uint32_t i = 0; ch && i < ch->n_list; i++)
-		if (ch->list[i].kind == kind && (speaks || strncmp(ch->list[i].mask, "m:", 2) != 0) &&
-		    irc_ban_matches(ch->list[i].mask, source, account, realname))
-			return true;
-	return false;
-}
-
-bool irc_ban_matches(const char *mask, const char *source, const char *account, const char *realname)
-{
-	if (strncmp(mask, "a:", 2) == 0)
-		return account[0] && irc_mask_match(mask + 2, account);
-	if (strncmp(mask, "r:", 2) == 0)
-		return irc_mask_match(mask + 2, realname);
-	if (strncmp(mask, "m:", 2) == 0)
-		return irc_mask_match(mask + 2, source);
-	return irc_mask_match(mask, source);
-}
-
-bool irc_is_banned(struct irc_call *call, const struct irc_channel *ch, bool speaks)
+struct irc_channel_who irc_channel_who(struct irc_call *call, bool is_member,
+				       char source[static IRC_SOURCE_MAX + 1])
 {
 	const struct irc_user *u = irc_user(call->c);
-	char source[IRC_SOURCE_MAX + 1];
 
-	irc_source(call->c, source);
-	return irc_list_has(ch, 'b', speaks, source, u->account, u->realname) &&
-	       !irc_list_has(ch, 'e', speaks, source, u->account, u->realname);
+	return (struct irc_channel_who){.id = connection_id(call->c),
+					.source = irc_source(call->c, source),
+					.account = u->account,
+					.realname = u->realname,
+					.is_member = is_member,
+					.is_oper = u->flags & IRC_OPER};
 }
 
 /* Why it may not come in, or 0. The log is locked. */
 static enum irc_numeric join_why_not(struct irc_call *call, const struct room *room, struct irc_arg key)
 {
-	const struct irc_channel *ch = irc_channel(call, room);
-	const struct irc_user *u = irc_user(call->c);
 	char source[IRC_SOURCE_MAX + 1];
+	const struct irc_channel_who who = irc_channel_who(call, false, source);
 
-	if (!ch || u->flags & IRC_OPER)
+	switch (irc_channel_may_enter(irc_channel(call, room), &who, key.at, key.len, room_members(room))) {
+	case IRC_WHY_MAY:
 		return 0;
-	if (irc_channel_lists(ch->invited, ch->n_invited, connection_id(call->c)))
-		return 0;
-	if (irc_is_banned(call, ch, false))
+	case IRC_WHY_BANNED:
 		return ERR_BANNEDFROMCHAN;
-	irc_source(call->c, source);
-	if (ch->modes & IRC_M_INVITE && !irc_list_has(ch, 'I', false, source, u->account, u->realname))
-		return ERR_INVITEONLYCHAN;
-	if (ch->modes & IRC_M_LOGGED_IN && !u->account[0])
+	case IRC_WHY_LOGIN:
 		return ERR_NEEDREGGEDNICK;
-	if (ch->key[0] && !irc_arg_equals(key, ch->key))
+	case IRC_WHY_KEY:
 		return ERR_BADCHANNELKEY;
-	if (ch->limit > 0 && room_members(room) > ch->limit) /* it counts itself already */
+	case IRC_WHY_FULL:
 		return ERR_CHANNELISFULL;
-	return 0;
+	default:
+		return ERR_INVITEONLYCHAN;
+	}
 }
 
 static void join_fail(struct irc_call *call, enum irc_numeric n, const char *room)
@@ -332,7 +303,7 @@ void irc_leave_room(struct irc_call *call, struct room *room)
 	const struct irc_channel *now = room->outgoing ? NULL : irc_channel(call, room);
 	uint64_t id = connection_id(call->c);
 
-	if (now && rooms_status_of(now, id)) {
+	if (now && irc_channel_status(now, id)) {
 		struct irc_channel *ch = irc_channel_change(call, room);
 		uint32_t n = 0;
 		for (uint32_t i = 0; i < ch->n_status; i++)

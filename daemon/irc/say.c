@@ -9,9 +9,9 @@
 #include "common/nick.h"
 #include "daemon/base/clock.h"
 #include "daemon/base/fault.h"
+#include "daemon/channels/channels.h"
 #include "daemon/irc/attachments.h"
 #include "daemon/irc/away.h"
-#include "daemon/irc/channels.h"
 #include "daemon/irc/formatting.h"
 #include "daemon/irc/idle.h"
 #include "daemon/irc/msgref.h"
@@ -80,19 +80,11 @@ static void say_take_tags(struct saying *s)
 static bool say_may_speak(struct irc_call *call, const struct room *room, bool member, bool is_ctcp)
 {
 	const struct irc_channel *ch = irc_channel(call, room);
-	const struct irc_user *u = irc_user(call->c);
-	uint32_t modes = ch ? ch->modes : IRC_M_DEFAULT;
-	uint8_t status = irc_status(call, room);
+	char source[IRC_SOURCE_MAX + 1];
+	const struct irc_channel_who who = irc_channel_who(call, member, source);
 
-	if (room->read_only || (!member && modes & IRC_M_NO_EXTERNAL) || (is_ctcp && modes & IRC_M_NO_CTCP))
-		return false;
-	if (status)
-		return true;
-	if (ch && member && irc_channel_lists(ch->expelled, ch->n_expelled, connection_id(call->c)))
-		return false; /* it is on its way out */
-	if (modes & IRC_M_MODERATED || (modes & IRC_M_LOGGED_IN_SPEAK && !u->account[0]))
-		return false;
-	return !irc_is_banned(call, ch, true);
+	return !room->read_only && !(is_ctcp && ch && ch->modes & IRC_M_NO_CTCP) &&
+	       irc_channel_may_speak(ch, &who) == IRC_WHY_MAY;
 }
 
 static void say_fail(struct saying *s, enum irc_numeric n, const char *format, ...)

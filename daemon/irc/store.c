@@ -3,9 +3,9 @@
 #include "daemon/irc/store.h"
 
 #include "daemon/base/fault.h"
+#include "daemon/channels/channels.h"
 #include "daemon/irc/attachments.h"
 #include "daemon/irc/blobs.h"
-#include "daemon/irc/channels.h"
 #include "daemon/irc/file.h"
 #include "daemon/irc/markers.h"
 #include "daemon/irc/personas.h"
@@ -77,7 +77,7 @@ static int irc_store_open_parts(struct irc *irc, struct clients *cs)
 	if (r == 0)
 		r = irc_attachments_new(irc->file, &irc->attachments);
 	if (r == 0)
-		r = irc_channels_new(irc->file, &irc->channels);
+		r = irc_channels_new(irc->file->made, irc->file->channels, &irc->channels);
 	if (r == 0)
 		r = irc_markers_new(irc->file, &irc->markers);
 	if (r == 0)

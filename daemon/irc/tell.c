@@ -3,9 +3,9 @@
 #include "daemon/irc/tell.h"
 
 #include "daemon/base/clock.h"
+#include "daemon/channels/channels.h"
 #include "daemon/engine/connections.h"
 #include "daemon/engine/each_worker.h"
-#include "daemon/irc/channels.h"
 #include "daemon/irc/metadata_kept.h"
 #include "daemon/irc/wire.h"
 

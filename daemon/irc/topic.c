@@ -5,8 +5,8 @@
 #include "common/cleanup.h"
 #include "daemon/base/clock.h"
 #include "daemon/base/fault.h"
+#include "daemon/channels/channels.h"
 #include "daemon/engine/expel.h"
-#include "daemon/irc/channels.h"
 #include "daemon/irc/msgref.h"
 #include "daemon/irc/people.h"
 #include "daemon/irc/tell.h"
@@ -21,12 +21,11 @@
 
 static void topic_set(struct irc_call *call, struct room *room)
 {
-	const struct irc_channel *now = irc_channel(call, room);
 	const struct speaker who = irc_speaker(call->c);
-	const uint32_t modes = now ? now->modes : (uint32_t)IRC_M_DEFAULT;
-	char topic[IRC_TOPIC_MAX + 1], msgid[IRC_MSGID_MAX];
+	char topic[IRC_TOPIC_MAX + 1], msgid[IRC_MSGID_MAX], source[IRC_SOURCE_MAX + 1];
+	const struct irc_channel_who asks = irc_channel_who(call, true, source);
 
-	if (room->raw || room->outgoing || (modes & IRC_M_TOPIC && !irc_may_decide(call, room))) {
+	if (room->raw || room->outgoing || !irc_channel_may_set_topic(irc_channel(call, room), &asks)) {
 		irc_numeric(call, ERR_CHANOPRIVSNEEDED, "#%s", room->name);
 		return;
 	}

@@ -4,9 +4,9 @@
  * wants to know.
  */
 #include "common/cleanup.h"
+#include "daemon/channels/mask.h"
 #include "daemon/irc/commands.h"
 #include "daemon/irc/idle.h"
-#include "daemon/irc/mask.h"
 #include "daemon/irc/people.h"
 
 #include <stdio.h>

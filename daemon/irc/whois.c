@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* WHOIS, ISON and USERHOST: about people who are here, by their nick. */
+#include "daemon/channels/channels.h"
 #include "daemon/irc/away.h"
-#include "daemon/irc/channels.h"
 #include "daemon/irc/commands.h"
 #include "daemon/irc/idle.h"
 #include "daemon/irc/metadata.h"

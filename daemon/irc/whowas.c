@@ -5,8 +5,8 @@
 #include "common/cleanup.h"
 #include "common/nick.h"
 #include "daemon/base/clock.h"
+#include "daemon/channels/mask.h"
 #include "daemon/irc/commands.h"
-#include "daemon/irc/mask.h"
 #include "daemon/irc/people.h"
 
 #include <pthread.h>

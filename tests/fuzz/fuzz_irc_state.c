@@ -6,9 +6,9 @@
 #include "tests/fuzz/fuzz.h"
 
 #include "daemon/base/logger.h"
+#include "daemon/channels/channels.h"
 #include "daemon/irc/attachments.h"
 #include "daemon/irc/blobs.h"
-#include "daemon/irc/channels.h"
 #include "daemon/irc/file.h"
 #include "daemon/irc/markers.h"
 #include "daemon/irc/personas.h"
@@ -155,7 +155,7 @@ static void make_checks_fit(struct irc_file *file, const struct fill *f)
 	for (unsigned i = 0; i < 2; i++) {
 		struct irc_channel_half *h = &file->channels[lobby->index][i];
 		if (h->channel.n_status <= IRC_STATUS_MAX && h->channel.n_list <= IRC_LIST_MAX)
-			h->check = irc_file_channel_check(h);
+			h->check = irc_channel_check(h);
 	}
 }
 

@@ -5,7 +5,7 @@
 
 #include "tests/unit/rooms/rooms.h"
 
-#include "daemon/irc/channels.h"
+#include "daemon/channels/channels.h"
 #include "daemon/irc/file.h"
 #include "daemon/irc/store.h"
 #include "daemon/irc/users.h"

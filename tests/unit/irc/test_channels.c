@@ -190,7 +190,7 @@ static unsigned found(struct walk *w)
 
 	for (unsigned i = 0; i < 2; i++)
 		memcpy(&kept[i], &h[i], sizeof(kept[i]));
-	assert_int_equal(irc_channels_new(w->k->irc->file, &cs), 0);
+	assert_int_equal(irc_channels_new(w->k->irc->file->made, w->k->irc->file->channels, &cs), 0);
 	irc_channels_recover(cs, w->k->rooms.rooms);
 	unsigned n = holds_in(cs, w->room);
 	irc_channels_free(cs);

@@ -3,24 +3,25 @@
  * The records of channels, which become true with what is said in their rooms: channels.h says by which
  * rules.
  */
-#include "daemon/irc/channels.h"
+#include "daemon/channels/channels.h"
 
 #include "common/hash.h"
 #include "daemon/base/fault.h"
 #include "daemon/base/logger.h"
-#include "daemon/irc/file.h"
+#include "daemon/io/memfd.h"
 
 #include <errno.h>
 #include <stdlib.h>
 
 struct irc_channels {
-	struct irc_file *file;
+	_Atomic uint64_t *made;
+	struct irc_channel_half (*halves)[2];
 	bool drafted[ROOMS_CAPACITY]; /* each under the lock of its room's log */
 };
 
 static struct irc_channel_half *irc_channels_halves(struct irc_channels *cs, const struct room *room)
 {
-	return cs->file->channels[room->index];
+	return cs->halves[room->index];
 }
 
 static bool irc_channels_is_of(const struct irc_channel_half *h, const struct room *room)
@@ -68,7 +69,7 @@ static int irc_channels_true(const struct irc_channel_half h[2], const struct ro
 const struct irc_channel *irc_channels_get(struct irc_channels *cs, const struct room *room)
 {
 	const struct irc_channel_half *h = irc_channels_halves(cs, room);
-	int now = atomic_load_explicit(&cs->file->made[room->index], memory_order_relaxed)
+	int now = atomic_load_explicit(&cs->made[room->index], memory_order_relaxed)
 		      ? irc_channels_true(h, room)
 		      : -1;
 
@@ -87,7 +88,7 @@ static struct irc_channel_half *irc_channels_other(struct irc_channel_half h[2],
 static const struct irc_channel_half *irc_channels_begin(struct irc_channels *cs, const struct room *room)
 {
 	struct irc_channel_half *h = irc_channels_halves(cs, room);
-	_Atomic uint64_t *made = &cs->file->made[room->index];
+	_Atomic uint64_t *made = &cs->made[room->index];
 	int now = atomic_load_explicit(made, memory_order_relaxed) ? irc_channels_true(h, room) : -1;
 
 	if (now >= 0)
@@ -150,7 +151,7 @@ void irc_channels_seal(struct irc_channels *cs, const struct room *room, uint64_
 	irc_channels_end_strings(&to->channel);
 	to->from = pending;
 	FAULT("irc-channel-written");
-	atomic_store_explicit(&to->check, irc_file_channel_check(to), memory_order_release);
+	atomic_store_explicit(&to->check, irc_channel_check(to), memory_order_release);
 	FAULT("irc-channel-sealed");
 }
 
@@ -167,7 +168,7 @@ bool irc_channel_lists(const uint64_t *ids, uint32_t n, uint64_t id)
 static bool irc_channels_is_whole(const struct irc_channel_half *h)
 {
 	return irc_channels_fits(&h->channel) && h->version < UINT64_MAX / 2 &&
-	       atomic_load(&h->check) == irc_file_channel_check(h);
+	       atomic_load(&h->check) == irc_channel_check(h);
 }
 
 /* What never became true is wiped, as its count will be reached by something else. False: it is damaged. */
@@ -190,34 +191,35 @@ static bool irc_channels_recover_one(struct irc_channel_half h[2], const struct 
 static void irc_channels_drop(struct irc_channels *cs, uint32_t index)
 {
 	for (unsigned i = 0; i < 2; i++)
-		atomic_store(&cs->file->channels[index][i].check, 0);
+		atomic_store(&cs->halves[index][i].check, 0);
 	FAULT("irc-channel-dropped");
-	memfd_release(cs->file->channels[index], sizeof(cs->file->channels[index]));
-	atomic_store(&cs->file->made[index], 0);
+	memfd_release(cs->halves[index], sizeof(cs->halves[index]));
+	atomic_store(&cs->made[index], 0);
 }
 
 void irc_channels_recover(struct irc_channels *cs, struct rooms *rooms)
 {
 	for (uint32_t i = 0; i < ROOMS_CAPACITY; i++) {
-		struct irc_channel_half *h = cs->file->channels[i];
-		const struct room *room = atomic_load(&cs->file->made[i]) ? rooms_at(rooms, i) : NULL;
+		struct irc_channel_half *h = cs->halves[i];
+		const struct room *room = atomic_load(&cs->made[i]) ? rooms_at(rooms, i) : NULL;
 		bool sound = room && irc_channels_recover_one(h, room);
 		if (room && !sound)
 			log_event(LOG_ERR,
 				  &(struct log_fields){.message_id = EVENT_STATE_REFUSED, .room = room->name},
 				  "the topic and modes of %s can't be trusted and are forgotten", room->name);
-		if (atomic_load(&cs->file->made[i]) && (!sound || irc_channels_true(h, room) < 0))
+		if (atomic_load(&cs->made[i]) && (!sound || irc_channels_true(h, room) < 0))
 			irc_channels_drop(cs, i);
 	}
 }
 
-int irc_channels_new(struct irc_file *file, struct irc_channels **ret)
+int irc_channels_new(_Atomic uint64_t *made, struct irc_channel_half (*halves)[2], struct irc_channels **ret)
 {
 	struct irc_channels *cs = calloc(1, sizeof(*cs));
 
 	if (!cs)
 		return -ENOMEM;
-	cs->file = file;
+	cs->made = made;
+	cs->halves = halves;
 	*ret = cs;
 	return 0;
 }

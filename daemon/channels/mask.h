@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* Masks as in lists of bans: "nick!user@host" with wildcards. */
-#ifndef DAEMON_IRC_MASK_H
-#define DAEMON_IRC_MASK_H
+#ifndef DAEMON_CHANNELS_MASK_H
+#define DAEMON_CHANNELS_MASK_H
 
-#include "daemon/irc/line.h"
+#include <stdbool.h>
+#include <stddef.h>
 
 /*
  * Whether the mask is all of the text: * is anything, ? is one character, a backslash takes the next byte as it is. ASCII
@@ -16,6 +17,6 @@ bool irc_mask_match(const char *mask, const char *text);
  * "n!u@*", and what is empty is "*". "a:NAME" and whatever else is one letter and a colon is left as it is, but for
  * "m:MASK", whose mask is made full.
  */
-void irc_mask_normalise(struct irc_arg mask, char *ret, size_t size);
+void irc_mask_normalise(const char *mask, size_t len, char *ret, size_t size);
 
 #endif

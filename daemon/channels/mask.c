@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Wildcards by going back to the last * only, which is enough: what was before that has its match for good. */
-#include "daemon/irc/mask.h"
+#include "daemon/channels/mask.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -81,13 +81,15 @@ static struct mask_part mask_part(const char *from, const char *to)
 	return from < to ? (struct mask_part){(int)(to - from), from} : (struct mask_part){1, "*"};
 }
 
-void irc_mask_normalise(struct irc_arg mask, char *ret, size_t size)
+void irc_mask_normalise(const char *s, size_t len, char *ret, size_t size)
 {
-	const char *s = mask.len ? mask.at : "", *end = s + mask.len, *prefix = s;
-	bool extended = mask.len > 2 && s[1] == ':' && ((*s >= 'a' && *s <= 'z') || (*s >= 'A' && *s <= 'Z'));
+	if (len == 0)
+		s = "";
+	const char *end = s + len, *prefix = s;
+	bool extended = len > 2 && s[1] == ':' && ((*s >= 'a' && *s <= 'z') || (*s >= 'A' && *s <= 'Z'));
 
 	if (extended && *s != 'm') {
-		snprintf(ret, size, "%.*s", (int)mask.len, s);
+		snprintf(ret, size, "%.*s", (int)len, s);
 		mask_cut(ret);
 		return;
 	}

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What IRC knows of a room beyond its log: topic, modes, key, lists, operators. A record lies at the room's
+ * What is decided of a room, by people of IRC and others: topic, modes, key, lists, operators. A record lies at the room's
  * index in the file of IRC (irc/file.h), twice, each half with the count of the room's log from which on it
  * holds. Of those that are whole and whose count the log has reached the newer one is true. So a change
  * becomes true with the event that tells of it, by the one store that commits the log, by these rules:
@@ -12,13 +12,12 @@
  * A record is that of one log: it names its epoch, the number of its first message, and the room's name.
  * Another room that gets the index has none.
  */
-#ifndef DAEMON_IRC_CHANNELS_H
-#define DAEMON_IRC_CHANNELS_H
+#ifndef DAEMON_CHANNELS_CHANNELS_H
+#define DAEMON_CHANNELS_CHANNELS_H
 
-#include "daemon/irc/records.h"
+#include "daemon/channels/record.h"
 #include "daemon/rooms/room.h"
 
-struct irc_file;
 struct irc_channels;
 
 /*
@@ -46,8 +45,11 @@ bool irc_channel_lists(const uint64_t *ids, uint32_t n, uint64_t id);
 
 /* --- for the file --- */
 
-/* Returns 0 or -ENOMEM. */
-int irc_channels_new(struct irc_file *file, struct irc_channels **ret);
+/*
+ * made and halves are there for each room's index, and outlive it: where there ever was a record, and both of its halves.
+ * Returns 0 or -ENOMEM.
+ */
+int irc_channels_new(_Atomic uint64_t *made, struct irc_channel_half (*halves)[2], struct irc_channels **ret);
 void irc_channels_free(struct irc_channels *cs);
 /*
  * For the start, before anything is said: what was under way has happened or not; what is damaged is

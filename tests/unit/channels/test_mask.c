@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Masks of bans, and whom they match. */
-#include "daemon/irc/mask.h"
+#include "daemon/channels/mask.h"
 #include "tests/unit/unit.h"
 
 #include <string.h>
@@ -83,16 +83,15 @@ static void in_full(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
-		irc_mask_normalise((struct irc_arg){cases[i].mask, strlen(cases[i].mask)}, full,
-				   sizeof(full));
+		irc_mask_normalise(cases[i].mask, strlen(cases[i].mask), full, sizeof(full));
 		assert_string_equal(full, cases[i].full);
 	}
-	irc_mask_normalise((struct irc_arg){NULL, 0}, full, sizeof(full));
+	irc_mask_normalise(NULL, 0, full, sizeof(full));
 	assert_string_equal(full, "*!*@*");
 	/* No half character is left. */
-	irc_mask_normalise((struct irc_arg){"ab\xe2\x82\xac", 5}, full, 5);
+	irc_mask_normalise("ab\xe2\x82\xac", 5, full, 5);
 	assert_string_equal(full, "ab");
-	irc_mask_normalise((struct irc_arg){"ab\xe2\x82\xac", 5}, full, 6);
+	irc_mask_normalise("ab\xe2\x82\xac", 5, full, 6);
 	assert_string_equal(full, "ab\xe2\x82\xac");
 }
 
