@@ -49,7 +49,7 @@ const char *irc_source(struct connection *c, char ret[static IRC_SOURCE_MAX + 1]
 	const struct irc_user *u = irc_user(c);
 	char nick[TEXT_NICK_MAX + 1];
 
-	snprintf(ret, IRC_SOURCE_MAX + 1, "%s!%s@%s", irc_nick(c, nick), u->user, u->host);
+	snprintf(ret, IRC_SOURCE_MAX + 1, "%s!%s@%s", irc_nick(c, nick), u->user[0] ? u->user : "*", u->host);
 	return ret;
 }
 

@@ -12,6 +12,7 @@
 #include "daemon/channels/mask.h"
 #include "daemon/irc/msgref.h"
 #include "daemon/irc/names.h"
+#include "daemon/irc/people.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -192,7 +193,7 @@ bool irc_set_status(struct irc_call *call, struct room *room, uint64_t id, uint8
 
 static void mode_status(struct moding *m, char sign, char letter)
 {
-	char nick[IRC_BODY_MAX];
+	char nick[IRC_BODY_MAX], echo[65];
 	struct roster_member who;
 	uint8_t bit = letter == 'o' ? IRC_STATUS_OP : IRC_STATUS_VOICE;
 
@@ -203,7 +204,8 @@ static void mode_status(struct moding *m, char sign, char letter)
 		    roster_member(irc_shared(m->call)->roster, nick, strlen(nick), &who))
 			irc_numeric(m->call, ERR_USERNOTINCHANNEL, "%s #%s", nick, m->room->name);
 		else
-			irc_numeric(m->call, ERR_NOSUCHNICK, "%.64s", nick);
+			irc_numeric(m->call, ERR_NOSUCHNICK, "%s",
+				    irc_query_echo((struct irc_arg){nick, strlen(nick)}, echo, sizeof(echo)));
 		return;
 	}
 	if (irc_set_status(m->call, m->room, who.id, sign == '+' ? bit : 0, sign == '-' ? bit : 0)) {
@@ -306,7 +308,7 @@ static void mode_change(struct moding *m, char sign, char letter)
 		break;
 	default:
 		if (!mode_flag(m, sign, letter))
-			irc_numeric(m->call, ERR_UNKNOWNMODE, "%c :is no mode of channels", letter);
+			irc_numeric(m->call, ERR_UNKNOWNMODE, "%c", letter);
 	}
 }
 
@@ -374,13 +376,12 @@ static enum verdict mode_channel(struct irc_call *call)
 {
 	struct shared *shared = irc_shared(call);
 	const struct irc_arg channel = call->line->params[0];
-	char name[TEXT_ROOM_MAX + 1];
+	char name[TEXT_ROOM_MAX + 1], echo[80];
 	struct room *room;
 
 	if (!irc_room_of(call, channel, name) ||
 	    rooms_enter_existing(shared->rooms, name, irc_context(call)->slot, &room) < 0) {
-		irc_numeric(call, ERR_NOSUCHCHANNEL, "%.*s", (int)(channel.len < 80 ? channel.len : 80),
-			    channel.at);
+		irc_numeric(call, ERR_NOSUCHCHANNEL, "%s", irc_query_echo(channel, echo, sizeof(echo)));
 		return HANDLER_MORE;
 	}
 	if (!irc_speak(call, room)) {
@@ -420,7 +421,7 @@ static enum verdict mode_user(struct irc_call *call)
 	const struct irc_arg nick = call->line->params[0];
 	const struct client_state *st = connection_state(call->c);
 	struct modes_told told = {.n_letters = 0};
-	char letters[16] = "+", source[TEXT_NICK_MAX + 1], sign = '+';
+	char letters[16] = "+", source[TEXT_NICK_MAX + 1], echo[80], sign = '+';
 	size_t n = 1;
 
 	if (!nick_same(nick.at, nick.len, st->nick, st->nick_len)) {
@@ -430,8 +431,7 @@ static enum verdict mode_user(struct irc_call *call)
 		    roster_find(irc_shared(call)->roster, nick.at, nick.len, &id, &index))
 			irc_numeric(call, ERR_USERSDONTMATCH, "%s", "");
 		else
-			irc_numeric(call, ERR_NOSUCHNICK, "%.*s", (int)(nick.len < 64 ? nick.len : 64),
-				    nick.at);
+			irc_numeric(call, ERR_NOSUCHNICK, "%s", irc_query_echo(nick, echo, sizeof(echo)));
 		return HANDLER_MORE;
 	}
 	if (call->line->n_params < 2) {

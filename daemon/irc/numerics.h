@@ -13,7 +13,6 @@
 	X(RPL_CREATED, 3, NULL)                                                                              \
 	X(RPL_MYINFO, 4, NULL)                                                                               \
 	X(RPL_ISUPPORT, 5, "are supported by this server")                                                   \
-	X(RPL_STATSCOMMANDS, 212, NULL)                                                                      \
 	X(RPL_ENDOFSTATS, 219, "End of /STATS report")                                                       \
 	X(RPL_UMODEIS, 221, NULL)                                                                            \
 	X(RPL_STATSUPTIME, 242, NULL)                                                                        \
@@ -27,16 +26,13 @@
 	X(RPL_ADMINLOC1, 257, NULL)                                                                          \
 	X(RPL_ADMINLOC2, 258, NULL)                                                                          \
 	X(RPL_ADMINEMAIL, 259, NULL)                                                                         \
-	X(RPL_TRYAGAIN, 263, "Please wait a while and try again.")                                           \
 	X(RPL_LOCALUSERS, 265, NULL)                                                                         \
 	X(RPL_GLOBALUSERS, 266, NULL)                                                                        \
-	X(RPL_WHOISCERTFP, 276, NULL)                                                                        \
 	X(RPL_AWAY, 301, NULL)                                                                               \
 	X(RPL_USERHOST, 302, NULL)                                                                           \
 	X(RPL_ISON, 303, NULL)                                                                               \
 	X(RPL_UNAWAY, 305, "You are no longer marked as being away")                                         \
 	X(RPL_NOWAWAY, 306, "You have been marked as being away")                                            \
-	X(RPL_WHOISREGNICK, 307, "has identified for this nick")                                             \
 	X(RPL_WHOISUSER, 311, NULL)                                                                          \
 	X(RPL_WHOISSERVER, 312, NULL)                                                                        \
 	X(RPL_WHOISOPERATOR, 313, "is an IRC operator")                                                      \
@@ -45,7 +41,6 @@
 	X(RPL_WHOISIDLE, 317, "seconds idle, signon time")                                                   \
 	X(RPL_ENDOFWHOIS, 318, "End of /WHOIS list")                                                         \
 	X(RPL_WHOISCHANNELS, 319, NULL)                                                                      \
-	X(RPL_WHOISSPECIAL, 320, NULL)                                                                       \
 	X(RPL_LISTSTART, 321, "Users  Name")                                                                 \
 	X(RPL_LIST, 322, NULL)                                                                               \
 	X(RPL_LISTEND, 323, "End of /LIST")                                                                  \
@@ -58,7 +53,6 @@
 	X(RPL_WHOISBOT, 335, "is a bot")                                                                     \
 	X(RPL_INVITELIST, 336, NULL)                                                                         \
 	X(RPL_ENDOFINVITELIST, 337, "End of /INVITE list")                                                   \
-	X(RPL_WHOISACTUALLY, 338, "Is actually using host")                                                  \
 	X(RPL_INVITING, 341, NULL)                                                                           \
 	X(RPL_INVEXLIST, 346, NULL)                                                                          \
 	X(RPL_ENDOFINVEXLIST, 347, "End of channel invite exception list")                                   \
@@ -68,7 +62,6 @@
 	X(RPL_WHOREPLY, 352, NULL)                                                                           \
 	X(RPL_NAMREPLY, 353, NULL)                                                                           \
 	X(RPL_WHOSPCRPL, 354, NULL)                                                                          \
-	X(RPL_LINKS, 364, NULL)                                                                              \
 	X(RPL_ENDOFLINKS, 365, "End of /LINKS list")                                                         \
 	X(RPL_ENDOFNAMES, 366, "End of /NAMES list")                                                         \
 	X(RPL_BANLIST, 367, NULL)                                                                            \
@@ -79,13 +72,10 @@
 	X(RPL_ENDOFINFO, 374, "End of /INFO list")                                                           \
 	X(RPL_MOTDSTART, 375, NULL)                                                                          \
 	X(RPL_ENDOFMOTD, 376, "End of /MOTD command.")                                                       \
-	X(RPL_WHOISHOST, 378, NULL)                                                                          \
-	X(RPL_WHOISMODES, 379, NULL)                                                                         \
 	X(RPL_YOUREOPER, 381, "You are now an IRC operator")                                                 \
 	X(RPL_REHASHING, 382, "Rehashing")                                                                   \
 	X(RPL_TIME, 391, NULL)                                                                               \
 	X(RPL_VISIBLEHOST, 396, "is now your visible host")                                                  \
-	X(ERR_UNKNOWNERROR, 400, NULL)                                                                       \
 	X(ERR_NOSUCHNICK, 401, "No such nick/channel")                                                       \
 	X(ERR_NOSUCHSERVER, 402, "No such server")                                                           \
 	X(ERR_NOSUCHCHANNEL, 403, "No such channel")                                                         \
@@ -95,7 +85,7 @@
 	X(ERR_TOOMANYTARGETS, 407, "Too many targets")                                                       \
 	X(ERR_NOORIGIN, 409, "No origin specified")                                                          \
 	X(ERR_INVALIDCAPCMD, 410, "Invalid CAP command")                                                     \
-	X(ERR_NORECIPIENT, 411, "No recipient given")                                                        \
+	X(ERR_NORECIPIENT, 411, NULL)                                                                        \
 	X(ERR_NOTEXTTOSEND, 412, "No text to send")                                                          \
 	X(ERR_INPUTTOOLONG, 417, "Input line was too long")                                                  \
 	X(ERR_UNKNOWNCOMMAND, 421, "Unknown command")                                                        \
@@ -112,33 +102,24 @@
 	X(ERR_NEEDMOREPARAMS, 461, "Not enough parameters")                                                  \
 	X(ERR_ALREADYREGISTERED, 462, "You may not reregister")                                              \
 	X(ERR_PASSWDMISMATCH, 464, "Password incorrect")                                                     \
-	X(ERR_YOUREBANNEDCREEP, 465, "You are banned from this server")                                      \
-	X(ERR_KEYSET, 467, "Channel key already set")                                                        \
 	X(ERR_CHANNELISFULL, 471, "Cannot join channel (+l)")                                                \
 	X(ERR_UNKNOWNMODE, 472, "is unknown mode char to me")                                                \
 	X(ERR_INVITEONLYCHAN, 473, "Cannot join channel (+i)")                                               \
 	X(ERR_BANNEDFROMCHAN, 474, "Cannot join channel (+b)")                                               \
 	X(ERR_BADCHANNELKEY, 475, "Cannot join channel (+k)")                                                \
-	X(ERR_BADCHANMASK, 476, "Bad Channel Mask")                                                          \
 	X(ERR_NEEDREGGEDNICK, 477, "You must be logged in to an account for that")                           \
 	X(ERR_BANLISTFULL, 478, "Channel list is full")                                                      \
 	X(ERR_NOPRIVILEGES, 481, "Permission Denied- You're not an IRC operator")                            \
 	X(ERR_CHANOPRIVSNEEDED, 482, "You're not channel operator")                                          \
 	X(ERR_CANTKILLSERVER, 483, "You can't kill a server!")                                               \
-	X(ERR_NOOPERHOST, 491, "No O-lines for your host")                                                   \
 	X(ERR_UMODEUNKNOWNFLAG, 501, "Unknown MODE flag")                                                    \
 	X(ERR_USERSDONTMATCH, 502, "Cannot change mode for other users")                                     \
 	X(ERR_HELPNOTFOUND, 524, "No help available on this topic")                                          \
 	X(ERR_INVALIDKEY, 525, "Key is not well-formed")                                                     \
-	X(ERR_CANTSENDTOUSER, 531, "You cannot send messages to this user")                                  \
-	X(RPL_STARTTLS, 670, "STARTTLS successful, proceed with TLS handshake")                              \
-	X(RPL_WHOISSECURE, 671, "is using a secure connection")                                              \
-	X(ERR_STARTTLS, 691, "STARTTLS failed")                                                              \
 	X(ERR_INVALIDMODEPARAM, 696, NULL)                                                                   \
 	X(RPL_HELPSTART, 704, NULL)                                                                          \
 	X(RPL_HELPTXT, 705, NULL)                                                                            \
 	X(RPL_ENDOFHELP, 706, "End of /HELP")                                                                \
-	X(ERR_NOPRIVS, 723, "Insufficient oper privileges")                                                  \
 	X(RPL_MONONLINE, 730, NULL)                                                                          \
 	X(RPL_MONOFFLINE, 731, NULL)                                                                         \
 	X(RPL_MONLIST, 732, NULL)                                                                            \
@@ -146,20 +127,16 @@
 	X(ERR_MONLISTFULL, 734, "Monitor list is full")                                                      \
 	X(RPL_WHOISKEYVALUE, 760, NULL)                                                                      \
 	X(RPL_KEYVALUE, 761, NULL)                                                                           \
-	X(RPL_METADATAEND, 762, "end of metadata")                                                           \
 	X(RPL_KEYNOTSET, 766, "key not set")                                                                 \
 	X(RPL_METADATASUBOK, 770, NULL)                                                                      \
 	X(RPL_METADATAUNSUBOK, 771, NULL)                                                                    \
 	X(RPL_METADATASUBS, 772, NULL)                                                                       \
 	X(RPL_METADATASYNCLATER, 774, NULL)                                                                  \
 	X(RPL_LOGGEDIN, 900, NULL)                                                                           \
-	X(RPL_LOGGEDOUT, 901, "You are now logged out")                                                      \
-	X(ERR_NICKLOCKED, 902, "You must use a nick assigned to you")                                        \
 	X(RPL_SASLSUCCESS, 903, "SASL authentication successful")                                            \
 	X(ERR_SASLFAIL, 904, "SASL authentication failed")                                                   \
 	X(ERR_SASLTOOLONG, 905, "SASL message too long")                                                     \
 	X(ERR_SASLABORTED, 906, "SASL authentication aborted")                                               \
-	X(ERR_SASLALREADY, 907, "You have already authenticated using SASL")                                 \
 	X(RPL_SASLMECHS, 908, "are available SASL mechanisms")
 
 #define IRC_NUMERIC_NUMBER(name, number, text) name = (number),

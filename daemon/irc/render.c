@@ -144,10 +144,10 @@ static void render_kick(struct rendering *r, uint64_t seq)
 {
 	size_t len;
 	const char *why = speech_reason(r->e.text, r->e.text_len, &len);
-	size_t nick = len ? (size_t)(why - r->e.text) - 2 : r->e.text_len;
+	char victim[IRC_SHOWN_MAX + 1];
 
-	render_line(r, seq, ":%s KICK #%s %.*s :%.*s", r->source, r->room->name, (int)nick, r->e.text,
-		    (int)len, why);
+	irc_nick_show(r->e.text, len ? (size_t)(why - r->e.text) - 2 : r->e.text_len, victim);
+	render_line(r, seq, ":%s KICK #%s %s :%.*s", r->source, r->room->name, victim, (int)len, why);
 }
 
 static void render_event(struct rendering *r, uint64_t seq)

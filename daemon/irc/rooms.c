@@ -12,6 +12,7 @@
 #include "daemon/irc/away.h"
 #include "daemon/irc/metadata.h"
 #include "daemon/irc/names.h"
+#include "daemon/irc/people.h"
 #include "daemon/irc/playback.h"
 
 #include <errno.h>
@@ -37,12 +38,11 @@ bool irc_room_of(struct irc_call *call, struct irc_arg channel, char ret[static 
 
 struct room *irc_own_room(struct irc_call *call, struct irc_arg channel)
 {
-	char name[TEXT_ROOM_MAX + 1];
+	char name[TEXT_ROOM_MAX + 1], echo[80];
 	struct room *room = NULL;
 
 	if (!irc_room_of(call, channel, name) || !rooms_exists(irc_shared(call)->rooms, name))
-		irc_numeric(call, ERR_NOSUCHCHANNEL, "%.*s", (int)(channel.len < 80 ? channel.len : 80),
-			    channel.at);
+		irc_numeric(call, ERR_NOSUCHCHANNEL, "%s", irc_query_echo(channel, echo, sizeof(echo)));
 	else if (!(room = seats_room(call->c, name)))
 		irc_numeric(call, ERR_NOTONCHANNEL, "#%s", name);
 	return room;
@@ -211,12 +211,11 @@ static struct room_guest join_guest(struct irc_call *call, const char *name)
 static enum verdict join_one(struct irc_call *call, struct irc_arg channel, struct irc_arg key)
 {
 	struct shared *shared = irc_shared(call);
-	char name[TEXT_ROOM_MAX + 1];
+	char name[TEXT_ROOM_MAX + 1], echo[80];
 	struct room *room;
 
 	if (!irc_room_of(call, channel, name)) {
-		irc_numeric(call, ERR_NOSUCHCHANNEL, "%.*s", (int)(channel.len < 80 ? channel.len : 80),
-			    channel.at);
+		irc_numeric(call, ERR_NOSUCHCHANNEL, "%s", irc_query_echo(channel, echo, sizeof(echo)));
 		return HANDLER_MORE;
 	}
 	/* Who is told that it was removed may be back before its worker has been. */

@@ -70,7 +70,7 @@ static enum verdict kick_one(struct irc_call *call, struct room *room, const cha
 {
 	const struct speaker who = irc_speaker(call->c);
 	struct roster_member victim;
-	char shown[TEXT_NICK_MAX + 1], msgid[IRC_MSGID_MAX];
+	char victim_nick[TEXT_NICK_MAX + 1], shown[IRC_SHOWN_MAX + 1], msgid[IRC_MSGID_MAX], echo[65];
 
 	if (!irc_speak(call, room))
 		return HANDLER_BLOCKED;
@@ -79,7 +79,9 @@ static enum verdict kick_one(struct irc_call *call, struct room *room, const cha
 		return HANDLER_MORE;
 	}
 	if (!irc_find_member(call, room, nick, &victim)) {
-		irc_numeric(call, ERR_USERNOTINCHANNEL, "%.64s #%s", nick, room->name);
+		irc_numeric(call, ERR_USERNOTINCHANNEL, "%s #%s",
+			    irc_query_echo((struct irc_arg){nick, strlen(nick)}, echo, sizeof(echo)),
+			    room->name);
 		return HANDLER_MORE;
 	}
 	const struct client *client = clients_at(irc_shared(call)->clients, victim.index);
@@ -88,14 +90,15 @@ static enum verdict kick_one(struct irc_call *call, struct room *room, const cha
 			     "It has no connection that could leave the room");
 		return HANDLER_MORE;
 	}
-	snprintf(shown, sizeof(shown), "%.*s", victim.len, victim.nick);
+	snprintf(victim_nick, sizeof(victim_nick), "%.*s", victim.len, victim.nick);
+	irc_nick_show(victim.nick, victim.len, shown);
 	irc_set_status(call, room, victim.id, 0, IRC_STATUS_OP | IRC_STATUS_VOICE);
 	struct irc_channel *ch = irc_channel_change(call, room);
 	if (ch->n_expelled == IRC_INVITED_MAX)
 		memmove(ch->expelled, ch->expelled + 1, --ch->n_expelled * sizeof(*ch->expelled));
 	ch->expelled[ch->n_expelled++] = victim.id;
 	irc_msgid_next(room, msgid);
-	speech_kick(&call->speech, room, &who, shown, reason, strlen(reason));
+	speech_kick(&call->speech, room, &who, victim_nick, reason, strlen(reason));
 	if (!irc_sees_later(call, room))
 		irc_own_event(call, call->speech.time_us, msgid, "", "KICK #%s %s :%s", room->name, shown,
 			      reason);
@@ -227,7 +230,7 @@ static enum verdict invite_list(struct irc_call *call)
 
 static enum verdict invite_run(struct irc_call *call)
 {
-	char nick[IRC_BODY_MAX], shown[TEXT_NICK_MAX + 1];
+	char nick[IRC_BODY_MAX], shown[IRC_SHOWN_MAX + 1], echo[65];
 	struct roster_member guest;
 
 	if (call->line->n_params == 0)
@@ -242,10 +245,11 @@ static enum verdict invite_run(struct irc_call *call)
 		return HANDLER_MORE;
 	irc_param(call, 0, nick, sizeof(nick));
 	if (!roster_member(irc_shared(call)->roster, nick, strlen(nick), &guest)) {
-		irc_numeric(call, ERR_NOSUCHNICK, "%.64s", nick);
+		irc_numeric(call, ERR_NOSUCHNICK, "%s",
+			    irc_query_echo(call->line->params[0], echo, sizeof(echo)));
 		return HANDLER_MORE;
 	}
-	snprintf(shown, sizeof(shown), "%.*s", guest.len, guest.nick);
+	irc_nick_show(guest.nick, guest.len, shown);
 	if (irc_find_member(call, room, nick, &guest)) {
 		irc_numeric(call, ERR_USERONCHANNEL, "%s #%s", shown, room->name);
 		return HANDLER_MORE;
