@@ -66,6 +66,11 @@ static int irc_channels_true(const struct irc_channel_half h[2], const struct ro
 	return best;
 }
 
+bool irc_channels_are_made(struct irc_channels *cs, const struct room *room)
+{
+	return atomic_load_explicit(&cs->made[room->index], memory_order_acquire) != 0;
+}
+
 const struct irc_channel *irc_channels_get(struct irc_channels *cs, const struct room *room)
 {
 	const struct irc_channel_half *h = irc_channels_halves(cs, room);
@@ -161,6 +166,39 @@ bool irc_channel_lists(const uint64_t *ids, uint32_t n, uint64_t id)
 		if (ids[i] == id)
 			return true;
 	return false;
+}
+
+/* Returns how many are left. */
+static uint32_t irc_channel_strike(uint64_t *ids, uint32_t n, uint64_t id)
+{
+	uint32_t left = 0;
+
+	for (uint32_t i = 0; i < n; i++)
+		if (ids[i] != id)
+			ids[left++] = ids[i];
+	return left;
+}
+
+bool irc_channel_has_past(const struct irc_channel *ch, uint64_t id)
+{
+	return irc_channel_lists(ch->invited, ch->n_invited, id) ||
+	       irc_channel_lists(ch->expelled, ch->n_expelled, id);
+}
+
+void irc_channel_forget_past(struct irc_channel *ch, uint64_t id)
+{
+	ch->n_invited = irc_channel_strike(ch->invited, ch->n_invited, id);
+	ch->n_expelled = irc_channel_strike(ch->expelled, ch->n_expelled, id);
+}
+
+void irc_channel_forget_status(struct irc_channel *ch, uint64_t id)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < ch->n_status; i++)
+		if (ch->status[i].id != id)
+			ch->status[n++] = ch->status[i];
+	ch->n_status = n;
 }
 
 /* --- the start --- */

@@ -25,6 +25,8 @@ struct irc_channels;
  * no topic, and no operator. Good while the lock is held, until the next draft.
  */
 const struct irc_channel *irc_channels_get(struct irc_channels *cs, const struct room *room);
+/* Whether that room may have one. Takes no lock. */
+bool irc_channels_are_made(struct irc_channels *cs, const struct room *room);
 /*
  * What will hold, to be changed: at the first call a copy of what holds, or that of a channel with
  * IRC_M_DEFAULT. Calls before irc_channels_seal() return the same one, as long as the lock is held: who gives
@@ -42,6 +44,12 @@ void irc_channels_seal(struct irc_channels *cs, const struct room *room, uint64_
 
 /* Whether a list of clients' ids (invited, expelled) has that one. */
 bool irc_channel_lists(const uint64_t *ids, uint32_t n, uint64_t id);
+/* Invitations are good for once; and who was removed, but had gone by itself, has come back: whether there is such a thing of that
+ * client, and forgets it. */
+bool irc_channel_has_past(const struct irc_channel *ch, uint64_t id);
+void irc_channel_forget_past(struct irc_channel *ch, uint64_t id);
+/* Who leaves has no status any more. */
+void irc_channel_forget_status(struct irc_channel *ch, uint64_t id);
 
 /* --- for the file --- */
 

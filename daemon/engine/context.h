@@ -32,6 +32,7 @@ struct archive;
 struct questions;
 struct webhooks;
 struct irc;
+struct irc_channels;
 struct connections;
 struct tls_tools;
 struct secrets;
@@ -58,6 +59,7 @@ struct shared {
 	struct archive *archive;	     /* or NULL */
 	struct webhooks *webhooks;	     /* or NULL */
 	_Atomic(struct irc *) irc; /* irc/store.h; NULL until a listener speaks IRC, also by a reload */
+	_Atomic(struct irc_channels *) channels; /* that one's: channels/channels.h; likewise */
 	struct slots *slots;
 	struct services services;
 	struct counters spare_counters[SHARED_SPARE_COUNTERS];

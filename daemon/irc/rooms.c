@@ -124,29 +124,13 @@ static void join_make_operator(struct irc_call *call, struct room *room)
 	memcpy(p->account, u->account, sizeof(p->account));
 }
 
-/* Returns how many are left. */
-static uint32_t join_remove(uint64_t *ids, uint32_t n, uint64_t id)
-{
-	uint32_t left = 0;
-
-	for (uint32_t i = 0; i < n; i++)
-		if (ids[i] != id)
-			ids[left++] = ids[i];
-	return left;
-}
-
-/* Invitations are good for once; and who was removed, but had gone by itself, has come back. */
 static void join_forget_past(struct irc_call *call, struct room *room)
 {
 	const struct irc_channel *now = irc_channel(call, room);
 	uint64_t id = connection_id(call->c);
 
-	if (!now || (!irc_channel_lists(now->invited, now->n_invited, id) &&
-		     !irc_channel_lists(now->expelled, now->n_expelled, id)))
-		return;
-	struct irc_channel *ch = irc_channel_change(call, room);
-	ch->n_invited = join_remove(ch->invited, ch->n_invited, id);
-	ch->n_expelled = join_remove(ch->expelled, ch->n_expelled, id);
+	if (now && irc_channel_has_past(now, id))
+		irc_channel_forget_past(irc_channel_change(call, room), id);
 }
 
 static void join_done(struct irc_call *call, void *arg)
@@ -302,14 +286,8 @@ void irc_leave_room(struct irc_call *call, struct room *room)
 	const struct irc_channel *now = room->outgoing ? NULL : irc_channel(call, room);
 	uint64_t id = connection_id(call->c);
 
-	if (now && irc_channel_status(now, id)) {
-		struct irc_channel *ch = irc_channel_change(call, room);
-		uint32_t n = 0;
-		for (uint32_t i = 0; i < ch->n_status; i++)
-			if (ch->status[i].id != id)
-				ch->status[n++] = ch->status[i];
-		ch->n_status = n;
-	}
+	if (now && irc_channel_status(now, id))
+		irc_channel_forget_status(irc_channel_change(call, room), id);
 	seats_leave(call->c, room);
 	call->within = NULL;
 	FAULT("irc-leave");

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What people do in chat, whatever it comes in: chat_lines.c works on lines, chat_rooms.c is about rooms and names,
- * chat_commands.c has the commands, chat_history.c what was said before, chat_login.c the accounts, chat_life.c how one
- * comes and goes. chat.c is the TCP mode "chat", which takes its input apart into lines; daemon/web has another way in.
+ * chat_commands.c has the commands, chat_may.c says who may speak, chat_history.c what was said before, chat_login.c the
+ * accounts, chat_life.c how one comes and goes. chat.c is the TCP mode "chat", which takes its input apart into lines;
+ * daemon/web has another way in.
  */
 #ifndef DAEMON_CHAT_H
 #define DAEMON_CHAT_H
 
 #include "daemon/base/logger.h"
+#include "daemon/channels/others.h"
 #include "daemon/engine/connection.h"
 #include "daemon/engine/worker.h"
 #include "daemon/rooms/speech.h"
@@ -19,6 +21,11 @@
 static inline struct shared *chat_shared(struct connection *c)
 {
 	return connection_context(c)->shared;
+}
+
+static inline struct irc_channels *chat_channels(struct connection *c)
+{
+	return atomic_load_explicit(&chat_shared(c)->channels, memory_order_acquire);
 }
 
 static inline struct counters *chat_counters(struct connection *c)
@@ -54,6 +61,11 @@ static inline struct log_fields chat_fields(struct connection *c, const char *me
 				   .address = connection_address(c)};
 }
 
+struct chat_arg {
+	const char *at;
+	size_t len; /* 0: it is missing */
+};
+
 /* --- coming and going (chat_life.c) --- */
 
 struct chat_opening {
@@ -78,7 +90,6 @@ void chat_close(struct connection *c);
  * How chat is put in a form of connection that has something better than lines. Each writes, within the transaction that
  * is under way, what a line would have said.
  */
-struct chat_arg;
 struct past;
 struct chat_words {
 	unsigned form;
@@ -150,12 +161,26 @@ void chat_refuse_long(struct chat_input *in, size_t consumed, bool discard);
 
 /* --- rooms and names (chat_rooms.c) --- */
 
+/* An error beyond errno's: what was decided in the room keeps it out. */
+#define CHAT_KEPT_OUT 4096
+static inline bool chat_is_kept_out(int error)
+{
+	return error < -CHAT_KEPT_OUT;
+}
+
+/* What somebody looks for. */
+struct chat_door {
+	const char *name;
+	const union address *opener; /* whom the room is counted for if it is opened, or NULL */
+	struct chat_arg key;	     /* len 0: none */
+	struct speaker who;	     /* as which it wants to come in */
+};
+
 /*
- * Finds or opens a room for who the client has proved to be. opener: the address that the room is counted for
- * if it is opened, or NULL. Returns 0, or an error that chat_why_not_entered() has words for. After 0,
- * chat_enter() or rooms_leave() must follow.
+ * Finds or opens a room for who the client has proved to be. Returns 0, or an error that chat_why_not_entered() has
+ * words for. After 0, chat_enter() or rooms_leave() must follow.
  */
-int chat_find_room(struct connection *c, const char *name, const union address *opener, struct room **ret);
+int chat_find_room(struct connection *c, const struct chat_door *door, struct room **ret);
 const char *chat_why_not_entered(int error);
 /*
  * The newest messages of a room that whoever comes may be shown, whose own log is locked: at most so many (wanted), above
@@ -184,6 +209,8 @@ enum chat_leaving { CHAT_MOVES, CHAT_QUITS, CHAT_IS_GONE };
 bool chat_leave(struct connection *c, enum chat_leaving how);
 /* As that of struct handler. */
 void chat_expelled(struct connection *c, const struct expulsion *e);
+/* Whom the process before did not get to. */
+void chat_leave_where_removed(struct connection *c);
 /* Gives back the nick of a client that is in no room. */
 void chat_give_up_nick(struct connection *c);
 /* Claims a nick for the client: nicks_claim(). */
@@ -201,10 +228,7 @@ void chat_check_nick(struct connection *c);
 #define CHAT_ARGS_MAX 2
 struct chat_call {
 	const struct chat_command *command;
-	struct chat_arg {
-		const char *at;
-		size_t len; /* 0: it is missing */
-	} args[CHAT_ARGS_MAX];
+	struct chat_arg args[CHAT_ARGS_MAX];
 	size_t consumed; /* bytes of input that it is: consumed when HANDLER_MORE is returned */
 };
 
@@ -235,8 +259,15 @@ unsigned chat_command_cost(struct connection *c, const struct chat_command *comm
 bool chat_command_is_moot(struct connection *c, const struct chat_command *command);
 /* Answers how it is used. */
 void chat_reply_usage(struct connection *c, const struct chat_call *call);
+
+/* --- speaking (chat_may.c) --- */
+
 /* Whether something may be said in this room; if not, that is the reply. */
 bool chat_may_speak(struct connection *c, const struct room *room, size_t consumed);
+/* Why it may not speak there, as decided; the log that is put to is locked. */
+enum irc_channel_why chat_why_silent(struct connection *c, const struct room *room);
+void chat_reply_silent(struct connection *c, const struct room *room, enum irc_channel_why why,
+		       size_t consumed);
 
 /* --- what was said before (chat_history.c) --- */
 

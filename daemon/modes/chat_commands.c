@@ -18,15 +18,6 @@
 /* How long a list gets before its rest is only counted. */
 #define CHAT_LIST_MAX 4096
 
-bool chat_may_speak(struct connection *c, const struct room *room, size_t consumed)
-{
-	if (!room->read_only)
-		return true;
-	count(chat_counters(c), COUNT_ROOM_REFUSED, 1);
-	chat_reply(c, consumed, "* Room %s is read-only.\n", room->name);
-	return false;
-}
-
 /* --- names and rooms --- */
 
 static enum verdict chat_command_nick(struct connection *c, const struct chat_call *call)
@@ -94,7 +85,9 @@ static enum verdict chat_command_join(struct connection *c, const struct chat_ca
 			   "* Not so fast: you have changed rooms too often. Try again in a minute.\n");
 		return HANDLER_MORE;
 	}
-	int r = chat_find_room(c, name, connection_address(c), &room);
+	const struct chat_door door = {
+	    .name = name, .opener = connection_address(c), .key = call->args[1], .who = chat_speaker(c)};
+	int r = chat_find_room(c, &door, &room);
 	if (r < 0) {
 		chat_reply(c, call->consumed, "* Room %s %s.\n", name, chat_why_not_entered(r));
 		return HANDLER_MORE;
@@ -235,6 +228,13 @@ static enum verdict chat_command_me(struct connection *c, const struct chat_call
 	}
 	if (!chat_may_speak(c, room, call->consumed))
 		return HANDLER_MORE;
+	speech_begin(&s, room);
+	enum irc_channel_why why = chat_why_silent(c, room);
+	if (why != IRC_WHY_MAY) {
+		speech_drop(&s);
+		chat_reply_silent(c, room, why, call->consumed);
+		return HANDLER_MORE;
+	}
 	connection_begin(c);
 	connection_consume(c, call->consumed);
 	(void)!speech_act(&s, room, &who, call->args[0].at, call->args[0].len);
@@ -348,7 +348,7 @@ static enum verdict chat_command_msg(struct connection *c, const struct chat_cal
 /* In the order in which /help has them. */
 static const struct chat_command chat_commands[] = {
     {"nick", chat_command_nick, "NAME", "change your name", .n_args = 1, .cost = 1},
-    {"join", chat_command_join, "ROOM", "go to a room (it is made if need be)", .n_args = 1, .cost = 2},
+    {"join", chat_command_join, "ROOM [KEY]", "go to a room (it is made if need be)", .n_args = 2, .cost = 2},
     {"rooms", chat_command_rooms, "", "list the rooms", .cost = 4, .only_asks = true},
     {"who", chat_command_who, "", "list who is in this room", .cost = 4, .only_asks = true},
     {"history", chat_history, "[N]", "show what was said before", .n_args = 1, .cost = 4, .only_asks = true},

@@ -63,6 +63,36 @@ static void chat_open_nowhere(struct connection *c, const struct chat_opening *o
 	connection_commit(c, NULL);
 }
 
+static int chat_find_first(struct connection *c, const struct chat_opening *o, const char *nick, size_t len,
+			   struct room **ret)
+{
+	const struct chat_door door = {
+	    .name = o->room,
+	    .opener = o->opener,
+	    .who = {.id = connection_id(c), .index = connection_index(c), .nick = nick, .nick_len = len},
+	};
+
+	return text_room_valid(o->room, strlen(o->room)) ? chat_find_room(c, &door, ret) : -ENOENT;
+}
+
+/* Those in the room don't want it, but there are others. */
+static void chat_open_outside(struct connection *c, const struct chat_opening *o, const char *nick,
+			      size_t len, int error)
+{
+	struct client_state *next = chat_greet(c, o);
+	const struct chat_words *words = chat_words(c);
+
+	client_set_nick(next, nick, len);
+	if (words)
+		words->welcome(c);
+	else
+		connection_printf(c, "* Welcome, %s. /help lists the commands.\n", nick);
+	connection_printf(c, "* Room %s %s. You are in no room; /join one.\n", o->room,
+			  chat_why_not_entered(error));
+	FAULT("irc-kept-outside");
+	connection_commit(c, NULL);
+}
+
 void chat_open(struct connection *c, const struct chat_opening *o)
 {
 	struct room *room = NULL;
@@ -77,9 +107,12 @@ void chat_open(struct connection *c, const struct chat_opening *o)
 	if (!*connection_roster(c))
 		r = chat_claim(c, nick, n, 0, connection_roster(c));
 	if (r == 0)
-		r = text_room_valid(o->room, strlen(o->room)) ? chat_find_room(c, o->room, o->opener, &room)
-							      : -ENOENT;
-	if (!room) {
+		r = chat_find_first(c, o, nick, n, &room);
+	if (chat_is_kept_out(r)) {
+		chat_open_outside(c, o, nick, n, r);
+		return;
+	}
+	if (r < 0) {
 		chat_open_nowhere(c, o, r);
 		return;
 	}
@@ -115,6 +148,7 @@ void chat_restore(struct connection *c)
 
 void chat_reload(struct connection *c)
 {
+	chat_leave_where_removed(c);
 	if (!chat_lost_account(c))
 		chat_check_nick(c);
 }

@@ -70,6 +70,18 @@ void chat_refuse_long(struct chat_input *in, size_t consumed, bool discard)
 _Static_assert(SPEECH_TEXT_MAX / TEXT_SANITISE_GROWTH == CONFIG_MAX_MESSAGE,
 	       "whatever is said may be said again");
 
+/* It may not speak: its line has an answer after all. */
+static enum verdict chat_refuse_silent(struct chat_input *in, const struct chat_line *l,
+				       const struct room *room, enum irc_channel_why why)
+{
+	speech_drop(&in->run);
+	in->work += CHAT_TURN_WORK / 16;
+	if (connection_space(in->c) < CHAT_REPLY_MAX)
+		return HANDLER_BLOCKED;
+	chat_reply_silent(in->c, room, why, l->consumed);
+	return HANDLER_MORE;
+}
+
 /* A message to the room. It joins the run, or begins one. */
 static enum verdict chat_say(struct chat_input *in, const struct chat_line *l, struct room *room)
 {
@@ -81,6 +93,10 @@ static enum verdict chat_say(struct chat_input *in, const struct chat_line *l, s
 		if (!in->run.room) {
 			if (!speech_try(&in->run, chat_shared(c)->rooms, room))
 				return HANDLER_CROWDED;
+			/* As long as the log is locked nothing else is decided there. */
+			enum irc_channel_why why = chat_why_silent(c, room);
+			if (why != IRC_WHY_MAY)
+				return chat_refuse_silent(in, l, room, why);
 			connection_begin(c);
 			in->run_consumed = 0;
 			in->who = chat_speaker(c);

@@ -62,7 +62,8 @@ static enum verdict chat_login_done(struct connection *c, const struct account *
 	if (!nameless)
 		return HANDLER_MORE;
 	name = connection_first_room(c);
-	r = chat_find_room(c, name, NULL, &room);
+	const struct chat_door door = {.name = name, .who = chat_speaker(c)};
+	r = chat_find_room(c, &door, &room);
 	if (r < 0) {
 		chat_reply(c, 0, "* Room %s %s; /join another one.\n", name, chat_why_not_entered(r));
 	} else {

@@ -17,13 +17,28 @@
 
 /* --- rooms --- */
 
-int chat_find_room(struct connection *c, const char *name, const union address *opener, struct room **ret)
+/* What was decided there. */
+static int chat_ask_in(struct connection *c, const struct chat_door *door, struct room *room)
+{
+	const struct irc_other other = {&door->who, connection_state(c)->flags & CLIENT_ACCOUNT};
+	enum irc_channel_why why =
+	    irc_others_may_enter(chat_channels(c), room, &other, door->key.at, door->key.len);
+
+	if (why == IRC_WHY_MAY)
+		return 0;
+	count(chat_counters(c), COUNT_ROOM_REFUSED, 1);
+	rooms_leave(chat_shared(c)->rooms, room, chat_slot(c));
+	return -CHAT_KEPT_OUT - (int)why;
+}
+
+int chat_find_room(struct connection *c, const struct chat_door *door, struct room **ret)
 {
 	const struct client_state *st = connection_state(c);
+	const char *name = door->name;
 	bool account = st->flags & CLIENT_ACCOUNT;
 	const struct room_guest guest = {
 	    .is_member = account && config_is_member(chat_config(c), name, st->nick, st->nick_len),
-	    .address = opener,
+	    .address = door->opener,
 	};
 	int r = rooms_enter(chat_shared(c)->rooms, name, chat_slot(c), &guest, ret);
 
@@ -38,11 +53,13 @@ int chat_find_room(struct connection *c, const char *name, const union address *
 			    address_peer(connection_address(c), from), name,
 			    r == -EDQUOT ? "its address has opened too many" : "there are too many");
 	}
-	return r;
+	return r < 0 ? r : chat_ask_in(c, door, *ret);
 }
 
 const char *chat_why_not_entered(int error)
 {
+	if (chat_is_kept_out(error))
+		return irc_others_why_outside((enum irc_channel_why)(-error - CHAT_KEPT_OUT));
 	return error == -EACCES	  ? "is for its members only"
 	       : error == -EDQUOT ? "can't be opened: you have opened too many"
 	       : error == -ENOSPC ? "can't be opened: there are too many rooms"
@@ -120,6 +137,7 @@ void chat_enter(struct connection *c, struct client_state *next, struct room *ro
 	connection_place(c, room,
 			 (struct position){logring_pending_head(room->log), logring_pending(room->log)});
 	FAULT("join");
+	irc_others_come(chat_channels(c), room, who.id);
 	connection_commit(c, speech_room(&s));
 	connection_set_room(c, room);
 	(void)!roster_enter(chat_shared(c)->roster, *connection_roster(c), room->index); /* its only one */
@@ -161,6 +179,7 @@ bool chat_leave(struct connection *c, enum chat_leaving how)
 	memcpy(name, room->name, sizeof(name)); /* the room may close when nobody is there */
 	const struct client_state *st = connection_state(c);
 	FAULT("leave");
+	irc_others_go(chat_channels(c), room, who.id);
 	connection_commit(c, speech_room(&s));
 	connection_set_room(c, NULL);
 	roster_leave(chat_shared(c)->roster, *connection_roster(c), index);
@@ -169,27 +188,51 @@ bool chat_leave(struct connection *c, enum chat_leaving how)
 	return true;
 }
 
-void chat_expelled(struct connection *c, const struct expulsion *e)
+/* by: who has removed it; NULL: it isn't known any more. */
+static void chat_leave_removed(struct connection *c, const char *by, const char *why)
 {
 	struct room *room = connection_room(c);
-	const char *why = expel_reason(e);
 
-	if (!room || room->index != expel_room(e))
-		return;
 	connection_begin(c);
 	logring_lock(room->log);
+	/* It may have gone and come back since. */
+	if (!irc_others_is_removed(chat_channels(c), room, connection_id(c))) {
+		logring_unlock(room->log);
+		connection_abandon(c);
+		return;
+	}
 	/* What tells it so is in the log; if that doesn't fit it is told below all the same. */
 	connection_settle(c, CHAT_REPLY_MAX);
 	logring_unlock(room->log);
 	connection_place(c, NULL, (struct position){0, 0});
-	if (connection_space(c) >= CHAT_REPLY_MAX)
-		connection_printf(c, "* %s has removed you from %s%s%s. You are in no room; /join one.\n",
-				  expel_by(e), room->name, why[0] ? ": " : "", why);
+	if (connection_space(c) >= CHAT_REPLY_MAX && by)
+		connection_printf(c, "* %s has removed you from %s%s%s. You are in no room; /join one.\n", by,
+				  room->name, why[0] ? ": " : "", why);
+	else if (connection_space(c) >= CHAT_REPLY_MAX)
+		connection_printf(c, "* You have been removed from %s. You are in no room; /join one.\n",
+				  room->name);
+	FAULT("irc-removed");
 	connection_commit(c, NULL);
 	uint32_t index = room->index;
 	connection_set_room(c, NULL);
 	roster_leave(chat_shared(c)->roster, *connection_roster(c), index);
 	connection_hurry(c);
+}
+
+void chat_expelled(struct connection *c, const struct expulsion *e)
+{
+	const struct room *room = connection_room(c);
+
+	if (room && room->index == expel_room(e))
+		chat_leave_removed(c, expel_by(e), expel_reason(e));
+}
+
+void chat_leave_where_removed(struct connection *c)
+{
+	const struct room *room = connection_room(c);
+
+	if (room && irc_others_are_asked(chat_channels(c), room))
+		chat_leave_removed(c, NULL, "");
 }
 
 /* --- names --- */

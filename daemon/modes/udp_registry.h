@@ -13,6 +13,7 @@
 #ifndef DAEMON_UDP_REGISTRY_H
 #define DAEMON_UDP_REGISTRY_H
 
+#include "daemon/channels/others.h"
 #include "daemon/base/logger.h"
 #include "daemon/config/config.h"
 #include "daemon/modes/udp_members.h"
@@ -61,6 +62,11 @@ static inline struct speaker registry_speaker(const struct member *m)
 
 	return (struct speaker){
 	    .id = m->client->id, .index = m->index, .nick = st->nick, .nick_len = st->nick_len};
+}
+
+static inline struct irc_channels *registry_channels(struct udp_listener *u)
+{
+	return atomic_load_explicit(&registry_shared(u)->channels, memory_order_acquire);
 }
 
 static inline int64_t registry_active_us(const struct member *m)

@@ -77,9 +77,13 @@ void registry_remove(struct udp_listener *u, struct member *m, bool announce)
 	next->flags |= CLIENT_CLOSING;
 	const struct speaker who = registry_speaker(m);
 	struct speech s = {0};
+	if (irc_others_are_asked(registry_channels(u), g->room))
+		speech_begin(&s, g->room);
 	if (announce)
 		speech_leave(&s, g->room, &who, true);
 	FAULT("udp-remove");
+	if (s.room)
+		irc_others_go(registry_channels(u), g->room, who.id);
 	transaction_commit(registry_context(u), c, speech_room(&s));
 	registry_leave_room(u, g);
 	limits_give(shared->limits, &m->address, udp_base(u)->origin);
@@ -194,6 +198,19 @@ static struct client *registry_make_entry(struct udp_listener *u, const union ad
 	return c;
 }
 
+/* What was decided in the room; NULL: it may come in. */
+static const char *registry_why_outside(struct udp_listener *u, const struct room *room,
+					const struct speaker *who)
+{
+	enum irc_channel_why why =
+	    irc_others_may_enter(registry_channels(u), room, &(struct irc_other){who, false}, NULL, 0);
+
+	return why == IRC_WHY_MAY      ? NULL
+	       : why == IRC_WHY_BANNED ? "you are banned from this room"
+	       : why == IRC_WHY_FULL   ? "this room is full"
+				       : "this room is for those who are let in only";
+}
+
 /* Enters a client whose entry is made under that nick. False: the nick or the room can't be had. */
 static bool registry_enter(struct udp_listener *u, struct member *m, const char *nick, size_t len,
 			   const char **ret_why)
@@ -208,10 +225,13 @@ static bool registry_enter(struct udp_listener *u, struct member *m, const char 
 		*ret_why = r == -EACCES ? "this room is for its members only" : "there are too many rooms";
 		return false;
 	}
-	r = nicks_claim(shared, m->client, nick, len, ROSTER_DATAGRAM, &m->roster);
+	const struct speaker who = {.id = m->client->id, .index = m->index, .nick = nick, .nick_len = len};
+	*ret_why = registry_why_outside(u, room, &who);
+	r = *ret_why ? -EACCES : nicks_claim(shared, m->client, nick, len, ROSTER_DATAGRAM, &m->roster);
 	if (r < 0) {
 		rooms_leave(shared->rooms, room, registry_context(u)->slot);
-		*ret_why = registry_why_not_named(r);
+		if (!*ret_why)
+			*ret_why = registry_why_not_named(r);
 		return false;
 	}
 	(void)!roster_enter(shared->roster, m->roster, room->index);
@@ -223,7 +243,6 @@ static bool registry_enter(struct udp_listener *u, struct member *m, const char 
 	next->flags |= CLIENT_GREETED;
 	client_set_nick(next, nick, len);
 	registry_put_local(next, &m->local);
-	const struct speaker who = {.id = m->client->id, .index = m->index, .nick = nick, .nick_len = len};
 	struct speech s = {0};
 	speech_begin_reading(&s, room);
 	speech_enter(&s, room, &who);
@@ -232,6 +251,7 @@ static bool registry_enter(struct udp_listener *u, struct member *m, const char 
 			      (struct position){logring_pending_head(room->log), m->seq});
 	atomic_store_explicit(&m->client->sent_seq, m->seq, memory_order_relaxed);
 	FAULT("udp-register");
+	irc_others_come(registry_channels(u), room, who.id);
 	transaction_commit(registry_context(u), m->client, speech_room(&s));
 	return true;
 }

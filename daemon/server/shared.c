@@ -174,6 +174,12 @@ static bool shared_wants_irc(const struct config *config)
 	return false;
 }
 
+static void shared_have_irc(struct server *s, struct irc *irc)
+{
+	atomic_store(&s->shared.channels, irc->channels);
+	atomic_store(&s->shared.irc, irc);
+}
+
 /* That of the process before, whether or not anybody may come any more: who is there is. */
 static int shared_open_irc(struct server *s, bool strangers)
 {
@@ -186,7 +192,7 @@ static int shared_open_irc(struct server *s, bool strangers)
 		sockets_unstore(IRC_STORE_NAME);
 	} else if (fd >= 0) {
 		s->irc_fd = take_fd(&fd);
-		atomic_store(&s->shared.irc, irc);
+		shared_have_irc(s, irc);
 	}
 	return shared_make_irc(s, s->config);
 }
@@ -203,7 +209,7 @@ int shared_make_irc(struct server *s, const struct config *config)
 		return r;
 	sockets_store(fd, IRC_STORE_NAME);
 	s->irc_fd = take_fd(&fd);
-	atomic_store(&s->shared.irc, irc);
+	shared_have_irc(s, irc);
 	return 0;
 }
 

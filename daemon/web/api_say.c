@@ -4,6 +4,7 @@
 
 #include "common/cleanup.h"
 #include "daemon/base/fault.h"
+#include "daemon/channels/others.h"
 #include "daemon/web/pace.h"
 
 #include <errno.h>
@@ -94,6 +95,17 @@ static enum verdict api_refuse_haste(const struct web_call *call, int64_t wait)
 	return web_refuse_with(call, 429, "That is too many messages a second.", headers);
 }
 
+static enum verdict api_refuse_silent(const struct web_call *call, const struct room *room,
+				      enum irc_channel_why why)
+{
+	char detail[TEXT_ROOM_MAX + 128];
+
+	snprintf(detail, sizeof(detail), "You can't speak in %s: %s.", room->name,
+		 irc_others_why_silent(why));
+	count(connection_context(call->c)->counters, COUNT_ROOM_REFUSED, 1);
+	return web_refuse(call, 403, detail);
+}
+
 static enum verdict api_say_in(const struct web_call *call, struct room *room, const struct token *t,
 			       const struct api_words *w)
 {
@@ -107,6 +119,13 @@ static enum verdict api_say_in(const struct web_call *call, struct room *room, c
 
 	if (!speech_try(&s, ctx->shared->rooms, room))
 		return HANDLER_CROWDED;
+	/* What it says is its own: a token is as good as an account. */
+	enum irc_channel_why why =
+	    irc_others_may_speak(atomic_load(&ctx->shared->channels), room, &(struct irc_other){&who, true});
+	if (why != IRC_WHY_MAY) {
+		speech_drop(&s);
+		return api_refuse_silent(call, room, why);
+	}
 	int64_t wait = web_pace(name, ctx->config->lines_per_second, ctx->now);
 	uint64_t number = room->outgoing ? 0 : room->number_base + logring_pending(s.room->log);
 	int r = wait > 0    ? 0

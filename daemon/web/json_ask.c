@@ -141,7 +141,11 @@ static enum verdict ask_join(struct ask *a, const struct ask_verb *verb)
 		    !ask_number(a, since, "number", &asked->number) || asked->number == UINT64_MAX)
 			return ask_complain(a, "\"%s\" has to have an \"epoch\" and a \"number\"", "since");
 	}
-	return ask_command(a, verb);
+	struct chat_arg args[CHAT_ARGS_MAX] = {{"", 0}, {"", 0}};
+	if (!ask_text(a, "room", &args[0]) ||
+	    (json_object_get(a->object, "key") && !ask_text(a, "key", &args[1])))
+		return ask_refuse(a);
+	return ask_run_command(a, verb->command, args);
 }
 
 static enum verdict ask_history(struct ask *a, const struct ask_verb *verb)

@@ -26,9 +26,9 @@ def irc_listener(port, more=""):
     return '{ name = "irc"; type = "tcp"; mode = "irc"; listen = "127.0.0.1:%d"; %s }' % (port, more)
 
 
-def irc_daemon(more="", start=True, extra="", listeners="", **kwargs):
+def irc_daemon(more="", start=True, extra="", listeners="", d=None, **kwargs):
     """A chatd with a listener for IRC at irc_port, and one for nc. more: settings of the former; listeners: more of them."""
-    d = Daemon(start=False, **kwargs)
+    d = d or Daemon(start=False, **kwargs)
     d.irc_port = free_port()
     d.listeners = irc_listener(d.irc_port, more) + """,
         { name = "chat"; type = "tcp"; mode = "chat"; listen = "[::]:%d"; room = "lobby"; }""" % d.port
