@@ -4,6 +4,7 @@
 #include "cli/command.h"
 #include "cli/subcommands.h"
 #include "common/cleanup.h"
+#include "common/nick.h"
 
 #include <getopt.h>
 #include <limits.h>
@@ -29,17 +30,34 @@ static int admin_call(const struct options *o, const char *method, json_t *param
 
 int command_kick(const struct options *o, int argc, char **argv)
 {
-	char *end;
+	const struct option options[] = {{"nick", no_argument, NULL, 'n'}, {0}};
+	bool by_nick = false;
+	json_t *parameters;
+	int opt;
 
-	if (argc < 2 || argc > 3)
+	/* "+": a reason may begin with a dash. */
+	while ((opt = getopt_long(argc, argv, "+n", options, NULL)) >= 0) {
+		if (opt != 'n')
+			return wrong_option(argv);
+		by_nick = true;
+	}
+	if (argc - optind < 1 || argc - optind > 2)
 		return usage(argv[0]);
-	errno = 0;
-	long long id = strtoll(argv[1], &end, 10);
-	if (errno || *end || end == argv[1] || id <= 0)
-		return fail(EXIT_USAGE, "ID is a number that `chatctl list` shows, not \"%s\"", argv[1]);
-	json_t *parameters = json_pack("{s:I}", "id", (json_int_t)id);
-	if (argc > 2)
-		json_object_set_new(parameters, "reason", json_string(argv[2]));
+	const char *whom = argv[optind];
+	if (by_nick || whom[strspn(whom, "0123456789")] || !whom[0]) {
+		if (!nick_well_formed(whom, strlen(whom)))
+			return fail(EXIT_USAGE,
+				    "\"%s\" is neither an ID that `chatctl list` shows nor a nick", whom);
+		parameters = json_pack("{s:s}", "nick", whom);
+	} else {
+		errno = 0;
+		long long id = strtoll(whom, NULL, 10);
+		if (errno || id <= 0)
+			return fail(EXIT_USAGE, "ID is a number that `chatctl list` shows, not \"%s\"", whom);
+		parameters = json_pack("{s:I}", "id", (json_int_t)id);
+	}
+	if (optind + 1 < argc)
+		json_object_set_new(parameters, "reason", json_string(argv[optind + 1]));
 	return admin_call(o, "Kick", parameters);
 }
 

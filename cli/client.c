@@ -53,7 +53,7 @@ int client_send(struct client *c, const char *method, json_t *parameters, bool m
 	char name[64];
 	size_t len, done = 0;
 
-	snprintf(name, sizeof(name), VARLINK_INTERFACE ".%s", method);
+	snprintf(name, sizeof(name), "%s%s", strchr(method, '.') ? "" : VARLINK_INTERFACE ".", method);
 	json_t *call =
 	    json_pack("{s:s,s:o}", "method", name, "parameters", parameters ? parameters : json_object());
 	if (more)
@@ -81,6 +81,7 @@ static char *client_error_text(const char *error, const json_t *parameters)
 	    {"as", "NICK has to be a name"},
 	    {"id", "ID has to be a number that `chatctl list` shows"},
 	    {"lines", "-n takes a smaller number"},
+	    {"nick", "NICK has to be a nick"},
 	    {"reason", "REASON has to be text"},
 	    {"room", "ROOM has to be the name of a room"},
 	    {"seconds", "TIME has to be above 0 and at most a hundred years"},

@@ -13,7 +13,8 @@ int client_open(const char *path, struct client **ret);
 void client_close(struct client *c);
 
 /*
- * Sends a call of io.chatd.Control and takes over the reference to parameters (or NULL). Returns 0 or -errno.
+ * Sends a call of io.chatd.Control, or of the interface that is named with it, and takes over the reference to parameters
+ * (or NULL). Returns 0 or -errno.
  */
 int client_send(struct client *c, const char *method, json_t *parameters, bool more);
 

@@ -41,6 +41,7 @@ int command_complete(const struct options *o, int argc, char **argv)
 	static const struct {
 		const char *kind, *list, *key;
 	} kinds[] = {{"rooms", "rooms", "name"},
+		     {"listeners", "listeners", "name"},
 		     {"ids", "clients", "id"},
 		     {"addresses", "clients", NULL},
 		     {"bans", "bans", "address"}};

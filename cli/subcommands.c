@@ -10,8 +10,15 @@
 
 const struct subcommand subcommands[] = {
     {"status", "", "show the state of chatd: clients, workers, the last takeover", command_status, NULL},
-    {"list", "[--all] [clients|rooms|listeners|bans|nodes]", "list clients, rooms, listeners, bans or nodes",
-     command_list, "  -a, --all        clients of the cluster's other nodes, too\n"},
+    {"ping", "", "ask whether chatd answers, and how fast", command_ping, NULL},
+    {"version", "", "show the versions of chatctl and of the chatd that runs", command_version, NULL},
+    {"list", "[OPTION...] [clients|rooms|listeners|bans|nodes]",
+     "list clients, rooms, listeners, bans or nodes", command_list,
+     "  -a, --all        clients of the cluster's other nodes, too\n"
+     "  -r, --room R     clients that are in a room\n"
+     "  -l, --listener L clients of a listener\n"
+     "      --address A  clients from an address or a network (192.0.2.0/24)\n"
+     "  -n, --nick N     the client of that nick\n"},
     {"send", "[--as NICK] ROOM TEXT...|-", "say something in a room (-: each line of stdin)", command_send,
      "  --as NICK        the name to speak under, which must be free (admin)\n"},
     {"tail", "[-n N] [-f] [-t] ROOM", "show what was said in a room (-f: follow it)", command_tail,
@@ -49,7 +56,8 @@ const struct subcommand subcommands[] = {
      "  -r, --room R     the room to talk in\n"
      "  -n, --nick N     the name to talk under\n"
      "      --ca FILE    certificates to trust for TLS instead of the system's\n"},
-    {"kick", "ID [REASON]", "disconnect a client", command_kick, NULL},
+    {"kick", "[-n] ID|NICK [REASON]", "disconnect a client", command_kick,
+     "  -n, --nick       it is a nick, although it is a number\n"},
     {"ban", "ADDRESS[/BITS] [TIME]", "keep an address out (TIME: 90s, 10m, 2h, 7d; for ever without it)",
      command_ban, NULL},
     {"unban", "ADDRESS[/BITS]", "let a banned address in again", command_unban, NULL},

@@ -10,7 +10,7 @@ _chatctl() {
 			[ -n "$command" ] || socket+=("$word" "${COMP_WORDS[i + 1]}")
 			((i++))
 			;;
-		--since | --until | --before | --from | --grep | --room | --nick | --format | --as | --ca | -n) ((i++)) ;;
+		--since | --until | --before | --from | --grep | --room | --listener | --address | --nick | --format | --as | --ca | -n) ((i++)) ;;
 		-*) ;;
 		*)
 			[ -n "$command" ] && ((place++))
@@ -29,6 +29,14 @@ _chatctl() {
 		;;
 	--room)
 		mapfile -t COMPREPLY < <(compgen -W "$(chatctl "${socket[@]}" complete rooms 2>/dev/null)" -- "$cur")
+		return
+		;;
+	--listener)
+		mapfile -t COMPREPLY < <(compgen -W "$(chatctl "${socket[@]}" complete listeners 2>/dev/null)" -- "$cur")
+		return
+		;;
+	--address)
+		mapfile -t COMPREPLY < <(compgen -W "$(chatctl "${socket[@]}" complete addresses 2>/dev/null)" -- "$cur")
 		return
 		;;
 	--format)
@@ -65,8 +73,9 @@ _chatctl() {
 _chatctl_options() {
 	case $1 in
 	'') echo "--socket --config --json --help --version" ;;
-	list) echo "--all --json" ;;
+	list) echo "--all --room --listener --address --nick --json" ;;
 	send) echo "--as" ;;
+	kick) echo "--nick --json" ;;
 	tail) echo "-n -f -t --json" ;;
 	history) echo "-n --since --until --from --grep --notices --json" ;;
 	search) echo "-n --room --since --until --from --json" ;;

@@ -27,7 +27,7 @@ function __chatctl_words
             continue
         end
         switch $word
-            case -s --socket -c --config --since --until --before --from --grep --room --nick --format --as --ca -n
+            case -s --socket -c --config --since --until --before --from --grep --room --listener --address --nick --format --as --ca -n
                 set skip 1
             case '-*'
             case '*'
@@ -61,6 +61,11 @@ complete -c chatctl -n '__chatctl_at 0 check passwd backup' -F
 complete -c chatctl -n '__chatctl_at 0 token' -a 'add list revoke'
 complete -c chatctl -n '__chatctl_at 1 token; or __chatctl_at 2 token' -F
 complete -c chatctl -n 'contains list (__chatctl_words)' -l all -d 'clients of other nodes, too'
+complete -c chatctl -n 'contains list (__chatctl_words)' -l room -x -a '(__chatctl_from rooms)' -d 'who is in this room'
+complete -c chatctl -n 'contains list (__chatctl_words)' -l listener -x -a '(__chatctl_from listeners)' -d 'clients of this listener'
+complete -c chatctl -n 'contains list (__chatctl_words)' -l address -x -a '(__chatctl_from addresses)' -d 'clients from there'
+complete -c chatctl -n 'contains list (__chatctl_words)' -l nick -x -d 'the client of that nick'
+complete -c chatctl -n 'contains kick (__chatctl_words)' -l nick -d 'it is a nick, although it is a number'
 complete -c chatctl -n 'contains send (__chatctl_words)' -l as -x -d 'under a name that nobody has'
 complete -c chatctl -n 'contains tail (__chatctl_words)' -s n -x -d 'that many messages'
 complete -c chatctl -n 'contains tail (__chatctl_words)' -s f -d 'go on'

@@ -67,13 +67,13 @@ static json_int_t list_counter(const struct service *s, enum counter which)
 }
 
 /* ZeroMQ doesn't tell peers apart: there is one line for all of a listener's. */
-static void list_peers(const struct listeners *listeners, json_t *array)
+static void list_peers(const struct listeners *listeners, const char *room, json_t *array)
 {
 	const struct listener_entry *e;
 
 	for (size_t i = 0; (e = listeners_at(listeners, i)); i++) {
 		char place[PLACES_TEXT_MAX];
-		if (!e->service)
+		if (!e->service || (room && strcmp(e->room, room) != 0))
 			continue;
 		json_array_append_new(
 		    array, json_pack("{s:i,s:s,s:s,s:s,s:s,s:s,s:f,s:f,s:I,s:I,s:I,s:I,s:i,s:I,s:b,s:b,s:i}",
@@ -105,7 +105,7 @@ static json_t *list_client_json(const struct client_info *k)
 }
 
 /* Those on other nodes, of whom less is known. */
-static void list_elsewhere(struct elsewhere *el, json_t *array)
+static void list_elsewhere(struct elsewhere *el, const char *room, json_t *array)
 {
 	enum { PART = 512 }; /* under the lock, which others want */
 	_cleanup_free_ struct elsewhere_found *at = malloc(PART * sizeof(*at));
@@ -114,7 +114,7 @@ static void list_elsewhere(struct elsewhere *el, json_t *array)
 	for (size_t n; at && el && (n = elsewhere_copy(el, &cursor, at, PART)) > 0;)
 		for (size_t i = 0; i < n; i++) {
 			const struct elsewhere_client *k = &at[i].client;
-			if (k->reserved)
+			if (k->reserved || (room && strcmp(k->room, room) != 0))
 				continue;
 			json_array_append_new(array,
 					      json_pack("{s:s,s:I,s:s,s:s,s:s,s:b,s:f}", "node", at[i].node,
@@ -124,7 +124,7 @@ static void list_elsewhere(struct elsewhere *el, json_t *array)
 		}
 }
 
-static void list_add_elsewhere(const struct host *h, json_t *here, json_t *reply)
+static void list_add_elsewhere(const struct host *h, const char *room, json_t *here, json_t *reply)
 {
 	json_t *elsewhere = json_array(), *client;
 	size_t i;
@@ -134,11 +134,65 @@ static void list_add_elsewhere(const struct host *h, json_t *here, json_t *reply
 		if (h->ctx.config->cluster)
 			json_object_set_new(client, "node", json_string(h->ctx.config->cluster->node));
 	}
-	list_elsewhere(h->ctx.shared->elsewhere, elsewhere);
+	list_elsewhere(h->ctx.shared->elsewhere, room, elsewhere);
 	json_object_set_new(reply, "elsewhere", elsewhere);
 }
 
-static void list_clients(struct control_client *c, bool all)
+/* What a list of clients is to have; room: only who is in it, or NULL. */
+struct list_wanted {
+	bool all;
+	const char *room;
+};
+
+static int list_by_number(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+/*
+ * The ids of those in the room who have a nick, in order; who is in many rooms is found by that only. Returns 0, -ENOENT:
+ * there is no such room, or -ENOMEM.
+ */
+static int list_room_ids(const struct host *h, const char *name, uint64_t **ret, size_t *ret_n)
+{
+	struct shared *shared = h->ctx.shared;
+	struct room *room;
+
+	if (rooms_enter_existing(shared->rooms, name, h->ctx.slot, &room) < 0)
+		return -ENOENT;
+	_cleanup_free_ struct roster_member *at = roster_members(shared->roster, room->index, ret_n);
+	rooms_leave(shared->rooms, room, h->ctx.slot);
+	if (!at)
+		*ret_n = 0;
+	*ret = calloc(*ret_n + 1, sizeof(**ret));
+	if (!*ret)
+		return -ENOMEM;
+	for (size_t i = 0; i < *ret_n; i++)
+		(*ret)[i] = at[i].id;
+	qsort(*ret, *ret_n, sizeof(**ret), list_by_number);
+	return 0;
+}
+
+/* Leaves those in the room. */
+static int list_keep_room(const struct host *h, struct client_list *l, const char *room)
+{
+	_cleanup_free_ uint64_t *ids = NULL;
+	size_t n_ids, n = 0;
+	int r = list_room_ids(h, room, &ids, &n_ids);
+
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < l->n; i++)
+		if (strcmp(l->at[i].room, room) == 0 ||
+		    bsearch(&l->at[i].id, ids, n_ids, sizeof(*ids), list_by_number))
+			l->at[n++] = l->at[i];
+	l->n = n;
+	return 0;
+}
+
+static void list_clients(struct control_client *c, const struct list_wanted *wanted)
 {
 	struct host *h = control_host(c);
 	struct client_list *l = (struct client_list *)errand_new(sizeof(*l), list_clear);
@@ -153,16 +207,27 @@ static void list_clients(struct control_client *c, bool all)
 		control_refuse(c, "a worker does not answer");
 		return;
 	}
+	int r = wanted->room ? list_keep_room(h, l, wanted->room) : 0;
+	if (r < 0) {
+		errand_unref(&l->errand);
+		if (r == -ENOENT)
+			control_refuse(c, "there is no room %s", wanted->room);
+		else
+			control_refuse(c, "out of memory");
+		return;
+	}
 	if (l->n > 0)
 		qsort(l->at, l->n, sizeof(*l->at), list_by_id);
 	json_t *array = json_array();
 	for (size_t i = 0; i < l->n; i++)
 		json_array_append_new(array, list_client_json(&l->at[i]));
 	errand_unref(&l->errand);
-	list_peers(h->listeners, array);
+	list_peers(h->listeners, wanted->room, array);
 	json_t *reply = json_pack("{s:o}", "clients", array);
-	if (all)
-		list_add_elsewhere(h, array, reply);
+	if (wanted->room)
+		json_object_set_new(reply, "room", json_string(wanted->room));
+	if (wanted->all)
+		list_add_elsewhere(h, wanted->room, array, reply);
 	control_reply(c, reply, false);
 }
 
@@ -255,13 +320,28 @@ static void list_nodes(struct control_client *c)
 	free(nodes);
 }
 
+/* Clients of one room, or with those of other nodes; nothing else is chosen from. */
+static void list_chosen_clients(struct control_client *c, const json_t *parameters)
+{
+	const json_t *all = json_object_get(parameters, "all"), *room = json_object_get(parameters, "room");
+
+	if (all && !json_is_boolean(all) && !json_is_null(all))
+		control_invalid(c, "all");
+	else if (room && !json_is_null(room) &&
+		 !text_room_valid(json_string_value(room), json_string_length(room)))
+		control_invalid(c, "room");
+	else
+		list_clients(
+		    c, &(struct list_wanted){.all = json_is_true(all), .room = json_string_value(room)});
+}
+
 void control_list(struct control_client *c, const json_t *parameters, bool more)
 {
 	const char *what = json_string_value(json_object_get(parameters, "what"));
 
 	(void)more;
 	if (what && strcmp(what, "clients") == 0)
-		list_clients(c, json_is_true(json_object_get(parameters, "all")));
+		list_chosen_clients(c, parameters);
 	else if (what && strcmp(what, "rooms") == 0)
 		list_rooms(c);
 	else if (what && strcmp(what, "listeners") == 0)

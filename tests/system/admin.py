@@ -8,6 +8,7 @@ import socket
 import stat
 import time
 
+from irc_client import IRC, irc_daemon
 from testing import *
 
 
@@ -42,6 +43,48 @@ def status_and_lists():
     check(re.search(r"^chat      tcp   chat  \[::\]:%d +lobby         1 +0 +0 +0  own$" % d.port, out, re.M), out)
     rooms = d.json("list", "rooms")
     equal([(r["name"], r["members"], r["format"]) for r in rooms], [("lobby", 1, "named"), ("sensors", 0, "raw")])
+
+
+@test
+def ping_and_version():
+    d = Daemon()
+    check(re.fullmatch(r"chatd answers after \d+\.\d ms\n", d.ctl("ping")[1]))
+    check(0 < d.json("ping")["seconds"] < 60)
+    versions = d.json("version")
+    equal((versions["chatd"], versions["chatctl"]), (d.json("status")["version"],) * 2)
+    equal(d.ctl("version"), (0, "chatctl %s\nchatd   %s\n" % (versions["chatctl"], versions["chatd"]), ""))
+    d.stop()
+    equal(d.ctl("ping")[0], 3)
+    equal(d.ctl("version")[:2], (3, "chatctl %s\n" % versions["chatctl"]))
+
+
+@test
+def lists_of_some_clients():
+    """Of who is in many rooms as well."""
+    d = irc_daemon(rooms='{ name = "lobby"; }, { name = "ops"; }, { name = "raw"; format = "raw"; }')
+    d.join(nick="alice")
+    d.join(nick="bob", room="ops")
+    ann = IRC(d, "ann")
+    for room in "#lobby", "#ops", "#new":
+        ann.join(room)
+
+    def nicks(*args):
+        return [c["nick"] for c in d.json("list", *args)]
+
+    equal(nicks("--room", "lobby"), ["alice", "ann"])
+    equal(nicks("--room", "ops"), ["bob", "ann"])
+    equal((nicks("-r", "new"), nicks("-r", "raw")), (["ann"], []))
+    equal(nicks("--all", "--room", "ops"), ["bob", "ann"])
+    equal((nicks("--nick", "ALICE"), nicks("--nick", "a1ice")), (["alice"], []))
+    equal((nicks("--listener", "irc"), nicks("--listener", "chat", "--room", "ops")), (["ann"], ["bob"]))
+    equal((nicks("--address", "127.0.0.0/8"), nicks("--address", "::1")), (["alice", "bob", "ann"], []))
+    equal(d.ctl("list", "--room", "nowhere"), (1, "", "chatctl: there is no room nowhere\n"))
+    for wrong in ("--room", "a b"), ("--address", "there"), ("rooms", "--nick", "alice"), ("--colour",):
+        code, out, err = d.ctl("list", *wrong)
+        check((code, out, err.count("\n")) == (2, "", 1), wrong, out, err)
+    for wrong in '"all":1', '"room":1', '"room":"a b"':
+        equal(talk(d.socket, ('{"method":"io.chatd.Control.List","parameters":{"what":"clients",%s}}\0' % wrong).encode())[0]["error"],
+              "org.varlink.service.InvalidParameter")
 
 
 @test
@@ -205,7 +248,19 @@ def kicking():
     check(b.rest().endswith(b"* You have been removed: too loud\n"))
     a.expect("* bob left lobby\n")
     equal(d.ctl("kick", "2"), (1, "", "chatctl: there is no client 2\n"))
-    equal(d.ctl("kick", "bob")[0], 2)
+    equal(d.ctl("kick", "bob"), (1, "", "chatctl: nobody is called bob\n"))
+    # By nick in whatever case, but not one that only looks like it; a number is an id, unless it is said to be a nick.
+    c, e = d.join(nick="carl"), d.join(nick="7")
+    equal(d.ctl("kick", "car1"), (1, "", "chatctl: nobody is called car1, but client 3 is carl, which looks like it\n"))
+    equal(d.ctl("kick", "CARL", "too late"), (0, "", ""))
+    check(c.rest().endswith(b"* You have been removed: too late\n"))
+    equal(d.ctl("kick", "7"), (1, "", "chatctl: there is no client 7\n"))
+    equal(d.ctl("kick", "--nick", "7"), (0, "", ""))
+    check(b"* You have been removed" in e.rest())
+    equal(d.ctl("kick", "a b")[0], 2)
+    for wrong in ('{"id":1,"nick":"alice"}', '{"nick":5}', '{"nick":""}', '{"id":"1"}', '{}', '{"nick":"alice","reason":1}'):
+        equal(talk(d.socket, ('{"method":"io.chatd.Control.Kick","parameters":%s}\0' % wrong).encode())[0]["error"],
+              "org.varlink.service.InvalidParameter")
     check(re.search(r"client 2 from 127\.0\.0\.1 port \d+ removed by %s \(uid %d, pid \d+\)" %
                     (pwd.getpwuid(os.getuid()).pw_name, os.getuid()), d.log()), d.log())
 
@@ -219,7 +274,8 @@ def what_is_refused_is_told_in_words():
                                 (("ban", ""), 2, 'not ""'), (("unban", "10.0.0.0/33"), 2, 'not "10.0.0.0/33"'),
                                 (("ban", "10.0.0.1", "99999999w"), 1, "TIME has to be above 0 and at most"),
                                 (("ban", "10.0.0.1", "soon"), 2, 'not "soon"'),
-                                (("kick", "alice"), 2, "ID is a number that `chatctl list` shows"),
+                                (("kick", "99999999999999999999"), 2, "ID is a number that `chatctl list` shows"),
+                                (("kick", ""), 2, "neither an ID that `chatctl list` shows nor a nick"),
                                 (("send", "lobby", ""), 1, "the message is empty"),
                                 (("send", "", "x"), 2, '"" is not a valid room name'),
                                 (("send", "a room", "x"), 2, '"a room" is not a valid room name'),

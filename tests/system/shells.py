@@ -37,6 +37,8 @@ def expect_all(complete, d):
     equal(complete(s + "send -"), ["--as"])
     equal(complete(s + "send --as al"), [])  # who is there can't be spoken as
     equal(complete(s + "list b"), ["bans"])
+    equal(complete(s + "list --room o"), ["ops"])
+    equal(complete(s + "list --listener "), ["chat", "echo"])
     check("-q" in complete(s + "reload -"))
     equal(complete(s + "kick "), ["1", "2"])
     equal(complete(s + "unban "), ["192.0.2.1"])
@@ -191,7 +193,7 @@ def help_and_suggestions():
 
     code, out = say("help", "kick")
     equal(code, 0)
-    check(out.startswith("Usage: chatctl [OPTION...] kick ID [REASON]\n"), out)
+    check(out.startswith("Usage: chatctl [OPTION...] kick [-n] ID|NICK [REASON]\n"), out)
     for wrong, right in (("stauts", "status"), ("kcik", "kick"), ("metric", "metrics"), ("rel", "reload"), ("unbna", "unban"),
                          ("restrat", "restart")):
         code, out = say(wrong)
