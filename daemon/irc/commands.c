@@ -2,6 +2,7 @@
 /* Which command does what, and what it costs: each file of commands has a table, and they are all here. */
 #include "daemon/irc/commands.h"
 
+#include <string.h>
 #include <strings.h>
 
 static const struct irc_command *const commands_tables[] = {
@@ -51,11 +52,14 @@ static enum verdict commands_refuse(struct irc_call *call)
 	return HANDLER_MORE;
 }
 
+/* It goes out escaped, as it came. */
 static void commands_take_label(struct irc_call *call)
 {
-	if (call->line->tags.len == 0 ||
-	    irc_tag_get(call->line->tags, "label", call->label, sizeof(call->label)) < 0)
-		call->label[0] = 0;
+	char label[IRC_LABEL_MAX + 1];
+
+	call->label[0] = 0;
+	if (call->line->tags.len > 0 && irc_tag_get(call->line->tags, "label", label, sizeof(label)) == 0)
+		irc_tag_escape(call->label, sizeof(call->label), label, strlen(label));
 }
 
 enum verdict irc_run(struct irc_call *call)

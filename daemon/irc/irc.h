@@ -25,6 +25,8 @@
 
 /* A command is worked on when there is so much space for its answers; what is beyond is cut. */
 #define IRC_REPLY_MAX (80U << 10)
+/* Bytes of a label (IRCv3's labeled-response), unescaped. */
+#define IRC_LABEL_MAX 64
 /* NICK!USER@HOST */
 #define IRC_SOURCE_MAX (TEXT_NICK_MAX + 1 + IRC_USER_MAX + 1 + IRC_HOST_MAX)
 
@@ -97,8 +99,8 @@ struct irc_call {
 	    *channel;	     /* the draft of the room's record whose log is locked, if it is changed */
 	struct room *within; /* whose place goes behind what is put: irc_speak() */
 	bool drafted;	     /* the transaction has begun */
-	char label[72];	     /* "": none */
-	bool label_open;     /* its batch has begun */
+	char label[2 * IRC_LABEL_MAX + 1]; /* escaped; "": none */
+	bool label_open;		   /* its batch has begun */
 	struct irc_after after[IRC_AFTER_MAX];
 	unsigned n_after;
 };

@@ -174,6 +174,16 @@ def a_label_is_on_the_answer():
     equal((first.command, first.tags.get("label"), first.params[1]), ("BATCH", "three", "labeled-response"))
     got = ann.expect("BATCH -" + first.params[0][1:] + "\r\n").decode().split("\r\n")[:-2]
     check(all(Line.of(l).tags.get("batch") == first.params[0][1:] for l in got), got)
+    # Whatever it is, it ends neither the tag nor the line.
+    ann.line("@label=a\\:b\\sc\\r\\nd PONG x")
+    line = Line.of(ann.expect("\r\n").decode().rstrip())
+    equal((line.command, line.tags.get("label")), ("ACK", "a;b c\r\nd"))
+    # One that is too long is none.
+    for n, answers in (64, 1), (65, 0):
+        ann.line("@label=%s PONG x" % (n * "x"))
+        ann.line("PING y")
+        got = ann.expect("PONG irc.example.org :y\r\n").decode()
+        equal(got.count(n * "x" + ";") + got.count(n * "x" + " "), answers)
 
 
 @test
