@@ -261,7 +261,8 @@ static enum verdict invite_run(struct irc_call *call)
 		irc_numeric(call, ERR_CHANOPRIVSNEEDED, "#%s", room->name);
 		return HANDLER_MORE;
 	}
-	if (!room->outgoing)
+	/* Anybody may tell somebody of a channel; only who decides there opens it to who couldn't come in. */
+	if (!room->outgoing && irc_may_decide(call, room))
 		invite_note(call, room, guest.id);
 	irc_numeric(call, RPL_INVITING, "%s #%s", shown, room->name);
 	invite_tell(call, room, &guest);

@@ -88,6 +88,15 @@ def invitations_and_exceptions():
     equal(sorted(numerics(bob.ask("INVITE"), "336")), [["#a"], ["#b"]])
     bob.join("#b")
     equal(numerics(bob.ask("INVITE"), "336"), [["#a"]])
+    # Any member may tell somebody of a channel, but opens it to nobody.
+    eve = IRC(d, "eve")
+    for mode, refusal in ("+b eve!*@*", "474"), ("-b+k eve!*@* word", "475"), ("-k+l word 1", "471"):
+        ann.ask("MODE #b " + mode)
+        equal([l.command for l in bob.ask("INVITE eve #b")], ["341"])
+        eve.until("INVITE")
+        equal([l.command for l in eve.join("#b")], [refusal])
+    ann.ask("INVITE eve #b")
+    check("366" in [l.command for l in eve.join("#b")])
     ann.ask("MODE #dev +I bob!*@*")
     got = ann.ask("MODE #dev +I")
     equal([l.command for l in got], ["346", "347"])
