@@ -45,7 +45,8 @@ struct modes_told {
 struct moding {
 	struct irc_call *call;
 	struct room *room;
-	bool may; /* change anything but ask */
+	bool may;  /* change anything but ask */
+	bool asks; /* what is in lists */
 	bool refused;
 	unsigned next_arg, n_changes;
 	struct modes_told told;
@@ -119,6 +120,10 @@ static void mode_list(struct moding *m, char sign, char kind)
 {
 	char given[IRC_BODY_MAX], mask[IRC_MASK_MAX + 1], nick[TEXT_NICK_MAX + 1];
 
+	if (m->next_arg >= m->call->line->n_params && !m->asks) {
+		irc_numeric(m->call, ERR_NOTONCHANNEL, "#%s", m->room->name);
+		return;
+	}
 	if (m->next_arg >= m->call->line->n_params) {
 		mode_show_list(m, kind);
 		return;
@@ -347,8 +352,12 @@ static void mode_show(struct irc_call *call, struct room *room, bool member)
 /* Its log is locked: by irc_speak(). */
 static void mode_of_room(struct irc_call *call, struct room *room, bool member)
 {
-	struct moding m = {
-	    .call = call, .room = room, .may = member && irc_may_decide(call, room), .next_arg = 2};
+	const struct irc_look look = {.room = room, .mine = member, .channel = irc_channel(call, room)};
+	struct moding m = {.call = call,
+			   .room = room,
+			   .may = member && irc_may_decide(call, room),
+			   .asks = irc_look_is_open(call, &look),
+			   .next_arg = 2};
 	const struct speaker who = irc_speaker(call->c);
 	char text[sizeof(m.told.letters) + sizeof(m.told.args)], msgid[IRC_MSGID_MAX], sign = '+';
 

@@ -268,6 +268,11 @@ def what_is_not_for_all():
     equal((numerics(got, "353")[0][0], names(got)), ("@", {"#dev": ["+bob", "@alice"]}))
     for question in "NAMES #dev", "WHO #dev":
         equal(len(carol.ask(question)), 1)
+    # Nor are those who are kept out or let in.
+    alice.ask("MODE #dev +bI eve!*@* dave!*@*")
+    for question in "b", "e", "I":
+        equal([l.command for l in carol.ask("MODE #dev " + question)], ["442"])
+        check("442" not in [l.command for l in bob.ask("MODE #dev " + question)])
     equal(sorted(p[0] for p in numerics(carol.ask("LIST"), "322")), ["#open", "#other"])
     equal(sorted(p[0] for p in numerics(bob.ask("LIST"), "322")), ["#dev", "#open", "#other"])
     equal(one(carol.ask("WHOIS alice"), "319"), ["alice", "@#open"])
