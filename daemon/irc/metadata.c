@@ -99,11 +99,10 @@ static void metadata_tell(struct irc_call *call, const struct room *room, const 
 	if (!t)
 		return;
 	if (value)
-		snprintf(t->line, sizeof(t->line), ":%s %03d * %s %s * :%s", server, RPL_KEYVALUE, target,
-			 key, value);
+		snprintf(t->line, sizeof(t->line), "%s %s * :%s", target, key, value);
 	else
-		snprintf(t->line, sizeof(t->line), ":%s %03d * %s %s :%s", server, RPL_KEYNOTSET, target, key,
-			 irc_numeric_text(RPL_KEYNOTSET));
+		snprintf(t->line, sizeof(t->line), "%s %s :%s", target, key, irc_numeric_text(RPL_KEYNOTSET));
+	snprintf(t->head, sizeof(t->head), ":%s %03d", server, value ? RPL_KEYVALUE : RPL_KEYNOTSET);
 	t->account[0] = 0; /* the server says it */
 	t->caps = IRC_CAP_METADATA;
 	t->except_id = connection_id(call->c);

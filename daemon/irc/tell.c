@@ -94,7 +94,8 @@ static bool tell_settle(struct connection *c, struct room *room, void *arg)
 static void tell_write(struct connection *c, void *arg)
 {
 	const struct irc_tell *t = arg;
-	char tags[sizeof(t->client_tags) + 128], head[sizeof(tags) + 64];
+	char tags[sizeof(t->client_tags) + 128], head[sizeof(tags) + 64], nick[TEXT_NICK_MAX + 1];
+	char line[sizeof(t->line) + sizeof(t->head) + sizeof(nick) + 2];
 	size_t n = 0;
 
 	if (!tell_concerns(c, t))
@@ -109,9 +110,13 @@ static void tell_write(struct connection *c, void *arg)
 	connection_begin(c);
 	/* What was said before comes before. */
 	seats_each(c, tell_settle, NULL);
-	size_t len = strlen(t->line);
+	if (t->head[0])
+		snprintf(line, sizeof(line), "%s %s %s", t->head, irc_nick(c, nick), t->line);
+	else
+		snprintf(line, sizeof(line), "%s", t->line);
+	size_t len = text_cut(line, strlen(line), IRC_BODY_MAX - 2);
 	if (connection_space(c) >= n + len + IRC_WIRE_MORE)
-		irc_write_line(c, head, n, t->line, len);
+		irc_write_line(c, head, n, line, len);
 	connection_commit(c, NULL);
 	connection_hurry(c);
 }

@@ -28,6 +28,7 @@ struct irc_tell {
 	size_t n_watchers;
 	/* What: a line without its end, who did it, when, and client-only tags for those who have tags. */
 	char line[IRC_BODY_MAX];
+	char head[IRC_SERVER_NAME_MAX + 8]; /* before it, with the nick of who is told between; "": none */
 	char account[TEXT_NICK_MAX + 1];
 	uint64_t time_us;
 	char client_tags[IRC_TAGS_DATA_MAX + 64]; /* and msgid */

@@ -35,9 +35,9 @@ def it_outlives_the_process():
     # Who comes is told what it wants to know, and of the next change as well.
     equal(sorted(said(bob.join("#dev") + bob.settled())), [("about", "this and that"), ("url", "https://example.org/?a=b")])
     ann.line("METADATA #dev SET about :more")
-    equal(bob.until("761")[-1].params[1:], ["#dev", "about", "*", "more"])
+    equal(bob.until("761")[-1].params, ["bob", "#dev", "about", "*", "more"])
     ann.line("METADATA * CLEAR")
-    equal(bob.until("766")[-1].params[1:3], ["ann", "url"])
+    equal(bob.until("766")[-1].params[:3], ["bob", "ann", "url"])
     equal(said(bob.ask("METADATA ann LIST")), [])
     # Whoever gets the place of one who is gone has nothing of it.
     ann.ask("METADATA * SET url :gone with ann")
