@@ -6,6 +6,7 @@ import re
 import signal
 
 from testing import *
+from ws import BINARY, TEXT, WebSocket
 
 SERVER = "irc.example.org"
 IRC_EXTRA = 'server_name = "%s"; network = "ExampleNet";' % SERVER
@@ -148,6 +149,36 @@ class IRC(Client):
 
     def privmsg(self, target, text):
         self.line("PRIVMSG %s :%s" % (target, text))
+
+
+TEXT_PROTOCOL, BINARY_PROTOCOL = "text.ircv3.net", "binary.ircv3.net"
+
+
+class SocketIRC(IRC):
+    """The same client, line by line, in a WebSocket. protocol: the subprotocol, or None."""
+
+    def __init__(self, d, nick=None, protocol=TEXT_PROTOCOL, **kwargs):
+        self.opcode = BINARY if protocol == BINARY_PROTOCOL else TEXT
+        self.ws = WebSocket(d, protocol)
+        if protocol:
+            check(b"\r\nSec-WebSocket-Protocol: %s\r\n" % protocol.encode() in self.ws.head + b"\r\n", self.ws.head)
+        self.echoes = "echo-message" in kwargs.get("caps", "")
+        super().__init__(d, nick, sock=self.ws.sock, **kwargs)
+
+    def line(self, text):
+        self.ws.put(self.opcode, text)
+
+    def next(self, timeout=PATIENCE):
+        opcode, payload = self.ws.next()
+        equal(opcode, self.opcode)
+        text = payload.decode() if opcode == BINARY else payload
+        check(not set(text) & set("\r\n\0"), payload)
+        line = Line.of(text)
+        if line.command == "PING":
+            self.line("PONG :" + line.params[-1])
+            return self.next(timeout)
+        self.lines.append(line)
+        return line
 
 
 def numerics(lines, *which):

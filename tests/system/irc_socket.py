@@ -5,41 +5,12 @@
 from irc_client import *
 from ws import BINARY, CLOSE, PING, PONG, TEXT, WebSocket, frame
 
-TEXT_PROTOCOL, BINARY_PROTOCOL = "text.ircv3.net", "binary.ircv3.net"
-
 
 def daemon(more="", **kwargs):
     port = free_port()
     d = irc_daemon(listeners='{ name = "web-irc"; type = "http"; mode = "irc"; listen = "127.0.0.1:%d"; %s }' % (port, more), **kwargs)
     d.web_port = port
     return d
-
-
-class SocketIRC(IRC):
-    """The same client, line by line, in a WebSocket. protocol: the subprotocol, or None."""
-
-    def __init__(self, d, nick=None, protocol=TEXT_PROTOCOL, **kwargs):
-        self.opcode = BINARY if protocol == BINARY_PROTOCOL else TEXT
-        self.ws = WebSocket(d, protocol)
-        if protocol:
-            check(b"\r\nSec-WebSocket-Protocol: %s\r\n" % protocol.encode() in self.ws.head + b"\r\n", self.ws.head)
-        self.echoes = "echo-message" in kwargs.get("caps", "")
-        super().__init__(d, nick, sock=self.ws.sock, **kwargs)
-
-    def line(self, text):
-        self.ws.put(self.opcode, text)
-
-    def next(self, timeout=PATIENCE):
-        opcode, payload = self.ws.next()
-        equal(opcode, self.opcode)
-        text = payload.decode() if opcode == BINARY else payload
-        check(not set(text) & set("\r\n\0"), payload)
-        line = Line.of(text)
-        if line.command == "PING":
-            self.line("PONG :" + line.params[-1])
-            return self.next(timeout)
-        self.lines.append(line)
-        return line
 
 
 @test
