@@ -10,7 +10,7 @@
 #include <string.h>
 
 /* Forms that one room's members have at a time; those of more are served one by one. */
-#define RENDERINGS_FORMS 4
+#define RENDERINGS_FORMS 16
 /* What is sent to all of them before the next part is rendered; the longest event fits with some to spare. */
 #define RENDERING_SIZE (512U << 10)
 #define RENDERING_EVENTS 8192

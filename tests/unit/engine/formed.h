@@ -21,9 +21,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#define FORMED_MOST 20
+
 static unsigned formed_renderings; /* how many were made */
 
-/* Form 1: "{TEXT}"; form 2: the number and the text, or nothing if that begins with "hide". */
+/* Form 1: "{TEXT}"; the others: the number and the text, or nothing if that begins with "hide". From 3 on nothing is wrapped. */
 static inline size_t formed_render(const struct shared *shared, unsigned form, const struct room *room,
 				   uint64_t seq, const struct record *event, const char *line, size_t len,
 				   char *out)
@@ -150,7 +152,7 @@ static const struct handler formed = {
     .opened = formed_opened,
     .restored = formed_restored,
     .received = formed_received,
-    .renders = 1 << 1 | 1 << 2,
+    .renders = (1 << (FORMED_MOST + 1)) - 2,
     .wraps = 1 << 1 | 1 << 2,
     .render = formed_render,
     .wrap = formed_wrap,
@@ -189,7 +191,7 @@ static inline int formed_join(struct harness *h, unsigned form)
 	int fd = harness_connect(h, "tcp", "formed", "lobby");
 	char line[16];
 
-	snprintf(line, sizeof(line), "form %u\n", form);
+	snprintf(line, sizeof(line), "form %c\n", '0' + (int)form);
 	assert_string_equal(harness_say(h, fd, line), "");
 	return fd;
 }

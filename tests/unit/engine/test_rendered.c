@@ -59,6 +59,32 @@ static void it_is_rendered_once_for_all(void **state)
 	}
 }
 
+/* Each form once, in whatever order its members come; who has one more than there is space for is served as well. */
+static void many_forms_at_once(void **state)
+{
+	const unsigned most = 16;
+	int fds[2 * FORMED_MOST];
+
+	for (unsigned forms = most; forms <= FORMED_MOST; forms += FORMED_MOST - most) {
+		for (unsigned i = 0; i < 2 * forms; i++)
+			fds[i] = formed_join(*state, 1 + i % forms);
+		formed_renderings = 0;
+		say_some(*state);
+		harness_settle(*state);
+		if (forms == most)
+			assert_int_equal(formed_renderings, 3 * most);
+		for (unsigned i = 0; i < 2 * forms; i++) {
+			const char *got = harness_read(*state, fds[i]);
+			if (i % forms == 0)
+				assert_string_equal(got, some);
+			else
+				assert_non_null(strstr(got, ":two, which is longer><"));
+			close(fds[i]);
+		}
+		harness_settle(*state);
+	}
+}
+
 /* Who gets the lines as they are is sent them as ever: no event is rendered, and no place committed. */
 static void lines_as_they_are_cost_nothing_new(void **state)
 {
@@ -418,6 +444,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(it_is_rendered_once_for_all, formed_setup, harnessed_teardown),
+	    cmocka_unit_test_setup_teardown(many_forms_at_once, formed_setup, harnessed_teardown),
 	    cmocka_unit_test_setup_teardown(lines_as_they_are_cost_nothing_new, formed_setup,
 					    harnessed_teardown),
 	    cmocka_unit_test_setup_teardown(a_send_is_cut_at_each_byte, formed_setup, harnessed_teardown),
