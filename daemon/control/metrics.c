@@ -6,6 +6,7 @@
 #include "daemon/control/history_report.h"
 #include "daemon/control/webhooks_report.h"
 #include "daemon/control/host.h"
+#include "daemon/control/process_report.h"
 #include "daemon/control/report.h"
 #include "daemon/engine/connections.h"
 #include "daemon/engine/limits.h"
@@ -66,6 +67,13 @@ static void metrics_history(FILE *f, struct archive *archive)
 	history_report_metrics(f, &status);
 }
 
+/* What an info is: always 1. */
+static void metrics_build(FILE *f)
+{
+	report_metric_head(f, "build_info", "gauge", "1, with the version of this program");
+	fprintf(f, "chatd_build_info{version=\"%s\"} 1\n", PACKAGE_VERSION);
+}
+
 static void metrics_webhooks(FILE *f, struct webhooks *webhooks)
 {
 	size_t n;
@@ -85,6 +93,8 @@ char *metrics_text(struct host *h)
 
 	if (!f)
 		return NULL;
+	metrics_build(f);
+	process_report_metrics(f, h->started_us);
 	for (int i = 0; i < COUNTERS_N; i++) {
 		char name[80];
 		snprintf(name, sizeof(name), "%s_total", counter_name((enum counter)i));

@@ -9,6 +9,7 @@
 #include "daemon/base/clock.h"
 #include "daemon/control/host.h"
 #include "daemon/control/metrics.h"
+#include "daemon/control/openmetrics.h"
 #include "daemon/state/sockets.h"
 
 #include <microhttpd.h>
@@ -19,6 +20,7 @@
 /* Prometheus needs one connection. The others are for people with a browser, and for idle ones. */
 #define CONNECTIONS_MAX 64
 #define BACKLOG 512
+#define TEXT_TYPE "text/plain; version=0.0.4; charset=utf-8"
 #define TIMEOUT_S 10
 /* When nothing can be accepted. */
 #define PAUSE_US (SECOND_US / 4)
@@ -38,17 +40,31 @@ struct metrics_listener {
 	unsigned n_visitors;
 };
 
-static enum MHD_Result http_respond(struct MHD_Connection *c, unsigned status, char *text,
+static enum MHD_Result http_respond(struct MHD_Connection *c, unsigned status, const char *type, char *text,
 				    enum MHD_ResponseMemoryMode mode)
 {
 	struct MHD_Response *r = MHD_create_response_from_buffer(strlen(text), text, mode);
 
 	if (!r)
 		return MHD_NO;
-	MHD_add_response_header(r, "Content-Type", "text/plain; version=0.0.4; charset=utf-8");
+	MHD_add_response_header(r, "Content-Type", type);
+	MHD_add_response_header(r, "Vary", "Accept");
 	enum MHD_Result done = MHD_queue_response(c, status, r);
 	MHD_destroy_response(r);
 	return done;
+}
+
+static enum MHD_Result http_metrics(const struct metrics_listener *l, struct MHD_Connection *c)
+{
+	const char *accept = MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Accept");
+	_cleanup_free_ char *text = metrics_text(l->host);
+
+	if (!text)
+		return MHD_NO;
+	if (!openmetrics_wanted(accept))
+		return http_respond(c, MHD_HTTP_OK, TEXT_TYPE, take_ptr(text), MHD_RESPMEM_MUST_FREE);
+	char *open = openmetrics_from_text(text);
+	return open ? http_respond(c, MHD_HTTP_OK, OPENMETRICS_TYPE, open, MHD_RESPMEM_MUST_FREE) : MHD_NO;
 }
 
 static enum MHD_Result http_answer(void *arg, struct MHD_Connection *c, const char *url, const char *method,
@@ -61,11 +77,12 @@ static enum MHD_Result http_answer(void *arg, struct MHD_Connection *c, const ch
 	(void)state;
 	*upload_size = 0; /* a body is ignored */
 	if (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0)
-		return http_respond(c, MHD_HTTP_METHOD_NOT_ALLOWED, "GET only\n", MHD_RESPMEM_PERSISTENT);
+		return http_respond(c, MHD_HTTP_METHOD_NOT_ALLOWED, TEXT_TYPE, "GET only\n",
+				    MHD_RESPMEM_PERSISTENT);
 	if (strcmp(url, "/metrics") != 0)
-		return http_respond(c, MHD_HTTP_NOT_FOUND, "See /metrics\n", MHD_RESPMEM_PERSISTENT);
-	char *text = metrics_text(l->host);
-	return text ? http_respond(c, MHD_HTTP_OK, text, MHD_RESPMEM_MUST_FREE) : MHD_NO;
+		return http_respond(c, MHD_HTTP_NOT_FOUND, TEXT_TYPE, "See /metrics\n",
+				    MHD_RESPMEM_PERSISTENT);
+	return http_metrics(l, c);
 }
 
 /* libmicrohttpd wants to be called when its connections' time is over, too. */

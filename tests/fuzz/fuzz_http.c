@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* Heads of HTTP requests: what is made of one doesn't depend on the pieces it comes in, and is within it. */
+/* Heads of HTTP requests: what is made of one doesn't depend on the pieces it comes in, and is within it. And what
+ * the metrics read in Accept. */
 #include "tests/fuzz/fuzz.h"
 
+#include "daemon/control/openmetrics.h"
 #include "daemon/web/http_request.h"
 #include "daemon/web/message.h"
 
@@ -75,5 +77,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			REQUIRE(s == 0 && part.head_len == whole.head_len && part.body_len == whole.body_len);
 	}
 	free(copy);
+	char *accept = strndup((const char *)data, size);
+	openmetrics_wanted(accept);
+	free(accept);
 	return 0;
 }

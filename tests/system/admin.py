@@ -396,7 +396,7 @@ def metrics():
     code, out, err = d.ctl("metrics")
     equal((code, err), (0, ""))
     for line in out.splitlines():
-        check(re.fullmatch(r"# (HELP|TYPE) chatd_\w+ .*|chatd_\w+(\{\w+=\"[^\"]*\"\})? [\d.]+", line), line)
+        check(re.fullmatch(r"# (HELP|TYPE) (chatd|process)_\w+ .*|(chatd|process)_\w+(\{\w+=\"[^\"]*\"\})? [\d.]+", line), line)
     equal(d.metric("clients_accepted_total"), 1)
     equal(d.metric("clients"), 1)
 
@@ -536,9 +536,9 @@ def events_name_the_address_the_reason_and_the_time():
     p.wait()
 
 
-def get(port, path, method="GET"):
+def get(port, path, method="GET", accept="*/*"):
     with socket.create_connection(("127.0.0.1", port), timeout=10) as s:
-        s.sendall(("%s %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n" % (method, path)).encode())
+        s.sendall(("%s %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAccept: %s\r\n\r\n" % (method, path, accept)).encode())
         data = b""
         while part := s.recv(65536):
             data += part
@@ -601,6 +601,65 @@ def metrics_over_http():
         raise Failure("it is still there")
     except ConnectionRefusedError:
         pass
+
+
+def openmetrics(text):
+    """What OpenMetrics 1.0.0 asks for, of what is used here. Returns the families and the samples."""
+    check(text.endswith("\n# EOF\n") and text.count("# EOF") == 1, text[-100:])
+    families, samples, now = {}, {}, None
+    label = r'[a-zA-Z_]\w*="(?:[^"\\\n]|\\["\\n])*"'
+    for line in text[:-len("# EOF\n")].splitlines():
+        if m := re.fullmatch(r"# (TYPE|UNIT|HELP) ([a-zA-Z_:][\w:]*) (.+)", line):
+            what, name, value = m.groups()
+            if what == "TYPE":
+                check(name not in families and value in ("counter", "gauge"), line)
+                now, families[name] = name, {}
+            check(name == now and what not in families[name], "not with its family:", line)
+            families[name][what] = value
+            check(what != "UNIT" or name.endswith("_" + value), line)
+            check(what != "HELP" or re.fullmatch(r'(?:[^"\\]|\\["\\n])*', value), line)
+            continue
+        m = re.fullmatch(r"(\w+)(?:\{(%s(?:,%s)*)\})? (-?\d+(?:\.\d+)?)" % (label, label), line)
+        check(m and m.group(1) == now + ("_total" if families[now]["TYPE"] == "counter" else ""), line)
+        check(m.group(1, 2) not in samples, "twice:", line)
+        samples[m.group(1, 2)] = float(m.group(3))
+    for name, f in families.items():
+        check(f.get("HELP") and (f.get("UNIT") or not re.search("_(seconds|bytes)$", name)), name, f)
+        check(name + "_total" not in families and not name.endswith(("_total", "_created", "_bucket")), name)
+    return families, samples
+
+
+@test
+def metrics_as_openmetrics():
+    port = free_port()
+    # All that there may be.
+    d = Daemon(extra='cluster: { node = "a"; servers = ( "nats://127.0.0.1:1" ); }; history: { database = "history.db"; };'
+               'webhooks = ( { name = "a"; room = "lobby"; url = "http://127.0.0.1:1/"; secret = "0123456789abcdef"; } );'
+               'metrics: { listen = "127.0.0.1:%d"; };' % port)
+    d.join()
+    # As Prometheus 2.42 asks.
+    code, head, body = get(port, "/metrics", accept="application/openmetrics-text;version=1.0.0,"
+                           "application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1")
+    equal(code, 200)
+    check("\nContent-Type: application/openmetrics-text; version=1.0.0; charset=utf-8\r\n" in head, head)
+    families, samples = openmetrics(body)
+    equal(samples["chatd_clients", None], 1)
+    equal(samples["chatd_clients_accepted_total", None], 1)
+    # The same families as in the text, which `chatctl metrics` has as well.
+    text = d.ctl("metrics")[1]
+    equal({re.sub("_total$", "", n) for n in re.findall(r"^# TYPE (\w+) ", text, re.M)}, set(families))
+    version = run(CHATD, "--version").stdout.decode().split()[1]
+    equal([v for (n, labels), v in samples.items() if n == "chatd_build_info" and labels == 'version="%s"' % version], [1])
+    proc = "/proc/%d/" % d.pid
+    check(0 < samples["process_cpu_seconds_total", None] <= d.cpu() + 0.02, samples["process_cpu_seconds_total", None], d.cpu())
+    equal(samples["process_num_threads", None], len(os.listdir(proc + "task")))
+    with open(proc + "limits") as f:
+        equal(samples["process_max_fds", None], int(re.search(r"^Max open files +(\d+)", f.read(), re.M).group(1)))
+    check(abs(samples["process_open_fds", None] - len(os.listdir(proc + "fd"))) <= 3, samples["process_open_fds", None])
+    with open(proc + "statm") as f:
+        rss = int(f.read().split()[1]) * os.sysconf("SC_PAGESIZE")
+    check(rss / 2 < samples["process_resident_memory_bytes", None] < rss * 2, rss)
+    check(0 <= time.time() - samples["process_start_time_seconds", None] < 60)
 
 
 @test
