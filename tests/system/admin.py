@@ -682,6 +682,29 @@ def alert_rules_and_dashboard():
         check(used and used <= there, name, "uses", used - there)
 
 
+@test
+def the_journals_catalog_explains_each_event():
+    need("journalctl")
+    with open(os.path.join(SOURCE, "daemon/base/events.h")) as f:
+        ids = re.findall(r'^#define EVENT_\w+ "(\w{32})"', f.read(), re.M)
+    check(len(ids) > 20, ids)
+    with tempfile.TemporaryDirectory() as root:
+        for where in ("usr/lib", "var/lib"):
+            os.makedirs(os.path.join(root, where, "systemd/catalog"))
+        shutil.copy(os.path.join(SOURCE, "systemd/chatd.catalog"), os.path.join(root, "usr/lib/systemd/catalog"))
+        # What is wrong with a line of it is a message.
+        p = run("journalctl", "--root=" + root, "--update-catalog")
+        equal((p.returncode, p.stdout, p.stderr), (0, b"", b""))
+        text = run("journalctl", "--root=" + root, "--dump-catalog").stdout.decode()
+    entries = re.split("^-- ", text, flags=re.M)[1:]
+    equal(sorted(e[:32] for e in entries), sorted(ids))
+    for e in entries:
+        head, _, body = e.partition("\n\n")
+        check(re.search("^Subject: .+$", head, re.M) and "Defined-By: chatd" in head and body.strip(), e)
+        for command in re.findall("`chatctl (\\w+)", body):
+            check(run(CHATCTL, command, "--help").returncode == 0, e)
+
+
 def talk(path, data, timeout=5):
     """Sends bytes to the control socket and returns what comes back until it ends or is silent."""
     s = socket.socket(socket.AF_UNIX)

@@ -209,6 +209,60 @@ systemctl daemon-reload""")
 
 
 @test
+def instances_beside_each_other():
+    """Each with a configuration, sockets, a state and clients of its own, as chatd(8) has it; one by its socket."""
+    c = container()
+    c.systemctl("start", "chatd")
+    c.sh("mkdir -p /run/systemd/system/chatd@b.socket.d && printf '[Socket]\\nListenStream=127.0.0.1:6051\\n' "
+         ">/run/systemd/system/chatd@b.socket.d/t.conf && systemctl daemon-reload")
+    for name, port in (("a", 6050), ("b", 6051)):
+        with open(c.root + "/etc/chatd/%s.conf" % name, "w") as f:
+            f.write('rooms = ( { name = "%s"; } ); listeners = ( { name = "chat"; type = "tcp"; mode = "chat"; '
+                    'listen = "127.0.0.1:%d"; } );\ncontrol: { socket = "/run/chatd-%s/control.sock"; };\n' % (name, port, name))
+    # Without a control socket of its own it would be another's.
+    with open(c.root + "/etc/chatd/c.conf", "w") as f:
+        f.write('rooms = ( { name = "c"; } ); listeners = ( { name = "chat"; type = "tcp"; mode = "chat"; '
+                'listen = "127.0.0.1:6052"; } );\n')
+    people = {}
+    units = ("chatd@a.service", "chatd@b.service", "chatd@b.socket", "chatd@c.service")
+    try:
+        check(c.try_run("systemctl", "start", "chatd@c.service")[0] != 0)
+        log = "\n".join(m["MESSAGE"] for m in c.journal("-u", "chatd@c"))
+        check("/run/chatd/control.sock" in log, log)
+        c.systemctl("stop", "chatd@c")
+        c.systemctl("start", "chatd@a.service", "chatd@b.socket")
+        people = {name: c.popen("timeout", "60", "nc", "127.0.0.1", port, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+                  for name, port in (("a", "6050"), ("b", "6051"))}
+        for name, p in people.items():
+            check(b"Welcome, guest1" in p.stdout.readline(), name)
+        ctl = lambda name, *args: c.run("chatctl", "-c", "/etc/chatd/%s.conf" % name, *args)
+        equal(ctl("a", "ban", "192.0.2.7", "1h").strip(), "192.0.2.7 is banned; 0 removed")
+        for name in people:
+            c.systemctl("restart", "chatd@" + name)
+            c.systemctl("reload", "chatd@" + name)
+            status = json.loads(ctl(name, "--json", "status"))
+            equal((status["takeover"]["count"], status["takeover"]["clients"]), (1, 1))
+        equal(json.loads(ctl("b", "--json", "list", "listeners"))[0]["socket"], "systemd")
+        # One's bans are not another's, nor are the plain one's.
+        equal(["192.0.2.7" in ctl("a", "list", "bans"), "192.0.2.7" in ctl("b", "list", "bans"),
+               "192.0.2.7" in c.run("chatctl", "list", "bans")], [True, False, False])
+        equal(c.sh("cd /var/lib && ls -d chatd-[ab] && ls chatd-a").split(), ["chatd-a", "chatd-b", "bans"])
+        c.systemctl("stop", "chatd@a")
+        people["a"].stdin.close()
+        check(people["a"].stdout.read().endswith(b"* chatd is going down\n"))
+        equal(c.show("ActiveState"), "active")
+        people["b"].stdin.write(b"here\n")
+        people["b"].stdin.flush()
+        hear(people["b"], b"guest1: here\n")
+    finally:
+        for p in people.values():
+            p.kill()
+            p.wait()
+        c.try_run("systemctl", "stop", *units)
+        c.sh("rm -rf /etc/chatd/[abc].conf /run/systemd/system/chatd@b.socket.d; systemctl daemon-reload")
+
+
+@test
 def reloads():
     c = container()
     c.systemctl("start", "chatd")
@@ -235,6 +289,9 @@ def logs_with_fields():
          "chatctl kick $(chatctl --json list clients | grep -o '\"id\":[1-9][0-9]*' | cut -d: -f2) 'bye'")
     kicked = c.journal("-u", "chatd", "MESSAGE_ID=5f2d9a3b6c1e4d1c9b1f0a7d3c5e8f07")[-1]
     check(kicked["CHATD_CLIENT"].isdigit() and kicked["PRIORITY"] == "5", kicked)
+    c.run("journalctl", "--update-catalog")
+    explained = c.run("journalctl", "-x", "-n", "1", "-u", "chatd", "MESSAGE_ID=5f2d9a3b6c1e4d1c9b1f0a7d3c5e8f07")
+    check(" Subject: A client was kicked\n" in explained, explained)
     listener = c.journal("-u", "chatd", "CHATD_LISTENER=chat")[-1]
     check(listener["MESSAGE"].startswith("listener chat: tcp chat on 127.0.0.1:5050, room lobby"), listener)
 
