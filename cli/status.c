@@ -149,6 +149,27 @@ static void status_print_webhook(const char *title, const json_t *w)
 	putchar('\n');
 }
 
+/* The first line, for scripts. Returns the exit status. */
+static int status_print_health(const json_t *problems)
+{
+	const json_t *p;
+	size_t i;
+
+	if (json_array_size(problems) == 0) {
+		puts(problems ? "all is well"
+			      : "NOT KNOWN to be well: this chatd can't tell, as it is older than chatctl");
+		return problems ? EXIT_DONE : EXIT_REFUSED;
+	}
+	json_array_foreach(problems, i, p)
+	{
+		fputs(i == 0 ? "NOT WELL: " : "; ", stdout);
+		for (const char *c = show_string(p, "text"); *c; c++)
+			putchar(*c == '\n' ? ' ' : *c);
+	}
+	putchar('\n');
+	return EXIT_REFUSED;
+}
+
 int command_status(const struct options *o, int argc, char **argv)
 {
 	static const char *const titles[] = {"THREAD", ">CLIENTS", "SENDS BY", NULL};
@@ -163,9 +184,12 @@ int command_status(const struct options *o, int argc, char **argv)
 		return status;
 	if (o->json) {
 		print_json(reply);
+		if (json_array_size(json_object_get(reply, "problems")) > 0)
+			status = EXIT_REFUSED;
 		json_decref(reply);
-		return EXIT_DONE;
+		return status;
 	}
+	status = status_print_health(json_object_get(reply, "problems"));
 	printf("chatd %s, pid %" JSON_INTEGER_FORMAT ", up %s, configured by %s\n",
 	       show_string(reply, "version"), show_integer(reply, "pid"),
 	       format_duration(show_number(reply, "uptime"), uptime), show_string(reply, "config"));
@@ -193,5 +217,5 @@ int command_status(const struct options *o, int argc, char **argv)
 	}
 	table_print(t);
 	json_decref(reply);
-	return EXIT_DONE;
+	return status;
 }

@@ -95,7 +95,7 @@ def main():
         alice.type("somebody just killed the server")
         bob.type("really? I did not notice")
         admin.type("chatctl send lobby \"that was me\"")
-        admin.type("chatctl status | sed -n '2p; /^takeovers/p'")
+        admin.type("chatctl status | sed -n '/^clients/p; /^takeovers/p'")
         with open(os.path.join(ROOT, "docs", "session.svg"), "w") as f:
             f.write(draw([alice, bob, admin]).replace(ROOT + "/", ""))
     finally:

@@ -13,6 +13,9 @@ struct host {
 	const char *config_path;
 	char *mistakes; /* what is wrong with that file, if another one is in use; NULL: it is in use */
 	const struct listeners *listeners;
+	/* What the server notices once a second. */
+	unsigned uncovered; /* clients that would not survive a crash, for that long at least */
+	int64_t starved_us; /* when a listener had no file descriptor (CLOCK_MONOTONIC); 0: never */
 	bool backing_up;    /* a copy of the history is being made */
 	int64_t started_us; /* CLOCK_REALTIME */
 	int64_t began_us;   /* the same as CLOCK_MONOTONIC */

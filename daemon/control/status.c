@@ -2,6 +2,7 @@
 /* Status: the daemon in numbers, its threads, and how the last takeover went. */
 #include "daemon/base/clock.h"
 #include "daemon/control/cluster_report.h"
+#include "daemon/control/health.h"
 #include "daemon/control/history_report.h"
 #include "daemon/control/host.h"
 #include "daemon/control/methods.h"
@@ -107,5 +108,6 @@ void control_status(struct control_client *c, const json_t *parameters, bool mor
 	status_add_cluster(reply, h);
 	status_add_history(reply, h);
 	status_add_webhooks(reply, h);
+	health_judge(h, reply);
 	control_reply(c, reply, false);
 }

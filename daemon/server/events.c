@@ -115,6 +115,7 @@ static int events_second(sd_event_source *source, uint64_t now, void *arg)
 		sd_event_source_set_enabled(s->merge_timer, SD_EVENT_ON);
 	status_tell(s);
 	status_tell_uncovered(s);
+	status_note_starving(s);
 	return sd_event_source_set_time(source, now + SECOND_US);
 }
 

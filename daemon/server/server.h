@@ -42,9 +42,12 @@ struct server {
 	uint64_t watchdog_us;		  /* 0: no watchdog */
 	sd_event_source *merge_timer;
 	char status[160];
-	unsigned late_version; /* of late accounts, whose names are reserved */
-	unsigned uncovered;    /* as it was logged last */
-	bool mistaken;	       /* the control socket can't be made */
+	unsigned late_version;	/* of late accounts, whose names are reserved */
+	unsigned uncovered;	/* as it was logged last */
+	unsigned uncovered_now; /* as it was a second ago */
+	bool counted;		/* accept_pauses is set */
+	uint64_t accept_pauses; /* as it was a second ago */
+	bool mistaken;		/* the control socket can't be made */
 	enum ending ending;
 };
 
@@ -86,6 +89,8 @@ int events_add(struct server *s);
 /* status.c: what systemctl status shows, and a line in the log when clients would not survive a crash. */
 void status_tell(struct server *s);
 void status_tell_uncovered(struct server *s);
+/* Notes that listeners had no file descriptors since it was called last. */
+void status_note_starving(struct server *s);
 
 /* reload.c: host->reload (see there). */
 int reload_server(struct host *h, char **ret_text);

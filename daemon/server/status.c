@@ -5,7 +5,9 @@
  */
 #include "daemon/server/server.h"
 
+#include "daemon/base/clock.h"
 #include "daemon/base/logger.h"
+#include "daemon/control/metrics.h"
 #include "daemon/engine/connections.h"
 #include "daemon/engine/limits.h"
 
@@ -28,6 +30,17 @@ void status_tell(struct server *s)
 	sd_notifyf(false, "STATUS=%s", status);
 }
 
+void status_note_starving(struct server *s)
+{
+	uint64_t pauses = metrics_total(&s->host, COUNT_ACCEPT_PAUSES);
+
+	/* They go on counting after a restart. */
+	if (s->counted && pauses != s->accept_pauses)
+		s->host.starved_us = clock_us(CLOCK_MONOTONIC);
+	s->accept_pauses = pauses;
+	s->counted = true;
+}
+
 /*
  * Clients whose sockets the keeper has no space for; those whose TLS never survives don't count here.
  */
@@ -37,6 +50,8 @@ void status_tell_uncovered(struct server *s)
 	unsigned n = tally.uncovered, tls = tally.mortal;
 
 	n -= tls < n ? tls : n;
+	s->host.uncovered = sockets_have_store() ? n < s->uncovered_now ? n : s->uncovered_now : 0;
+	s->uncovered_now = n;
 	if (!sockets_have_store() || (n > 0 && n <= 2 * s->uncovered) || n == s->uncovered)
 		return;
 	s->uncovered = n;

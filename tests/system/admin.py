@@ -30,7 +30,7 @@ def status_and_lists():
     d.join(nick="alice")
     code, out, err = d.ctl("status")
     equal((code, err), (0, ""))
-    check(re.match(r"chatd \S+, pid %d, up \d+ s, configured by %s\n" % (d.pid, d.config), out), out)
+    check(re.match(r"all is well\nchatd \S+, pid %d, up \d+ s, configured by %s\n" % (d.pid, d.config), out), out)
     check("clients    1 (they survive `chatctl restart`, but not a crash: neither systemd's fd store nor `chatd --supervise` is there)\n" in out, out)
     check(re.search(r"^THREAD   CLIENTS  SENDS BY\nchatd/0        \d  ", out, re.M), out)
     code, out, err = d.ctl("list")
@@ -43,6 +43,40 @@ def status_and_lists():
     check(re.search(r"^chat      tcp   chat  \[::\]:%d +lobby         1 +0 +0 +0  own$" % d.port, out, re.M), out)
     rooms = d.json("list", "rooms")
     equal([(r["name"], r["members"], r["format"]) for r in rooms], [("lobby", 1, "named"), ("sensors", 0, "raw")])
+
+
+@test
+def whether_all_is_well():
+    """For scripts: the first line and the exit status, which a limit that is reached changes."""
+    d = Daemon(extra="limits: { max_clients = 2; max_rooms = 2; max_bans = 1; };")
+    a = d.join(nick="alice")
+    code, out, err = d.ctl("status")
+    equal((code, out.split("\n")[0], err), (0, "all is well", ""))
+    equal(d.json("status")["problems"], [])
+    b = d.join(nick="bob", room="ops")
+    equal(d.ctl("ban", "192.0.2.1")[0], 0)
+    code, out, err = d.ctl("status")
+    equal((code, out.split("\n")[0], err),
+          (1, "NOT WELL: nobody else can come: limits.max_clients is 2; no more rooms can be opened: limits.max_rooms is 2; "
+           "no more bans are possible: limits.max_bans is 1", ""))
+    equal(d.ctl("--json", "status")[0], 1)
+    equal([p["what"] for p in d.json("status")["problems"]], ["clients", "rooms", "bans"])
+    equal(d.ctl("unban", "192.0.2.1")[0], 0)
+    b.close()
+    wait_for(lambda: [p["what"] for p in d.json("status")["problems"]] in ([], ["rooms"]), what="the end of the rest")
+    a.close()
+    # A chatd from before that can't tell.
+    there = os.path.join(d.dir, "older.sock")
+    with socket.socket(socket.AF_UNIX) as s:
+        s.bind(there)
+        s.listen()
+        p = subprocess.Popen([CHATCTL, "-s", there, "status"], stdout=subprocess.PIPE, text=True)
+        c, _ = s.accept()
+        c.recv(1000)
+        c.sendall(b'{"parameters":{"version":"0.1.0"}}\0')
+        out = p.communicate(timeout=20)[0]
+        c.close()
+    check(p.returncode == 1 and out.startswith("NOT KNOWN to be well: this chatd can't tell, as it is older than chatctl\n"), out)
 
 
 @test
@@ -751,7 +785,7 @@ def without_file_descriptors_an_admin_can_act():
             s = socket.socket(socket.AF_UNIX)
             s.connect(d.socket)
             sitting.append(s)
-        equal(d.ctl("status")[0], 0)
+        equal(d.ctl("ping")[0], 0)
         before = d.cpu()
         time.sleep(1.5)
         check(d.cpu() - before < 0.3, low, "it used", d.cpu() - before, "s of CPU in 1.5 s")
@@ -760,6 +794,7 @@ def without_file_descriptors_an_admin_can_act():
 
     flood = [d.connect() for _ in range(300)]
     wait_for(lambda: "no more connections can be accepted" in d.log(), what="the limit")
+    wait_for(lambda: "NOT WELL: there were no file descriptors" in d.ctl("status")[1], what="that told")
     act("with the reserve:", 1)
     equal(get(metrics, "/metrics")[0], 200)
     # As if something else had used the reserve up.
@@ -802,7 +837,7 @@ def replies_are_as_the_interface_says():
     """Each member that it names is there, and is of its type: a float is no integer."""
     d = Daemon(start=False)
     d.write_config(listeners=LISTENER % ("chat", "chat", d.port) + ''', { name = "z"; type = "zmq"; mode = "relay"; room = "lobby";
-        pull = "tcp://127.0.0.1:%d"; pub = "tcp://127.0.0.1:%d"; }''' % (free_port(), free_port()))
+        pull = "tcp://127.0.0.1:%d"; pub = "tcp://127.0.0.1:%d"; }''' % (free_port(), free_port()), extra="limits: { max_bans = 1; };")
     d.start()
     a = d.join(nick="alice")
     equal(d.ctl("ban", "192.0.2.1", "1h")[0], 0)
@@ -895,7 +930,7 @@ def garbage_on_the_control_socket():
         raise Failure("it takes everything")
     except (BrokenPipeError, ConnectionResetError):
         pass
-    equal(d.ctl("status")[0], 0)
+    equal(d.ctl("ping")[0], 0)
     waiting.close()
     many = []
     for _ in range(100):
@@ -904,7 +939,7 @@ def garbage_on_the_control_socket():
         many.append(k)
     for k in many:
         k.close()
-    wait_for(lambda: d.ctl("status")[0] == 0, what="the control socket")
+    wait_for(lambda: d.ctl("ping")[0] == 0, what="the control socket")
 
 
 @test
@@ -926,7 +961,7 @@ def the_socket_is_protected():
     other.spawn()
     check(other.wait() != 0)
     check("Address already in use" in other.log(), other.log())
-    equal(d.ctl("status")[0], 0)
+    equal(d.ctl("ping")[0], 0)
 
 
 LISTENER = '{ name = "%s"; type = "tcp"; mode = "%s"; listen = "127.0.0.1:%d"; }'

@@ -264,7 +264,7 @@ def under(d, name, *attacks, meanwhile=None, port=None, memory=MEMORY, log_lines
     note("chatd logged %d lines" % (d.log().count("\n") - log))
     check(d.log().count("\n") - log < log_lines, name, "chatd logged %d lines" % (d.log().count("\n") - log))
     # And afterwards chatd is as before.
-    equal(d.ctl("status")[0], 0)
+    equal(d.ctl("ping")[0], 0)
     c = d.join(port=port)
     c.send("/quit\n")
     c.rest()
@@ -1109,7 +1109,7 @@ def control_clients_that_wait():
 
     def meanwhile(going):
         while going():
-            equal(d.ctl("status")[0], 0)
+            equal(d.ctl("ping")[0], 0)
 
     under(d, "control clients that wait", attack, meanwhile=meanwhile)
 
@@ -1140,7 +1140,7 @@ def a_flood_of_control_requests():
 
     def meanwhile(going):
         while going():
-            equal(d.ctl("status", timeout=10)[0], 0)
+            equal(d.ctl("ping", timeout=10)[0], 0)
 
     under(d, "a flood of control requests", lambda: for_a_while(3, step), meanwhile=meanwhile)
     for c in some:

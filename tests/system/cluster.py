@@ -636,6 +636,7 @@ def wrong_credentials_are_told_and_mended():
     x.send("served all the same\n")
     x.expect("on-a: served all the same\n")
     wait_for(lambda: "refuses the user, the password" in c.nodes[0].ctl("status")[1], what="the reason")
+    check(c.nodes[0].ctl("status")[1].startswith("NOT WELL: NATS is not reached: "))
     wait_for(lambda: "refuses the user, the password" in c.nodes[0].log(), what="the reason in the log")
     check("right" not in c.nodes[0].log() and "wrong" not in c.nodes[0].log())
     c.more = 'user = "chatd"; password = "right";'

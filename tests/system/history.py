@@ -325,6 +325,7 @@ def a_full_disk():
         time.sleep(0.06)
     s = state(d)
     equal(s["state"], "away")
+    check(d.ctl("status")[1].startswith("NOT WELL: nothing can be stored: "), d.ctl("status"))
     check("full" in s["why"], s)
     got += say(c, len(got), 2000)  # more than the room's log holds; nobody waits for the disk
     equal(d.metric("history_stores"), 0)

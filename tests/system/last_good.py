@@ -126,7 +126,8 @@ def mistakes_keep_nobody_waiting():
             mistakes = d.json("status")["config_mistakes"]
             check(said in mistakes and "\n\n" not in mistakes + "\n", kind, mistakes)
             equal(d.metric("config_stale"), 1)
-            out = d.ctl("status")[1]
+            code, out, _ = d.ctl("status")
+            check(code == 1 and out.startswith("NOT WELL: the configuration has mistakes, "), out)
             check("\nmistakes   that file is not in use; what was in use before goes on:\n" + mistakes + "\n" in out, kind, out)
             check("%s is not used; what was in use before goes on" % d.config in d.log(), d.last_words())
             check("can't start" not in d.log(), d.last_words())

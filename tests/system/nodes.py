@@ -111,8 +111,8 @@ class Node(Daemon):
 
     def tried(self, *args):
         """As json(); None while there is no answer."""
-        code, out, _ = self.ctl("--json", *args)
-        return json.loads(out) if code == 0 else None
+        out = self.ctl("--json", *args)[1]
+        return json.loads(out) if out else None
 
 
 class Cluster:

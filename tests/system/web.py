@@ -330,7 +330,7 @@ def requests_of_one_connection_survive():
         time.sleep(0.05)
         deaths = w.d.deaths
         w.d.signal(signal.SIGKILL)
-        wait_for(lambda: w.d.deaths > deaths and w.d.ctl("status")[0] == 0, what="the next process")
+        wait_for(lambda: w.d.deaths > deaths and w.d.ctl("ping")[0] == 0, what="the next process")
         c.send(request[40:] + GET % "/nothing")
         equal(answer(c)[0], 201)
         equal(answer(c)[0], 404)
@@ -400,7 +400,7 @@ def who_asks_before_sending_a_body_is_told():
     c.expect("HTTP/1.1 100 Continue\r\n\r\n")
     deaths = w.d.deaths
     w.d.signal(signal.SIGKILL)
-    wait_for(lambda: w.d.deaths > deaths and w.d.ctl("status")[0] == 0, what="the next process")
+    wait_for(lambda: w.d.deaths > deaths and w.d.ctl("ping")[0] == 0, what="the next process")
     c.send(body)
     c.expect("HTTP/1.1 201 ")
     w.d.unsupervise()

@@ -401,7 +401,7 @@ def a_kill_is_not_noticed():
     spied = ann.spied()
     equal((len(spied["opened"]), spied["closed"]), (1, 0))
     equal(ann.text("#state"), "Connected")
-    wait_for(lambda: d.ctl("status")[0] == 0, what="chatd")
+    wait_for(lambda: d.ctl("ping")[0] == 0, what="chatd")
     equal([c["id"] for c in d.json("list", "clients") if c.get("nick") == "ann"], client)
     d.unsupervise()
 

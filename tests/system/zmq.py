@@ -363,7 +363,7 @@ def a_restart_loses_nothing_that_was_pushed():
             if i == 1000:
                 p.p.stdin.flush()
                 d.signal(signal.SIGUSR2)
-        wait_for(lambda: d.ctl("status")[0] == 0)
+        wait_for(lambda: d.ctl("ping")[0] == 0)
         alice.expect("bridge: n%d\n" % (n - 1))
     p.p.stdin.close()
     got = s.lines(2000 * rounds)
