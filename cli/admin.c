@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* chatctl kick, reload, restart, check: what changes something. */
+/* chatctl kick, log-level, reload, restart, check: what changes something. */
 #include "cli/client.h"
 #include "cli/command.h"
 #include "cli/subcommands.h"
@@ -102,6 +102,27 @@ int command_reload(const struct options *o, int argc, char **argv)
 	if (status == EXIT_DONE)
 		json_decref(reply);
 	return status;
+}
+
+int command_log_level(const struct options *o, int argc, char **argv)
+{
+	json_t *reply;
+
+	if (argc > 2)
+		return usage(argv[0]);
+	int status = call(o, "LogLevel", argc > 1 ? json_pack("{s:s}", "level", argv[1]) : NULL, &reply);
+	if (status != EXIT_DONE)
+		return status;
+	const char *level = json_string_value(json_object_get(reply, "level"));
+	const char *configured = json_string_value(json_object_get(reply, "configured"));
+	if (o->json)
+		print_json(reply);
+	else if (level && configured && strcmp(level, configured) != 0)
+		printf("%s, until the next reload or restart: the configuration has %s\n", level, configured);
+	else
+		printf("%s, as the configuration has it\n", level ? level : "");
+	json_decref(reply);
+	return EXIT_DONE;
 }
 
 static json_int_t admin_takeovers(const json_t *status)

@@ -80,6 +80,7 @@ static char *client_error_text(const char *error, const json_t *parameters)
 	    {"address", "ADDRESS has to be an address, or a network such as 192.0.2.0/24"},
 	    {"as", "NICK has to be a name"},
 	    {"id", "ID has to be a number that `chatctl list` shows"},
+	    {"level", "LEVEL has to be error, warning, notice, info or debug"},
 	    {"lines", "-n takes a smaller number"},
 	    {"nick", "NICK has to be a nick"},
 	    {"reason", "REASON has to be text"},

@@ -14,6 +14,7 @@ struct options {
 	const char *socket;
 	const char *config;
 	bool json;
+	const char *host; /* chatctl is run there; NULL: here */
 };
 
 /* One line on stderr; returns the status. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* chatctl: controls chatd. The options before the subcommand; see chatctl(1). */
 #include "cli/command.h"
+#include "cli/remote.h"
 #include "cli/subcommands.h"
 #include "common/cleanup.h"
 
@@ -38,6 +39,7 @@ static void main_print_help(void)
 	     "  -s, --socket PATH   the control socket (default: the configuration's, else " DEFAULT_SOCKET
 	     ")\n"
 	     "  -c, --config FILE   the configuration (" SYSCONFDIR "/chatd.conf)\n"
+	     "  -H, --host MACHINE  run chatctl there, by ssh (USER@MACHINE)\n"
 	     "  -j, --json          output for programs\n"
 	     "  -h, --help          show this help\n"
 	     "  -V, --version       show the version\n"
@@ -96,21 +98,28 @@ static void main_print_version(void)
 static int main_options(struct options *o, int argc, char **argv)
 {
 	static const struct option options[] = {
-	    {"socket", required_argument, NULL, 's'}, {"config", required_argument, NULL, 'c'},
-	    {"json", no_argument, NULL, 'j'},	      {"help", no_argument, NULL, 'h'},
-	    {"version", no_argument, NULL, 'V'},      {NULL, 0, NULL, 0},
+	    {"socket", required_argument, NULL, 's'},
+	    {"config", required_argument, NULL, 'c'},
+	    {"host", required_argument, NULL, 'H'},
+	    {"json", no_argument, NULL, 'j'},
+	    {"help", no_argument, NULL, 'h'},
+	    {"version", no_argument, NULL, 'V'},
+	    {NULL, 0, NULL, 0},
 	};
 	int opt;
 
 	opterr = 0; /* its messages would show the program's whole path */
 	/* "+": options after the subcommand belong to it. */
-	while ((opt = getopt_long(argc, argv, "+:s:c:jhV", options, NULL)) >= 0)
+	while ((opt = getopt_long(argc, argv, "+:s:c:H:jhV", options, NULL)) >= 0)
 		switch (opt) {
 		case 's':
 			o->socket = optarg;
 			break;
 		case 'c':
 			o->config = optarg;
+			break;
+		case 'H':
+			o->host = optarg;
 			break;
 		case 'j':
 			o->json = true;
@@ -153,7 +162,7 @@ static int main_run(struct options *o, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	struct options o = {.config = SYSCONFDIR "/chatd.conf"};
+	struct options o = {.socket = NULL};
 	_cleanup_free_ char *socket = NULL;
 
 	main_speak_utf8();
@@ -164,6 +173,15 @@ int main(int argc, char **argv)
 		main_print_help();
 		return EXIT_USAGE;
 	}
+	if (o.host && strcmp(argv[optind], "complete") != 0)
+		return remote_run(&(struct remote){.host = o.host,
+						   .socket = o.socket,
+						   .config = o.config,
+						   .json = o.json,
+						   .argc = argc - optind,
+						   .argv = argv + optind});
+	if (!o.config)
+		o.config = SYSCONFDIR "/chatd.conf";
 	if (!o.socket) {
 		socket = configured(o.config, "control.socket");
 		o.socket = socket ? socket : DEFAULT_SOCKET;

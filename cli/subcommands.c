@@ -71,6 +71,8 @@ const struct subcommand subcommands[] = {
      "      --speak      it may speak, under its name\n"},
     {"reload", "[-q]", "apply the configuration (-q: mistakes and warnings are in the log only)",
      command_reload, "  -q               mistakes and warnings are in the log only\n"},
+    {"log-level", "[LEVEL]", "set the log's level until the next reload or restart, or show it",
+     command_log_level, NULL},
     {"restart", "", "run the program on disk, keeping everybody connected", command_restart, NULL},
     {"check", "[FILE]", "check a configuration file", command_check, NULL},
     {"keys", "", "make a pair of CURVE keys for ZeroMQ", command_keys, NULL},

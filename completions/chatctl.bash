@@ -6,7 +6,7 @@ _chatctl() {
 	for ((i = 1; i < COMP_CWORD; i++)); do
 		word=${COMP_WORDS[i]}
 		case $word in
-		-s | --socket | -c | --config)
+		-s | --socket | -c | --config | -H | --host)
 			[ -n "$command" ] || socket+=("$word" "${COMP_WORDS[i + 1]}")
 			((i++))
 			;;
@@ -61,6 +61,7 @@ _chatctl() {
 	ban:0) kind=addresses ;;
 	unban:0) kind=bans ;;
 	token:0) mapfile -t COMPREPLY < <(compgen -W "add list revoke" -- "$cur") ;;
+	log-level:0) mapfile -t COMPREPLY < <(compgen -W "error warning notice info debug" -- "$cur") ;;
 	check:0 | passwd:0 | backup:0 | token:1 | token:2) mapfile -t COMPREPLY < <(compgen -f -- "$cur") ;;
 	esac
 	if [[ $cur == -* ]]; then
@@ -72,7 +73,7 @@ _chatctl() {
 
 _chatctl_options() {
 	case $1 in
-	'') echo "--socket --config --json --help --version" ;;
+	'') echo "--socket --config --host --json --help --version" ;;
 	list) echo "--all --room --listener --address --nick --json" ;;
 	send) echo "--as" ;;
 	kick) echo "--nick --json" ;;

@@ -6,7 +6,7 @@ function __chatctl_socket
     set -l words (commandline -opc)
     for i in (seq 2 (count $words))
         switch $words[$i]
-            case -s --socket -c --config
+            case -s --socket -c --config -H --host
                 printf '%s\n' $words[$i]
                 test $i -lt (count $words); and printf '%s\n' $words[(math $i + 1)]
         end
@@ -27,7 +27,7 @@ function __chatctl_words
             continue
         end
         switch $word
-            case -s --socket -c --config --since --until --before --from --grep --room --listener --address --nick --format --as --ca -n
+            case -s --socket -c --config -H --host --since --until --before --from --grep --room --listener --address --nick --format --as --ca -n
                 set skip 1
             case '-*'
             case '*'
@@ -50,6 +50,7 @@ complete -c chatctl -f
 complete -c chatctl -n __chatctl_no_command -a '(__chatctl_from commands)'
 complete -c chatctl -n __chatctl_no_command -s s -l socket -r -F -d 'the control socket'
 complete -c chatctl -n __chatctl_no_command -s c -l config -r -F -d 'the configuration'
+complete -c chatctl -n __chatctl_no_command -s H -l host -x -d 'the machine, by ssh'
 complete -c chatctl -n __chatctl_no_command -s j -l json -d 'output for programs'
 complete -c chatctl -n '__chatctl_at 0 help' -a '(__chatctl_from commands)'
 complete -c chatctl -n '__chatctl_at 0 list' -a 'clients rooms listeners bans nodes'
@@ -58,6 +59,7 @@ complete -c chatctl -n '__chatctl_at 0 kick' -a '(__chatctl_from ids)'
 complete -c chatctl -n '__chatctl_at 0 ban' -a '(__chatctl_from addresses)'
 complete -c chatctl -n '__chatctl_at 0 unban' -a '(__chatctl_from bans)'
 complete -c chatctl -n '__chatctl_at 0 check passwd backup' -F
+complete -c chatctl -n '__chatctl_at 0 log-level' -a 'error warning notice info debug'
 complete -c chatctl -n '__chatctl_at 0 token' -a 'add list revoke'
 complete -c chatctl -n '__chatctl_at 1 token; or __chatctl_at 2 token' -F
 complete -c chatctl -n 'contains list (__chatctl_words)' -l all -d 'clients of other nodes, too'

@@ -49,20 +49,33 @@ void log_set_level(int level)
 	atomic_store(&max_level, level);
 }
 
+int log_get_level(void)
+{
+	return atomic_load(&max_level);
+}
+
+static const struct {
+	const char *name;
+	int level;
+} log_levels[] = {
+    {"error", LOG_ERR}, {"warning", LOG_WARNING}, {"notice", LOG_NOTICE},
+    {"info", LOG_INFO}, {"debug", LOG_DEBUG},
+};
+
 int log_level_parse(const char *s)
 {
-	static const struct {
-		const char *name;
-		int level;
-	} levels[] = {
-	    {"error", LOG_ERR}, {"warning", LOG_WARNING}, {"notice", LOG_NOTICE},
-	    {"info", LOG_INFO}, {"debug", LOG_DEBUG},
-	};
-
-	for (size_t i = 0; i < sizeof(levels) / sizeof(*levels); i++)
-		if (strcmp(s, levels[i].name) == 0)
-			return levels[i].level;
+	for (size_t i = 0; i < sizeof(log_levels) / sizeof(*log_levels); i++)
+		if (strcmp(s, log_levels[i].name) == 0)
+			return log_levels[i].level;
 	return -EINVAL;
+}
+
+const char *log_level_name(int level)
+{
+	for (size_t i = 0; i < sizeof(log_levels) / sizeof(*log_levels); i++)
+		if (log_levels[i].level == level)
+			return log_levels[i].name;
+	return "?";
 }
 
 static void log_send_to_journal(int level, const struct log_fields *f, const char *text)

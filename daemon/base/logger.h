@@ -18,9 +18,12 @@
 /* Decides where the log goes; call it before the first thread is started. level is LOG_ERR..LOG_DEBUG. */
 void log_open(int level);
 void log_set_level(int level);
+int log_get_level(void);
 
 /* "error", "warning", "notice", "info", "debug" to LOG_*; -EINVAL for anything else. */
 int log_level_parse(const char *s);
+/* The other way round. */
+const char *log_level_name(int level);
 
 void log_event(int level, const struct log_fields *fields, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

@@ -51,10 +51,38 @@ static void method_metrics(struct control_client *c, const json_t *parameters, b
 		control_refuse(c, "out of memory");
 }
 
+static void method_log_level(struct control_client *c, const json_t *parameters, bool more)
+{
+	const json_t *wanted = json_object_get(parameters, "level");
+	bool change = wanted && !json_is_null(wanted);
+	int level = json_is_string(wanted) ? log_level_parse(json_string_value(wanted)) : -EINVAL;
+
+	(void)more;
+	if (change && level < 0) {
+		control_invalid(c, "level");
+		return;
+	}
+	if (change) {
+		/* Told at the higher of the two, so that it is in the log. */
+		if (level > log_get_level())
+			log_set_level(level);
+		log_event(LOG_NOTICE, &(struct log_fields){.message_id = EVENT_CONTROL},
+			  "control: %s sets the log level to %s", control_peer(c), log_level_name(level));
+		log_set_level(level);
+	}
+	control_reply(c,
+		      json_pack("{s:s,s:s}", "level", log_level_name(log_get_level()), "configured",
+				log_level_name(control_host(c)->ctx.config->log_level)),
+		      false);
+}
+
 const struct control_method control_methods[] = {
-    {"Status", control_status},	 {"List", control_list},      {"Send", control_send},
-    {"Tail", control_tail},	 {"Kick", control_kick},      {"Reload", method_reload},
-    {"Restart", method_restart}, {"Metrics", method_metrics}, {"Ban", control_ban},
-    {"Watch", control_watch},	 {"Unban", control_unban},    {"History", control_history},
-    {"Forget", control_forget},	 {"Backup", control_backup},  {NULL, NULL},
+    {"Status", control_status},	    {"List", control_list},
+    {"Send", control_send},	    {"Tail", control_tail},
+    {"Kick", control_kick},	    {"Reload", method_reload},
+    {"Restart", method_restart},    {"Metrics", method_metrics},
+    {"Ban", control_ban},	    {"Watch", control_watch},
+    {"Unban", control_unban},	    {"History", control_history},
+    {"Forget", control_forget},	    {"Backup", control_backup},
+    {"LogLevel", method_log_level}, {NULL, NULL},
 };

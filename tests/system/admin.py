@@ -80,6 +80,62 @@ def whether_all_is_well():
 
 
 @test
+def the_log_level_changes_until_a_reload():
+    d = Daemon(start=False)
+    with open(d.config) as f:
+        text = f.read()
+    with open(d.config, "w") as f:
+        f.write(re.sub('log_level = "[a-z]+"', 'log_level = "warning"', text))
+    d.start()
+    configured = "warning, as the configuration has it\n"
+    equal(d.ctl("log-level"), (0, configured, ""))
+    d.join(nick="alice").close()
+    check("guest1 is now alice" not in d.log())
+    equal(d.ctl("log-level", "debug"), (0, "debug, until the next reload or restart: the configuration has warning\n", ""))
+    d.join(nick="bob")
+    check("is now bob" in d.log() and re.search(r"sets the log level to debug", d.log()), d.log())
+    equal(d.json("log-level"), {"level": "debug", "configured": "warning"})
+    equal(d.ctl("log-level", "loud"), (1, "", "chatctl: LEVEL has to be error, warning, notice, info or debug\n"))
+    equal(d.ctl("reload"), (0, "", ""))
+    equal(d.ctl("log-level"), (0, configured, ""))
+    for wrong in '1', '"loud"', '[]':
+        equal(talk(d.socket, ('{"method":"io.chatd.Control.LogLevel","parameters":{"level":%s}}\0' % wrong).encode())[0]["error"],
+              "org.varlink.service.InvalidParameter")
+
+
+@test
+def another_machine():
+    """By ssh, which here is a program that runs the command line as that machine's shell would."""
+    d = Daemon()
+    a = d.join(nick="alice")
+    with open(d.dir + "/ssh", "w") as f:
+        f.write("#!/bin/sh\nfor last; do :; done\nprintf '%%s\\n' \"$@\" >%s/arguments\n[ -z \"$SSH\" ] || exit $SSH\n"
+                "PATH=%s:$PATH exec sh -c \"$last\"\n" % (d.dir, os.path.dirname(CHATCTL)))
+    os.chmod(d.dir + "/ssh", 0o755)
+
+    def ctl(*args, stdin=b"", **environment):
+        p = subprocess.run([CHATCTL, *args], input=stdin, capture_output=True, timeout=60,
+                           env=dict(os.environ, PATH=d.dir + ":/bin:/usr/bin", **environment))
+        return p.returncode, p.stdout.decode(), p.stderr.decode()
+
+    there = ("--host", "root@there", "-s", d.socket)
+    equal(ctl(*there, "send", "lobby", "it's $HOME; `id` \"quoted\" \\ all"), (0, "", ""))
+    a.expect("admin: it's $HOME; `id` \"quoted\" \\ all\n")
+    with open(d.dir + "/arguments") as f:
+        equal(f.read().split("\n")[:6], ["-x", "-T", "-o", "LogLevel=ERROR", "--", "root@there"])
+    equal(ctl(*there, "send", "lobby", "-", stdin=b"from stdin\n"), (0, "", ""))
+    a.expect("admin: from stdin\n")
+    equal([c["nick"] for c in json.loads(ctl(*there, "-j", "list")[1])], ["alice"])
+    equal(ctl(*there, "kick", "99"), (1, "", "chatctl: there is no client 99\n"))
+    equal(ctl(*there, "ping", SSH="255"), (3, "", "chatctl: root@there can't be reached by ssh\n"))
+    equal(ctl(*there, "ping", SSH="127"), (3, "", "chatctl: there is no chatctl at root@there\n"))
+    equal(ctl("--host", "-oProxyCommand=id", "ping")[0], 2)
+    os.unlink(d.dir + "/ssh")
+    p = subprocess.run([CHATCTL, *there, "ping"], capture_output=True, env=dict(os.environ, PATH=d.dir))
+    equal((p.returncode, p.stderr), (3, b"chatctl: ssh can't be run: No such file or directory\n"))
+
+
+@test
 def ping_and_version():
     d = Daemon()
     check(re.fullmatch(r"chatd answers after \d+\.\d ms\n", d.ctl("ping")[1]))

@@ -49,6 +49,8 @@ def expect_all(complete, d):
     equal(complete(s + "forget --room o"), ["ops"])
     check({"--nick", "--before"} <= set(complete(s + "forget -")))
     equal(complete(s + "token r"), ["revoke"])
+    equal(complete(s + "log-level d"), ["debug"])
+    equal(complete(s + "-H there ta"), ["tail"])
     equal(complete(s + "token add --room o"), ["ops"])
     check({"--read", "--speak"} <= set(complete(s + "token add -")))
     equal(complete("chatctl -s /nowhere tail "), [])
@@ -199,7 +201,7 @@ def help_and_suggestions():
         code, out = say(wrong)
         equal(code, 2)
         check(re.search("do you mean %s\\?" % right, out), out)
-    for nothing_like_it in ("xyzzy", "say", "log", "who", "x"):
+    for nothing_like_it in ("xyzzy", "say", "lag", "who", "x"):
         equal(say(nothing_like_it), (2, 'chatctl: there is no command "%s"; chatctl --help lists them\n' % nothing_like_it))
 
 
