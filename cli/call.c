@@ -3,6 +3,7 @@
 #include "cli/client.h"
 #include "cli/command.h"
 #include "common/cleanup.h"
+#include "common/text.h"
 
 #include <grp.h>
 #include <libconfig.h>
@@ -26,6 +27,18 @@ int fail(int status, const char *format, ...)
 	va_end(ap);
 	fputc('\n', stderr);
 	return status;
+}
+
+int name_room(const char **room)
+{
+	const char *name = *room;
+
+	if (name && *name == '#')
+		name++;
+	if (name && !text_room_valid(name, strlen(name)))
+		return fail(EXIT_USAGE, "\"%s\" is not a valid room name", *room);
+	*room = name;
+	return EXIT_DONE;
 }
 
 char *configured(const char *path, const char *setting)

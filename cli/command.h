@@ -22,6 +22,11 @@ int fail(int status, const char *format, ...) __attribute__((format(printf, 2, 3
 int usage(const char *command);
 /* The same for the option at which getopt() stopped; opterr is 0. */
 int wrong_option(char **argv);
+/*
+ * A room that was named, maybe as IRC's channel is ("#lobby"), becomes the room's name; NULL is none. EXIT_DONE, or
+ * EXIT_USAGE after a word on stderr.
+ */
+int name_room(const char **room);
 /* The ending of a noun: "s" unless there is exactly one. */
 #define PLURAL(n) ((n) == 1 ? "" : "s")
 

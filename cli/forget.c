@@ -4,7 +4,6 @@
 #include "cli/past.h"
 #include "cli/subcommands.h"
 #include "common/cleanup.h"
-#include "common/text.h"
 
 #include <fcntl.h>
 #include <getopt.h>
@@ -54,8 +53,8 @@ static int forget_parse(int argc, char **argv, struct forget *f)
 		}
 	if (status == EXIT_DONE && (optind < argc || (!f->room && !f->nick)))
 		return usage(argv[0]);
-	if (status == EXIT_DONE && f->room && !text_room_valid(f->room, strlen(f->room)))
-		return fail(EXIT_USAGE, "\"%s\" is not a valid room name", f->room);
+	if (status == EXIT_DONE)
+		status = name_room(&f->room);
 	if (status == EXIT_DONE)
 		status = past_check_nick("nick", f->nick);
 	return status == EXIT_DONE ? past_check_times(f->since, "before", f->before) : status;

@@ -3,7 +3,6 @@
 #include "cli/past.h"
 #include "cli/subcommands.h"
 #include "common/cleanup.h"
-#include "common/text.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -71,13 +70,6 @@ static int history_parse(int argc, char **argv, const char *allowed, struct past
 	return status == EXIT_DONE ? past_check_text("--grep", q->text) : status;
 }
 
-static int history_check_room(const char *room)
-{
-	if (!room || text_room_valid(room, strlen(room)))
-		return EXIT_DONE;
-	return fail(EXIT_USAGE, "\"%s\" is not a valid room name", room);
-}
-
 /* --- history, search --- */
 
 struct history_show {
@@ -143,7 +135,7 @@ int command_history(const struct options *o, int argc, char **argv)
 	if (argc - optind != 1)
 		return usage(argv[0]);
 	q.room = argv[optind];
-	status = history_check_room(q.room);
+	status = name_room(&q.room);
 	return status == EXIT_DONE ? history_show(o, &q, false) : status;
 }
 
@@ -161,7 +153,7 @@ int command_search(const struct options *o, int argc, char **argv)
 	q.text = text ? text : "";
 	status = past_check_text("search", q.text);
 	if (status == EXIT_DONE)
-		status = history_check_room(q.room);
+		status = name_room(&q.room);
 	return status == EXIT_DONE ? history_show(o, &q, !q.room) : status;
 }
 
@@ -223,7 +215,7 @@ int command_export(const struct options *o, int argc, char **argv)
 	if (argc - optind > 1)
 		return usage(argv[0]);
 	q.room = argv[optind];
-	status = history_check_room(q.room);
+	status = name_room(&q.room);
 	if (status != EXIT_DONE)
 		return status;
 	if (strcmp(format, "mbox") == 0)

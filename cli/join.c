@@ -8,7 +8,6 @@
 #include "cli/command.h"
 #include "cli/subcommands.h"
 #include "common/nick.h"
-#include "common/text.h"
 
 #include <getopt.h>
 #include <signal.h>
@@ -237,8 +236,8 @@ int command_join(const struct options *o, int argc, char **argv)
 		link.url = argv[optind];
 	if (link.nick && !nick_valid(link.nick, strlen(link.nick)))
 		return fail(EXIT_USAGE, "\"%s\" is not a valid nick", link.nick);
-	if (link.room && !text_room_valid(link.room, strlen(link.room)))
-		return fail(EXIT_USAGE, "\"%s\" is not a valid room name", link.room);
+	if (name_room(&link.room) != EXIT_DONE)
+		return EXIT_USAGE;
 	join_catch_signals();
 	identity_init(&me.identity, link.nick, link.room);
 	int r = join_connect(&link, why, sizeof(why));

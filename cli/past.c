@@ -64,8 +64,15 @@ char *past_line(const json_t *m)
 {
 	static const struct {
 		const char *kind, *format; /* of the nick and the text */
-	} kinds[] = {{"message", "%s: %s"},	{"action", "%s * %s"},	  {"join", "* %s joined %s"},
-		     {"leave", "* %s left %s"}, {"quit", "* %s left %s"}, {"rename", "* %s is now %s"}};
+	} kinds[] = {{"message", "%s: %s"},
+		     {"action", "%s * %s"},
+		     {"join", "* %s joined %s"},
+		     {"leave", "* %s left %s"},
+		     {"quit", "* %s left %s"},
+		     {"rename", "* %s is now %s"},
+		     {"topic", "* %s set the topic: %s"},
+		     {"mode", "* %s set mode %s"},
+		     {"kick", "* %s removed %s"}};
 	const char *kind = past_string(m, "kind"), *nick = past_string(m, "nick"),
 		   *text = past_string(m, "text");
 	bool notice = strcmp(kind, "message") != 0 && strcmp(kind, "action") != 0;

@@ -82,8 +82,8 @@ int command_send(const struct options *o, int argc, char **argv)
 	if (argc - optind < 2)
 		return usage(argv[0]);
 	const char *room = argv[optind];
-	if (!text_room_valid(room, strlen(room)))
-		return fail(EXIT_USAGE, "\"%s\" is not a valid room name", room);
+	if (name_room(&room) != EXIT_DONE)
+		return EXIT_USAGE;
 	int text_at = talk_take_as(argc, argv, optind + 1, &as);
 	if (text_at == argc)
 		return usage(argv[0]);
@@ -195,8 +195,8 @@ int command_tail(const struct options *o, int argc, char **argv)
 	if (argc - optind != 1)
 		return usage(argv[0]);
 	t.room = argv[optind];
-	if (!text_room_valid(t.room, strlen(t.room)))
-		return fail(EXIT_USAGE, "\"%s\" is not a valid room name", t.room);
+	if (name_room(&t.room) != EXIT_DONE)
+		return EXIT_USAGE;
 	int status = reach(o, &c);
 	if (status != EXIT_DONE)
 		return status;

@@ -145,16 +145,18 @@ static int token_parse(int argc, char **argv, struct token_options *t)
 	    {"speak", no_argument, NULL, 'S'},
 	    {NULL, 0, NULL, 0},
 	};
+	const char *room;
 	int opt;
 
 	while ((opt = getopt_long(argc, argv, "r:", options, NULL)) >= 0)
 		switch (opt) {
 		case 'r':
-			if (!text_room_valid(optarg, strlen(optarg)))
-				return fail(EXIT_USAGE, "\"%s\" is not a valid room name", optarg);
+			room = optarg;
+			if (name_room(&room) != EXIT_DONE)
+				return EXIT_USAGE;
 			if (t->n_rooms == TOKEN_ROOMS_MAX)
 				return fail(EXIT_USAGE, "that is more than %d rooms", TOKEN_ROOMS_MAX);
-			t->rooms[t->n_rooms++] = optarg;
+			t->rooms[t->n_rooms++] = room;
 			break;
 		case 'R':
 			t->rights |= TOKEN_READ;

@@ -69,6 +69,9 @@ def what_was_said_is_shown_from_the_database():
     equal(texts(d, "history", "--from", "bob", "lobby"), [])
     equal(texts(d, "history", "--grep", "hello 17", "lobby"), ["hello 17"])
     equal(texts(d, "history", "nowhere"), [])
+    # The name that the channel has on IRC.
+    equal(texts(d, "history", "#lobby"), texts(d, "history", "lobby"))
+    equal(texts(d, "search", "--room", "#lobby", "hello 17"), ["hello 17"])
     kinds = [json.loads(line)["kind"] for line in lines(d, "history", "--notices", "--since", "1h", "ops", "--json")]
     equal(kinds.count("message"), 2)
     check("join" in kinds or "rename" in kinds, kinds)

@@ -259,6 +259,24 @@ def talk(d, who, n, channel="#x"):
 
 
 @test
+def what_an_admin_reads():
+    """Who decided what, as it was said in the room."""
+    d = irc_daemon(extra=HISTORY)
+    ann = IRC(d, "ann")
+    ann.join("#x")
+    ann.line("TOPIC #x :of old")
+    ann.line("MODE #x +m")
+    d.join("x", "carl")
+    ann.line("KICK #x carl :enough")
+    ann.privmsg("#x", "done")
+    ann.settled()
+    wait_stored(d, 1)
+    shown = [line[21:] for line in d.ctl("history", "--notices", "x")[1].splitlines()]
+    equal([line for line in shown if "ann" in line],
+          ["* ann joined x", "* ann set the topic: of old", "* ann set mode +m", "* ann removed carl: enough", "ann: done"])
+
+
+@test
 def what_the_log_has_no_more():
     """The history has what the log has not, and both together are as it was: no line is lost or there twice at the border."""
     d = irc_daemon(extra=SMALL + HISTORY)
