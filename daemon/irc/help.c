@@ -20,6 +20,7 @@ static const struct help_row {
     {"JOIN", "JOIN #channel[,#channel] [key[,key]]: enters channels. JOIN 0 leaves all of yours."},
     {"KICK", "KICK #channel nick [:why]: sends somebody out of a channel; for its operators."},
     {"KILL", "KILL nick [:why]: ends somebody's connection; for operators of the server."},
+    {"LINKS", "LINKS: which servers there are."},
     {"LIST", "LIST [condition[,condition]]: channels; #mask, !#mask, >people, <people, C>minutes, C<minutes "
 	     "(how old), "
 	     "T>minutes, T<minutes (its topic)."},
@@ -40,8 +41,11 @@ static const struct help_row {
     {"PRIVMSG", "PRIVMSG nick|#channel[,...] :text: says something."},
     {"QUIT", "QUIT [:why]: goodbye."},
     {"REDACT", "REDACT nick|#channel msgid [:why]: takes a message back."},
+    {"REGISTER", "REGISTER account|* email|* password: makes an account, where people may."},
+    {"REHASH", "REHASH: has the configuration read again; for operators of the server."},
     {"SETNAME", "SETNAME :name: your real name."},
     {"STATS", "STATS u: for how long this server has run."},
+    {"TAGMSG", "TAGMSG nick|#channel: as PRIVMSG, but tags only."},
     {"TIME", "TIME: what time it is here."},
     {"TOPIC", "TOPIC #channel [:text]: shows or changes what a channel is about."},
     {"USERHOST", "USERHOST nick ...: where they are from."},

@@ -346,7 +346,8 @@ static void mode_show(struct irc_call *call, struct room *room, bool member)
 	letters[n] = 0;
 	irc_numeric(call, RPL_CHANNELMODEIS, "#%s %s%s", room->name, letters, args);
 	irc_numeric(call, RPL_CREATIONTIME, "#%s %" PRIu64, room->name,
-		    (ch && ch->created_us ? ch->created_us : irc_user(call->c)->signon_us) / 1000000);
+		    /* Numbers of messages begin with the time when the log was made. */
+		    (ch && ch->created_us ? ch->created_us : room->number_base) / 1000000);
 }
 
 /* Its log is locked: by irc_speak(). */

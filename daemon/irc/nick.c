@@ -142,6 +142,19 @@ static void nick_change(struct irc_call *call, const char *nick, size_t len)
 		next->flags |= CLIENT_ACCOUNT;
 }
 
+/* Why it can't be had, by nicks_claim()'s error. Programs try another one then, so this is all that their user is told. */
+static void nick_not_had(struct irc_call *call, const char *nick, int error)
+{
+	char mechanisms[IRC_SASL_LIST_MAX];
+	const char *why = "Nickname is already in use";
+
+	if (error == -EPERM && irc_sasl_value(call->c, mechanisms))
+		why = "Nickname is reserved; if it is your account's, log in with SASL or PASS NAME:PASSWORD";
+	else if (error == -EPERM)
+		why = "Nickname is reserved";
+	irc_numeric(call, ERR_NICKNAMEINUSE, "%s :%s", nick, why);
+}
+
 /* --- a nick that somebody may have after a login --- */
 
 /* Whether it is kept for that. */
@@ -208,7 +221,7 @@ void irc_take_nick(struct irc_call *call)
 		       : nicks_claim(shared, clients_at(shared->clients, connection_index(call->c)), nick, n,
 				     owns ? ROSTER_ENTITLED : 0, &entry);
 	if (n > 0 && r < 0) {
-		irc_numeric(call, ERR_NICKNAMEINUSE, "%s", nick);
+		nick_not_had(call, nick, r);
 	} else if (n > 0) {
 		nick_change(call, nick, n);
 		irc_after(call, nick_taken, entry);
@@ -220,7 +233,7 @@ void irc_give_up_nick(struct irc_call *call)
 	char nick[TEXT_NICK_MAX + 1];
 
 	if (irc_user(call->c)->renamed_len > 0 && nick_unkeep(call, nick) > 0)
-		irc_numeric(call, ERR_NICKNAMEINUSE, "%s", nick);
+		nick_not_had(call, nick, -EPERM);
 }
 
 static enum verdict nick_run(struct irc_call *call)
@@ -247,7 +260,7 @@ static enum verdict nick_run(struct irc_call *call)
 	if (r < 0) {
 		if (st->nick_len == 0)
 			irc_change(call)->flags |= IRC_NICK_REFUSED;
-		irc_numeric(call, ERR_NICKNAMEINUSE, "%s", nick);
+		nick_not_had(call, nick, r);
 		return HANDLER_MORE;
 	}
 	nick_change(call, nick, n);

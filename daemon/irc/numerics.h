@@ -93,7 +93,7 @@
 	X(ERR_NOADMININFO, 423, "No administrative info available")                                          \
 	X(ERR_NONICKNAMEGIVEN, 431, "No nickname given")                                                     \
 	X(ERR_ERRONEUSNICKNAME, 432, "Erroneous nickname")                                                   \
-	X(ERR_NICKNAMEINUSE, 433, "Nickname is already in use")                                              \
+	X(ERR_NICKNAMEINUSE, 433, NULL)                                                                      \
 	X(ERR_UNAVAILRESOURCE, 437, "Nick/channel is temporarily unavailable")                               \
 	X(ERR_USERNOTINCHANNEL, 441, "They aren't on that channel")                                          \
 	X(ERR_NOTONCHANNEL, 442, "You're not on that channel")                                               \

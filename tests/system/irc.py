@@ -134,6 +134,22 @@ def operators_decide():
 
 
 @test
+def a_channel_of_the_configuration():
+    """Nobody is its operator, and it was made when it was, not when somebody came."""
+    before = int(time.time())
+    d = irc_daemon(rooms='{ name = "lobby"; }')
+    made = []
+    for nick in "ann", "bob":
+        who = IRC(d, nick)
+        who.join("#lobby")
+        check(before <= int(one(who.ask("MODE #lobby"), "329")[1]) <= before + 60)
+        made.append(one(who.ask("MODE #lobby"), "329")[1])
+        equal(refusals(who.ask("TOPIC #lobby :mine")), ["482"])
+        time.sleep(1.1)
+    equal(made[0], made[1])
+
+
+@test
 def what_was_decided_survives():
     d = irc_daemon(store=True, start=False)
     d.start_supervised()
@@ -208,7 +224,9 @@ def bad_input_is_refused():
         equal(refusals(ann.ask(line))[:1], [numeric])
     bob = IRC(d)
     bob.line("NICK ann")
-    bob.expect(" 433 ")
+    bob.expect(" 433 * ann :Nickname is already in use\r\n")
+    bob.line("NICK admin")
+    bob.expect(" 433 * admin :Nickname is reserved\r\n")
 
 
 @test

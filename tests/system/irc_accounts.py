@@ -332,7 +332,7 @@ def an_account_and_a_nick():
     # Who doesn't log in doesn't get it.
     other = Irc(d)
     other.send("NICK ann", "USER ann 0 * :ann")
-    check(" 433 " in other.line())
+    check(other.line().endswith(" 433 * ann :Nickname is reserved; if it is your account's, log in with SASL or PASS NAME:PASSWORD"))
     other.send("NICK bob")
     check(re.search(" 001 bob ", other.until(" 001 ")[-1]))
     other.sync()
