@@ -115,18 +115,62 @@ static void people_arrived(void *arg, const char *node, const struct elsewhere_c
 	roster_contest(((struct people *)arg)->start.roster, node, c);
 }
 
-static void people_gone(void *arg, const char *node, const char *room, unsigned n)
+/* So many lines name people; of a node with more in one room the rest is counted. */
+#define PEOPLE_GONE_LINES 10
+#define PEOPLE_GONE_TEXT (128 + SPEECH_GONE_MAX * (TEXT_NICK_MAX + 2))
+
+/* nicks may be NULL. */
+static void people_gone_text(char *ret, const char *node, const struct elsewhere_nick *nicks, unsigned n)
+{
+	size_t len = (size_t)snprintf(ret, PEOPLE_GONE_TEXT, "Node %s is gone, with %u %s who %s here", node,
+				      n, n == 1 ? "person" : "people", n == 1 ? "was" : "were");
+
+	for (unsigned i = 0; nicks && i < n; i++)
+		len += (size_t)snprintf(ret + len, PEOPLE_GONE_TEXT - len, "%s%.*s", i ? ", " : ": ",
+					nicks[i].len, nicks[i].nick);
+	snprintf(ret + len, PEOPLE_GONE_TEXT - len, ".");
+}
+
+static void people_gone_line(struct core *c, struct room *r, const char *text)
+{
+	struct speech s = {0};
+
+	if (speech_gone(&s, r, text) == 0)
+		speech_commit(&s, c->start.rooms, c->start.kick);
+	else
+		speech_drop(&s);
+	rooms_kick(c->start.rooms, c->start.kick, c->start.slot);
+}
+
+/* Who they were is told where comings and goings are. */
+static void people_tell_gone(struct core *c, struct room *r, const char *node,
+			     const struct elsewhere_nick *nicks, unsigned n)
+{
+	char text[PEOPLE_GONE_TEXT];
+
+	for (unsigned i = 0; nicks && n > 0 && i < PEOPLE_GONE_LINES && room_announces(r); i++) {
+		unsigned part = n < SPEECH_GONE_MAX ? n : SPEECH_GONE_MAX;
+		people_gone_text(text, node, nicks, part);
+		people_gone_line(c, r, text);
+		nicks += part;
+		n -= part;
+	}
+	if (n == 0)
+		return;
+	people_gone_text(text, node, NULL, n);
+	away_note(c, r, text);
+}
+
+static void people_gone(void *arg, const char *node, const char *room, const struct elsewhere_nick *nicks,
+			unsigned n)
 {
 	struct core *c = ((struct people *)arg)->start.core;
-	char text[128];
 	struct room *r;
 
 	if (rooms_enter_existing(c->start.rooms, room, c->start.slot, &r) < 0)
 		return;
-	snprintf(text, sizeof(text), "Node %s is gone, with %u %s who %s here.", node, n,
-		 n == 1 ? "person" : "people", n == 1 ? "was" : "were");
 	if (r->outgoing && room_members(r) > 0)
-		away_note(c, r, text);
+		people_tell_gone(c, r, node, nicks, n);
 	rooms_leave(c->start.rooms, r, c->start.slot);
 }
 

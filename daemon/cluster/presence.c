@@ -247,11 +247,11 @@ struct presence_leaving {
 	const struct peer *peer;
 };
 
-static void presence_tell_gone(const char *room, unsigned n, void *arg)
+static void presence_tell_gone(const char *room, const struct elsewhere_nick *nicks, unsigned n, void *arg)
 {
 	const struct presence_leaving *l = arg;
 
-	l->p->ops->gone(l->p->arg, l->peer->name, room, n);
+	l->p->ops->gone(l->p->arg, l->peer->name, room, nicks, n);
 }
 
 static void presence_forget(struct presence *p, struct peer *peer, bool tell)

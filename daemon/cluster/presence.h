@@ -32,8 +32,9 @@ struct presence_ops {
 	size_t (*changes)(void *arg, struct elsewhere_client *ret, size_t max);
 	/* A client of another node is known now, or has changed (NULL). */
 	void (*arrived)(void *arg, const char *node, const struct elsewhere_client *c);
-	/* A node is gone, with so many who were in that room (NULL). */
-	void (*gone)(void *arg, const char *node, const char *room, unsigned n);
+	/* A node is gone, with so many who were in that room, and who they were if that is known (NULL). */
+	void (*gone)(void *arg, const char *node, const char *room, const struct elsewhere_nick *nicks,
+		     unsigned n);
 };
 
 /* root: what all subjects begin with. node: this one's name. boot: a number that no process of this node had before; not 0. Returns 0 or -ENOMEM. */

@@ -40,7 +40,7 @@ enum verdict {
 
 /* The most that an event whose line has len bytes may become: what is added to it, among it the tags of IRC that somebody gave a
  * message (irc/line.h: 4,094 bytes), and each byte escaped. */
-#define HANDLER_RENDERED_MAX(len) (6 * (len) + 6144)
+#define HANDLER_RENDERED_MAX(len) (6 * (len) + 12288)
 
 struct handler {
 	const char *type, *mode; /* as the configuration has it */

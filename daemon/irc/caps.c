@@ -118,6 +118,14 @@ static enum verdict caps_ls(struct irc_call *call)
 	return HANDLER_MORE;
 }
 
+/* What its form has beside IRC_CAPS_FORM. */
+static unsigned caps_wire(const struct connection *c, uint32_t caps)
+{
+	const unsigned wire = connection_form(c) & IRC_FORM_WIRE;
+
+	return wire & IRC_FORM_SOCKET ? wire : caps & IRC_CAP_BATCH ? IRC_FORM_BATCH : 0;
+}
+
 static enum verdict caps_req(struct irc_call *call)
 {
 	uint32_t caps = irc_user(call->c)->caps;
@@ -150,8 +158,7 @@ static enum verdict caps_req(struct irc_call *call)
 			list.at);
 	if (good) {
 		u->caps = caps;
-		connection_set_form(call->c,
-				    (connection_form(call->c) & IRC_FORM_WIRE) | (caps & IRC_CAPS_FORM));
+		connection_set_form(call->c, caps_wire(call->c, caps) | (caps & IRC_CAPS_FORM));
 	}
 	return HANDLER_MORE;
 }

@@ -11,6 +11,7 @@
 #include "daemon/config/irc_settings.h"
 #include "daemon/engine/nicks.h"
 #include "daemon/irc/cloak.h"
+#include "daemon/irc/wire.h"
 #include "daemon/modes/notices.h"
 
 #include <inttypes.h>
@@ -247,6 +248,8 @@ size_t irc_notice(const struct connection *c, const struct notice *n, char *text
 	return len < size ? len : 0;
 }
 
+#define IRC_FORMS ((UINT64_C(1) << (IRC_CAPS_FORM + 1)) - 1)
+
 const struct handler handler_tcp_irc = {
     .type = "tcp",
     .mode = "irc",
@@ -258,7 +261,7 @@ const struct handler handler_tcp_irc = {
     .restored = irc_restored,
     .reloaded = irc_reloaded,
     .received = irc_received,
-    .renders = (1U << (IRC_CAPS_FORM + 1)) - 1,
+    .renders = IRC_FORMS | IRC_FORMS << IRC_FORM_BATCH,
     .render = irc_render,
     .letter = irc_render_letter,
     .sees = irc_sees,

@@ -18,6 +18,9 @@
 
 _Static_assert(HANDLER_RENDERED_MAX(0) >= IRC_TAGS_DATA_MAX + 1024, "a message with the most tags fits");
 
+/* Of a node's name. */
+#define IRC_NODE_MAX 32
+
 /* What is rendered, and how much of out is used. */
 struct rendering {
 	const struct shared *shared;
@@ -115,6 +118,33 @@ static void render_message(struct rendering *r, uint64_t seq, const char *verb, 
 	} while (left > 0);
 }
 
+/* What chatd says itself. */
+static void render_notice(struct rendering *r, uint64_t seq)
+{
+	char channel[sizeof(r->room->name) + 1];
+
+	snprintf(channel, sizeof(channel), "#%s", r->room->name);
+	snprintf(r->source, sizeof(r->source), "chatd");
+	render_message(r, seq, "NOTICE", channel);
+}
+
+/* A line that is one of several of an event, which has no msgid then. */
+__attribute__((format(printf, 3, 4))) static void render_tagged(struct rendering *r, const char *tags,
+								const char *format, ...)
+{
+	char line[IRC_BODY_MAX];
+	va_list ap;
+
+	va_start(ap, format);
+	int n = vsnprintf(line, sizeof(line), format, ap);
+	va_end(ap);
+	r->line = r->len;
+	r->len += irc_tags(r->form, r->event->time_us, tags, r->out + r->len, 128);
+	size_t len = render_part(line, (size_t)n < sizeof(line) ? (size_t)n : sizeof(line) - 1, 0);
+	memcpy(r->out + r->len, line, len);
+	r->len = irc_wire_finish(r->form, r->out, r->line, r->len + len);
+}
+
 /* An event that is one line. */
 __attribute__((format(printf, 3, 4))) static void render_line(struct rendering *r, uint64_t seq,
 							      const char *format, ...)
@@ -129,6 +159,42 @@ __attribute__((format(printf, 3, 4))) static void render_line(struct rendering *
 	size_t len = render_part(line, (size_t)n < sizeof(line) ? (size_t)n : sizeof(line) - 1, 0);
 	memcpy(r->out + r->len, line, len);
 	r->len = irc_wire_finish(r->form, r->out, r->line, r->len + len);
+}
+
+/* People of another machine are gone: as the netsplit that it is to IRC, in one batch (https://ircv3.net/specs/batches/netsplit). */
+static void render_gone(struct rendering *r, uint64_t seq)
+{
+	static const char comma[] = ", ";
+	const char *node, *nicks, *end;
+	size_t node_len, len;
+
+	if (!speech_gone_of(r->e.text, r->e.text_len, &node, &node_len, &nicks, &len)) {
+		render_notice(r, seq);
+		return;
+	}
+	const bool batch = !(r->form & IRC_FORM_SOCKET) && r->form & IRC_FORM_BATCH;
+	const uint64_t number = room_number(r->room, r->event, seq);
+	char why[IRC_NODE_MAX + 8], tag[64] = "", one[IRC_SHOWN_MAX + 1], user[IRC_USER_MAX + 1];
+	snprintf(why, sizeof(why), "chatd %.*s", (int)(node_len < IRC_NODE_MAX ? node_len : IRC_NODE_MAX),
+		 node);
+	if (batch) {
+		snprintf(tag, sizeof(tag), "batch=gone%" PRIx64, number);
+		render_tagged(r, "", ":chatd BATCH +gone%" PRIx64 " netsplit %s", number, why);
+	}
+	for (unsigned n = 0; len > 0 && n < SPEECH_GONE_MAX; n++) {
+		end = memmem(nicks, len, comma, 2);
+		size_t one_len = end ? (size_t)(end - nicks) : len;
+		if (one_len <= TEXT_NICK_MAX) {
+			irc_nick_show(nicks, one_len, one);
+			irc_user_of_nick(nicks, one_len, user, sizeof(user));
+			render_tagged(r, tag, ":%s!%s@%s QUIT :%s", one, user, IRC_HOST_OF_OTHERS, why);
+		}
+		one_len += end ? 2 : 0;
+		nicks += one_len;
+		len -= one_len;
+	}
+	if (batch)
+		render_tagged(r, "", ":chatd BATCH -gone%" PRIx64, number);
 }
 
 /* The text is "NAME" or "NAME: why". */
@@ -163,8 +229,10 @@ static void render_event(struct rendering *r, uint64_t seq)
 		render_message(r, seq, r->event->unanswered ? "NOTICE" : "PRIVMSG", channel);
 		break;
 	case RECORD_NOTICE:
-		snprintf(r->source, sizeof(r->source), "chatd");
-		render_message(r, seq, "NOTICE", channel);
+		render_notice(r, seq);
+		break;
+	case RECORD_GONE:
+		render_gone(r, seq);
 		break;
 	case RECORD_JOIN:
 		if (r->form & IRC_CAP_EXTENDED_JOIN)

@@ -11,6 +11,8 @@
 /* Beside IRC_CAPS_FORM in a connection's form, for good once it is there. */
 #define IRC_FORM_SOCKET (1U << 4)
 #define IRC_FORM_BINARY (1U << 5)
+/* Of who is not in a WebSocket: it has batches. There are no more forms than 64, so in WebSockets they don't tell. */
+#define IRC_FORM_BATCH IRC_FORM_BINARY
 #define IRC_FORM_WIRE (IRC_FORM_SOCKET | IRC_FORM_BINARY)
 
 /* The most that goes out beside a line. */

@@ -269,15 +269,45 @@ void elsewhere_end(struct elsewhere *el, struct elsewhere_node *node)
 	}
 }
 
+typedef void (*elsewhere_gone_fn)(const char *room, const struct elsewhere_nick *nicks, unsigned n,
+				  void *arg);
+
+/* How many of the node are in each room, and who. */
+static void elsewhere_count_gone(struct elsewhere_node *node)
+{
+	for (const struct away *a = node->first; a; a = a->next)
+		if (a->hall)
+			a->hall->tally++;
+	for (const struct away *a = node->first; a; a = a->next) {
+		struct hall *hall = a->hall;
+		if (!hall)
+			continue;
+		if (!hall->gone)
+			hall->gone = calloc(hall->tally, sizeof(*hall->gone));
+		if (!hall->gone)
+			continue;
+		struct elsewhere_nick *one = &hall->gone[hall->n_gone++];
+		one->len = a->nick_len;
+		memcpy(one->nick, a->nick, a->nick_len);
+	}
+}
+
+static void elsewhere_tell_gone(struct hall *hall, elsewhere_gone_fn fn, void *arg)
+{
+	if (hall->tally > 0)
+		fn(hall->name, hall->n_gone == hall->tally ? hall->gone : NULL, hall->tally, arg);
+	free(hall->gone);
+	hall->gone = NULL;
+	hall->tally = hall->n_gone = 0;
+}
+
 /* Whoever hears of it and asks finds nobody of that node any more, in whatever room. */
-void elsewhere_drop(struct elsewhere *el, struct elsewhere_node *node,
-		    void (*fn)(const char *room, unsigned n, void *arg), void *arg)
+void elsewhere_drop(struct elsewhere *el, struct elsewhere_node *node, elsewhere_gone_fn fn, void *arg)
 {
 	struct hall *empty = NULL;
 
-	for (const struct away *a = fn ? node->first : NULL; a; a = a->next)
-		if (a->hall)
-			a->hall->tally++;
+	if (fn)
+		elsewhere_count_gone(node);
 	for (struct away *a = node->first, *following; a; a = following) {
 		following = a->next;
 		struct hall *hall = a->reserved ? NULL : elsewhere_take_out(el, a);
@@ -290,15 +320,12 @@ void elsewhere_drop(struct elsewhere *el, struct elsewhere_node *node,
 	for (struct hall *hall = empty, *next; hall; hall = next) {
 		next = hall->next;
 		if (fn)
-			fn(hall->name, hall->tally, arg);
+			elsewhere_tell_gone(hall, fn, arg);
 		free(hall);
 	}
 	for (uint32_t i = 0; fn && i < el->n_buckets; i++)
-		for (struct hall *hall = el->halls[i]; hall; hall = hall->next) {
-			if (hall->tally > 0)
-				fn(hall->name, hall->tally, arg);
-			hall->tally = 0;
-		}
+		for (struct hall *hall = el->halls[i]; hall; hall = hall->next)
+			elsewhere_tell_gone(hall, fn, arg);
 }
 
 void elsewhere_forget(struct elsewhere *el, struct elsewhere_node *node)

@@ -43,6 +43,11 @@ struct elsewhere_client {
 	char room[TEXT_ROOM_MAX + 1]; /* "": none */
 };
 
+struct elsewhere_nick {
+	uint8_t len;
+	char nick[TEXT_NICK_MAX];
+};
+
 struct elsewhere_found {
 	char node[ELSEWHERE_NODE_MAX + 1];
 	struct elsewhere_client client;
@@ -63,11 +68,13 @@ void elsewhere_remove(struct elsewhere *el, struct elsewhere_node *node, uint64_
 void elsewhere_begin(struct elsewhere *el, struct elsewhere_node *node);
 void elsewhere_end(struct elsewhere *el, struct elsewhere_node *node);
 /*
- * The node is gone, and with it its clients: fn (or NULL) is told then how many were in each room. What it reserves stays
+ * The node is gone, and with it its clients: fn (or NULL) is told then how many were in each room,
+ * and who, if there is memory (or NULL). What it reserves stays
  * so until it is there again and says otherwise, or is forgotten, or its place is needed by one that is there.
  */
 void elsewhere_drop(struct elsewhere *el, struct elsewhere_node *node,
-		    void (*fn)(const char *room, unsigned n, void *arg), void *arg);
+		    void (*fn)(const char *room, const struct elsewhere_nick *nicks, unsigned n, void *arg),
+		    void *arg);
 void elsewhere_forget(struct elsewhere *el, struct elsewhere_node *node);
 /* The node of that place, below ELSEWHERE_NODES, or NULL; its place. */
 struct elsewhere_node *elsewhere_node_at(struct elsewhere *el, size_t place);

@@ -16,6 +16,8 @@ struct hall {
 	struct away *first;
 	uint32_t n;
 	uint32_t tally; /* of one node's: see elsewhere_drop() */
+	struct elsewhere_nick *gone;
+	uint32_t n_gone;
 	char name[TEXT_ROOM_MAX + 1];
 };
 

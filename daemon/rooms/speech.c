@@ -282,10 +282,28 @@ const char *speech_reason(const char *text, size_t len, size_t *ret_len)
 	return colon ? colon + 2 : text + len;
 }
 
-int speech_put_notice(struct speech *s, const char *text, size_t len)
+bool speech_gone_of(const char *text, size_t len, const char **ret_node, size_t *ret_node_len,
+		    const char **ret_nicks, size_t *ret_nicks_len)
+{
+	static const char before[] = "Node ";
+	const size_t n = sizeof(before) - 1;
+
+	if (len < n || memcmp(text, before, n) != 0)
+		return false;
+	const char *end = memchr(text + n, ' ', len - n), *nicks = memmem(text, len, ": ", 2);
+	if (!end || !nicks || end > nicks || text[len - 1] != '.')
+		return false;
+	*ret_node = text + n;
+	*ret_node_len = (size_t)(end - *ret_node);
+	*ret_nicks = nicks + 2;
+	*ret_nicks_len = (size_t)(text + len - 1 - *ret_nicks);
+	return *ret_node_len > 0 && *ret_nicks < text + len - 1;
+}
+
+int speech_put_notice(struct speech *s, enum record_kind kind, const char *text, size_t len)
 {
 	static const struct speaker nobody = {0};
-	struct record record = speech_record(s, RECORD_NOTICE, &nobody);
+	struct record record = speech_record(s, kind, &nobody);
 
 	record.text = 2;
 
@@ -295,7 +313,13 @@ int speech_put_notice(struct speech *s, const char *text, size_t len)
 int speech_note(struct speech *s, struct room *room, const char *text)
 {
 	speech_begin_own(s, room);
-	return speech_put_notice(s, text, strlen(text));
+	return speech_put_notice(s, RECORD_NOTICE, text, strlen(text));
+}
+
+int speech_gone(struct speech *s, struct room *room, const char *text)
+{
+	speech_begin_own(s, room);
+	return speech_put_notice(s, RECORD_GONE, text, strlen(text));
 }
 
 /* --- private messages --- */

@@ -104,6 +104,12 @@ const char *speech_reason(const char *text, size_t len, size_t *ret_len);
 
 /* A notice of chatd's own for this machine's members only: never goes into the outgoing log. As speech_say(). */
 int speech_note(struct speech *s, struct room *room, const char *text);
+/* The same, about people of another machine who are gone: RECORD_GONE says how text is put, and speech_gone_of() takes it apart. */
+#define SPEECH_GONE_MAX 100 /* nicks in it */
+int speech_gone(struct speech *s, struct room *room, const char *text);
+/* The node's name, and "bob, carol"; false: it names nobody. */
+bool speech_gone_of(const char *text, size_t len, const char **ret_node, size_t *ret_node_len,
+		    const char **ret_nicks, size_t *ret_nicks_len);
 
 /* --- what is said on other machines --- */
 

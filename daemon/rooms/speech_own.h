@@ -59,8 +59,8 @@ SPEECH_INLINE struct record speech_record(const struct speech *s, enum record_ki
  * nothing that a person says looks like the server's own lines, which begin with "* ".
  */
 bool speech_put_raw(struct speech *s, const struct speaker *who, const char *text, size_t len);
-/* "* TEXT"; 0, or -EAGAIN. */
-int speech_put_notice(struct speech *s, const char *text, size_t len);
+/* "* TEXT" of nobody; 0, or -EAGAIN. */
+int speech_put_notice(struct speech *s, enum record_kind kind, const char *text, size_t len);
 /* In the room's own log, whatever others have. */
 void speech_begin_own(struct speech *s, struct room *room);
 

@@ -16,7 +16,7 @@ const char *speech_kind_name(unsigned kind)
 	    [RECORD_MESSAGE] = "message", [RECORD_ACTION] = "action", [RECORD_NOTICE] = "notice",
 	    [RECORD_JOIN] = "join",	  [RECORD_LEAVE] = "leave",   [RECORD_RENAME] = "rename",
 	    [RECORD_QUIT] = "quit",	  [RECORD_TOPIC] = "topic",   [RECORD_MODE] = "mode",
-	    [RECORD_KICK] = "kick"};
+	    [RECORD_KICK] = "kick",	  [RECORD_GONE] = "notice"};
 
 	return names[kind < RECORD_KINDS ? kind : RECORD_NOTICE];
 }
@@ -76,7 +76,7 @@ static bool speech_is_possible(const struct speech_event *e, const struct room *
 		       (e->clean || !memchr(e->text, '\n', e->text_len));
 	if (!e->clean && !text_is_clean(e->text, e->text_len))
 		return false;
-	if (e->kind == RECORD_NOTICE)
+	if (e->kind == RECORD_NOTICE || e->kind == RECORD_GONE)
 		return e->nick_len == 0;
 	if (!speech_is_name(e->nick, e->nick_len))
 		return false;
@@ -113,8 +113,8 @@ static bool speech_put_event(struct speech *s, const struct speech_event *e, con
 
 	if (e->raw)
 		return speech_put_raw(s, &who, text, len);
-	if (e->kind == RECORD_NOTICE)
-		return speech_put_notice(s, text, len) == 0;
+	if (e->kind == RECORD_NOTICE || e->kind == RECORD_GONE)
+		return speech_put_notice(s, e->kind, text, len) == 0;
 	struct record record = speech_record(s, e->kind, &who);
 	return speech_put(s, &record, &who, record_is_notice(&record) ? "* " : "", words[e->kind], text, len);
 }

@@ -5,6 +5,7 @@
 import math
 import subprocess
 
+from irc_client import IRC, IRC_EXTRA, irc_listener
 from nats import nats_cluster
 from nodes import DEFAULTS, Cluster, Network
 from testing import *
@@ -170,6 +171,45 @@ def a_node_that_ends_in_order_is_gone_at_once():
     alice.expect("* Node b is gone, with 1 person who was here.\n")
     check(time.monotonic() - ended < 7, "by its silence, of 10 s")
     equal(who(alice), ["alice"])
+
+
+def with_irc(d):
+    d.irc_port = getattr(d, "irc_port", 0) or free_port()
+    return listeners(d) + "," + irc_listener(d.irc_port)
+
+
+@test
+def a_node_that_is_gone_is_a_netsplit_on_irc():
+    """People of it quit in one batch, also for who was being served by a process that died; without batches line by line."""
+    c = Cluster(2, start=False, which='"lobby", "den"', listeners=with_irc, rooms='{ name = "lobby"; history = 0; }',
+                extra=DEFAULTS.replace("announce_max = 0", "announce_max = 100") + IRC_EXTRA)
+    c.start()
+    a, b = c.nodes
+    wait_for(lambda: sum(k["here"] for k in a.json("list", "nodes")) == 2, what="the nodes know each other")
+    ann, max_, pat = IRC(a, "ann", caps="batch server-time"), IRC(a, "max"), a.join(nick="pat")
+    for client in ann, max_:
+        client.join("#lobby")
+    others = [b.join(nick="p%d" % i) for i in range(5)]
+    sees(pat, ["ann", "max", "pat"] + ["p%d" % i for i in range(5)])
+    others[-1].send("here\n")
+    for client in ann, max_:
+        client.until("PRIVMSG")
+    b.stop()
+    text = pat.expect(re.compile(rb"\* Node b [^\n]*\n")).decode()
+    names = sorted(text.rpartition(": ")[2].rstrip(".\n").split(", "))
+    check("is gone, with 5 people who were here: p" in text and names == ["p%d" % i for i in range(5)], text)
+    a.kill()
+    a.start()
+    got = ann.until("BATCH")[-1:]
+    equal((got[0].source, got[0].params[0][0], got[0].params[1:]), ("chatd", "+", ["netsplit", "chatd", "b"]))
+    batch = got[0].params[0][1:]
+    got = ann.until("BATCH")
+    equal(got[-1].params, ["-" + batch])
+    equal(sorted((l.source, l.command, l.params[0], l.tags["batch"], "time" in l.tags) for l in got[:-1]),
+          [("p%d!p%d@chat" % (i, i), "QUIT", "chatd b", batch, True) for i in range(5)])
+    got = [l for l in max_.settled() if l.command in ("QUIT", "BATCH")]
+    equal(sorted(l.text for l in got), [":p%d!p%d@chat QUIT :chatd b" % (i, i) for i in range(5)])
+    check(others)
 
 
 @test

@@ -145,8 +145,10 @@ static void node_arrived(void *arg, const char *node, const struct elsewhere_cli
 	n->arrived++;
 }
 
-static void node_gone(void *arg, const char *node, const char *room, unsigned k)
+static void node_gone(void *arg, const char *node, const char *room, const struct elsewhere_nick *nicks,
+		      unsigned k)
 {
+	(void)nicks;
 	struct node *n = arg;
 	size_t o = strlen(n->notices);
 

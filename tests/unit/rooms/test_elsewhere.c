@@ -156,11 +156,14 @@ struct told {
 };
 
 /* What is told is so already, in all rooms. */
-static void note(const char *room, unsigned n, void *arg)
+static void note(const char *room, const struct elsewhere_nick *nicks, unsigned n, void *arg)
 {
 	struct told *t = arg;
 
 	sprintf(t->text + strlen(t->text), "%s %u;", room, n);
+	assert_non_null(nicks);
+	for (unsigned i = 0; i < n; i++)
+		assert_true(nicks[i].len > 0 && nick_valid(nicks[i].nick, nicks[i].len));
 	assert_list(t->el, "lobby", 64, "eve", 1, 1);
 	assert_list(t->el, "den", 64, "", 0, 0);
 	assert_int_equal(elsewhere_count(t->el, NULL), 1);
@@ -186,8 +189,9 @@ static void a_node_that_is_gone_is_told_by_room(void **state)
 	assert_int_equal(elsewhere_count(*state, NULL), 0);
 }
 
-static void note_only(const char *room, unsigned n, void *arg)
+static void note_only(const char *room, const struct elsewhere_nick *nicks, unsigned n, void *arg)
 {
+	assert_non_null(nicks);
 	sprintf((char *)arg + strlen(arg), "%s %u;", room, n);
 }
 
