@@ -10,6 +10,7 @@
 #include "daemon/engine/limits.h"
 #include "daemon/engine/listener.h"
 #include "daemon/engine/logins.h"
+#include "daemon/irc/store.h"
 #include "daemon/net/udp.h"
 #include "daemon/io/memfd.h"
 #include "daemon/rooms/outgoing.h"
@@ -30,6 +31,7 @@ struct harness {
 	struct slots *slots;
 	struct worker *workers[1];
 	int rooms_fd, clients_fd, listen_fd;
+	int irc_fd; /* -1: no listener speaks it */
 	union address listen_address;
 	struct listener *listeners[4];
 	size_t n_listeners;
@@ -148,6 +150,26 @@ void harness_uncluster(struct harness *h)
 
 /* --- the process --- */
 
+static int harness_open_irc(struct harness *h, bool fresh)
+{
+	struct irc *irc;
+	int r = h->irc_fd < 0
+		    ? 0
+		    : irc_store_open(h->irc_fd, fresh, fresh, h->shared.clients, h->shared.rooms, &irc);
+
+	if (h->irc_fd >= 0 && r == 0)
+		atomic_store(&h->shared.irc, irc);
+	return r;
+}
+
+static bool harness_wants_irc(const struct config *config)
+{
+	for (size_t i = 0; i < config->n_listeners; i++)
+		if (strcmp(config->listeners[i].handler->mode, "irc") == 0)
+			return true;
+	return false;
+}
+
 /* The process's side of everything, over state that is fresh or a predecessor's. */
 static int harness_begin(struct harness *h, bool fresh, struct sockets *passed)
 {
@@ -161,6 +183,8 @@ static int harness_begin(struct harness *h, bool fresh, struct sockets *passed)
 		r = harness_open_cluster(h);
 	if (r == 0)
 		r = clients_open(h->clients_fd, fresh, &h->shared.clients);
+	if (r == 0)
+		r = harness_open_irc(h, fresh);
 	if (r == 0)
 		r = roster_new(h->config->max_clients, &h->shared.roster);
 	if (r == 0)
@@ -192,6 +216,7 @@ static void harness_end(struct harness *h)
 	keeper_free(h->shared.keeper);
 	limits_free(h->shared.limits);
 	roster_free(h->shared.roster);
+	irc_store_close(atomic_load(&h->shared.irc));
 	clients_close(h->shared.clients);
 	rooms_close(h->shared.rooms);
 	slots_free(h->slots);
@@ -213,6 +238,7 @@ static struct harness *harness_make(const char *text, bool clustered)
 	h->clustered = clustered;
 	h->rooms_fd = memfd_new("rooms", rooms_file_size());
 	h->clients_fd = memfd_new("clients", clients_file_size());
+	h->irc_fd = harness_wants_irc(h->config) ? memfd_new(IRC_STORE_NAME, irc_store_size()) : -1;
 	h->listen_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	h->listen_address.in =
 	    (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -240,6 +266,8 @@ void harness_free(struct harness *h)
 	harness_end(h);
 	close(h->rooms_fd);
 	close(h->clients_fd);
+	if (h->irc_fd >= 0)
+		close(h->irc_fd);
 	close(h->listen_fd);
 	config_free(h->config);
 	free(h);
