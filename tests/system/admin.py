@@ -752,23 +752,45 @@ def metrics_as_openmetrics():
     check(0 <= time.time() - samples["process_start_time_seconds", None] < 60)
 
 
+def panels_are_queries(targets, labels):
+    """Grafana's variables aside they are PromQL, rates are of counters, and legends name labels that there are."""
+    rules = []
+    for t in targets:
+        expr = t["expr"].replace("$__rate_interval", "5m")
+        rules.append({"record": "x", "labels": {"n": str(len(rules))}, "expr": expr})
+        check(all(m.endswith("_total") for m in re.findall(r"(?:rate|increase)\((\w+)", expr)), expr)
+        check(set(re.findall(r"\{\{(\w+)\}\}", t["legendFormat"])) <= labels, t["legendFormat"])
+    check(len(rules) > 40)
+    with tempfile.NamedTemporaryFile("w", suffix=".yml") as f:
+        json.dump({"groups": [{"name": "dashboard", "rules": rules}]}, f)  # which is YAML
+        f.flush()
+        p = run("promtool", "check", "rules", f.name)
+    check(p.returncode == 0, p.stdout.decode(), p.stderr.decode())
+
+
 @test
 def alert_rules_and_dashboard():
     need("promtool")
     where = os.path.join(os.path.abspath(SOURCE), "docs", "prometheus")
     p = run("promtool", "check", "rules", os.path.join(where, "alerts.yml"))
     equal(p.returncode, 0)
+    tests = os.path.join(os.path.abspath(SOURCE), "tests", "alerts.yml")
+    p = run("promtool", "test", "rules", tests)
+    check(p.returncode == 0, p.stdout.decode(), p.stderr.decode())
+    with open(os.path.join(where, "alerts.yml")) as f, open(tests) as g:
+        equal(re.findall(r"- alert: (\w+)", f.read()), re.findall(r"^ +alertname: (\w+)\n +exp_alerts:$", g.read(), re.M))
     # With a history, a webhook, and a cluster, whose NATS need not be there.
     d = Daemon(extra='cluster: { node = "a"; servers = ( "nats://127.0.0.1:1" ); }; history: { database = "history.db"; };'
                'webhooks = ( { name = "a"; room = "lobby"; url = "http://127.0.0.1:1/"; secret = "0123456789abcdef"; } );')
-    there = set(re.findall(r"^# TYPE (\w+) ", d.ctl("metrics")[1], re.M))
+    text = d.ctl("metrics")[1]
+    there, labels = set(re.findall(r"^# TYPE (\w+) ", text, re.M)), set(re.findall(r'[{,](\w+)="', text))
     for name in ("alerts.yml", "dashboard.json"):
         with open(os.path.join(where, name)) as f:
             text = f.read()
         if name.endswith(".json"):
-            json.loads(text)
+            panels_are_queries([t for p in json.loads(text)["panels"] for t in p["targets"]], labels)
         # "chatd_clients" but not the name of the dashboard or of a job.
-        used = set(re.findall(r"\b(chatd_\w+)", text))
+        used = set(re.findall(r"\b((?:chatd|process)_\w+)", text))
         check(used and used <= there, name, "uses", used - there)
 
 
