@@ -3,6 +3,7 @@
 """The installed chatd under a real systemd, booted in a container of its own (systemd-nspawn over an overlay)."""
 
 import ctypes
+import fnmatch
 import glob
 import json
 import random
@@ -777,6 +778,60 @@ def higher_version(c, deb):
     c.run_on_host("dpkg-deb", "--root-owner-group", "-b", tree, os.path.join(c.dir, "higher.deb"))
     shutil.rmtree(tree)
     return os.path.join(c.dir, "higher.deb")
+
+
+def files_below(root):
+    """As in other distributions, where /lib is /usr/lib."""
+    return {re.sub("^/lib/", "/usr/lib/", f[len(root):]) for f in glob.glob(root + "/**", recursive=True) if os.path.isfile(f)}
+
+
+def spec_files(text, installed):
+    """What the %files of a spec list, of what is installed; and each of its lines that fits nothing."""
+    macros = {"_sysconfdir": "/etc", "_prefix": "/usr", "_sbindir": "/usr/sbin", "_bindir": "/usr/bin", "_datadir": "/usr/share",
+              "_unitdir": "/usr/lib/systemd/system", "_mandir": "/usr/share/man", "_docdir": "/usr/share/doc"}
+    listed, idle = set(), []
+    for line in re.search(r"^%files\n(.*?)\n\n", text, re.M | re.S).group(1).splitlines():
+        if line.startswith("%license"):
+            check(os.path.exists(os.path.join(SOURCE, line.split()[1])), line)
+            continue
+        path = re.sub(r"%\{(\w+)\}", lambda m: macros[m.group(1)], line.split()[-1])
+        found = {f for f in installed if fnmatch.fnmatch(f, path + "*" if path.endswith("/") else path)}
+        listed |= found
+        if not found:
+            idle.append(line)
+    return listed, idle
+
+
+@test
+def packages_of_other_distributions():
+    """The spec and the PKGBUILD are read by rpmspec and bash, and list what `make install` puts."""
+    where = os.path.join(os.path.abspath(SOURCE), "packaging")
+    version = run(os.path.join(BUILD, "chatd"), "--version").stdout.decode().split()[1]
+    with tempfile.TemporaryDirectory() as root:
+        p = run("make", "-s", "-C", BUILD, "install", "DESTDIR=" + root, timeout=120)
+        check(p.returncode == 0, p.stderr.decode())
+        installed = files_below(root)
+    with open(where + "/chatd.spec") as f:
+        spec = f.read()
+    equal(re.search(r"^Version: +(.*)$", spec, re.M).group(1), version)
+    listed, idle = spec_files(spec, installed)
+    equal((sorted(installed - listed), idle), ([], []))
+    # Each library that configure asks for, and no other.
+    with open(os.path.join(SOURCE, "configure.ac")) as f:
+        asked = {n for m in re.findall(r"PKG_CHECK_MODULES\(\[\w+\], \[(.*?)\]", f.read()) for n in re.findall(r"[a-z][\w-]+", m)}
+    equal(set(re.findall(r"pkgconfig\((.*?)\)", spec)), asked - {"cmocka"})
+    script = ('set -eu; . "$0"; echo "$pkgname $pkgver $pkgrel"; echo "${arch[@]}"; echo "${backup[@]}"; declare -F build package; '
+              '[ ${#source[@]} = ${#sha256sums[@]} ]')
+    p = run("bash", "-c", script, where + "/PKGBUILD")
+    equal((p.returncode, p.stderr), (0, b""))
+    lines = p.stdout.decode().splitlines()
+    equal(lines[0], "chatd %s 1" % version)
+    check({"/" + f for f in lines[2].split()} == {f for f in installed if f.startswith("/etc/")}, lines[2])
+    if not shutil.which("rpmspec"):
+        print("# the spec is not read by rpmspec, which isn't here (Debian's package rpm)")
+        return
+    p = run("rpmspec", "-P", where + "/chatd.spec")
+    equal(p.returncode, 0)
 
 
 @test
