@@ -51,7 +51,7 @@ int command_complete(const struct options *o, int argc, char **argv)
 		return usage(argv[0]);
 	if (strcmp(argv[1], "commands") == 0)
 		for (const struct subcommand *c = subcommands; c->name; c++)
-			puts(c->name);
+			printf("%s\t%s\n", c->name, c->help);
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(*kinds); i++) {
 		if (strcmp(kinds[i].kind, argv[1]) != 0)
 			continue;

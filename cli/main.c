@@ -30,22 +30,19 @@ static int main_unknown_option(char **argv)
 static void main_print_help(void)
 {
 	puts("Usage: chatctl [OPTION...] COMMAND [ARGUMENT...]\n");
-	for (const struct subcommand *c = subcommands; c->name; c++) {
-		char left[64];
-		snprintf(left, sizeof(left), "%s %s", c->name, c->usage);
-		printf("  %-36s %s\n", left, c->help);
-	}
-	puts("\n"
-	     "  -s, --socket PATH   the control socket (default: the configuration's, else " DEFAULT_SOCKET
-	     ")\n"
+	for (const struct subcommand *c = subcommands; c->name; c++)
+		printf("  %-10s %s\n", c->name, c->help);
+	puts("\nchatctl help COMMAND tells its arguments.\n\n"
+	     "  -s, --socket PATH   the control socket (the configuration's,\n"
+	     "                      else " DEFAULT_SOCKET ")\n"
 	     "  -c, --config FILE   the configuration (" SYSCONFDIR "/chatd.conf)\n"
 	     "  -H, --host MACHINE  run chatctl there, by ssh (USER@MACHINE)\n"
 	     "  -j, --json          output for programs\n"
 	     "  -h, --help          show this help\n"
 	     "  -V, --version       show the version\n"
 	     "\n"
-	     "Exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 chatd can't be reached. See "
-	     "chatctl(1).");
+	     "Exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 chatd can't be\n"
+	     "reached. See chatctl(1).");
 }
 
 /* "chatctl send --help"; after ROOM, --help is a part of the message. */

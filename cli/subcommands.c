@@ -47,7 +47,7 @@ const struct subcommand subcommands[] = {
      command_forget,
      "      --room R     those of a room\n"
      "      --nick N     those of a nick\n"
-     "      --since T    not those before T (2h, yesterday, 10:00, 2026-11-24 10:00, ...)\n"
+     "      --since T    not those before T (2h, yesterday, 2026-11-24 10:00, ...)\n"
      "      --before T   only those before T\n"
      "  -y, --yes        don't ask\n"},
     {"backup", "FILE", "copy the history, the bans and the accounts into a file", command_backup, NULL},
@@ -69,8 +69,8 @@ const struct subcommand subcommands[] = {
      "  -r, --room R     it is for this room (again for each; all rooms without it)\n"
      "      --read       it may read\n"
      "      --speak      it may speak, under its name\n"},
-    {"reload", "[-q]", "apply the configuration (-q: mistakes and warnings are in the log only)",
-     command_reload, "  -q               mistakes and warnings are in the log only\n"},
+    {"reload", "[-q]", "apply the configuration", command_reload,
+     "  -q               mistakes and warnings are in the log only\n"},
     {"log-level", "[LEVEL]", "set the log's level until the next reload or restart, or show it",
      command_log_level, NULL},
     {"restart", "", "run the program on disk, keeping everybody connected", command_restart, NULL},
@@ -169,7 +169,7 @@ int subcommand_help(const char *name)
 
 	if (!c)
 		return subcommand_unknown(name);
-	printf("Usage: chatctl [OPTION...] %s%s%s\n\n%c%s. chatctl(1) says more.\n", c->name,
+	printf("Usage: chatctl [OPTION...] %s%s%s\n\n%c%s.\nchatctl(1) says more.\n", c->name,
 	       c->usage[0] ? " " : "", c->usage, c->help[0] - 'a' + 'A', c->help + 1);
 	printf("%s%s", c->options ? "\nOptions:\n" : "", c->options ? c->options : "");
 	return EXIT_DONE;

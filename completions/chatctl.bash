@@ -67,8 +67,20 @@ _chatctl() {
 	if [[ $cur == -* ]]; then
 		mapfile -t COMPREPLY < <(compgen -W "$(_chatctl_options "$command")" -- "$cur")
 	elif [ -n "$kind" ]; then
-		mapfile -t COMPREPLY < <(compgen -W "$(chatctl "${socket[@]}" complete "$kind" 2>/dev/null)" -- "$cur")
+		mapfile -t COMPREPLY < <(compgen -W "$(chatctl "${socket[@]}" complete "$kind" 2>/dev/null | cut -f 1)" -- "$cur")
+		[ "$kind" != commands ] || _chatctl_describe "$cur"
 	fi
+}
+
+# What several commands are for: bash shows it beside them, since they don't begin with the same letters any more then. Only
+# where a list is asked for (a second Tab), so that nothing of it gets into the line.
+_chatctl_describe() {
+	[ "${COMP_TYPE:-9}" = 63 ] && [ "${#COMPREPLY[@]}" -gt 1 ] || return 0
+	local name help
+	COMPREPLY=()
+	while IFS=$'\t' read -r name help; do
+		[[ $name == "$1"* ]] && COMPREPLY+=("$(printf '%-10s %.*s' "$name" $((${COLUMNS:-80} - 12)) "$help")")
+	done < <(chatctl complete commands)
 }
 
 _chatctl_options() {

@@ -68,6 +68,10 @@ def bash():
         return sorted(set(p.stdout.split()))
 
     expect_all(complete, d)
+    # A second Tab (COMP_TYPE 63) shows what they are for.
+    p = subprocess.run(["bash", "-c", "COMP_TYPE=63 COLUMNS=40; " + script, "bash", "chatctl ba"], capture_output=True, text=True,
+                       env=environment(), timeout=20)
+    equal((p.stdout, p.stderr), ("backup     copy the history, the bans a\nban        keep an address out (TIME: 9\n", ""))
 
 
 @test
@@ -78,6 +82,8 @@ def fish():
     def complete(line):
         p = subprocess.run(["fish", "--no-config", "-c", "source %s/chatctl.fish; complete -C %r" % (COMPLETIONS, line)],
                            capture_output=True, text=True, env=environment(), timeout=20)
+        if line.endswith(" ta"):
+            check("tail\tshow what was said" in p.stdout, p.stdout)
         return sorted({w.split("\t")[0] for w in p.stdout.splitlines()})
 
     expect_all(complete, d)
@@ -236,15 +242,23 @@ def installed_documents_name_what_is_installed():
                 check(os.path.exists(os.path.join(os.path.dirname(f), name)), f, "links to", name)
 
 
+def narrow(text):
+    for line in text.splitlines():
+        check(len(line) <= 80, "wider than 80 columns:", line)
+
+
 @test
 def every_command_has_help():
-    commands = subprocess.run([CHATCTL, "complete", "commands"], capture_output=True, text=True).stdout.split()
-    check(len(commands) > 10, commands)
+    lines = subprocess.run([CHATCTL, "complete", "commands"], capture_output=True, text=True).stdout.splitlines()
+    commands = [line.split("\t")[0] for line in lines]
+    check(len(commands) > 10 and all(re.fullmatch(r"[\w-]+\t\w.+", line) for line in lines), lines)
+    narrow(subprocess.run([CHATCTL, "--help"], capture_output=True, text=True).stdout)
     for c in commands:
         for more in (["--help"], ["-h"]):
             p = subprocess.run([CHATCTL, "-s", "/nowhere", c, *more], capture_output=True, text=True)
             equal((p.returncode, p.stderr), (0, ""))
             check(p.stdout.startswith("Usage: chatctl [OPTION...] " + c), p.stdout)
+            narrow(p.stdout)
             # Each option of the usage is explained; a command is said by a verb, which "show" and the like are.
             for o in re.findall(r"\[(-+\w+)", p.stdout.splitlines()[0]):
                 check(re.search(r"^  .*%s\b.*  \S" % o, p.stdout, re.M), o, p.stdout)
