@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Values of replies, and what is shown by one call: metrics. */
+/* Values of replies, and what is shown by one call: config, metrics. */
 #include "cli/show.h"
 
 #include "cli/command.h"
@@ -49,13 +49,12 @@ void print_outcome(const json_t *takeover)
 	       show_integer(takeover, "closed"), show_number(takeover, "gap"));
 }
 
-int command_metrics(const struct options *o, int argc, char **argv)
+/* A call without arguments whose reply has a text. */
+static int show_text(const struct options *o, const char *method)
 {
 	json_t *reply;
+	int status = call(o, method, NULL, &reply);
 
-	if (argc > 1)
-		return usage(argv[0]);
-	int status = call(o, "Metrics", NULL, &reply);
 	if (status != EXIT_DONE)
 		return status;
 	if (o->json)
@@ -64,4 +63,14 @@ int command_metrics(const struct options *o, int argc, char **argv)
 		fputs(show_string(reply, "text"), stdout);
 	json_decref(reply);
 	return EXIT_DONE;
+}
+
+int command_config(const struct options *o, int argc, char **argv)
+{
+	return argc > 1 ? usage(argv[0]) : show_text(o, "Config");
+}
+
+int command_metrics(const struct options *o, int argc, char **argv)
+{
+	return argc > 1 ? usage(argv[0]) : show_text(o, "Metrics");
 }

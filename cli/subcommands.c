@@ -71,6 +71,7 @@ const struct subcommand subcommands[] = {
      "      --speak      it may speak, under its name\n"},
     {"reload", "[-q]", "apply the configuration", command_reload,
      "  -q               mistakes and warnings are in the log only\n"},
+    {"config", "", "show the configuration that is in use, with defaults", command_config, NULL},
     {"log-level", "[LEVEL]", "set the log's level until the next reload or restart, or show it",
      command_log_level, NULL},
     {"restart", "", "run the program on disk, keeping everybody connected", command_restart, NULL},

@@ -18,10 +18,11 @@ struct subcommand {
 /* Ends with a NULL name. */
 extern const struct subcommand subcommands[];
 
-subcommand_run command_backup, command_ban, command_check, command_export, command_forget, command_history,
-    command_search, command_join, command_keys, command_kick, command_list, command_log_level,
-    command_metrics, command_passwd, command_ping, command_reload, command_restart, command_send,
-    command_status, command_tail, command_token, command_top, command_unban, command_version, command_watch;
+subcommand_run command_backup, command_ban, command_check, command_config, command_export, command_forget,
+    command_history, command_search, command_join, command_keys, command_kick, command_list,
+    command_log_level, command_metrics, command_passwd, command_ping, command_reload, command_restart,
+    command_send, command_status, command_tail, command_token, command_top, command_unban, command_version,
+    command_watch;
 /* For the shells' completions, so not in the table. */
 subcommand_run command_complete;
 

@@ -26,6 +26,8 @@ struct host {
 	/* Checks the program on disk and has it take over in a moment. Returns 0, or -errno with *ret_why as
 	 * above. */
 	int (*restart)(struct host *h, char **ret_why);
+	/* The configuration in use: config_print(). free()d by the caller; NULL: it isn't known any more. */
+	char *(*print)(struct host *h);
 };
 
 #endif

@@ -51,6 +51,22 @@ static void method_metrics(struct control_client *c, const json_t *parameters, b
 		control_refuse(c, "out of memory");
 }
 
+static void method_config(struct control_client *c, const json_t *parameters, bool more)
+{
+	struct host *h = control_host(c);
+	_cleanup_free_ char *text = h->print(h);
+	json_t *json = text ? json_string(text) : NULL;
+
+	(void)parameters;
+	(void)more;
+	if (json)
+		control_reply(c, json_pack("{s:s,s:o}", "file", h->config_path, "text", json), false);
+	else if (text)
+		control_refuse(c, "the configuration can't be shown, as it is not UTF-8");
+	else
+		control_refuse(c, "the configuration that is in use could not be kept, so it can't be shown");
+}
+
 static void method_log_level(struct control_client *c, const json_t *parameters, bool more)
 {
 	const json_t *wanted = json_object_get(parameters, "level");
@@ -77,12 +93,21 @@ static void method_log_level(struct control_client *c, const json_t *parameters,
 }
 
 const struct control_method control_methods[] = {
-    {"Status", control_status},	    {"List", control_list},
-    {"Send", control_send},	    {"Tail", control_tail},
-    {"Kick", control_kick},	    {"Reload", method_reload},
-    {"Restart", method_restart},    {"Metrics", method_metrics},
-    {"Ban", control_ban},	    {"Watch", control_watch},
-    {"Unban", control_unban},	    {"History", control_history},
-    {"Forget", control_forget},	    {"Backup", control_backup},
-    {"LogLevel", method_log_level}, {NULL, NULL},
+    {"Status", control_status},
+    {"List", control_list},
+    {"Send", control_send},
+    {"Tail", control_tail},
+    {"Kick", control_kick},
+    {"Reload", method_reload},
+    {"Restart", method_restart},
+    {"Metrics", method_metrics},
+    {"Ban", control_ban},
+    {"Watch", control_watch},
+    {"Unban", control_unban},
+    {"History", control_history},
+    {"Forget", control_forget},
+    {"Backup", control_backup},
+    {"LogLevel", method_log_level},
+    {"Config", method_config},
+    {NULL, NULL},
 };

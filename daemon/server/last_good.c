@@ -9,6 +9,7 @@
 #include "daemon/base/fault.h"
 #include "daemon/base/logger.h"
 #include "daemon/config/copies.h"
+#include "daemon/config/print.h"
 #include "daemon/modes/table.h"
 #include "daemon/state/layouts.h"
 #include "daemon/state/sockets.h"
@@ -146,6 +147,20 @@ void last_good_keep(struct server *s)
 	last_good_forget(s);
 	s->copies_number++;
 	s->copies_fd = take_fd(&fd);
+}
+
+char *last_good_print(struct host *h)
+{
+	struct server *s = (struct server *)h;
+	struct copies *copies = NULL;
+	char *text = NULL;
+
+	if (s->copies_fd < 0 || copies_load(s->copies_fd, &copies) < 0)
+		return NULL;
+	if (copies_first(copies))
+		text = config_print(copies_text(copies, copies_first(copies)), s->config);
+	copies_free(copies);
+	return text;
 }
 
 void last_good_end(struct server *s)

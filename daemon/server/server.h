@@ -111,6 +111,8 @@ int last_good_load(struct server *s, const char *mistakes);
 void last_good_keep(struct server *s);
 /* Before a start fails: whether the next one is to go on with what was in use before, as this can't be put to use. */
 bool last_good_refuse(struct server *s);
+/* host->print (see there). */
+char *last_good_print(struct host *h);
 /* A real end leaves nothing. */
 void last_good_end(struct server *s);
 /* For an exec: calls fn with its name and fd. */

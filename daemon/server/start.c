@@ -338,7 +338,8 @@ int server_run(const char *config_path, char **argv)
 	s->host = (struct host){.ctx.shared = &s->shared,
 				.config_path = config_path,
 				.reload = reload_server,
-				.restart = restart_server};
+				.restart = restart_server,
+				.print = last_good_print};
 	s->argv = argv;
 	s->rooms_fd = s->clients_fd = s->secrets_fd = s->cluster_fd = s->irc_fd = s->copies_fd =
 	    s->refused_fd = -1;

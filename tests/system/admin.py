@@ -104,6 +104,30 @@ def the_log_level_changes_until_a_reload():
 
 
 @test
+def the_configuration_in_use():
+    """With all limits, without secrets, and good for a configuration again."""
+    d = Daemon(start=False, extra='limits: { max_bans = 7; }; operators = ({ name = "op"; password = "hunter2"; });')
+    d.start()
+    code, out, err = d.ctl("config")
+    equal((code, err), (0, ""))
+    check("hunter2" not in out and "# operators[0].password is left out\n" in out and 'name = "op"' in out, out)
+    check("max_bans = 7;" in out and "max_rooms_per_client = 100;" in out and "flush_timeout = 300.0;" in out, out)
+    equal(d.json("config"), {"file": d.config, "text": out})
+    # None of the settings that there are is missing.
+    with open(d.config) as f:
+        before = f.read()
+    with open(d.config, "w") as f:
+        f.write(before.replace("max_bans = 7;", "wrong = 1;"))
+    limits = re.search("allowed are (.*)", d.ctl("reload")[2])[1].split(", ")
+    check(len(limits) > 15 and all("%s = " % name in out for name in limits), limits)
+    equal(d.ctl("config")[1], out)  # what is in use
+    with open(d.config, "w") as f:
+        f.write(out.replace('name = "op"', 'name = "op"; password = "other"'))
+    equal(d.ctl("reload"), (0, "", ""))
+    check("other" not in d.ctl("config")[1])
+
+
+@test
 def another_machine():
     """By ssh, which here is a program that runs the command line as that machine's shell would."""
     d = Daemon()
