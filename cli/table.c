@@ -152,6 +152,8 @@ static void table_fit(struct table *t)
 		t->columns[i].hidden = true;
 		scols_column_set_flags(t->columns[i].scols, SCOLS_FL_HIDDEN);
 	}
+	if (cap > width)
+		cap = width;
 	while (cap < width && table_total_width(t, cap + 1) <= width)
 		cap++;
 	for (size_t i = 0; i < t->n; i++)
@@ -161,12 +163,14 @@ static void table_fit(struct table *t)
 
 void table_print(struct table *t)
 {
-	/* libsmartcols prints nothing where there are no lines; the titles say what there could be. */
-	if (!t->line)
-		for (size_t i = 0; i < t->n; i++)
-			printf("%s%s", scols_cell_get_data(scols_column_get_header(t->columns[i].scols)),
-			       i + 1 < t->n ? SEPARATOR : "\n");
 	table_fit(t);
+	/* libsmartcols prints nothing where there are no lines; the titles say what there could be. */
+	if (!t->line) {
+		for (size_t i = 0; i < t->n && !t->columns[i].hidden; i++)
+			printf("%s%s", i > 0 ? SEPARATOR : "",
+			       scols_cell_get_data(scols_column_get_header(t->columns[i].scols)));
+		putchar('\n');
+	}
 	scols_print_table(t->scols);
 	scols_unref_table(t->scols);
 	free(t);

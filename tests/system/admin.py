@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 """chatctl, the control socket, the configuration and its reload."""
 
+import pty
 import pwd
 import signal
 import socket
@@ -125,6 +126,21 @@ def the_configuration_in_use():
         f.write(out.replace('name = "op"', 'name = "op"; password = "other"'))
     equal(d.ctl("reload"), (0, "", ""))
     check("other" not in d.ctl("config")[1])
+
+
+@test
+def tables_on_narrow_terminals():
+    """No line is wider, nor are the titles of a table without lines."""
+    d = Daemon(rooms='{ name = "a-room-whose-name-is-as-long"; }', listeners=LISTENER % ("chat", "chat", free_port()))
+    for columns in 10, 20, 40:
+        for what in "clients", "rooms", "listeners", "bans":
+            us, there = pty.openpty()
+            p = subprocess.Popen([CHATCTL, "-s", d.socket, "list", what], stdout=there, env=dict(os.environ, COLUMNS=str(columns)))
+            equal(p.wait(timeout=20), 0)
+            os.close(there)
+            text = re.sub(r"\x1b\[[\d;]*m", "", os.read(us, 65536).decode())
+            os.close(us)
+            check(text.strip() and all(len(line) <= columns for line in text.splitlines()), columns, what, text)
 
 
 @test
