@@ -46,6 +46,28 @@ static void names_reply_add_self(struct names_reply *l)
 	names_reply_add(l, &p);
 }
 
+/* Those of the channel who are on other nodes. */
+static void names_reply_elsewhere(struct names_reply *l)
+{
+	const struct room *room = l->look->room;
+	size_t n;
+	_cleanup_free_ struct elsewhere_found *all =
+	    room->outgoing
+		? elsewhere_people(irc_shared(l->call)->elsewhere, room->name, IRC_ELSEWHERE_MAX, &n)
+		: NULL;
+	struct irc_person p;
+
+	for (size_t i = 0; all && i < n; i++) {
+		if (!irc_query_fits(l->call)) {
+			names_reply_flush(l);
+			irc_query_cut(l->call, "people");
+			return;
+		}
+		irc_person_elsewhere(&all[i], &p);
+		names_reply_add(l, &p);
+	}
+}
+
 static void names_reply_of(struct irc_call *call, const struct irc_look *look, bool with_self)
 {
 	size_t n;
@@ -76,6 +98,7 @@ static void names_reply_of(struct irc_call *call, const struct irc_look *look, b
 	}
 	if (with_self && !told)
 		names_reply_add_self(&list);
+	names_reply_elsewhere(&list);
 	names_reply_flush(&list);
 }
 

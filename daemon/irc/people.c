@@ -79,6 +79,18 @@ const char *irc_query_echo(struct irc_arg a, char *buf, size_t size)
 
 /* --- people --- */
 
+/* What is told of who isn't on IRC, or not here. */
+static void people_make_up(struct irc_person *p)
+{
+	const struct roster_member *m = &p->member;
+
+	irc_user_of_nick(m->nick, m->len, p->user.user, sizeof(p->user.user));
+	strcpy(p->user.host, IRC_HOST_OF_OTHERS);
+	memcpy(p->user.realname, m->nick, m->len);
+	if (m->is_account)
+		memcpy(p->user.account, m->nick, m->len);
+}
+
 bool irc_person_of(struct irc_call *call, const struct roster_member *m, struct irc_person *ret)
 {
 	*ret = (struct irc_person){.member = *m};
@@ -86,11 +98,7 @@ bool irc_person_of(struct irc_call *call, const struct roster_member *m, struct 
 	ret->is_irc = irc_users_copy(irc_shared(call)->irc->users, m->index, m->id, &ret->user);
 	if (ret->is_irc)
 		return ret->user.flags & IRC_REGISTERED;
-	irc_user_of_nick(m->nick, m->len, ret->user.user, sizeof(ret->user.user));
-	strcpy(ret->user.host, IRC_HOST_OF_OTHERS);
-	memcpy(ret->user.realname, m->nick, m->len);
-	if (m->is_account)
-		memcpy(ret->user.account, m->nick, m->len);
+	people_make_up(ret);
 	return true;
 }
 
@@ -100,6 +108,39 @@ bool irc_person_find(struct irc_call *call, struct irc_arg nick, struct irc_pers
 
 	return nick_valid(nick.at, nick.len) &&
 	       roster_member(irc_shared(call)->roster, nick.at, nick.len, &m) && irc_person_of(call, &m, ret);
+}
+
+/* Its id and place mean nothing here. */
+void irc_person_elsewhere(const struct elsewhere_found *f, struct irc_person *ret)
+{
+	const struct elsewhere_client *c = &f->client;
+
+	*ret = (struct irc_person){
+	    .member = {.index = UINT32_MAX, .len = c->nick_len, .is_account = c->account}};
+	memcpy(ret->node, f->node, sizeof(ret->node));
+	memcpy(ret->member.nick, c->nick, c->nick_len);
+	irc_nick_show(c->nick, c->nick_len, ret->nick);
+	people_make_up(ret);
+}
+
+bool irc_person_anywhere(struct irc_call *call, struct irc_arg nick, struct irc_person *ret)
+{
+	struct elsewhere_found found;
+
+	if (irc_person_find(call, nick, ret))
+		return true;
+	if (!nick_valid(nick.at, nick.len))
+		return false;
+	const struct nick_keys keys = nick_keys(nick.at, nick.len);
+	if (!elsewhere_find(irc_shared(call)->elsewhere, &keys, &found))
+		return false;
+	irc_person_elsewhere(&found, ret);
+	return true;
+}
+
+const char *irc_person_server(struct irc_call *call, const struct irc_person *p)
+{
+	return p->node[0] ? p->node : irc_config(call)->irc.server_name;
 }
 
 bool irc_person_is_self(struct irc_call *call, const struct irc_person *p)

@@ -8,6 +8,7 @@
 
 #include "daemon/irc/irc.h"
 #include "daemon/irc/names.h"
+#include "daemon/rooms/elsewhere.h"
 
 /* Rooms of one person that are looked at. */
 #define IRC_PERSON_ROOMS 128
@@ -32,7 +33,9 @@ const char *irc_query_echo(struct irc_arg a, char *buf, size_t size);
 
 struct irc_person {
 	struct roster_member member; /* the nick as it is */
-	bool is_irc;		     /* it has a record of its own; the rest is made up otherwise */
+	char node[ELSEWHERE_NODE_MAX +
+		  1]; /* it is on another one, and member is its nick only; "": it is here */
+	bool is_irc;  /* it has a record of its own; the rest is made up otherwise */
 	char nick[IRC_SHOWN_MAX + 1];
 	struct irc_user user;
 };
@@ -41,6 +44,14 @@ struct irc_person {
 bool irc_person_of(struct irc_call *call, const struct roster_member *m, struct irc_person *ret);
 /* Who has that nick; false: nobody. */
 bool irc_person_find(struct irc_call *call, struct irc_arg nick, struct irc_person *ret);
+/* The same, also on other nodes: what those tell of people is the nick, the account, and one room. */
+bool irc_person_anywhere(struct irc_call *call, struct irc_arg nick, struct irc_person *ret);
+/* One of another node. */
+void irc_person_elsewhere(const struct elsewhere_found *f, struct irc_person *ret);
+/* What its server is called. */
+const char *irc_person_server(struct irc_call *call, const struct irc_person *p);
+/* How many people of other nodes one answer has at most. */
+#define IRC_ELSEWHERE_MAX 4096
 bool irc_person_is_self(struct irc_call *call, const struct irc_person *p);
 
 /* --- rooms --- */

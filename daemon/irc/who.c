@@ -52,7 +52,7 @@ static void who_extended(struct who *w, const struct irc_person *p, const struct
 	    {'u', p->user.user},
 	    {'i', "255.255.255.255"}, /* addresses are nobody's business */
 	    {'h', p->user.host},
-	    {'s', irc_config(w->call)->irc.server_name},
+	    {'s', irc_person_server(w->call, p)},
 	    {'n', p->nick},
 	    {'f', who_flags(p, place, flags)},
 	    {'d', "0"},
@@ -61,7 +61,8 @@ static void who_extended(struct who *w, const struct irc_person *p, const struct
 	    {'o', "n/a"},
 	};
 
-	snprintf(idle, sizeof(idle), "%lld", (long long)irc_idle_seconds(p->member.index, p->member.id));
+	snprintf(idle, sizeof(idle), "%lld",
+		 (long long)(p->node[0] ? 0 : irc_idle_seconds(p->member.index, p->member.id)));
 	for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++)
 		if (strchr(w->fields, all[i].field))
 			n += (size_t)snprintf(line + n, sizeof(line) - n, "%s%s", n ? " " : "", all[i].value);
@@ -84,8 +85,8 @@ static void who_tell(struct who *w, const struct irc_person *p, const struct who
 		who_extended(w, p, place);
 	else
 		irc_numeric(w->call, RPL_WHOREPLY, "%s %s %s %s %s %s :0 %s", place->channel, p->user.user,
-			    p->user.host, irc_config(w->call)->irc.server_name, p->nick,
-			    who_flags(p, place, flags), p->user.realname);
+			    p->user.host, irc_person_server(w->call, p), p->nick, who_flags(p, place, flags),
+			    p->user.realname);
 }
 
 static void who_place_in(struct who *w, const struct irc_look *look, uint64_t id, struct who_place *ret)
@@ -115,6 +116,24 @@ static bool who_shared_place(struct who *w, const struct irc_person *p, struct w
 
 /* --- whom is asked for --- */
 
+/* Those of the channel who are on other nodes. */
+static void who_elsewhere(struct who *w, const struct irc_look *look)
+{
+	size_t n;
+	_cleanup_free_ struct elsewhere_found *all =
+	    look->room->outgoing
+		? elsewhere_people(irc_shared(w->call)->elsewhere, look->room->name, IRC_ELSEWHERE_MAX, &n)
+		: NULL;
+	struct irc_person p;
+	struct who_place place = {.status = ""};
+
+	snprintf(place.channel, sizeof(place.channel), "#%s", look->room->name);
+	for (size_t i = 0; all && i < n && !w->full; i++) {
+		irc_person_elsewhere(&all[i], &p);
+		who_tell(w, &p, &place);
+	}
+}
+
 static void who_channel(struct who *w, struct irc_arg channel)
 {
 	_cleanup_free_ struct roster_member *all = NULL;
@@ -138,6 +157,8 @@ static void who_channel(struct who *w, struct irc_arg channel)
 			who_tell(w, &p, &place);
 		}
 	}
+	if (irc_look_is_open(w->call, &look))
+		who_elsewhere(w, &look);
 	irc_look_away(w->call, &look);
 }
 
@@ -177,9 +198,12 @@ static void who_nick(struct who *w, struct irc_arg nick)
 	struct irc_person p;
 	struct who_place place;
 
-	if (!irc_person_find(w->call, nick, &p))
+	if (!irc_person_anywhere(w->call, nick, &p))
 		return;
-	who_shared_place(w, &p, &place);
+	if (p.node[0])
+		place = (struct who_place){.channel = "*"};
+	else
+		who_shared_place(w, &p, &place);
 	who_tell(w, &p, &place);
 }
 

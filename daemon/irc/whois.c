@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* WHOIS, ISON and USERHOST: about people who are here, by their nick. */
+#include "common/nick.h"
 #include "daemon/channels/channels.h"
 #include "daemon/irc/away.h"
 #include "daemon/irc/commands.h"
@@ -53,6 +54,33 @@ static void whois_away(struct irc_call *call, const struct irc_person *p)
 		irc_numeric(call, RPL_AWAY, "%s :%s", p->nick, text);
 }
 
+/* The one room that its node tells of, if who asks may know of that. */
+static void whois_room_elsewhere(struct irc_call *call, const struct irc_person *p)
+{
+	const struct nick_keys keys = nick_keys(p->member.nick, p->member.len);
+	struct elsewhere_found found;
+	struct irc_look look;
+
+	if (!elsewhere_find(irc_shared(call)->elsewhere, &keys, &found) || !found.client.room[0] ||
+	    !irc_look_for(call, found.client.room, &look))
+		return;
+	bool shown = irc_look_is_open(call, &look);
+	irc_look_away(call, &look);
+	if (shown)
+		irc_numeric(call, RPL_WHOISCHANNELS, "%s :#%s", p->nick, found.client.room);
+}
+
+static void whois_tell_elsewhere(struct irc_call *call, const struct irc_person *p)
+{
+	irc_numeric(call, RPL_WHOISUSER, "%s %s %s * :%s", p->nick, p->user.user, p->user.host,
+		    p->user.realname);
+	whois_room_elsewhere(call, p);
+	irc_numeric(call, RPL_WHOISSERVER, "%s %s :another node of %s", p->nick, p->node,
+		    irc_config(call)->irc.network);
+	if (p->user.account[0])
+		irc_numeric(call, RPL_WHOISACCOUNT, "%s %s", p->nick, p->user.account);
+}
+
 static void whois_tell(struct irc_call *call, const struct irc_person *p)
 {
 	const struct irc_config *config = &irc_config(call)->irc;
@@ -88,8 +116,8 @@ static enum verdict whois_run(struct irc_call *call)
 		return HANDLER_MORE;
 	}
 	irc_query_echo(nick, echo, sizeof(echo));
-	if (irc_person_find(call, nick, &p))
-		whois_tell(call, &p);
+	if (irc_person_anywhere(call, nick, &p))
+		(p.node[0] ? whois_tell_elsewhere : whois_tell)(call, &p);
 	else
 		irc_numeric(call, ERR_NOSUCHNICK, "%s", echo);
 	irc_numeric(call, RPL_ENDOFWHOIS, "%s", echo);
@@ -134,7 +162,7 @@ static enum verdict whois_ison(struct irc_call *call)
 	struct irc_person p;
 
 	while (whois_next_word(call->line, &param, &at, &nick))
-		if (irc_person_find(call, nick, &p))
+		if (irc_person_anywhere(call, nick, &p))
 			whois_append(text, sizeof(text), &len, p.nick);
 	irc_numeric(call, RPL_ISON, ":%s", text);
 	return HANDLER_MORE;
@@ -151,7 +179,7 @@ static enum verdict whois_userhost(struct irc_call *call)
 
 	while (n < WHOIS_USERHOSTS && whois_next_word(call->line, &param, &at, &nick)) {
 		n++;
-		if (!irc_person_find(call, nick, &p))
+		if (!irc_person_anywhere(call, nick, &p))
 			continue;
 		snprintf(one, sizeof(one), "%s%s=%c%s@%s", p.nick, p.user.flags & IRC_OPER ? "*" : "",
 			 p.user.flags & IRC_AWAY ? '-' : '+', p.user.user, p.user.host);

@@ -99,6 +99,8 @@ bool elsewhere_find(struct elsewhere *el, const struct nick_keys *keys, struct e
 bool elsewhere_reserves(struct elsewhere *el, const struct nick_keys *keys);
 /* Appends "alice, bob" of a room to buf, as roster_list() does; buf may have something in it already. */
 size_t elsewhere_list(struct elsewhere *el, const char *room, char *buf, size_t size, size_t *ret_shown);
+/* Those of a room, at most max, in an array to be freed; NULL: there is nobody, or no memory. */
+struct elsewhere_found *elsewhere_people(struct elsewhere *el, const char *room, size_t max, size_t *ret_n);
 /* At most max of the rooms that somebody is in, in no order; *ret_all is how many there are. */
 struct elsewhere_room {
 	char name[TEXT_ROOM_MAX + 1];

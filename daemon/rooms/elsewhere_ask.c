@@ -3,6 +3,7 @@
 #include "daemon/rooms/elsewhere_own.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 struct hall **elsewhere_find_hall(const struct elsewhere *el, const char *name)
@@ -111,6 +112,25 @@ size_t elsewhere_list(struct elsewhere *el, const char *room, char *buf, size_t 
 	pthread_mutex_unlock(&el->lock);
 	*ret_shown = shown;
 	return n;
+}
+
+struct elsewhere_found *elsewhere_people(struct elsewhere *el, const char *room, size_t max, size_t *ret_n)
+{
+	struct elsewhere_found *all = NULL;
+	size_t n = 0;
+
+	*ret_n = 0;
+	if (!el)
+		return NULL;
+	pthread_mutex_lock(&el->lock);
+	const struct hall *hall = *elsewhere_find_hall(el, room);
+	if (hall)
+		all = calloc(hall->n < max ? hall->n : max, sizeof(*all));
+	for (const struct away *a = all ? hall->first : NULL; a && n < max; a = a->next_here)
+		elsewhere_describe(a, &all[n++]);
+	pthread_mutex_unlock(&el->lock);
+	*ret_n = n;
+	return all;
 }
 
 size_t elsewhere_count(struct elsewhere *el, const char *room)

@@ -194,6 +194,16 @@ def a_node_that_is_gone_is_a_netsplit_on_irc():
     others[-1].send("here\n")
     for client in ann, max_:
         client.until("PRIVMSG")
+    # Before that they are told of as far as their node does.
+    equal([l.params[1:] for l in ann.ask("ISON p1 nobody") if l.command == "303"], [["p1"]])
+    equal([l.params[1:] for l in ann.ask("USERHOST p1") if l.command == "302"], [["p1=+p1@chat"]])
+    got = {l.command: l.params[1:] for l in ann.ask("WHOIS p1")}
+    equal((got["311"], got["319"], got["312"][:2]), (["p1", "p1", "chat", "*", "p1"], ["p1", "#lobby"], ["p1", "b"]))
+    equal([l.params[4:6] for l in ann.ask("WHO p1") if l.command == "352"], [["b", "p1"]])
+    everybody = sorted(["ann", "max", "pat"] + ["p%d" % i for i in range(5)])
+    equal(sorted(l.params[5] for l in ann.ask("WHO #lobby") if l.command == "352"), everybody)
+    equal(sorted(" ".join(l.params[3] for l in ann.ask("NAMES #lobby") if l.command == "353").split()), everybody)
+    equal(sorted(l.params[1] + l.params[2] for l in ann.ask("WHO #lobby %ns") if l.command == "354" and l.params[1] == "b"), ["bp%d" % i for i in range(5)])
     b.stop()
     text = pat.expect(re.compile(rb"\* Node b [^\n]*\n")).decode()
     names = sorted(text.rpartition(": ")[2].rstrip(".\n").split(", "))
