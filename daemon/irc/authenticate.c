@@ -55,7 +55,7 @@ static void authenticate_over(struct irc_call *call)
 	if (irc_user(call->c)->sasl_at == 0)
 		return;
 	irc_change(call)->sasl_at = 0;
-	irc_after(call, authenticate_wipe, NULL);
+	irc_after(call, authenticate_wipe, NULL, NULL);
 }
 
 void irc_sasl_abandon(struct irc_call *call)

@@ -3,6 +3,7 @@
 #include "daemon/irc/irc.h"
 
 #include "daemon/base/clock.h"
+#include "daemon/base/fault.h"
 #include "daemon/channels/channels.h"
 #include "daemon/irc/personas.h"
 #include "daemon/irc/wire.h"
@@ -143,11 +144,12 @@ struct irc_channel *irc_channel_change(struct irc_call *call, struct room *room)
 	return call->channel = irc_channels_draft(irc_shared(call)->irc->channels, room);
 }
 
-void irc_after(struct irc_call *call, void (*fn)(struct irc_call *call, void *arg), void *arg)
+void irc_after(struct irc_call *call, void (*fn)(struct irc_call *call, void *arg),
+	       void (*undo)(struct irc_call *call, void *arg), void *arg)
 {
 	if (call->n_after == IRC_AFTER_MAX)
 		abort(); /* a command's own mistake; and a crash is recovered from */
-	call->after[call->n_after++] = (struct irc_after){fn, arg};
+	call->after[call->n_after++] = (struct irc_after){fn, undo, arg};
 }
 
 void irc_give_room_back(struct irc_call *call, void *room)
@@ -207,6 +209,31 @@ void irc_commit_step(struct irc_call *call)
 		call_commit(call, false);
 }
 
+bool irc_step(struct irc_call *call, unsigned i)
+{
+	uint8_t done = irc_user(call->c)->steps;
+
+	if (i < done)
+		return false;
+	if (i > done && i <= UINT8_MAX)
+		irc_change(call)->steps = (uint8_t)i;
+	if (i > done) {
+		irc_commit_step(call);
+		FAULT("irc-step");
+	}
+	return true;
+}
+
+static void call_undo(struct irc_call *call)
+{
+	unsigned n = call->n_after;
+
+	call->n_after = 0;
+	for (unsigned i = 0; i < n; i++)
+		if (call->after[i].undo)
+			call->after[i].undo(call, call->after[i].arg);
+}
+
 void irc_abandon(struct irc_call *call)
 {
 	struct irc *irc = irc_shared(call)->irc;
@@ -217,7 +244,7 @@ void irc_abandon(struct irc_call *call)
 	call->channel = NULL;
 	speech_drop(&call->speech);
 	call->within = NULL;
-	call->n_after = 0;
+	call_undo(call);
 	irc_answer_clear(&call->answer);
 	if (!call->drafted)
 		return;
@@ -229,6 +256,8 @@ void irc_abandon(struct irc_call *call)
 void irc_commit(struct irc_call *call)
 {
 	irc_begin(call);
+	if (call->line && irc_user(call->c)->steps > 0)
+		irc_change(call)->steps = 0;
 	call_renew_persona(call);
 	connection_consume(call->c, call->consumed);
 	call_commit(call, true);

@@ -58,6 +58,8 @@ static void commands_take_label(struct irc_call *call)
 	char label[IRC_LABEL_MAX + 1];
 
 	call->label[0] = 0;
+	/* The steps that have been done began its batch. */
+	call->label_open = irc_user(call->c)->steps > 0;
 	if (call->line->tags.len > 0 && irc_tag_get(call->line->tags, "label", label, sizeof(label)) == 0)
 		irc_tag_escape(call->label, sizeof(call->label), label, strlen(label));
 }

@@ -77,6 +77,7 @@ struct irc_command {
 
 struct irc_after {
 	void (*fn)(struct irc_call *call, void *arg);
+	void (*undo)(struct irc_call *call, void *arg);
 	void *arg;
 };
 #define IRC_AFTER_MAX 6
@@ -156,13 +157,18 @@ bool irc_sees_later(const struct irc_call *call, const struct room *room);
 /* The record of a room whose log is locked by irc_speak(), as it will be with the transaction, or is: channels.h. */
 const struct irc_channel *irc_channel(const struct irc_call *call, const struct room *room);
 struct irc_channel *irc_channel_change(struct irc_call *call, struct room *room);
-/* Has fn called once the transaction is committed: what belongs to the process. */
-void irc_after(struct irc_call *call, void (*fn)(struct irc_call *call, void *arg), void *arg);
-/*
- * Commits what there is, but the line isn't consumed yet: for commands in several steps, which do each step once, as they
- * may be called again from the beginning by the next process.
- */
+/* Has fn called once the transaction is committed: what belongs to the process. Or undo (NULL: there is nothing to be undone), if
+ * the transaction is given up. */
+void irc_after(struct irc_call *call, void (*fn)(struct irc_call *call, void *arg),
+	       void (*undo)(struct irc_call *call, void *arg), void *arg);
+/* Commits what there is, but the line isn't consumed yet. */
 void irc_commit_step(struct irc_call *call);
+/*
+ * For commands in several steps, which are called again from the beginning when they had to wait in between, and by the next process
+ * if this one dies: step i (from 0) begins, and what the ones before it did is committed. False: it has been done already. So
+ * each is done once, but for those behind 255.
+ */
+bool irc_step(struct irc_call *call, unsigned i);
 /* For irc_after(): of a room that was entered for this command only. */
 void irc_give_room_back(struct irc_call *call, void *room);
 /* Gives up the transaction; answers are forgotten as well. */

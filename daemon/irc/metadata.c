@@ -436,7 +436,7 @@ static enum verdict metadata_of_channel(struct metadata *m, const struct metadat
 	enum verdict verdict =
 	    open ? row->run(m)
 		 : metadata_fail(call, "INVALID_TARGET", m->target, "", "That is for those who are in it");
-	irc_after(call, irc_give_room_back, room);
+	irc_after(call, irc_give_room_back, irc_give_room_back, room);
 	return verdict;
 }
 

@@ -399,7 +399,7 @@ static enum verdict mode_channel(struct irc_call *call)
 		return HANDLER_BLOCKED;
 	}
 	mode_of_room(call, room, seats_in(call->c, room));
-	irc_after(call, irc_give_room_back, room);
+	irc_after(call, irc_give_room_back, irc_give_room_back, room);
 	return HANDLER_MORE;
 }
 

@@ -223,7 +223,7 @@ static void monitor_is_registered(struct irc_call *call, void *arg)
 
 void irc_monitor_registered(struct irc_call *call)
 {
-	irc_after(call, monitor_is_registered, NULL);
+	irc_after(call, monitor_is_registered, NULL, NULL);
 }
 
 void irc_monitor_restored(struct connection *c)

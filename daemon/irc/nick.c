@@ -113,6 +113,13 @@ static void nick_taken(struct irc_call *call, void *arg)
 		seats_each(c, nick_enter_room, arg);
 }
 
+/* It may be the one that it has. */
+static void nick_untaken(struct irc_call *call, void *arg)
+{
+	if (arg != *connection_roster(call->c))
+		roster_release(irc_shared(call)->roster, arg);
+}
+
 static void nick_tell_rooms(struct irc_call *call, void *arg)
 {
 	(void)arg;
@@ -198,7 +205,7 @@ static void nick_take_back(struct irc_call *call)
 	    nick_equal(account, strlen(account), st->nick, st->nick_len) &&
 	    nicks_claim(shared, clients_at(shared->clients, connection_index(call->c)), st->nick,
 			st->nick_len, ROSTER_ENTITLED, &entry) == 0)
-		irc_after(call, nick_taken, entry);
+		irc_after(call, nick_taken, nick_untaken, entry);
 }
 
 void irc_take_nick(struct irc_call *call)
@@ -224,7 +231,7 @@ void irc_take_nick(struct irc_call *call)
 		nick_not_had(call, nick, r);
 	} else if (n > 0) {
 		nick_change(call, nick, n);
-		irc_after(call, nick_taken, entry);
+		irc_after(call, nick_taken, nick_untaken, entry);
 	}
 }
 
@@ -264,12 +271,12 @@ static enum verdict nick_run(struct irc_call *call)
 		return HANDLER_MORE;
 	}
 	nick_change(call, nick, n);
-	irc_after(call, nick_taken, entry);
+	irc_after(call, nick_taken, nick_untaken, entry);
 	if (!(u->flags & IRC_REGISTERED)) {
 		/* Its own from now on, whatever else registration may need. */
 		return irc_maybe_register(call);
 	}
-	irc_after(call, nick_tell_rooms, NULL);
+	irc_after(call, nick_tell_rooms, NULL, NULL);
 	return HANDLER_MORE;
 }
 

@@ -55,7 +55,7 @@ void irc_leave_all(struct irc_call *call, const char *reason)
 	/* In an entry that is about to go: otherwise a successor would have two clients of a nick that is free already. */
 	client_set_nick(irc_begin(call), "", 0);
 	connection_draft(c)->flags |= CLIENT_CLOSING;
-	irc_after(call, quit_release_nick, NULL);
+	irc_after(call, quit_release_nick, NULL, NULL);
 }
 
 void irc_end(struct irc_call *call, const char *why)

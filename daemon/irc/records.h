@@ -52,7 +52,8 @@ struct irc_user {
 	char host[IRC_HOST_MAX + 1];	 /* as others see it */
 	char account[TEXT_NICK_MAX + 1]; /* "": none */
 	char realname[IRC_REALNAME_MAX + 1];
-	uint8_t reserved[11];
+	uint8_t steps; /* so many of the line that it is at are done: irc_step() */
+	uint8_t reserved[10];
 };
 
 _Static_assert(sizeof(struct irc_user) == 304, "part of the state's layout: without holes, for the check");

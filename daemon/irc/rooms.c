@@ -174,7 +174,7 @@ static int join_room(struct irc_call *call, struct room *room)
 	irc_names(call, room);
 	irc_metadata_join(call, room);
 	irc_playback_joined(call, room);
-	irc_after(call, join_done, room);
+	irc_after(call, join_done, irc_give_room_back, room);
 	irc_away_on_join(call, room);
 	FAULT("irc-join");
 	return 0;
@@ -236,12 +236,19 @@ static enum verdict join_one(struct irc_call *call, struct irc_arg channel, stru
 	return HANDLER_MORE;
 }
 
+struct parting {
+	struct irc_call *call;
+	bool blocked; /* there is no space for what was said there before */
+};
+
 static bool join_part_one(struct connection *c, struct room *room, void *arg)
 {
+	struct parting *p = arg;
+
 	(void)c;
-	irc_part_room(arg, room, "");
-	irc_commit_step(arg);
-	return true;
+	p->blocked = !irc_part_room(p->call, room, "");
+	irc_commit_step(p->call);
+	return !p->blocked;
 }
 
 static enum verdict join_run(struct irc_call *call)
@@ -250,21 +257,21 @@ static enum verdict join_run(struct irc_call *call)
 	struct irc_arg channel, key,
 	    keys = call->line->n_params > 1 ? call->line->params[1] : (struct irc_arg){"", 0};
 	size_t at = 0, key_at = 0;
-	bool first = true;
+	unsigned n = 0;
 
 	if (irc_arg_equals(*channels, "0")) {
-		seats_each(call->c, join_part_one, call);
-		return HANDLER_MORE;
+		struct parting parting = {.call = call};
+		seats_each(call->c, join_part_one, &parting);
+		return parting.blocked ? HANDLER_BLOCKED : HANDLER_MORE;
 	}
 	while (irc_arg_next(*channels, &at, &channel)) {
 		if (!irc_arg_next(keys, &key_at, &key))
 			key = (struct irc_arg){"", 0};
-		if (!first)
-			irc_commit_step(call); /* the one before */
-		/* There is space for what each is told; of what it is in by now it is told no more. */
-		if (!first && connection_space(call->c) < IRC_REPLY_MAX)
+		if (!irc_step(call, n++))
+			continue;
+		/* There is space for what each is told. */
+		if (n > 1 && connection_space(call->c) < IRC_REPLY_MAX)
 			return HANDLER_BLOCKED;
-		first = false;
 		join_one(call, channel, key);
 	}
 	return HANDLER_MORE;
@@ -291,7 +298,7 @@ void irc_leave_room(struct irc_call *call, struct room *room)
 	seats_leave(call->c, room);
 	call->within = NULL;
 	FAULT("irc-leave");
-	irc_after(call, part_done, room);
+	irc_after(call, part_done, NULL, room);
 }
 
 bool irc_part_room(struct irc_call *call, struct room *room, const char *reason)
@@ -311,13 +318,12 @@ static enum verdict part_run(struct irc_call *call)
 	struct irc_arg channel;
 	char reason[IRC_BODY_MAX];
 	size_t at = 0;
-	bool first = true;
+	unsigned n = 0;
 
 	irc_param(call, 1, reason, sizeof(reason));
 	while (irc_arg_next(call->line->params[0], &at, &channel)) {
-		if (!first)
-			irc_commit_step(call);
-		first = false;
+		if (!irc_step(call, n++))
+			continue;
 		struct room *room = irc_own_room(call, channel);
 		if (room && !irc_part_room(call, room, reason))
 			return HANDLER_BLOCKED;

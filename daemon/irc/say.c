@@ -268,7 +268,7 @@ static enum verdict say_to_channel(struct saying *s, struct irc_arg target, uint
 	enum verdict verdict = say_in_room(s, room, false, status);
 	/* What was put is committed before the room may close. */
 	if (verdict == HANDLER_MORE)
-		irc_after(call, irc_give_room_back, room);
+		irc_after(call, irc_give_room_back, irc_give_room_back, room);
 	else
 		rooms_leave(shared->rooms, room, irc_context(call)->slot);
 	return verdict;
@@ -388,8 +388,8 @@ static enum verdict say_run(struct irc_call *call, enum say_kind kind, const cha
 				 target.at);
 			break;
 		}
-		if (n > 0)
-			irc_commit_step(call);
+		if (!irc_step(call, n))
+			continue;
 		enum verdict verdict = say_to(&s, target);
 		if (verdict != HANDLER_MORE)
 			return verdict;

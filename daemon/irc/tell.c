@@ -148,9 +148,18 @@ static void tell_committed(struct irc_call *call, void *arg)
 	}
 }
 
+static void tell_undone(struct irc_call *call, void *arg)
+{
+	(void)call;
+	for (struct irc_tell *t = arg, *next; t; t = next) {
+		next = t->next;
+		tell_free(t);
+	}
+}
+
 void irc_tell_later(struct irc_call *call, struct irc_tell *t)
 {
-	irc_after(call, tell_committed, t);
+	irc_after(call, tell_committed, tell_undone, t);
 }
 
 /* --- those who are near --- */

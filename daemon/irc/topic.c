@@ -66,6 +66,12 @@ static void kick_expel(struct irc_call *call, void *arg)
 	expel_now(irc_context(call), arg);
 }
 
+static void kick_undone(struct irc_call *call, void *arg)
+{
+	(void)call;
+	free(arg);
+}
+
 static enum verdict kick_one(struct irc_call *call, struct room *room, const char *nick, const char *reason)
 {
 	const struct speaker who = irc_speaker(call->c);
@@ -104,7 +110,7 @@ static enum verdict kick_one(struct irc_call *call, struct room *room, const cha
 			      reason);
 	struct expulsion *e = expel_new(victim.id, victim.index, room->index, who.nick, who.nick_len, reason);
 	if (e)
-		irc_after(call, kick_expel, e);
+		irc_after(call, kick_expel, kick_undone, e);
 	return HANDLER_MORE;
 }
 
@@ -112,21 +118,23 @@ static enum verdict kick_one(struct irc_call *call, struct room *room, const cha
 static enum verdict kick_run(struct irc_call *call)
 {
 	struct room *room = NULL;
-	struct irc_arg victim, channel;
+	struct irc_arg victim, channel = {"", 0};
 	char nick[IRC_BODY_MAX], reason[KICK_REASON_MAX + 1] = "";
 	size_t at = 0, channel_at = 0;
-	bool first = true;
+	bool looked = false;
+	unsigned n = 0;
 
 	if (call->line->n_params > 2)
 		irc_text(call->line->params[2], reason, sizeof(reason));
 	if (!reason[0])
 		irc_nick(call->c, reason);
 	while (irc_arg_next(call->line->params[1], &at, &victim)) {
-		if (!first)
-			irc_commit_step(call);
-		first = false;
-		if (irc_arg_next(call->line->params[0], &channel_at, &channel))
+		bool is_new = irc_arg_next(call->line->params[0], &channel_at, &channel);
+		if (!irc_step(call, n++))
+			continue;
+		if (is_new || !looked)
 			room = irc_own_room(call, channel);
+		looked = true;
 		if (!room || irc_arg_copy(victim, nick, sizeof(nick)) < 0)
 			continue;
 		enum verdict verdict = kick_one(call, room, nick, reason);

@@ -283,6 +283,11 @@ def scenario(d):
     bob.expect("PART")
     ann.expect("PART")
     carl.expect("left lobby")
+    # What is said to several is said to each once.
+    ann.send("PRIVMSG #den,#lobby :both\r\n")
+    bob.expect("PRIVMSG #den :both\r\n")
+    carl.expect("ann: both\n")
+    ann.expect("PRIVMSG #lobby :both\r\n")
     bob.send("JOIN #lobby\r\n")
     bob.expect(" 366 ")
     ann.expect("JOIN")
