@@ -101,7 +101,7 @@ NUMERICS = {
     "ERR_NOADMININFO": r"irc\.example\.org ",
     "ERR_NONICKNAMEGIVEN": "",
     "ERR_ERRONEUSNICKNAME": r"\S+ ",
-    "ERR_NICKNAMEINUSE": r"\S+ ",
+    "ERR_NICKNAMEINUSE": r"\S+ :.+",
     "ERR_UNAVAILRESOURCE": r"\S+ ",
     "ERR_USERNOTINCHANNEL": r"%s %s " % (NICK, CHANNEL),
     "ERR_NOTONCHANNEL": CHANNEL + " ",
