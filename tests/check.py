@@ -51,7 +51,7 @@ class Step:
         self.env = dict(os.environ, **(env or {}))
         self.log = "%s/%s.log" % (RESULTS, re.sub(r"[^\w.]+", "-", name).strip("-"))
         self.process = None
-        self.passed = self.failed = self.skipped = self.took = 0
+        self.passed = self.failed = self.skipped = self.took = self.cpu = 0
         self.notes, self.failures = [], []  # failures: what, and the lines of the reason
 
     def start(self):
@@ -74,8 +74,16 @@ class Step:
             pass
         return self.process.wait()
 
+    def poll(self):
+        pid, status, usage = os.wait4(self.process.pid, os.WNOHANG)
+        if not pid:
+            return None
+        self.cpu = usage.ru_utime + usage.ru_stime
+        self.process.returncode = os.waitstatus_to_exitcode(status)
+        return self.process.returncode
+
     def has_ended(self):
-        status = self.process.poll()
+        status = self.poll()
         self.took = time.monotonic() - self.began
         if status is None and self.took > PATIENCE:
             status = self.stop()
@@ -271,10 +279,11 @@ def main():
     os.makedirs(RESULTS)
     began = time.monotonic()
     steps = run(quick() if sys.argv[1:] == ["quick"] else everything())
-    print("\n== how long the steps took, of %.0f s" % (time.monotonic() - began))
+    print("\n== how long the steps took, of %.0f s, and their CPU time, of %.0f s on %d cores" % (
+        time.monotonic() - began, sum(s.cpu for s in steps), CORES))
     for step in sorted(steps, key=lambda s: -s.took):
         if step.took >= 1:
-            print("%6.0f s  from %4.0f s  %s" % (step.took, step.began - began, step.name))
+            print("%6.0f s %5.0f s  from %4.0f s  %s" % (step.took, step.cpu, step.began - began, step.name))
     failures = [f for s in steps for f in s.failures]
     if failures:
         print("\n== failed")
