@@ -226,6 +226,8 @@ static enum verdict join_one(struct irc_call *call, struct irc_arg channel, stru
 	enum irc_numeric why = join_why_not(call, room, key);
 	if (why == 0 && join_room(call, room) < 0)
 		why = ERR_TOOMANYCHANNELS;
+	if (why == 0) /* or it waits for space, and is in it only then */
+		return irc_query_done(call);
 	if (why) {
 		irc_channels_forget(shared->irc->channels, room);
 		call->channel = NULL;
@@ -272,7 +274,9 @@ static enum verdict join_run(struct irc_call *call)
 		/* There is space for what each is told. */
 		if (n > 1 && connection_space(call->c) < IRC_REPLY_MAX)
 			return HANDLER_BLOCKED;
-		join_one(call, channel, key);
+		enum verdict verdict = join_one(call, channel, key);
+		if (verdict != HANDLER_MORE)
+			return verdict;
 	}
 	return HANDLER_MORE;
 }

@@ -91,6 +91,15 @@ def answers_that_have_to_wait():
     equal([line.params[-1] for line in got if line.command == "NOTICE"],
           ["There are more people than one answer has space for."])
     equal(got[-1].command, "315")
+    # And the names for who comes, whatever is to be read before.
+    fourth = IRC(d, "fourth", caps="userhost-in-names")
+    for n in range(300, 620, 20):
+        come = "JOIN #%s\r\n" % room
+        fourth.send((come + ("PING :%s\r\n" % (100 * "x")) * n + "PART #%s\r\n" % room + come + "PART #%s\r\n" % room).encode())
+        for _ in range(2):
+            got = fourth.until("PART")
+            equal(sum(len(p[-1].split()) for p in numerics(got, "353")), 1602)
+            equal(len(numerics(got, "366")), 1)
     for p in people:
         p.close()
 
