@@ -238,6 +238,9 @@ enum verdict irc_register(struct irc_call *call)
 	}
 	if (nick_is_chatds(nick, strlen(nick)))
 		return register_fail(call, "BAD_ACCOUNT_NAME", nick, "That is one of the server's own names");
+	/* Whoever came first would be one, where its account isn't there yet, or not any more. */
+	if (irc_config_operator(&irc_config(call)->irc, nick, strlen(nick), true))
+		return register_fail(call, "BAD_ACCOUNT_NAME", nick, "That is an operator's name");
 	if (roster_is_reserved(irc_shared(call)->roster, entry))
 		return register_fail(call, "ACCOUNT_EXISTS", nick, "That name is reserved");
 	if (own->register_email ? !register_is_email(email)

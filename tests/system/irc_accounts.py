@@ -482,6 +482,17 @@ def rehash_reloads():
 
 
 @test
+def nobody_makes_an_operators_account():
+    """Where it isn't there yet, whoever came first would be an operator."""
+    d = with_irc("register_accounts = true;", store=True, extra='operators = ( { account = "boss"; } );')
+    c = Irc(d)
+    c.hello("boss")
+    c.send("REGISTER * * :new word")
+    check(" REGISTER BAD_ACCOUNT_NAME boss :" in c.line())
+    check(not c.sync())
+
+
+@test
 def somebody_makes_an_account():
     d = with_irc("register_accounts = true;", store=True)
     c = Irc(d)
