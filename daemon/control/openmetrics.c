@@ -115,7 +115,8 @@ static const char *openmetrics_family(FILE *f, const char *s)
 	const char *help_end = help + strcspn(help, "\n"), *type = help_end;
 	int len = (int)(help - name);
 
-	if (strncmp(type, "\n# TYPE ", strlen("\n# TYPE ")) != 0)
+	if (strncmp(type, "\n# TYPE ", strlen("\n# TYPE ")) != 0 ||
+	    strncmp(type + strlen("\n# TYPE "), name, (size_t)len) != 0)
 		return *help_end ? help_end + 1 : help_end;
 	type += strlen("\n# TYPE ") + (size_t)len;
 	const char *end = type + strcspn(type, "\n");
