@@ -8,6 +8,7 @@ import os
 import subprocess
 
 from browser import *
+from irc_client import IRC
 
 ROOMS = '{ name = "lobby"; history = 20; }, { name = "den"; history = 20; }'
 FAST = """limits: { max_clients_per_address = 0; lines_per_second = 0; commands_per_second = 0; bytes_per_second = 0;
@@ -95,6 +96,24 @@ def scroll_to_top(b):
 
 
 # --- people ---
+
+
+@page_test
+def what_is_decided_on_irc_is_said():
+    port = free_port()
+    d = started('}, { name = "irc"; type = "tcp"; mode = "irc"; listen = "127.0.0.1:%d";' % port)
+    ann = IRC(d, "ann", port=port)
+    ann.join("#new")
+    ben = page(d, "ben")
+    ben.say("/join new")
+    wait_for(lambda: sorted(ben.people()) == ["ann", "ben"], what="the people, who are %r" % ben.people())
+    ann.line("TOPIC #new :what is new")
+    ann.line("MODE #new -t")
+    ann.line("KICK #new ben :enough")
+    for text in "ann set the topic: what is new", "ann set mode -t":
+        wait_for(lambda: text in ben.shown(".notice"), what="%s, among %r" % (text, ben.shown(".notice")))
+    ben.say("/join new")
+    wait_for(lambda: "ann removed ben: enough" in ben.shown(".notice"), what="the kick, among %r" % ben.shown(".notice"))
 
 
 @page_test

@@ -129,6 +129,9 @@ function wording(m) {
     case "join": return [m.nick, " joined"];
     case "leave": case "quit": return [m.nick, " left"];
     case "rename": return [m.nick, " is now ", m.text];
+    case "topic": return [m.nick, " set the topic: ", ...withLinks(m.text)];
+    case "mode": return [m.nick, " set mode ", m.text];
+    case "kick": return [m.nick, " removed ", m.text];
     case "private": return m.from ? [nickElement(m.from), " to you: ", ...withLinks(m.text)] : ["You to ", nickElement(m.to), ": ", ...withLinks(m.text)];
     case "missing": return [m.lines === 1 ? "1 message is missing here" : (m.lines ?? "Some") + " messages are missing here"];
     default: return withLinks(m.text ?? "");
