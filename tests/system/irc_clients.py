@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Programs that people use, irssi in a terminal and WeeChat, stay in their channel through kill -9, and get each line once."""
+"""Programs that people use, irssi, WeeChat and the bouncer ZNC, stay in their channel through kill -9, and get each line once."""
 
 import shlex
+import tempfile
 
 from irc_client import *
 
@@ -76,6 +77,60 @@ def they_notice_no_death():
         subprocess.run(tmux + ["kill-server"], capture_output=True)
         weechat.kill()
         weechat.wait()
+    d.unsupervise()
+    d.finish()
+
+
+class Attached(IRC):
+    """A program at the bouncer."""
+
+    def __init__(self, d, port, password):
+        super().__init__(d, port=port)
+        self.nick = "program"
+        for line in "PASS " + password, "NICK program", "USER program 0 * :program":
+            self.line(line)
+
+
+@test
+def a_bouncer_keeps_what_was_said():
+    need("znc", "setpriv")
+    d = irc_daemon(store=True, start=False)
+    d.start_supervised()
+    port = free_port()
+    config = recipe(d, "ZNC").replace("6670", str(port)) + "ConnectDelay = 1\n"
+    ann = IRC(d, "ann")
+    ann.join("#lobby")
+    # ZNC waits for half a minute before it runs as root.
+    with tempfile.TemporaryDirectory() as home:
+        os.makedirs(home + "/configs")
+        with open(home + "/configs/znc.conf", "w") as f:
+            f.write(config)
+        command = ["znc", "-f", "-d", home]
+        if os.geteuid() == 0:
+            subprocess.run(["chown", "-R", "nobody:nogroup", home], check=True)
+            command = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", *command]
+        znc = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            came = ann.until("JOIN")[-1].nick
+            equal(came, "zoe")
+            for i in range(6):
+                ann.privmsg("#lobby", "line %d end" % i)
+                ann.settled()
+                if i % 2:
+                    kill(d)
+            program = Attached(d, port, "zoe/chatd:choose-another-one")
+            program.expect("line 5 end")
+            kill(d)
+            ann.privmsg("#lobby", "line 6 end")
+            program.expect("line 6 end")
+            program.line("PRIVMSG #lobby :I am here")
+            ann.expect(":zoe!zoe@")
+            ann.expect("PRIVMSG #lobby :I am here\r\n")
+            # ZNC has not gone, nor come again.
+            equal([line.text for line in ann.lines if line.command in ("QUIT", "PART")], [])
+        finally:
+            znc.kill()
+            znc.wait()
     d.unsupervise()
     d.finish()
 
