@@ -47,7 +47,7 @@ void store_close(struct store *s);
 /* Whether somebody writes to it, and whether that is another process. */
 bool store_is_in_use(const char *path);
 bool store_is_anothers(const char *path);
-/* The process that wrote to it last and is gone, without having said by store_leave() that nobody follows; 0: none. */
+/* The other process that wrote to it last and is gone, without having said by store_leave() that nobody follows; 0: none. */
 long store_left_by(const char *path);
 /* Before store_close(), of a process that leaves nothing for a successor. */
 void store_leave(struct store *s);

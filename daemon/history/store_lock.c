@@ -84,7 +84,9 @@ bool store_is_in_use(const char *path)
 
 long store_left_by(const char *path)
 {
-	return store_is_in_use(path) ? 0 : store_lock_holder(path);
+	long by = store_is_in_use(path) ? 0 : store_lock_holder(path);
+
+	return by == getpid() ? 0 : by; /* this one's lock ended with a try that failed */
 }
 
 void store_leave(struct store *s)
