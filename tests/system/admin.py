@@ -96,6 +96,7 @@ def the_log_level_changes_until_a_reload():
     d.join(nick="bob")
     check("is now bob" in d.log() and re.search(r"sets the log level to debug", d.log()), d.log())
     equal(d.json("log-level"), {"level": "debug", "configured": "warning"})
+    equal(d.ctl("log-level", "error"), (0, "error, until the next reload or restart: the configuration has warning\n", ""))
     equal(d.ctl("log-level", "loud"), (1, "", "chatctl: LEVEL has to be error, warning, notice, info or debug\n"))
     equal(d.ctl("reload"), (0, "", ""))
     equal(d.ctl("log-level"), (0, configured, ""))

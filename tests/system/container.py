@@ -142,7 +142,7 @@ def stops_in_order():
     equal(order, sorted(order))
     # Nothing is left for the next start.
     c.systemctl("start", "chatd")
-    equal(json.loads(c.run("chatctl", "--json", "status"))["takeover"]["count"], 0)
+    equal(json.loads(c.try_run("chatctl", "--json", "status")[1])["takeover"]["count"], 0)
 
 
 @test
@@ -435,7 +435,7 @@ def mistakes_in_the_configuration():
         c.write_config(good)
         c.systemctl("reload", "chatd")
         check("mistakes" not in c.run("chatctl", "status"))
-        takeover = json.loads(c.run("chatctl", "--json", "status"))["takeover"]
+        takeover = json.loads(c.try_run("chatctl", "--json", "status")[1])["takeover"]
         equal((takeover["clients"], takeover["closed"]), (1, 0))
     finally:
         p.kill()
@@ -471,15 +471,15 @@ def kills_restarts_and_upgrades_under_load():
         for i in range(20):
             time.sleep(rng.random() * 0.3)
             c.systemctl("restart", "chatd")
-            restarts.append(json.loads(c.run("chatctl", "--json", "status"))["takeover"]["gap"])
+            restarts.append(json.loads(c.try_run("chatctl", "--json", "status")[1])["takeover"]["gap"])
         for i in range(5):
             version = "9.9.%d" % i
             install_upgrade(c, program, version)
             c.systemctl("restart", "chatd")
-            status = json.loads(c.run("chatctl", "--json", "status"))
+            status = json.loads(c.try_run("chatctl", "--json", "status")[1])
             equal(status["version"], version)
         time.sleep(0.5)
-        status = json.loads(c.run("chatctl", "--json", "status"))
+        status = json.loads(c.try_run("chatctl", "--json", "status")[1])
         p.stdin.close()
         result = json.loads(p.stdout.read())
         takeovers = [m["MESSAGE"] for m in c.journal("MESSAGE_ID=5f2d9a3b6c1e4d1c9b1f0a7d3c5e8f0c", "--since", "@" + since)]
@@ -863,7 +863,7 @@ def debian_package():
         hear(person, b"guest1: before\n")
         c.run("dpkg", "-i", "/root/two.deb", timeout=120)
         wait_for(lambda: c.try_run("chatctl", "status")[0] == 0)
-        takeover = json.loads(c.run("chatctl", "--json", "status"))["takeover"]
+        takeover = json.loads(c.try_run("chatctl", "--json", "status")[1])["takeover"]
         equal((takeover["count"], takeover["clients"], takeover["closed"]), (1, 1, 0))
         check("# mine" in c.sh("cat /etc/chatd.conf"))
         person.stdin.write(b"after\n")

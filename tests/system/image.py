@@ -96,8 +96,8 @@ class Container:
         return self.p.must("exec", self.id, "chatctl", *args)
 
     def takeovers(self):
-        code, out, _ = self.p.run("exec", self.id, "chatctl", "--json", "status")
-        return json.loads(out)["takeover"]["count"] if code == 0 else -1
+        out = self.p.run("exec", self.id, "chatctl", "--json", "status")[1]
+        return json.loads(out)["takeover"]["count"] if out else -1
 
     def daemon(self):
         """As the host sees it."""

@@ -17,8 +17,8 @@ DEFAULTS = "room_defaults: { history = 0; log_size = \"8M\"; announce_max = 0; }
 
 def takeovers(d):
     """How many there have been; -1 while nobody is there to say so."""
-    code, out, _ = d.ctl("--json", "status")
-    return json.loads(out)["takeover"]["count"] if code == 0 else -1
+    out = d.ctl("--json", "status")[1]
+    return json.loads(out)["takeover"]["count"] if out else -1
 
 
 def environment(pid):

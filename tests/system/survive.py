@@ -94,8 +94,8 @@ def restarts_without_a_service_manager():
 
     def takeovers():
         """How many there have been; 0 while the next process isn't there to say so."""
-        code, out, _ = d.ctl("--json", "status")
-        return json.loads(out)["takeover"]["count"] if code == 0 else 0
+        out = d.ctl("--json", "status")[1]
+        return json.loads(out)["takeover"]["count"] if out else 0
 
     def steps():
         for i in range(count):
