@@ -138,6 +138,11 @@ struct irc_channel *irc_channels_draft(struct irc_channels *cs, const struct roo
 	return &to->channel;
 }
 
+const struct irc_channel *irc_channels_now(struct irc_channels *cs, const struct room *room)
+{
+	return cs->drafted[room->index] ? irc_channels_draft(cs, room) : irc_channels_get(cs, room);
+}
+
 void irc_channels_forget(struct irc_channels *cs, const struct room *room)
 {
 	cs->drafted[room->index] = false;

@@ -25,6 +25,8 @@ struct irc_channels;
  * no topic, and no operator. Good while the lock is held, until the next draft.
  */
 const struct irc_channel *irc_channels_get(struct irc_channels *cs, const struct room *room);
+/* What will hold, if there is a draft, or what holds. */
+const struct irc_channel *irc_channels_now(struct irc_channels *cs, const struct room *room);
 /* Whether that room may have one. Takes no lock. */
 bool irc_channels_are_made(struct irc_channels *cs, const struct room *room);
 /*

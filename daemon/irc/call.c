@@ -5,6 +5,7 @@
 #include "daemon/base/clock.h"
 #include "daemon/base/fault.h"
 #include "daemon/channels/channels.h"
+#include "daemon/channels/decide.h"
 #include "daemon/irc/personas.h"
 #include "daemon/irc/wire.h"
 
@@ -74,12 +75,7 @@ const char *irc_param(const struct irc_call *call, unsigned i, char *buf, size_t
 
 void irc_text(struct irc_arg text, char *ret, size_t size)
 {
-	char clean[TEXT_SANITISE_GROWTH * IRC_BODY_MAX];
-	size_t n = text_cut(text.at, text.len, size - 1 < IRC_BODY_MAX ? size - 1 : IRC_BODY_MAX);
-	size_t len = text_sanitise(clean, text.at, n);
-
-	memset(ret, 0, size);
-	memcpy(ret, clean, text_cut(clean, len, size - 1));
+	irc_decide_text(text.at, text.len, ret, size);
 }
 
 /* --- the transaction --- */
@@ -134,14 +130,12 @@ static struct room *call_own_room(const struct irc_call *call)
 
 const struct irc_channel *irc_channel(const struct irc_call *call, const struct room *room)
 {
-	return call->channel && call_own_room(call) == room
-		   ? call->channel
-		   : irc_channels_get(irc_shared(call)->irc->channels, room);
+	return irc_channels_now(irc_shared(call)->irc->channels, room);
 }
 
 struct irc_channel *irc_channel_change(struct irc_call *call, struct room *room)
 {
-	return call->channel = irc_channels_draft(irc_shared(call)->irc->channels, room);
+	return irc_channels_draft(irc_shared(call)->irc->channels, room);
 }
 
 void irc_after(struct irc_call *call, void (*fn)(struct irc_call *call, void *arg),
@@ -190,7 +184,6 @@ static void call_commit(struct irc_call *call, bool last)
 	struct room *own = call_own_room(call);
 	if (own)
 		irc_channels_seal(irc->channels, own, logring_pending(own->log));
-	call->channel = NULL;
 	irc_users_seal(irc->users, slot, connection_draft(c));
 	connection_commit(c, speech_room(&call->speech));
 	irc_users_settle(irc->users, slot);
@@ -241,7 +234,6 @@ void irc_abandon(struct irc_call *call)
 	struct room *own = call_own_room(call);
 	if (own)
 		irc_channels_forget(irc->channels, own);
-	call->channel = NULL;
 	speech_drop(&call->speech);
 	call->within = NULL;
 	call_undo(call);

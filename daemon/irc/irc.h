@@ -16,6 +16,7 @@
 #include "daemon/engine/connection.h"
 #include "daemon/engine/context.h"
 #include "daemon/engine/seats.h"
+#include "daemon/channels/decide.h"
 #include "daemon/channels/may.h"
 #include "daemon/irc/line.h"
 #include "daemon/irc/numerics.h"
@@ -95,11 +96,9 @@ struct irc_call {
 	const struct irc_command *command;
 	size_t consumed;
 	struct irc_answer answer;
-	struct speech speech; /* what is put in a room, to be committed with the rest */
-	struct irc_channel
-	    *channel;	     /* the draft of the room's record whose log is locked, if it is changed */
-	struct room *within; /* whose place goes behind what is put: irc_speak() */
-	bool drafted;	     /* the transaction has begun */
+	struct speech speech;		   /* what is put in a room, to be committed with the rest */
+	struct room *within;		   /* whose place goes behind what is put: irc_speak() */
+	bool drafted;			   /* the transaction has begun */
 	char label[2 * IRC_LABEL_MAX + 1]; /* escaped; "": none */
 	bool label_open;		   /* its batch has begun */
 	struct irc_after after[IRC_AFTER_MAX];
@@ -287,12 +286,13 @@ void irc_reloaded(struct connection *c);
 void irc_closed(struct connection *c);
 size_t irc_notice(const struct connection *c, const struct notice *n, char *text, size_t size);
 
-/* With its log locked: may decide there what operators do; who has that nick and is in it; sets and takes away status flags of
- * that client, true if that changed something. */
+/* With its log locked: may decide there what operators do; who has that nick and is in it. */
 bool irc_may_decide(struct irc_call *call, const struct room *room);
 bool irc_find_member(struct irc_call *call, const struct room *room, const char *nick,
 		     struct roster_member *ret);
-bool irc_set_status(struct irc_call *call, struct room *room, uint64_t id, uint8_t set, uint8_t clear);
+/* For changes of its record: by whom. The speaker is the caller's. */
+struct irc_deciding irc_deciding(const struct irc_call *call, const struct room *room,
+				 const struct speaker *who);
 /* As in struct handler. */
 void irc_expelled(struct connection *c, const struct expulsion *e);
 /* Who was removed from that room (NULL: none), and hasn't gone yet, goes now. No transaction is under way. */

@@ -5,10 +5,7 @@
  */
 #include "daemon/irc/commands.h"
 
-#include "common/cleanup.h"
 #include "common/nick.h"
-#include "daemon/base/clock.h"
-#include "daemon/channels/channels.h"
 #include "daemon/channels/mask.h"
 #include "daemon/irc/msgref.h"
 #include "daemon/irc/names.h"
@@ -18,29 +15,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
-
-/* Changes with an argument in one command, as ISUPPORT says. */
-#define MODE_CHANGES_MAX 20
-/* Masks of all lists of a channel, likewise. */
-#define MODE_LIST_MAX 100
-
-static const struct mode_flag {
-	char letter;
-	uint32_t bit;
-} mode_flags[] = {
-    {'C', IRC_M_NO_CTCP},   {'M', IRC_M_LOGGED_IN_SPEAK}, {'R', IRC_M_LOGGED_IN}, {'i', IRC_M_INVITE},
-    {'m', IRC_M_MODERATED}, {'n', IRC_M_NO_EXTERNAL},	  {'s', IRC_M_SECRET},	  {'t', IRC_M_TOPIC},
-};
-#define MODE_FLAGS (sizeof(mode_flags) / sizeof(*mode_flags))
-
-/* What was changed, to be told: "+o-v" and the arguments. */
-struct modes_told {
-	char letters[3 * MODE_CHANGES_MAX + 40];
-	char args[IRC_BODY_MAX];
-	size_t n_letters, n_args;
-	char sign;
-};
 
 struct moding {
 	struct irc_call *call;
@@ -49,22 +23,8 @@ struct moding {
 	bool asks; /* what is in lists */
 	bool refused;
 	unsigned next_arg, n_changes;
-	struct modes_told told;
+	struct irc_deciding d;
 };
-
-static void mode_tell(struct moding *m, char sign, char letter, const char *arg)
-{
-	struct modes_told *t = &m->told;
-
-	if (t->n_letters + 2 >= sizeof(t->letters))
-		return;
-	if (t->sign != sign)
-		t->letters[t->n_letters++] = t->sign = sign;
-	t->letters[t->n_letters++] = letter;
-	t->letters[t->n_letters] = 0;
-	if (arg && t->n_args + strlen(arg) + 2 < sizeof(t->args))
-		t->n_args += (size_t)snprintf(t->args + t->n_args, sizeof(t->args) - t->n_args, " %s", arg);
-}
 
 /* Whether it may change something; if not, it is told so, once. */
 static bool mode_may(struct moding *m)
@@ -82,7 +42,7 @@ static bool mode_arg(struct moding *m, char *buf, size_t size)
 {
 	const struct irc_line *line = m->call->line;
 
-	if (m->next_arg >= line->n_params || m->n_changes >= MODE_CHANGES_MAX)
+	if (m->next_arg >= line->n_params || m->n_changes >= IRC_DECIDE_CHANGES_MAX)
 		return false;
 	m->n_changes++;
 	return irc_arg_copy(line->params[m->next_arg++], buf, size) == 0 && buf[0] && !strchr(buf, ' ');
@@ -108,17 +68,9 @@ static void mode_show_list(struct moding *m, char kind)
 	irc_numeric(m->call, of[k].end, "#%s", m->room->name);
 }
 
-static int64_t mode_find_mask(const struct irc_channel *ch, char kind, const char *mask)
-{
-	for (uint32_t i = 0; ch && i < ch->n_list; i++)
-		if (ch->list[i].kind == kind && strcasecmp(ch->list[i].mask, mask) == 0)
-			return i;
-	return -1;
-}
-
 static void mode_list(struct moding *m, char sign, char kind)
 {
-	char given[IRC_BODY_MAX], mask[IRC_MASK_MAX + 1], nick[TEXT_NICK_MAX + 1];
+	char given[IRC_BODY_MAX], mask[IRC_MASK_MAX + 1];
 
 	if (m->next_arg >= m->call->line->n_params && !m->asks) {
 		irc_numeric(m->call, ERR_NOTONCHANNEL, "#%s", m->room->name);
@@ -131,27 +83,8 @@ static void mode_list(struct moding *m, char sign, char kind)
 	if (!mode_arg(m, given, sizeof(given)) || !mode_may(m))
 		return;
 	irc_mask_normalise(given, strlen(given), mask, sizeof(mask));
-	const struct irc_channel *now = irc_channel(m->call, m->room);
-	int64_t at = mode_find_mask(now, kind, mask);
-	if ((at >= 0) == (sign == '+'))
-		return;
-	if (sign == '+' && now && now->n_list >= MODE_LIST_MAX) {
+	if (irc_decide_mask(&m->d, sign, kind, mask) == IRC_DECIDED_FULL)
 		irc_numeric(m->call, ERR_BANLISTFULL, "#%s %s", m->room->name, mask);
-		return;
-	}
-	struct irc_channel *ch = irc_channel_change(m->call, m->room);
-	if (sign == '+') {
-		struct irc_channel_mask *e = &ch->list[ch->n_list++];
-		memset(e, 0, sizeof(*e));
-		e->us = (uint64_t)clock_us(CLOCK_REALTIME);
-		e->kind = kind;
-		memcpy(e->mask, mask, strlen(mask));
-		irc_nick(m->call->c, nick);
-		memcpy(e->by, nick, strlen(nick));
-	} else {
-		memmove(&ch->list[at], &ch->list[at + 1], (--ch->n_list - (size_t)at) * sizeof(*ch->list));
-	}
-	mode_tell(m, sign, kind, mask);
 }
 
 /* --- people --- */
@@ -159,48 +92,13 @@ static void mode_list(struct moding *m, char sign, char kind)
 bool irc_find_member(struct irc_call *call, const struct room *room, const char *nick,
 		     struct roster_member *ret)
 {
-	struct roster *roster = irc_shared(call)->roster;
-	size_t n = 0;
-	_cleanup_free_ struct roster_member *all = NULL;
-
-	if (!nick_valid(nick, strlen(nick)) || !roster_member(roster, nick, strlen(nick), ret))
-		return false;
-	all = roster_members(roster, room->index, &n);
-	for (size_t i = 0; i < n; i++)
-		if (all[i].id == ret->id)
-			return true;
-	return false;
-}
-
-/* Sets and takes away status flags of somebody; true: that changed something. */
-bool irc_set_status(struct irc_call *call, struct room *room, uint64_t id, uint8_t set, uint8_t clear)
-{
-	const struct irc_channel *now = irc_channel(call, room);
-	uint32_t i = 0;
-
-	while (now && i < now->n_status && now->status[i].id != id)
-		i++;
-	bool there = now && i < now->n_status;
-	uint8_t before = there ? now->status[i].flags : 0, after = (uint8_t)((before | set) & ~clear);
-	if (before == after || (!there && now && now->n_status >= IRC_STATUS_MAX))
-		return false;
-	struct irc_channel *ch = irc_channel_change(call, room);
-	if (!there) {
-		memset(&ch->status[ch->n_status], 0, sizeof(ch->status[0]));
-		ch->status[ch->n_status].id = id;
-		i = ch->n_status++;
-	}
-	ch->status[i].flags = after;
-	if (after == 0)
-		ch->status[i] = ch->status[--ch->n_status];
-	return true;
+	return irc_decide_find(irc_shared(call)->roster, room, nick, strlen(nick), ret);
 }
 
 static void mode_status(struct moding *m, char sign, char letter)
 {
 	char nick[IRC_BODY_MAX], echo[65];
 	struct roster_member who;
-	uint8_t bit = letter == 'o' ? IRC_STATUS_OP : IRC_STATUS_VOICE;
 
 	if (!mode_arg(m, nick, sizeof(nick)) || !mode_may(m))
 		return;
@@ -213,11 +111,7 @@ static void mode_status(struct moding *m, char sign, char letter)
 				    irc_query_echo((struct irc_arg){nick, strlen(nick)}, echo, sizeof(echo)));
 		return;
 	}
-	if (irc_set_status(m->call, m->room, who.id, sign == '+' ? bit : 0, sign == '-' ? bit : 0)) {
-		char text[TEXT_NICK_MAX + 1];
-		snprintf(text, sizeof(text), "%.*s", who.len, who.nick);
-		mode_tell(m, sign, letter, text);
-	}
+	irc_decide_status(&m->d, sign, letter, &who);
 }
 
 /* --- the others --- */
@@ -225,72 +119,31 @@ static void mode_status(struct moding *m, char sign, char letter)
 static void mode_key(struct moding *m, char sign)
 {
 	char key[IRC_BODY_MAX];
-	const struct irc_channel *now = irc_channel(m->call, m->room);
 	bool given = mode_arg(m, key, sizeof(key));
 
 	if (!mode_may(m))
 		return;
-	if (sign == '-') {
-		if (!now || !now->key[0])
-			return;
-		mode_tell(m, '-', 'k', "*");
-		struct irc_channel *ch = irc_channel_change(m->call, m->room);
-		memset(ch->key, 0, sizeof(ch->key));
-		return;
-	}
-	if (!given) {
+	if (sign == '+' && !given)
 		irc_numeric(m->call, ERR_INVALIDMODEPARAM, "#%s k * :A key is one word", m->room->name);
-		return;
-	}
-	if (strlen(key) > IRC_KEY_MAX || strpbrk(key, " ,:")) {
+	else if (irc_decide_key(&m->d, sign, key) == IRC_DECIDED_INVALID)
 		irc_numeric(m->call, ERR_INVALIDKEY, "#%s", m->room->name);
-		return;
-	}
-	struct irc_channel *ch = irc_channel_change(m->call, m->room);
-	memset(ch->key, 0, sizeof(ch->key));
-	memcpy(ch->key, key, strlen(key));
-	mode_tell(m, '+', 'k', key);
 }
 
 static void mode_limit(struct moding *m, char sign)
 {
 	char text[IRC_BODY_MAX];
-	const struct irc_channel *now = irc_channel(m->call, m->room);
 
-	if (sign == '-') {
-		if (!mode_may(m) || !now || now->limit == 0)
-			return;
-		irc_channel_change(m->call, m->room)->limit = 0;
-		mode_tell(m, '-', 'l', NULL);
-		return;
-	}
-	if (!mode_arg(m, text, sizeof(text)) || !mode_may(m))
-		return;
-	long n = strtol(text, NULL, 10);
-	if (n < 1 || n > 1000000 || (now && now->limit == (uint32_t)n))
-		return;
-	irc_channel_change(m->call, m->room)->limit = (uint32_t)n;
-	snprintf(text, sizeof(text), "%ld", n);
-	mode_tell(m, '+', 'l', text);
+	if ((sign == '-' || mode_arg(m, text, sizeof(text))) && mode_may(m))
+		irc_decide_limit(&m->d, sign, text);
 }
 
-static bool mode_flag(struct moding *m, char sign, char letter)
+/* Those who may not are told so only if there is such a mode. */
+static void mode_flag(struct moding *m, char sign, char letter)
 {
-	const struct irc_channel *now = irc_channel(m->call, m->room);
-	uint32_t modes = now ? now->modes : IRC_M_DEFAULT;
-
-	for (size_t i = 0; i < MODE_FLAGS; i++) {
-		if (mode_flags[i].letter != letter)
-			continue;
-		bool is = modes & mode_flags[i].bit;
-		if (!mode_may(m) || is == (sign == '+'))
-			return true;
-		struct irc_channel *ch = irc_channel_change(m->call, m->room);
-		ch->modes ^= mode_flags[i].bit;
-		mode_tell(m, sign, letter, NULL);
-		return true;
-	}
-	return false;
+	if (!irc_decide_is_flag(letter))
+		irc_numeric(m->call, ERR_UNKNOWNMODE, "%c", letter);
+	else if (mode_may(m))
+		irc_decide_flag(&m->d, sign, letter);
 }
 
 static void mode_change(struct moding *m, char sign, char letter)
@@ -312,9 +165,14 @@ static void mode_change(struct moding *m, char sign, char letter)
 		mode_limit(m, sign);
 		break;
 	default:
-		if (!mode_flag(m, sign, letter))
-			irc_numeric(m->call, ERR_UNKNOWNMODE, "%c", letter);
+		mode_flag(m, sign, letter);
 	}
+}
+
+struct irc_deciding irc_deciding(const struct irc_call *call, const struct room *room,
+				 const struct speaker *who)
+{
+	return (struct irc_deciding){.channels = irc_shared(call)->irc->channels, .room = room, .by = who};
 }
 
 bool irc_may_decide(struct irc_call *call, const struct room *room)
@@ -328,23 +186,10 @@ bool irc_may_decide(struct irc_call *call, const struct room *room)
 static void mode_show(struct irc_call *call, struct room *room, bool member)
 {
 	const struct irc_channel *ch = irc_channel(call, room);
-	uint32_t modes = ch ? ch->modes : IRC_M_DEFAULT;
-	char letters[32] = "+", args[64] = "";
-	size_t n = 1;
+	char modes[IRC_DECIDE_MODES_MAX];
 
-	for (size_t i = 0; i < MODE_FLAGS; i++)
-		if (modes & mode_flags[i].bit)
-			letters[n++] = mode_flags[i].letter;
-	if (ch && ch->key[0]) {
-		letters[n++] = 'k';
-		snprintf(args, sizeof(args), " %s", member ? ch->key : "*");
-	}
-	if (ch && ch->limit) {
-		letters[n++] = 'l';
-		snprintf(args + strlen(args), sizeof(args) - strlen(args), " %u", ch->limit);
-	}
-	letters[n] = 0;
-	irc_numeric(call, RPL_CHANNELMODEIS, "#%s %s%s", room->name, letters, args);
+	irc_decide_modes(ch, member, modes);
+	irc_numeric(call, RPL_CHANNELMODEIS, "#%s %s", room->name, modes);
 	irc_numeric(call, RPL_CREATIONTIME, "#%s %" PRIu64, room->name,
 		    /* Numbers of messages begin with the time when the log was made. */
 		    (ch && ch->created_us ? ch->created_us : room->number_base) / 1000000);
@@ -354,13 +199,14 @@ static void mode_show(struct irc_call *call, struct room *room, bool member)
 static void mode_of_room(struct irc_call *call, struct room *room, bool member)
 {
 	const struct irc_look look = {.room = room, .mine = member, .channel = irc_channel(call, room)};
+	const struct speaker who = irc_speaker(call->c);
 	struct moding m = {.call = call,
 			   .room = room,
+			   .d = irc_deciding(call, room, &who),
 			   .may = member && irc_may_decide(call, room),
 			   .asks = irc_look_is_open(call, &look),
 			   .next_arg = 2};
-	const struct speaker who = irc_speaker(call->c);
-	char text[sizeof(m.told.letters) + sizeof(m.told.args)], msgid[IRC_MSGID_MAX], sign = '+';
+	char text[IRC_TOLD_MAX], msgid[IRC_MSGID_MAX], sign = '+';
 
 	if (call->line->n_params < 2) {
 		mode_show(call, room, member);
@@ -373,11 +219,11 @@ static void mode_of_room(struct irc_call *call, struct room *room, bool member)
 		else
 			mode_change(&m, sign, letter);
 	}
-	if (m.told.n_letters == 0)
+	if (m.d.told.n_letters == 0)
 		return;
-	int n = snprintf(text, sizeof(text), "%s%s", m.told.letters, m.told.args);
+	size_t n = irc_told_text(&m.d.told, text);
 	irc_msgid_next(room, msgid);
-	speech_mode(&call->speech, room, &who, text, (size_t)n);
+	speech_mode(&call->speech, room, &who, text, n);
 	if (!irc_sees_later(call, room))
 		irc_own_event(call, call->speech.time_us, msgid, "", "MODE #%s %s", room->name, text);
 }
@@ -405,11 +251,13 @@ static enum verdict mode_channel(struct irc_call *call)
 
 /* --- a user's --- */
 
-static const struct mode_flag mode_user_flags[] = {
-    {'B', IRC_BOT}, {'i', IRC_INVISIBLE}, {'o', IRC_OPER}, {'w', IRC_WALLOPS}};
+static const struct mode_user_flag {
+	char letter;
+	uint32_t bit;
+} mode_user_flags[] = {{'B', IRC_BOT}, {'i', IRC_INVISIBLE}, {'o', IRC_OPER}, {'w', IRC_WALLOPS}};
 #define MODE_USER_FLAGS (sizeof(mode_user_flags) / sizeof(*mode_user_flags))
 
-static void mode_change_user(struct irc_call *call, char sign, char letter, struct modes_told *told)
+static void mode_change_user(struct irc_call *call, char sign, char letter, struct irc_told *told)
 {
 	for (size_t i = 0; i < MODE_USER_FLAGS; i++) {
 		if (mode_user_flags[i].letter != letter)
@@ -418,9 +266,7 @@ static void mode_change_user(struct irc_call *call, char sign, char letter, stru
 		if (is == (sign == '+') || (letter == 'o' && sign == '+')) /* that is for OPER */
 			return;
 		irc_change(call)->flags ^= mode_user_flags[i].bit;
-		struct moding m = {.told = *told};
-		mode_tell(&m, sign, letter, NULL);
-		*told = m.told;
+		irc_told_add(told, sign, letter, NULL);
 		return;
 	}
 	irc_numeric(call, ERR_UMODEUNKNOWNFLAG, "%s", "");
@@ -430,7 +276,7 @@ static enum verdict mode_user(struct irc_call *call)
 {
 	const struct irc_arg nick = call->line->params[0];
 	const struct client_state *st = connection_state(call->c);
-	struct modes_told told = {.n_letters = 0};
+	struct irc_told told = {.n_letters = 0};
 	char letters[16] = "+", source[TEXT_NICK_MAX + 1], echo[80], sign = '+';
 	size_t n = 1;
 

@@ -230,7 +230,6 @@ static enum verdict join_one(struct irc_call *call, struct irc_arg channel, stru
 		return irc_query_done(call);
 	if (why) {
 		irc_channels_forget(shared->irc->channels, room);
-		call->channel = NULL;
 		speech_drop(&call->speech);
 		rooms_leave(shared->rooms, room, irc_context(call)->slot);
 		join_fail(call, why, name);

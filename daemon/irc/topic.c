@@ -30,11 +30,8 @@ static void topic_set(struct irc_call *call, struct room *room)
 		return;
 	}
 	irc_text(call->line->params[1], topic, sizeof(topic));
-	struct irc_channel *ch = irc_channel_change(call, room);
-	memcpy(ch->topic, topic, sizeof(ch->topic));
-	memset(ch->topic_by, 0, sizeof(ch->topic_by));
-	memcpy(ch->topic_by, who.nick, who.nick_len);
-	ch->topic_us = (uint64_t)clock_us(CLOCK_REALTIME);
+	struct irc_deciding d = irc_deciding(call, room, &who);
+	irc_decide_topic(&d, topic);
 	irc_msgid_next(room, msgid);
 	speech_topic(&call->speech, room, &who, topic, strlen(topic));
 	if (!irc_sees_later(call, room))
@@ -98,11 +95,8 @@ static enum verdict kick_one(struct irc_call *call, struct room *room, const cha
 	}
 	snprintf(victim_nick, sizeof(victim_nick), "%.*s", victim.len, victim.nick);
 	irc_nick_show(victim.nick, victim.len, shown);
-	irc_set_status(call, room, victim.id, 0, IRC_STATUS_OP | IRC_STATUS_VOICE);
-	struct irc_channel *ch = irc_channel_change(call, room);
-	if (ch->n_expelled == IRC_INVITED_MAX)
-		memmove(ch->expelled, ch->expelled + 1, --ch->n_expelled * sizeof(*ch->expelled));
-	ch->expelled[ch->n_expelled++] = victim.id;
+	struct irc_deciding d = irc_deciding(call, room, &who);
+	irc_decide_removal(&d, victim.id);
 	irc_msgid_next(room, msgid);
 	speech_kick(&call->speech, room, &who, victim_nick, reason, strlen(reason));
 	if (!irc_sees_later(call, room))
