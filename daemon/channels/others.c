@@ -29,7 +29,8 @@ static struct irc_channel_who other_who(const struct irc_other *o, struct other_
 					.source = seen->source,
 					.account = seen->account,
 					.realname = seen->nick,
-					.is_member = true};
+					.is_member = true,
+					.is_oper = o->is_oper};
 }
 
 bool irc_others_are_asked(struct irc_channels *cs, const struct room *room)
@@ -61,6 +62,22 @@ enum irc_channel_why irc_others_may_enter(struct irc_channels *cs, const struct 
 							 room_members(room)); /* with itself */
 	logring_unlock(room->log);
 	return why;
+}
+
+bool irc_others_may_decide(struct irc_channels *cs, const struct room *room, const struct irc_other *o)
+{
+	struct other_seen seen;
+	const struct irc_channel_who who = other_who(o, &seen);
+
+	return irc_channel_may_decide(irc_channels_get(cs, room), &who);
+}
+
+bool irc_others_may_set_topic(struct irc_channels *cs, const struct room *room, const struct irc_other *o)
+{
+	struct other_seen seen;
+	const struct irc_channel_who who = other_who(o, &seen);
+
+	return irc_channel_may_set_topic(irc_channels_get(cs, room), &who);
 }
 
 bool irc_others_is_removed(struct irc_channels *cs, const struct room *room, uint64_t id)

@@ -18,6 +18,7 @@ struct irc_channels;
 struct irc_other {
 	const struct speaker *speaker;
 	bool is_account; /* the nick is that of its account */
+	bool is_oper;	 /* of the server */
 };
 
 /* Whether there is anything to ask in that room. Takes no lock. */
@@ -28,6 +29,9 @@ enum irc_channel_why irc_others_may_speak(struct irc_channels *cs, const struct 
 /* It holds the room (rooms_enter()), whose log isn't locked. */
 enum irc_channel_why irc_others_may_enter(struct irc_channels *cs, const struct room *room,
 					  const struct irc_other *who, const char *key, size_t key_len);
+/* The log is locked; who asks is in it. */
+bool irc_others_may_decide(struct irc_channels *cs, const struct room *room, const struct irc_other *who);
+bool irc_others_may_set_topic(struct irc_channels *cs, const struct room *room, const struct irc_other *who);
 /* Whether it was removed, but hasn't left yet. The log is locked. */
 bool irc_others_is_removed(struct irc_channels *cs, const struct room *room, uint64_t id);
 /*

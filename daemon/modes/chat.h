@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What people do in chat, whatever it comes in: chat_lines.c works on lines, chat_rooms.c is about rooms and names,
- * chat_commands.c has the commands, chat_may.c says who may speak, chat_history.c what was said before, chat_login.c the
- * accounts, chat_life.c how one comes and goes. chat.c is the TCP mode "chat", which takes its input apart into lines;
- * daemon/web has another way in.
+ * chat_commands.c has the commands, chat_msg.c the one for private messages, chat_may.c says who may speak,
+ * chat_operators.c has what operators decide, chat_history.c what was said before, chat_login.c the accounts, chat_life.c
+ * how one comes and goes. chat.c is the TCP mode "chat", which takes its input apart into lines; daemon/web has another
+ * way in.
  */
 #ifndef DAEMON_CHAT_H
 #define DAEMON_CHAT_H
@@ -241,8 +242,11 @@ struct chat_command {
 	unsigned cost;	/* what it takes from commands_per_second: roughly the work it makes. 0: as a line */
 	bool nameless;	/* possible before a login */
 	bool only_asks; /* does nothing but answer */
+	bool decides;	/* there is such a command only where there is IRC */
 };
 
+/* Whether somebody who asks is told of it. */
+bool chat_command_is_shown(struct connection *c, const struct chat_command *command);
 /* In the order in which /help has them; NULL: there are no more. */
 const struct chat_command *chat_command_at(size_t i);
 /* Whether a line is a command; the one it names, or NULL if there is none of that name. */
@@ -264,10 +268,27 @@ void chat_reply_usage(struct connection *c, const struct chat_call *call);
 
 /* Whether something may be said in this room; if not, that is the reply. */
 bool chat_may_speak(struct connection *c, const struct room *room, size_t consumed);
+/* The client, as the questions of daemon/channels have it. Whose account is an operator's in the configuration is one. */
+struct irc_other chat_other(struct connection *c, const struct speaker *who);
 /* Why it may not speak there, as decided; the log that is put to is locked. */
 enum irc_channel_why chat_why_silent(struct connection *c, const struct room *room);
 void chat_reply_silent(struct connection *c, const struct room *room, enum irc_channel_why why,
 		       size_t consumed);
+
+/* /msg (chat_msg.c). */
+enum verdict chat_msg(struct connection *c, const struct chat_call *call);
+
+/* --- what operators decide (chat_operators.c) --- */
+
+enum verdict chat_topic(struct connection *c, const struct chat_call *call);
+enum verdict chat_kick(struct connection *c, const struct chat_call *call);
+enum verdict chat_mode(struct connection *c, const struct chat_call *call);
+enum verdict chat_op(struct connection *c, const struct chat_call *call);
+enum verdict chat_deop(struct connection *c, const struct chat_call *call);
+enum verdict chat_voice(struct connection *c, const struct chat_call *call);
+enum verdict chat_devoice(struct connection *c, const struct chat_call *call);
+enum verdict chat_ban(struct connection *c, const struct chat_call *call);
+enum verdict chat_unban(struct connection *c, const struct chat_call *call);
 
 /* --- what was said before (chat_history.c) --- */
 

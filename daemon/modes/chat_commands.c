@@ -7,7 +7,6 @@
 #include "common/nick.h"
 #include "daemon/base/fault.h"
 #include "daemon/modes/chat.h"
-#include "daemon/rooms/letter.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -242,107 +241,6 @@ static enum verdict chat_command_me(struct connection *c, const struct chat_call
 	return HANDLER_MORE;
 }
 
-/* Where a message goes: to a client of this node, or to one of another. */
-struct chat_command_peer {
-	bool is_elsewhere;
-	struct speech_peer here;
-	struct letter_address there;
-};
-
-static bool chat_find_peer(struct connection *c, const struct chat_arg *nick, struct chat_command_peer *ret)
-{
-	const struct shared *shared = chat_shared(c);
-	struct elsewhere_found found;
-
-	*ret = (struct chat_command_peer){.is_elsewhere = false};
-	if (!nick_valid(nick->at, nick->len))
-		return false;
-	if (roster_find(shared->roster, nick->at, nick->len, &ret->here.id, &ret->here.index))
-		return true;
-	struct nick_keys keys = nick_keys(nick->at, nick->len);
-	ret->is_elsewhere = rooms_letters(shared->rooms) && elsewhere_find(shared->elsewhere, &keys, &found);
-	if (!ret->is_elsewhere)
-		return false;
-	ret->there.boot = letter_nodes_boot(rooms_letter_nodes(shared->rooms), found.node);
-	ret->there.id = found.client.id;
-	ret->there.nick_len = found.client.nick_len;
-	memcpy(ret->there.node, found.node, sizeof(ret->there.node));
-	memcpy(ret->there.nick, found.client.nick, sizeof(ret->there.nick));
-	return true;
-}
-
-/* Why a message to another node can't be sent; NULL: it can. */
-static const char *chat_why_not_sent(struct connection *c, size_t len)
-{
-	struct rooms *rooms = chat_shared(c)->rooms;
-
-	/* A node may be away for long, and nobody has to stop talking because of that. */
-	if (room_log_is_crowded(rooms, rooms_letters(rooms)))
-		return "Not possible now: too many messages wait for other nodes.";
-	return len > LETTER_TEXT_MAX ? "That is too long for somebody on another node." : NULL;
-}
-
-static void chat_tell(struct connection *c, struct speech *s, const struct chat_command_peer *to,
-		      const char *text, size_t len)
-{
-	struct rooms *rooms = chat_shared(c)->rooms;
-	const struct speaker who = chat_speaker(c);
-
-	if (to->is_elsewhere)
-		letter_put(s, rooms_letters(rooms), &who, &to->there, text, len);
-	else
-		speech_tell(s, rooms_private(rooms), &who, &to->here, text, len);
-}
-
-/* What whoever sends a message sees of it. */
-static void chat_command_confirm(struct connection *c, const struct chat_arg *nick, const char *text,
-				 size_t len)
-{
-	const struct chat_words *words = chat_words(c);
-
-	if (words) {
-		words->told(c, nick, text, len);
-		return;
-	}
-	connection_printf(c, "* [you -> %.*s] ", (int)nick->len, nick->at);
-	connection_write(c, text, len);
-	connection_write(c, "\n", 1);
-}
-
-static enum verdict chat_command_msg(struct connection *c, const struct chat_call *call)
-{
-	struct rooms *rooms = chat_shared(c)->rooms;
-	const struct chat_arg *nick = &call->args[0];
-	_cleanup_free_ char *buf = NULL;
-	struct chat_command_peer to;
-	struct speech s = {0};
-
-	if (!chat_find_peer(c, nick, &to)) {
-		/* Whom the process before knew is somebody still. */
-		if (nick_valid(nick->at, nick->len) && letter_nodes_is_unsure(rooms_letter_nodes(rooms)))
-			return HANDLER_CROWDED;
-		chat_reply(c, call->consumed, "* There is nobody by that name here.\n");
-		return HANDLER_MORE;
-	}
-	/* Or messages that are on their way would be overrun. */
-	if (!to.is_elsewhere && room_crowded(rooms, rooms_private(rooms)))
-		return HANDLER_CROWDED;
-	size_t len = call->args[1].len;
-	const char *text = text_clean(call->args[1].at, &len, &buf);
-	const char *why = !text ? "Not possible now." : to.is_elsewhere ? chat_why_not_sent(c, len) : NULL;
-	if (why) {
-		chat_reply(c, call->consumed, "* %s\n", why);
-		return HANDLER_MORE;
-	}
-	chat_begin_reply(c, call->consumed);
-	chat_command_confirm(c, nick, text, len);
-	chat_tell(c, &s, &to, text, len);
-	FAULT("msg");
-	connection_commit(c, speech_room(&s));
-	count(chat_counters(c), COUNT_PRIVATE_MESSAGES, 1);
-	return HANDLER_MORE;
-}
-
 /* --- the table --- */
 
 /* In the order in which /help has them. */
@@ -355,12 +253,37 @@ static const struct chat_command chat_commands[] = {
     {"search", chat_search, "TEXT", "find what was said", .n_args = 1, .needs = 1, .cost = 8,
      .only_asks = true},
     {"me", chat_command_me, "TEXT", "say what you do", .n_args = 1, .needs = 1},
-    {"msg", chat_command_msg, "NICK TEXT", "say something to one person only", .n_args = 2, .needs = 2},
+    {"msg", chat_msg, "NICK TEXT", "say something to one person only", .n_args = 2, .needs = 2},
     {"login", chat_login, "NAME PASSWORD", "prove that you are NAME", .n_args = 2, .cost = 1,
      .nameless = true},
+    {"topic", chat_topic, "[TEXT]", "show or set what the room is about", .n_args = 1, .cost = 2,
+     .decides = true},
+    {"mode", chat_mode, "[MODES [ARGS]]", "show or change its modes: +m -m +k KEY +l N", .n_args = 2,
+     .cost = 2, .decides = true},
+    {"kick", chat_kick, "NICK [WHY]", "remove somebody from the room", .n_args = 2, .needs = 1, .cost = 2,
+     .decides = true},
+    {"ban", chat_ban, "[NICK]", "keep somebody out (or NICK!USER@HOST with *)", .n_args = 1, .cost = 2,
+     .decides = true},
+    {"unban", chat_unban, "NICK", "and let in again", .n_args = 1, .needs = 1, .cost = 2, .decides = true},
+    {"op", chat_op, "NICK", "make somebody an operator", .n_args = 1, .needs = 1, .cost = 2, .decides = true},
+    {"deop", chat_deop, "NICK", "and no more", .n_args = 1, .needs = 1, .cost = 2, .decides = true},
+    {"voice", chat_voice, "NICK", "let somebody speak in a moderated room", .n_args = 1, .needs = 1,
+     .cost = 2, .decides = true},
+    {"devoice", chat_devoice, "NICK", "and no more", .n_args = 1, .needs = 1, .cost = 2, .decides = true},
     {"quit", chat_command_quit, "", "leave (as does: quit)", .nameless = true},
     {"help", chat_command_help, "", NULL, .cost = 1, .nameless = true, .only_asks = true},
 };
+
+/* Whether there is such a command for this client. */
+static bool chat_command_is_there(struct connection *c, const struct chat_command *command)
+{
+	return command && (!command->decides || chat_channels(c));
+}
+
+bool chat_command_is_shown(struct connection *c, const struct chat_command *command)
+{
+	return command->help && chat_command_is_there(c, command);
+}
 
 const struct chat_command *chat_command_at(size_t i)
 {
@@ -373,7 +296,7 @@ static enum verdict chat_command_help(struct connection *c, const struct chat_ca
 	for (size_t i = 0; i < sizeof(chat_commands) / sizeof(*chat_commands); i++) {
 		const struct chat_command *k = &chat_commands[i];
 		char use[32];
-		if (!k->help)
+		if (!chat_command_is_shown(c, k))
 			continue;
 		snprintf(use, sizeof(use), "%s %s", k->name, k->arguments);
 		connection_printf(c, "* /%-21s%s\n", use, k->help);
@@ -463,7 +386,7 @@ enum verdict chat_run_call(struct connection *c, const struct chat_call *call)
 		connection_begin(c);
 		connection_consume(c, call->consumed);
 		connection_commit(c, NULL);
-	} else if (!call->command) {
+	} else if (!chat_command_is_there(c, call->command)) {
 		chat_reply(c, call->consumed, "* There is no such command; /help lists them.\n");
 	} else if (connection_state(c)->nick_len == 0 && !call->command->nameless) {
 		chat_ask_for_login(c, call->consumed);

@@ -11,10 +11,22 @@ bool chat_may_speak(struct connection *c, const struct room *room, size_t consum
 	return false;
 }
 
+struct irc_other chat_other(struct connection *c, const struct speaker *who)
+{
+	const struct client_state *st = connection_state(c);
+	bool is_account = st->flags & CLIENT_ACCOUNT;
+
+	return (struct irc_other){
+	    .speaker = who,
+	    .is_account = is_account,
+	    .is_oper = is_account && irc_config_operator(&chat_config(c)->irc, st->nick, st->nick_len, true),
+	};
+}
+
 enum irc_channel_why chat_why_silent(struct connection *c, const struct room *room)
 {
 	const struct speaker who = chat_speaker(c);
-	const struct irc_other other = {&who, connection_state(c)->flags & CLIENT_ACCOUNT};
+	const struct irc_other other = chat_other(c, &who);
 
 	return irc_others_may_speak(chat_channels(c), room, &other);
 }

@@ -20,7 +20,7 @@
 /* What was decided there. */
 static int chat_ask_in(struct connection *c, const struct chat_door *door, struct room *room)
 {
-	const struct irc_other other = {&door->who, connection_state(c)->flags & CLIENT_ACCOUNT};
+	const struct irc_other other = chat_other(c, &door->who);
 	enum irc_channel_why why =
 	    irc_others_may_enter(chat_channels(c), room, &other, door->key.at, door->key.len);
 

@@ -203,8 +203,8 @@ static const char *registry_why_not_said(struct udp_listener *u, struct member *
 		return "the message is empty";
 	/* Its log is locked by now. */
 	const struct speaker who = registry_speaker(m);
-	enum irc_channel_why why =
-	    irc_others_may_speak(registry_channels(u), g->room, &(struct irc_other){&who, false});
+	enum irc_channel_why why = irc_others_may_speak(
+	    registry_channels(u), g->room, &(struct irc_other){.speaker = &who, .is_account = false});
 	if (why != IRC_WHY_MAY)
 		return irc_others_why_silent(why);
 	if (len > x->config->max_message)

@@ -202,8 +202,8 @@ static struct client *registry_make_entry(struct udp_listener *u, const union ad
 static const char *registry_why_outside(struct udp_listener *u, const struct room *room,
 					const struct speaker *who)
 {
-	enum irc_channel_why why =
-	    irc_others_may_enter(registry_channels(u), room, &(struct irc_other){who, false}, NULL, 0);
+	enum irc_channel_why why = irc_others_may_enter(
+	    registry_channels(u), room, &(struct irc_other){.speaker = who, .is_account = false}, NULL, 0);
 
 	return why == IRC_WHY_MAY      ? NULL
 	       : why == IRC_WHY_BANNED ? "you are banned from this room"

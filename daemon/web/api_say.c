@@ -121,7 +121,8 @@ static enum verdict api_say_in(const struct web_call *call, struct room *room, c
 		return HANDLER_CROWDED;
 	/* What it says is its own: a token is as good as an account. */
 	enum irc_channel_why why =
-	    irc_others_may_speak(atomic_load(&ctx->shared->channels), room, &(struct irc_other){&who, true});
+	    irc_others_may_speak(atomic_load(&ctx->shared->channels), room,
+				 &(struct irc_other){.speaker = &who, .is_account = true});
 	if (why != IRC_WHY_MAY) {
 		speech_drop(&s);
 		return api_refuse_silent(call, room, why);

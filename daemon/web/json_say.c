@@ -146,7 +146,7 @@ static void say_welcome(struct connection *c)
 		json_put_member(&t, "nick", draft->nick, draft->nick_len);
 	json_putf(&t, ",\"login\":%s,\"commands\":[", draft->nick_len > 0 ? "false" : "true");
 	for (size_t i = 0; (k = chat_command_at(i)); i++) {
-		if (!k->help)
+		if (!chat_command_is_shown(c, k))
 			continue;
 		json_putf(&t, "%s{\"name\":\"%s\"", i > 0 ? "," : "", k->name);
 		json_put_member(&t, "arguments", k->arguments, strlen(k->arguments));

@@ -190,6 +190,93 @@ def who_is_removed_may_come_back():
 
 
 @test
+def who_decides():
+    d = everybody()
+    ann, bob, nc, eve = IRC(d, "ann"), IRC(d, "bob"), d.join(nick="carl"), d.join(nick="eve")
+    ann.join("#den")
+    bob.join("#den")
+    for c in nc, eve:
+        c.send("/join den\n")
+        c.expect("* You are in den.\n")
+    only = "* Only operators of den can do that.\n"
+    nc.send("/topic mine\n/kick bob\n/mode +m\n/op carl\n/ban bob\n")
+    nc.expect(5 * only)
+    ann.line("MODE #den +o carl")
+    nc.expect("* ann set mode +o carl\n")
+    bob.settled()
+
+    def does(line, irc, told):
+        nc.send(line + "\n")
+        nc.expect(told + "\n")
+        eve.expect(told + "\n")
+        bob.expect(":carl!carl@chat %s\r\n" % irc)
+
+    does("/topic all of us", "TOPIC #den :all of us", "* carl set the topic: all of us")
+    nc.send("/topic\n/mode\n/ban\n")
+    nc.expect("* The topic of den is, by carl: all of us\n* The modes of den are +nt\n* 0 banned in den\n")
+    does("/mode +mk-t sesame", "MODE #den +mk-t sesame", "* carl set mode +mk-t sesame")
+    does("/voice eve", "MODE #den +v eve", "* carl set mode +v eve")
+    eve.send("I may\n")
+    nc.expect("eve: I may\n")
+    bob.expect("I may\r\n")
+    does("/devoice eve", "MODE #den -v eve", "* carl set mode -v eve")
+    eve.send("nor now\n")
+    eve.expect("* You can't speak in den: it is moderated.\n")
+    does("/mode -mk+l 7", "MODE #den -mk+l * 7", "* carl set mode -mk+l * 7")
+    does("/ban bob", "MODE #den +b bob!*@*", "* carl set mode +b bob!*@*")
+    nc.send("/ban\n")
+    nc.expect("* 1 banned in den: bob!*@*\n")
+    equal([l.command for l in bob.ask("PRIVMSG #den :me?") if l.command.isdigit()], ["404"])
+    does("/unban bob!*@*", "MODE #den -b bob!*@*", "* carl set mode -b bob!*@*")
+    does("/op eve", "MODE #den +o eve", "* carl set mode +o eve")
+    does("/deop eve", "MODE #den -o eve", "* carl set mode -o eve")
+    does("/kick bob be nice", "KICK #den bob :be nice", "* carl removed bob: be nice")
+    # All of it or nothing.
+    for wrong, why in (("+mx", "There is no mode x; there are b C e i I k l m M n o R s t v."), ("+mo nobody", "There is nobody by that name in den."),
+                       ("+mk", "Mode k needs a word behind it."), ("+mk a,b", "A key is one word of at most 23 bytes, without : and a comma."),
+                       ("+ml none", "A limit is a number from 1 to 1000000."), ("-m", "That is so already.")):
+        nc.send("/mode %s\n" % wrong)
+        nc.expect("* %s\n" % why)
+    equal([l.params[2:] for l in ann.ask("MODE #den") if l.command == "324"], [["+nl", "7"]])
+    nc.send("/kick eve\n")
+    eve.expect("* carl has removed you from den: carl. You are in no room; /join one.\n")
+    eve.send("/mode +m\n")
+    eve.expect("* You are in no room; /join one.\n")
+    nc.send("/help\n")
+    nc.expect("* /kick NICK [WHY]")
+
+
+@test
+def who_has_an_account_of_an_operator():
+    d = Daemon(start=False)
+    accounts = os.path.join(d.dir, "accounts")
+    made = subprocess.run([CHATCTL, "passwd", accounts, "root"], input=b"sesame\nsesame\n", capture_output=True)
+    equal((made.returncode, made.stderr), (0, b""))
+    os.chmod(accounts, 0o644)
+    os.chmod(d.dir, 0o755)
+    irc_daemon(d=d, start=False)
+    d.write_config("", d.listeners.replace('room = "lobby";', 'room = "lobby"; password_file = "%s"; auth = "none";' % accounts),
+                   IRC_EXTRA + UNLIMITED + ' operators = ( { account = "root"; } );')
+    d.start()
+    nc = d.join(nick="carl")
+    nc.send("/mode +m\n")
+    nc.expect("* Only operators of lobby can do that.\n")
+    nc.send("/login root sesame\n")
+    nc.expect("* carl is now root\n")
+    nc.send("/mode +m\n")
+    nc.expect("* root set mode +m\n")
+
+
+@test
+def without_irc_there_is_nothing_of_it():
+    d = Daemon()
+    nc = d.join(nick="carl")
+    nc.send("/op carl\n/help\n")
+    nc.expect("* There is no such command; /help lists them.\n")
+    check(b"/kick" not in nc.expect("something that begins with /\n"))
+
+
+@test
 def it_survives():
     d = everybody(store=True, start=False)
     d.start_supervised()
@@ -203,8 +290,10 @@ def it_survives():
         kill(d)
         nc.send("me?\n")
         nc.expect("* You can't speak in den: it is moderated.\n")
-        ann.line("MODE #den +v carl")
-        nc.expect("* ann set mode +v carl\n")
+        ann.line("MODE #den +o carl")
+        nc.expect("* ann set mode +o carl\n")
+        nc.send("/mode -o+v carl carl\n")
+        nc.expect("* carl set mode -o+v carl carl\n")
         kill(d)
         nc.send("I may\n")
         nc.expect("carl: I may\n")

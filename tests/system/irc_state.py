@@ -260,6 +260,14 @@ def scenario(d):
     carl.expect("* You can't speak in den: it is moderated.\n")
     ann.send("MODE #den -m+v carl\r\n")
     carl.expect("* ann set mode -m+v carl\n")
+    ann.send("MODE #den +o carl\r\n")
+    carl.expect("* ann set mode +o carl\n")
+    for line, irc, told in (("/topic of old", "TOPIC #den :of old", "set the topic: of old"), ("/mode +k key", "MODE #den +k key", "set mode +k key"),
+                            ("/mode -k", "MODE #den -k *", "set mode -k *")):
+        carl.send(line + "\n")
+        carl.expect("* carl %s\n" % told)
+        ann.expect(irc + "\r\n")
+        bob.expect(irc + "\r\n")
     ann.send("KICK #den carl :enough\r\n")
     carl.expect(REMOVED)
     ann.expect("KICK #den carl :enough\r\n")
