@@ -304,7 +304,7 @@ def scenario(d):
     ann.expect("QUIT")
     carl.expect("left")
     for p in ann, bob, carl:
-        p.all = re.sub(rb"\d{4}-\d\d-\d\dT[\d:.]+Z|\b[0-9a-f]{16}-\d+|[0-9a-f.]+\.ip\b", b"N", p.all)
+        p.all = re.sub(rb"(?<= #den carl )\d+|\d{4}-\d\d-\d\dT[\d:.]+Z|\b[0-9a-f]{16}-\d+|[0-9a-f.]+\.ip\b", b"N", p.all)
         p.all = re.sub(rb"( 353 [^:]*:)(.*)", lambda m: m.group(1) + b" ".join(sorted(m.group(2).split())), p.all)
     carl.all = REMOVED.sub(b"* removed\n", carl.all)
     return {"ann": ann.all, "bob": bob.all, "carl": carl.all}
