@@ -55,7 +55,7 @@ def bytes_per_second():
     check(0.9 < took < 12, "60 kB at 20 kB a second took", took)
     a.expect("* Not so fast: that is too many bytes a second. Nothing is lost, but it takes a while.\n")
     check(d.metric("rate_pauses_total") > 0)
-    check("is slowed down" in d.log())
+    logged(d, "is slowed down")
 
 
 @test
@@ -78,7 +78,7 @@ def names_and_rooms_are_not_changed_for_ever():
     b.send("".join("/join r%d\n" % i for i in range(9)))
     b.expect(re.compile(rb"(?s)You are in r4\.\n.*(\* Not so fast: you have changed rooms too often.*\n){4}"))
     equal(d.metric("changes_refused_total"), 8)
-    check("changes its nick or room too often" in d.log())
+    logged(d, "changes its nick or room too often")
 
 
 @test
@@ -126,7 +126,7 @@ def rooms_in_all():
     c.send("/join three\n")
     c.expect("* Room three can't be opened: there are too many rooms.\n")
     equal(d.metric("rooms_full_total"), 1)
-    check("could not open room three" in d.log())
+    logged(d, "could not open room three")
     keep.pop().close()  # an empty room makes way
     wait_for(lambda: d.json("status")["clients"] == 2)
     c.send("/join three\n")
@@ -185,7 +185,7 @@ def clients_of_a_listener():
     keep.pop().close()
     wait_for(lambda: d.json("status")["clients"] == 2)
     d.join()
-    check("there are too many connections here" in d.log())
+    logged(d, "there are too many connections here")
 
 
 @test
@@ -249,7 +249,7 @@ def bans():
     # What is banned is the network, whichever address of it was named.
     equal(d.ctl("ban", "10.0.0.1/8")[1], "10.0.0.0/8 is banned; 0 removed\n")
     equal(d.ctl("unban", "10.0.0.1/8"), (0, "", ""))
-    check("<5>10.0.0.0/8 unbanned by " in d.log(), "the log says who let it in")
+    logged(d, "<5>10.0.0.0/8 unbanned by ")
     equal(d.ctl("ban", "10.1.2.3", "1s")[0], 0)
     equal(d.ctl("ban", "2001:db8::/32", "2h")[0], 0)
     listed = {x["address"]: x.get("until") for x in d.json("list", "bans")}
@@ -304,7 +304,7 @@ def limits_of_bans_and_damaged_files():
     d.write_config(extra="limits: { max_bans = 3; max_clients_per_address = 0; };")
     d.start()
     equal(sorted(x["address"] for x in d.json("list", "bans")), ["10.0.0.1", "10.0.0.3"])
-    equal(d.log().count("this isn't a ban; it is left out"), 3)
+    logged(d, "this isn't a ban; it is left out", 3)
     equal(d.ctl("ban", "10.0.0.6")[0], 0)
     equal(d.ctl("ban", "10.0.0.7")[2], "chatctl: there are too many bans (limits.max_bans)\n")
 
@@ -342,7 +342,7 @@ def bans_on_a_full_disk():
             check("is banned; 0 removed" in out and "could not be saved" in err, out, err)
             equal(d.connect().rest(), b"* Sorry: your address is banned.\n")
             d.join(host="::1")
-            check("the bans can't be saved" in d.log())
+            logged(d, "the bans can't be saved")
             equal(d.ctl("unban", "127.0.0.1")[0], 1)
             d.join()
             d.stop()
@@ -401,7 +401,8 @@ def logins():
     second.send("/login alice wonder land\n")
     second.expect("* alice is here already.\n")
     equal((d.metric("logins_total"), d.metric("logins_failed_total")), (1, 2))
-    check("logged in as alice" in d.log() and "wrong name or password" in d.log())
+    logged(d, "logged in as alice")
+    logged(d, "wrong name or password")
     check("wonder land" not in d.log())
 
 
@@ -446,8 +447,8 @@ def fail2ban_finds_who_fails_and_nobody_else():
     c = d.connect()
     c.send(v2("192.0.2.1", 1) + b"/login alice wonder land\n")
     c.expect("You are in")
-    check(re.search(r"^<4>client \d+ from 192\.0\.2\.7 port 4711: wrong name or password \(alice\)$", d.log(), re.M), d.log())
-    check(re.search(r"^<6>client \d+ from 192\.0\.2\.1 port 1 logged in as alice$", d.log(), re.M), d.log())
+    logged(d, re.compile(r"^<4>client \d+ from 192\.0\.2\.7 port 4711: wrong name or password \(alice\)$", re.M))
+    logged(d, re.compile(r"^<6>client \d+ from 192\.0\.2\.1 port 1 logged in as alice$", re.M))
     equal(found_by_fail2ban(d.log_path), found)
     # As syslog writes it, and what comes from other programs.
     path = os.path.join(d.dir, "syslog")
@@ -542,7 +543,7 @@ def a_login_is_no_new_name_of_nobody():
     c.expect(LOGIN)
     c.send("/login alice wonder land\n")
     c.expect("* You are now alice.\n")
-    check(re.search(r"^<7>client \d+ is now alice$", d.log(), re.M), d.log())
+    logged(d, re.compile(r"^<7>client \d+ is now alice$", re.M))
 
 
 @test
@@ -824,7 +825,7 @@ def a_room_that_had_members_stays_closed():
     guest.expect("* Room another can't be opened: there are too many rooms.\n")
     time.sleep(2.2)
     is_closed()
-    check("room board had members and isn't in the configuration any more" in d.log())
+    logged(d, "room board had members and isn't in the configuration any more")
     d.write_config(rooms='{ name = "lobby"; }', listeners=d.doors + """,
       { name = "udp"; type = "udp"; mode = "registry"; listen = "127.0.0.1:%d"; room = "board"; }""" % udp)
     equal(d.ctl("reload")[0], 0)
@@ -937,7 +938,7 @@ def names_that_an_older_chatd_took_are_left_out():
     with open(d.passwords, "a") as f:
         f.write("".join("%s:%s\n" % a for a in (("a*b", bob), ("\u2603", bob), ("neil", alice), ("nell", bob))))
     equal(d.ctl("reload")[0], 0)
-    check("nell looks like the account neil of line 5, so it is left out" in d.log(), d.log()[-1000:])
+    logged(d, "nell looks like the account neil of line 5, so it is left out")
     c = d.connect()
     c.expect(LOGIN)
     c.send("/login nell b\n")
@@ -994,7 +995,7 @@ def whose_account_is_deleted_is_sent_away_and_nobody_else():
         text = bob.expect("Bob: hello\n")
         guest.send("hello\n")
         check(goodbye not in text + guest.expect(": hello\n"))
-        check("is sent away: the account alice has been removed" in d.log())
+        logged(d, "is sent away: the account alice has been removed")
         bob.close()
         equal(subprocess.run([CHATCTL, "passwd", "-d", d.passwords, "a1ice"]).returncode, 0)
         add_account(d.passwords, "alice", "wonder land")

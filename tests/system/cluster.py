@@ -376,7 +376,7 @@ def whoever_is_stopped_while_nats_is_away_waits_for_it():
     clients["on-b"].send("lost words\n")
     wait_for(lambda: c.nodes[1].json("status")["cluster"]["waiting"] == 1, what="the line that waits")
     c.nodes[1].stop()
-    check("<4>cluster: of what was said here 1 line had not gone out" in c.nodes[1].log(), c.nodes[1].log())
+    logged(c.nodes[1], "<4>cluster: of what was said here 1 line had not gone out")
 
 
 def say(who, n, listener, text="line"):

@@ -51,7 +51,7 @@ def who_speaks_in_the_name_of_a_node_silences_nobody():
     check(status["misused"] >= 3, status)
     check("somebody else spoke in the name of this node" in a.ctl("status")[1])
     equal(a.metric("cluster_misused_messages_total"), status["misused"])
-    check("somebody else speaks as this node in room lobby" in a.log())
+    logged(a, "somebody else speaks as this node in room lobby")
     for d in c.nodes:
         equal(d.json("status")["cluster"]["missing"], 0)
 
@@ -82,7 +82,7 @@ def a_node_has_its_new_name_when_nothing_waits_under_the_old_one():
     c.configure(a, node="z")
     a.start()
     equal(a.json("status")["cluster"]["node"], "a")
-    check("<3>cluster: this node is still called a, as 1 line said under that name" in a.log(), a.log()[-2000:])
+    logged(a, "<3>cluster: this node is still called a, as 1 line said under that name")
     c.servers[0].start()
     for x in clients.values():
         x.expect("on-a: waits\n")
@@ -117,7 +117,7 @@ def rooms_that_are_not_the_same_on_all_nodes_are_told():
     equal(b.ctl("reload")[0], 0)
     for d in c.nodes:
         wait_for(lambda: d.json("status")["cluster"]["differences"] == [], 30, "all to be the same again")
-        equal(d.log().count("cluster: room den is not on node"), 1)
+        logged(d, "cluster: room den is not on node", 1)
 
 
 @test

@@ -14,7 +14,7 @@ import subprocess
 import termios
 import time
 
-from testing import (Client, Daemon, Failure, Namespace, Skip, WELCOME, check, drain, equal, free_port, main, need, run, test, wait_for)
+from testing import (Client, Daemon, Failure, Namespace, Skip, WELCOME, check, drain, equal, free_port, logged, main, need, run, test, wait_for)
 
 # A wall clock that is off by what a file says; nothing else of the machine's time is touched.
 SHIM = r"""
@@ -190,7 +190,7 @@ def browsers_are_turned_away():
             is_turned_away(c, what)
     nothing_was_said(watcher)
     equal(d.metric("foreign_protocols_closed_total"), 2 * len(FOREIGN))
-    check(re.search(r"^<5>client \d+ from 127.0.0.1 port \d+ is turned away: it speaks HTTP$", d.log(), re.M), d.log())
+    logged(d, re.compile(r"^<5>client \d+ from 127.0.0.1 port \d+ is turned away: it speaks HTTP$", re.M))
 
 
 @test
@@ -250,7 +250,7 @@ def who_vanished_is_noticed():
         equal(run("ip", "-n", net.names[1], "route", "replace", "blackhole", "10.77.0.1/32").returncode, 0)
         s.close()
         wait_for(lambda: d.json("status")["clients"] == 0, what="the end of who is gone")
-        check("alice left lobby" in d.log())
+        logged(d, "alice left lobby")
     finally:
         net.close()
 
@@ -329,7 +329,7 @@ def who_reads_slowly_is_there():
     for s, g in zip(sent, got):
         check(len(g) > 10000 and s.startswith(g), len(s), len(g))
     equal(len(d.json("list", "clients")), 4)
-    equal(d.log().count("is given up: it takes nothing of what it was sent"), 1)
+    logged(d, "is given up: it takes nothing of what it was sent", 1)
     equal(d.metric("clients_unread_closed_total"), 1)
 
 
@@ -386,7 +386,7 @@ def who_never_reads_the_end_is_reset():
     except ConnectionResetError:
         pass
     equal(d.metric("clients_unread_closed_total"), 1)
-    check("does not read what is left for it" in d.log())
+    logged(d, "does not read what is left for it")
 
 
 @test

@@ -339,8 +339,9 @@ def a_full_disk():
             f.write(inside(d, "cat", os.path.join(disk, name)).stdout)
     equal(account(d, got), lost)
     check(0 < lost < 2100, lost)
-    check("history: %d messages of room lobby could not be stored: " % lost in d.log(), d.last_words())
-    check("history: nothing can be stored at the moment" in d.log() and "is stored again" in d.log(), d.last_words())
+    logged(d, "history: %d messages of room lobby could not be stored: " % lost)
+    logged(d, "history: nothing can be stored at the moment")
+    logged(d, "is stored again")
     note("%d of %d messages were lost, and are known to be" % (lost, len(got)))
     d.finish()
 
@@ -399,7 +400,7 @@ def a_slow_disk_and_more_than_it_takes():
     lost = account(d, got)
     check(lost > 0, "it kept up")
     equal(d.metric("history_lost_messages_total"), lost)
-    check("could not be stored: more was said than could be stored" in d.log(), d.last_words())
+    logged(d, "could not be stored: more was said than could be stored")
     note("%d round trips in 3 transactions; %d of %d messages lost, and known to be" % (trips, lost, len(got)))
     d.finish()
 
@@ -423,7 +424,7 @@ def a_damaged_database_is_set_aside():
     aside = [n for n in os.listdir(d.dir) if n.startswith("history.db.damaged-")]
     check(aside, os.listdir(d.dir))
     equal(state(d)["set_aside"], 1)
-    check("the database is damaged" in d.log(), d.last_words())
+    logged(d, "the database is damaged")
     equal(stored_numbers(d), sorted(set(stored_numbers(d))))
     d.finish()
 
@@ -445,7 +446,7 @@ def a_newer_database_is_left_alone():
     d.stop()
     with open(database(d), "rb") as f:
         equal(f.read() == before, True)
-    check("messages could not be stored, and end with this process" in d.log(), d.last_words())
+    logged(d, "messages could not be stored, and end with this process")
     d.clean_up()
 
 

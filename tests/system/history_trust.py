@@ -135,7 +135,7 @@ def a_locked_database_opens_no_closed_room():
         mallory.send("/join %s\n" % room)
         mallory.expect("* Room %s %s\n" % (room, LATER))
     equal([r["name"] for r in d.json("list", "rooms")], ["lobby"])
-    check("no rooms are opened" in d.log(), d.last_words())
+    logged(d, "no rooms are opened")
     # Neither a crash, a restart nor a reload changes that.
     for again in (lambda: (d.kill(), d.start()), lambda: equal(d.ctl("restart")[0], 0), lambda: equal(d.ctl("reload")[0], 0)):
         again()
@@ -686,7 +686,7 @@ def a_database_that_chatd_may_not_open():
     c.expect("* Room den %s\n" % LATER)
     check("* The history" in (reply := answer(c, "/search one")) or "can't be searched" in reply, reply)
     equal(d.ctl("backup", os.path.join(d.dir, "copy"))[0], 1)
-    check("history: nothing can be stored at the moment" in d.log(), d.last_words())
+    logged(d, "history: nothing can be stored at the moment")
     for path in glob.glob(d.database + "*"):
         os.chown(path, 65534, 65534)
     wait_for(lambda: state(d)["state"] == "stores", what="the end of the trouble")

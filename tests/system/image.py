@@ -165,7 +165,7 @@ def talks_is_killed_is_upgraded_and_stops_in_order():
     for client in (alice, bob):
         equal(client.rest(), b"* chatd is going down\n")
     equal(p.must("inspect", "-f", "{{.State.ExitCode}}", c.id), "0")
-    check("stopped\n" in c.log(), c.log())
+    logged(c, "stopped\n")
 
 
 @test

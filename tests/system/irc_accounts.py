@@ -159,7 +159,7 @@ def plain_passwords():
         c.send("AUTHENTICATE " + plain("ann", "secret"))
         logged_in(c, "ann")
     equal(d.metric("logins_failed_total"), 2)
-    check("wrong name or password (nobody)" in d.log())
+    logged(d, "wrong name or password (nobody)")
 
 
 @test
@@ -270,7 +270,7 @@ def failures_of_all_kinds_make_an_address_wait():
             break
         c.send("AUTHENTICATE " + b64(s.final(base64.b64decode(line.split(" ")[1]).decode()).encode()))
         check(c.numeric(904))
-    check("too many logins at once (ann)" in d.log())
+    logged(d, "too many logins at once (ann)")
     # Passwords wait as well, and their thread has nothing to do meanwhile.
     c = begin(d, "PLAIN")
     c.send("AUTHENTICATE " + plain("ann", "secret"))
@@ -373,7 +373,7 @@ def others_are_told():
     equal(run(CHATCTL, "passwd", "-d", d.passwords, "ann").returncode, 0)
     equal(d.ctl("reload")[0], 0)
     check(b"ERROR :" in c.c.rest())
-    check("the account ann has been removed" in d.log())
+    logged(d, "the account ann has been removed")
     check([line for line in other.sync() if line.startswith(":bob!")])
 
 
@@ -449,7 +449,7 @@ def operators():
         check(c.numeric(381))
         c.send("QUIT")
         c.c.rest()
-    check("is an operator of IRC now, as root" in d.log())
+    logged(d, "is an operator of IRC now, as root")
     for name, password in (("ann", "top"), ("root", "secret"), ("hash", "x"), ("old", "secret"), ("nobody", "x")):
         c = Irc(d)
         c.hello("bob")

@@ -197,7 +197,7 @@ def kills():
     oper.line("KILL oper :enough")
     oper.until("ERROR")
     equal(oper.rest(), b"")
-    check("removed by oper on IRC: enough" in d.log())
+    logged(d, "removed by oper on IRC: enough")
 
 
 @test

@@ -101,7 +101,7 @@ def a_damaged_one_begins_anew():
     os.pwrite(d.stored[NAME][0], b"\xff", 9)
     d.start()
     check(kept(d) and kept(d) == mapped(d) != file, file, kept(d), mapped(d))
-    check(NAME in d.log(), d.last_words())
+    logged(d, NAME)
     c.send("still here\n")
     c.expect("ann: still here\n")
 
@@ -178,7 +178,7 @@ def who_has_lost_its_record_is_sent_away():
     carl.send("/who\n")
     carl.expect("* 2 in lobby: ")
     ann.expect("ERROR :")
-    check("can't be taken over: what IRC keeps of it is missing" in d.log(), d.last_words())
+    logged(d, "can't be taken over: what IRC keeps of it is missing")
     # And everybody without the file.
     d.kill()
     for fd in d.stored.pop(NAME):

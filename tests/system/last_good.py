@@ -129,7 +129,7 @@ def mistakes_keep_nobody_waiting():
             code, out, _ = d.ctl("status")
             check(code == 1 and out.startswith("NOT WELL: the configuration has mistakes, "), out)
             check("\nmistakes   that file is not in use; what was in use before goes on:\n" + mistakes + "\n" in out, kind, out)
-            check("%s is not used; what was in use before goes on" % d.config in d.log(), d.last_words())
+            logged(d, "%s is not used; what was in use before goes on" % d.config)
             check("can't start" not in d.log(), d.last_words())
             if d.store:
                 d.drain_notify()

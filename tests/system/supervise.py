@@ -118,7 +118,7 @@ def signals_are_passed_on():
     d.signal(signal.SIGUSR1)
     wait_for(lambda: takeovers(d) == 3, what="the handover")
     check(d.child() != first)
-    check("handing over to the next process" in d.log())
+    logged(d, "handing over to the next process")
     out = d.ctl("status")[1]
     check("clients    1 (all of them survive a restart or a crash)\n" in out, out)
     a.send("still here\n")
@@ -197,7 +197,7 @@ def the_exit_status_is_the_daemons():
         f.write("nonsense = 1;\n")
     d.spawn()
     equal(os.waitstatus_to_exitcode(d.wait()), 78)
-    equal(len(re.findall("nonsense", d.log())), 1)
+    logged(d, "nonsense", 1)
     taken = socket.create_server(("127.0.0.1", d.echo_port))
     d.write_config()
     d.spawn()
@@ -539,7 +539,7 @@ def sockets_from_outside_are_the_daemons():
         a.expect("alice: here\n")
         d.join().close()
     check(inode in [os.stat("/proc/%d/fd/%s" % (d.pid, n)).st_ino for n in os.listdir("/proc/%d/fd" % d.pid)])
-    check("(socket from systemd)" in d.log())
+    logged(d, "(socket from systemd)")
 
 
 @test

@@ -416,7 +416,7 @@ def state_that_can_not_be_trusted_is_refused():
         b.send("served\n")
         b.expect("bob: served\n")
         if damage != "keeper-type":
-            check("can't be" in d.log(), damage, d.log())
+            logged(d, "can't be")
         # The connection may take an orderly end only.
         if damage != "keeper-type":
             data = a.rest()

@@ -119,6 +119,15 @@ def wait_for(condition, timeout=PATIENCE, what="condition"):
         time.sleep(0.02)
 
 
+def logged(d, what, times=None):
+    """Waits until that text (or compiled expression) stands in its log: what is logged may come after what clients are told.
+    times: and it stands there so often."""
+    pattern = what if hasattr(what, "findall") else re.compile(re.escape(what))
+    wait_for(lambda: len(pattern.findall(d.log())) >= (times or 1), what="%r in the log" % pattern.pattern)
+    if times:
+        equal(len(pattern.findall(d.log())), times)
+
+
 class Ports:
     """A block of ports that is this program's alone, since others run beside it: whoever has the abstract socket of that
     name has the block. What clients get from the kernel comes from above them all."""

@@ -160,8 +160,7 @@ def new_keys_now_and_then_and_all_the_time():
     # Nothing but new keys: it would keep the worker from everybody else.
     equal(tool(d, 1, 200000, 1), (3, ""))
     equal(d.metric("tls_renewals_closed_total"), 1)
-    check(re.search(r"^<5>client 2 from 127.0.0.1 port \d+ is closed: it wants new TLS keys all the time$", d.log(), re.M),
-          d.log())
+    logged(d, re.compile(r"^<5>client 2 from 127.0.0.1 port \d+ is closed: it wants new TLS keys all the time$", re.M))
     a = d.join(nick="a")
     a.send("hello\n")
     a.expect("a: hello\n")
@@ -581,7 +580,7 @@ def who_can_not_be_resumed_is_closed_and_the_log_says_why():
     plain.expect("* guest2 left lobby\n")
     plain.send("here\n")
     plain.expect("plain: here\n")
-    check("can't be taken over: its TLS secrets are gone" in d.log(), d.log())
+    logged(d, "can't be taken over: its TLS secrets are gone")
     equal(d.json("status")["takeover"]["closed"], 1)
     check(memory_of_clients(d) < kept - 12288, before, kept, memory_of_clients(d))
     connect(d).expect(WELCOME)

@@ -300,7 +300,7 @@ def an_old_state_that_is_damaged_is_refused():
                 at = data.find(what, at + 1)
         d.binary = CHATD
         d.start()
-        check("can't be" in d.log(), damage, d.log())
+        logged(d, "can't be")
         b = d.join(nick="bob")
         b.send("served\n")
         b.expect("bob: served\n")

@@ -214,7 +214,7 @@ def who_has_no_right_gets_none():
     check(b"event: notice\ndata: {" in c.rest())
     w.api("/rooms/board/messages", token=reader, status=401)
     w.say("still", status=201)
-    check("wrong token" in w.d.log())
+    logged(w.d, "wrong token")
     # One of the same name that was made anew is another one: whoever has the old one has nothing.
     old = w.make_token("again", "--read", "--room", "board")
     equal(w.d.ctl("reload")[0], 0)
