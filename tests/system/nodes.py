@@ -217,8 +217,9 @@ def forged(node, boot, first, count):
 
 def without_notices(text):
     """Of the other nodes, which each node gives when it finds that: on a busy machine also when a test didn't ask for them. And
-    without half a line."""
-    return re.sub(rb"(?m)^\* (The other nodes|Node \w+ is gone)[ ,][^\n]*\n", b"", bytes(text[:text.rfind(b"\n") + 1]))
+    of a private message that is there but whose receipt isn't. And without half a line."""
+    return re.sub(rb"(?m)^\* (The other nodes|Node \w+ is gone|Your message to \S+ waits:)[ ,][^\n]*\n", b"",
+                  bytes(text[:text.rfind(b"\n") + 1]))
 
 
 def hears_nothing(client, seconds=0.3):
