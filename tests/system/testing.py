@@ -296,6 +296,7 @@ class Daemon:
         self.workers = workers
         self.clients = []
         self.supervised = False
+        self.spawning = threading.Lock()
         self.netns = netns
         self.write_config(rooms, listeners, extra)
         Daemon.running.append(self)
@@ -482,15 +483,16 @@ control: { socket = "%s"; group = "chatd"; };
 
         def watch():
             while self.supervised:
-                pid, status = os.waitpid(self.pid, os.WNOHANG)
+                with self.spawning:
+                    pid, status = os.waitpid(self.pid, os.WNOHANG)
+                    if pid and os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
+                        self.counted_deaths += 1
+                        self.spawn()
+                    elif pid:
+                        self.pid, self.status, self.supervised = None, status, False
                 if pid == 0:
                     self.drain_notify()
                     time.sleep(0.002)
-                elif os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
-                    self.counted_deaths += 1
-                    self.spawn()
-                else:
-                    self.pid, self.status, self.supervised = None, status, False
 
         self.watcher = threading.Thread(target=watch, daemon=True)
         self.watcher.start()
@@ -502,7 +504,8 @@ control: { socket = "%s"; group = "chatd"; };
 
     def signal(self, number):
         """Who is supervised dies itself, and not its parent."""
-        os.kill(self.child() if self.parent and self.supervised and number == signal.SIGKILL else self.pid, number)
+        with self.spawning:  # no pid of one that is gone
+            os.kill(self.child() if self.parent and self.supervised and number == signal.SIGKILL else self.pid, number)
         if number == signal.SIGSTOP:
             wait_stopped(self.pid)
 
