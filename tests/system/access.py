@@ -225,7 +225,7 @@ def address_lists():
             pass
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as u:
         u.bind(("127.0.0.2", 0))
-        u.settimeout(5)
+        u.settimeout(PATIENCE)
         u.sendto(b"#REG x", ("127.0.0.1", udp))
         check(u.recv(1000).startswith(b"#OK x "))
     equal(d.metric("not_allowed_total"), 3)
@@ -280,7 +280,7 @@ def bans_of_udp_members():
     d.write_config(listeners='{ name = "udp"; type = "udp"; mode = "registry"; listen = "127.0.0.1:%d"; }' % udp)
     d.start()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as u:
-        u.settimeout(5)
+        u.settimeout(PATIENCE)
         u.sendto(b"#REG x", ("127.0.0.1", udp))
         check(u.recv(1000).startswith(b"#OK x "))
         equal(d.ctl("ban", "127.0.0.1")[1], "127.0.0.1 is banned; 1 removed\n")
@@ -556,7 +556,7 @@ def who_had_a_name_before_its_account_came_gives_it_back():
     equal(d.ctl("reload")[0], 0)
     device = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     device.connect(("127.0.0.1", udp))
-    device.settimeout(20)
+    device.settimeout(PATIENCE)
 
     def device_hears(pattern):
         while not re.fullmatch(pattern, device.recv(1000)):
@@ -830,7 +830,7 @@ def a_room_that_had_members_stays_closed():
       { name = "udp"; type = "udp"; mode = "registry"; listen = "127.0.0.1:%d"; room = "board"; }""" % udp)
     equal(d.ctl("reload")[0], 0)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as u:
-        u.settimeout(5)
+        u.settimeout(PATIENCE)
         u.sendto(b"#REG x", ("127.0.0.1", udp))
         equal(u.recv(1000), b"#ERR this room is for its members only\n")
     d.write_config(rooms='{ name = "lobby"; }', listeners=d.doors + """,
@@ -1046,7 +1046,7 @@ def read_only_rooms():
     a.send("hello\n/me waves\n")
     a.expect("* Room lobby is read-only.\n* Room lobby is read-only.\n")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as u:
-        u.settimeout(5)
+        u.settimeout(PATIENCE)
         u.sendto(b"#REG x", ("127.0.0.1", udp))
         check(u.recv(1000).startswith(b"#OK x "))
         u.sendto(b"hello", ("127.0.0.1", udp))

@@ -75,7 +75,7 @@ def whether_all_is_well():
         c, _ = s.accept()
         c.recv(1000)
         c.sendall(b'{"parameters":{"version":"0.1.0"}}\0')
-        out = p.communicate(timeout=20)[0]
+        out = p.communicate(timeout=PATIENCE)[0]
         c.close()
     check(p.returncode == 1 and out.startswith("NOT KNOWN to be well: this chatd can't tell, as it is older than chatctl\n"), out)
 
@@ -138,7 +138,7 @@ def tables_on_narrow_terminals():
         for what in "clients", "rooms", "listeners", "bans":
             us, there = pty.openpty()
             p = subprocess.Popen([CHATCTL, "-s", d.socket, "list", what], stdout=there, env=dict(os.environ, COLUMNS=str(columns)))
-            equal(p.wait(timeout=20), 0)
+            equal(p.wait(timeout=PATIENCE), 0)
             os.close(there)
             text = re.sub(r"\x1b\[[\d;]*m", "", os.read(us, 65536).decode())
             os.close(us)
@@ -347,7 +347,7 @@ def a_reload_that_takes_long_delays_nobody():
     d = Daemon(rooms='{ name = "lobby"; history = 0; log_size = "64K"; }', extra="max_message = 1024;")
     a, b = d.join(nick="alice"), d.join(nick="bob")
     tail = socket.socket(socket.AF_UNIX)
-    tail.settimeout(30)
+    tail.settimeout(PATIENCE)
     tail.connect(d.socket)
     tail.sendall(b'{"method":"io.chatd.Control.Tail","parameters":{"room":"lobby","lines":0,"follow":true},"more":true}\0')
     check(tail.recv(65536))
@@ -355,7 +355,7 @@ def a_reload_that_takes_long_delays_nobody():
         f.write("".join("wrong%d = 1;\n" % i for i in range(100000)))  # takes as long as it is let
     reload = subprocess.Popen([CHATCTL, "-s", d.socket, "reload"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
-        wait_for(lambda: "asks for a reload" in d.log(), 20, "the reload")
+        wait_for(lambda: "asks for a reload" in d.log(), what="the reload")
         drain(a)
         a.send("".join("%05d %s\n" % (i, "x" * 900) for i in range(300)))  # four times the log
         for i in range(300):
@@ -430,7 +430,7 @@ def what_is_refused_is_told_in_words():
             c, _ = s.accept()
             c.recv(1000)
             c.sendall(b'{"error":"%s","parameters":{"parameter":"new"}}\0' % error.encode())
-            err = p.communicate(timeout=20)[1]
+            err = p.communicate(timeout=PATIENCE)[1]
             c.close()
         os.unlink(there)
         check(p.returncode == 1 and "chatd" in err and error not in err and "varlink" not in err, err)
@@ -485,7 +485,7 @@ def old_messages_have_their_date():
         c, _ = s.accept()
         c.recv(1000)
         c.sendall(json.dumps({"parameters": {"messages": messages, "skipped": 0, "next": 3}}).encode() + b"\0")
-        out = p.communicate(timeout=20)[0]
+        out = p.communicate(timeout=PATIENCE)[0]
         c.close()
     stamp = lambda t, form: time.strftime(form, time.localtime(int(t)))
     today = stamp(now, "%T") if stamp(time.time(), "%F") == stamp(now, "%F") else stamp(now, "%F %T")
@@ -648,7 +648,7 @@ def events_name_the_address_the_reason_and_the_time():
         c.close()
         equal(happened("closed", number)["address"], address)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as u:
-        u.settimeout(10)
+        u.settimeout(PATIENCE)
         u.connect(("127.0.0.1", udp))
         u.send(b"#REG sensor")
         check(u.recv(100).startswith(b"#OK sensor"))
@@ -1003,7 +1003,7 @@ def calls_in_a_row_are_all_answered():
         b'{"method":"io.chatd.Control.Tail","parameters":{"room":"lobby","lines":3},"more":true}\0'
     n = 140
     s = socket.socket(socket.AF_UNIX)
-    s.settimeout(20)
+    s.settimeout(PATIENCE)
     s.connect(d.socket)
     s.sendall(ask * n + status)
     got = b""
@@ -1019,7 +1019,7 @@ def calls_in_a_row_are_all_answered():
     s.connect(d.socket)
     s.sendall(b"".join(b'{"method":"io.chatd.Control.Send","parameters":{"room":"lobby","text":"%d"}}\0' % i for i in range(20)))
     s.close()
-    wait_for(lambda: "admin: 19\n" in d.ctl("tail", "lobby")[1], 20, "what was sent")
+    wait_for(lambda: "admin: 19\n" in d.ctl("tail", "lobby")[1], what="what was sent")
     # Who says at once that there are no more calls gets all answers as well.
     equal(len(talk(d.socket, ask * n, 20)), n)
     for text in ("one", "two", "three"):
@@ -1042,7 +1042,7 @@ def garbage_on_the_control_socket():
     waiting.sendall(b'{"method":')
     # Too long a request is cut off.
     s = socket.socket(socket.AF_UNIX)
-    s.settimeout(5)
+    s.settimeout(PATIENCE)
     s.connect(d.socket)
     try:
         for _ in range(100):
@@ -1224,7 +1224,7 @@ def a_port_in_use_makes_no_hot_loop():
         equal(os.WEXITSTATUS(d.status), 1)
     # A stop need not wait for that.
     d.spawn()
-    wait_for(lambda: "can't start" in d.status_text, 20, "the failure")
+    wait_for(lambda: "can't start" in d.status_text, what="the failure")
     d.signal(signal.SIGTERM)
     d.wait()
     logged(d, "Address already in use")
@@ -1359,7 +1359,7 @@ def what_systemd_bound_is_told_and_not_what_the_configuration_says():
     d.join(port=sockets["chat"].getsockname()[1])
     # Answers come from the address that was asked, as the socket is at all of them.
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as u:
-        u.settimeout(10)
+        u.settimeout(PATIENCE)
         u.sendto(b"x", ("127.0.0.2", sockets["udp"].getsockname()[1]))
         equal(u.recvfrom(10), (b"x", ("127.0.0.2", sockets["udp"].getsockname()[1])))
     # And none goes to a port of another listener of ours, which would be made to answer it.
@@ -1435,7 +1435,7 @@ def reload_moves_listeners_to_all_addresses_and_back():
         target = "::1" if host == "[::1]" else "127.0.0.1"
         d.join(host=target).close()
         with socket.socket(socket.AF_INET6 if ":" in target else socket.AF_INET, socket.SOCK_DGRAM) as u:
-            u.settimeout(10)
+            u.settimeout(PATIENCE)
             u.sendto(b"back?", (target, udp))
             equal(u.recv(100), b"back?")
         a.send("still %s\n" % host)

@@ -43,7 +43,7 @@ class Container:
              "--network-namespace-path=/run/netns/" + netns if netns else "--private-network", "--console=pipe", "--quiet"],
             stdin=subprocess.DEVNULL, stdout=open(os.path.join(self.dir, "console"), "wb"),
             stderr=subprocess.STDOUT, env=env)
-        self.pid = wait_for(self.find_systemd, 30, "the container's systemd")
+        self.pid = wait_for(self.find_systemd, what="the container's systemd")
         wait_for(lambda: self.try_run("systemctl", "is-system-running")[1].strip() in ("running", "degraded"), 60,
                  "the container's boot")
         self.sh("ip link set lo up || true")

@@ -32,12 +32,12 @@ def listeners(d):
 def cluster(n=2, **kwargs):
     c = Cluster(n, listeners=listeners, **kwargs)
     for d in c.nodes:
-        wait_for(lambda: sum(k["here"] for k in d.json("list", "nodes")) == n, 20, "all nodes to know each other")
+        wait_for(lambda: sum(k["here"] for k in d.json("list", "nodes")) == n, what="all nodes to know each other")
     return c
 
 
 def knows(d, *nicks):
-    wait_for(lambda: set(nicks) <= {k["nick"] for k in d.json("list", "clients", "--all")}, 20, "node %s to know %s" % (d.name, nicks))
+    wait_for(lambda: set(nicks) <= {k["nick"] for k in d.json("list", "clients", "--all")}, what="node %s to know %s" % (d.name, nicks))
 
 
 # --- from one to another ---
@@ -50,7 +50,7 @@ def they_come_to_people_and_devices():
     alice, bob, carol = a.join(nick="alice"), b.join(nick="bob"), third.join(nick="carol")
     sensor = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     sensor.connect(("127.0.0.1", b.udp))
-    sensor.settimeout(20)
+    sensor.settimeout(PATIENCE)
     sensor.send(b"#REG sensor")
     equal(sensor.recv(100), b"#OK sensor 300\n")
     for d in c.nodes:

@@ -14,7 +14,8 @@ import subprocess
 import termios
 import time
 
-from testing import (Client, Daemon, Failure, Namespace, Skip, WELCOME, check, drain, equal, free_port, logged, main, need, run, test, wait_for)
+from testing import (Client, Daemon, Failure, Namespace, PATIENCE, Skip, WELCOME, check,
+                     drain, equal, free_port, logged, main, need, run, test, wait_for)
 
 # A wall clock that is off by what a file says; nothing else of the machine's time is touched.
 SHIM = r"""
@@ -89,7 +90,7 @@ def a_step_of_the_wall_clock_sends_nobody_away():
     d.start()
     mute, member = d.join(), d.connect(port=d.members)
     device = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    device.settimeout(10)
+    device.settimeout(PATIENCE)
     device.sendto(b"#REG porch", ("127.0.0.1", udp))
     check(device.recv(100).startswith(b"#OK porch"))
     member.expect("Please log in")
@@ -239,7 +240,7 @@ def who_vanished_is_noticed():
     try:
         d = Daemon(netns=net.names[0], extra="limits: { keepalive = 1; user_timeout = 2; };")
         s = net.socket(1, socket.AF_INET)
-        s.settimeout(20)
+        s.settimeout(PATIENCE)
         s.connect(("10.77.0.1", d.port))
         gone = Client(s)
         d.clients.append(gone)
@@ -462,7 +463,7 @@ def a_reset_of_a_slowed_down_sender_loses_nothing():
     a, b = slowed_down(d, b"unfinished")
     reset(a)
     equal(said(b, b"a"), LINES)
-    wait_for(lambda: re.search("client 2 from .* closed: Connection reset by peer", d.log()), 20, "the log")
+    wait_for(lambda: re.search("client 2 from .* closed: Connection reset by peer", d.log()), what="the log")
 
 
 @test

@@ -203,7 +203,7 @@ systemctl daemon-reload""")
         push = [os.path.join(os.path.abspath(BUILD), "tests/system/zmqtool"), "push", "tcp://127.0.0.1:5558"]
         p = c.popen(*push, stdin=subprocess.PIPE)
         p.communicate(b"pushed\n", 20)
-        wait_for(lambda: "relay: pushed\n" in c.run("chatctl", "tail", "-n", "1", "lobby"), 10, "the pushed message")
+        wait_for(lambda: "relay: pushed\n" in c.run("chatctl", "tail", "-n", "1", "lobby"), what="the pushed message")
     finally:
         c.sh("systemctl stop chatd-udp.socket chatd-relay.socket; rm /run/systemd/system/chatd-udp.socket "
              "/run/systemd/system/chatd-relay.socket; systemctl daemon-reload")
@@ -394,11 +394,11 @@ def the_watchdog_notices_a_stuck_worker():
         check(libc.ptrace(PTRACE_SEIZE, worker, None, None) == 0, "ptrace:", os.strerror(ctypes.get_errno()))
         check(libc.ptrace(PTRACE_INTERRUPT, worker, None, None) == 0)
         # The process can end only when its tracer, too, has seen this thread's end.
-        wait_for(lambda: traced_has_ended(worker), 30, "the watchdog")
-        wait_for(lambda: c.show("NRestarts") == "1", 30, "the restart")
+        wait_for(lambda: traced_has_ended(worker), what="the watchdog")
+        wait_for(lambda: c.show("NRestarts") == "1", what="the restart")
         log = "\n".join(m["MESSAGE"] for m in c.journal("-u", "chatd"))
         check("worker chatd/0 makes no progress" in log, log)
-        wait_for(lambda: c.show("ActiveState") == "active", 10, "the service")
+        wait_for(lambda: c.show("ActiveState") == "active", what="the service")
         p.stdin.write(b"I noticed nothing\n")
         p.stdin.flush()
         hear(p, b"guest1: I noticed nothing\n")
@@ -430,7 +430,7 @@ def mistakes_in_the_configuration():
             p.stdin.write(text)
             p.stdin.flush()
             hear(p, b"guest1: " + text)
-            wait_for(lambda: "mistakes" in c.show("StatusText"), 20, "the status")
+            wait_for(lambda: "mistakes" in c.show("StatusText"), what="the status")
             check("unknown setting mistake" in c.try_run("chatctl", "status")[1])
         c.write_config(good)
         c.systemctl("reload", "chatd")
@@ -466,7 +466,7 @@ def kills_restarts_and_upgrades_under_load():
             c.sh("for t in %s; do sleep $t; systemctl kill -s KILL chatd 2>/dev/null; done; true" %
                  " ".join("%.3f" % t for t in waits))
             killed = sum("status=9/KILL" in m["MESSAGE"] for m in c.journal("-u", "chatd", "--since", "@" + since))
-        wait_for(lambda: c.show("ActiveState") == "active", 20, "the service")
+        wait_for(lambda: c.show("ActiveState") == "active", what="the service")
         restarts = []
         for i in range(20):
             time.sleep(rng.random() * 0.3)
@@ -632,7 +632,7 @@ def the_recipes_work():
         return p
 
     def hear(room, text):
-        wait_for(lambda: text in c.run("chatctl", "tail", "-n", "50", room), 20, text)
+        wait_for(lambda: text in c.run("chatctl", "tail", "-n", "50", room), what=text)
 
     try:
         posted = background("/usr/bin/python3", "-c", block("What is said, to another service"))
@@ -665,7 +665,7 @@ def the_recipes_work():
 
         subscriber = background("/usr/bin/python3", "-c", block("A room's messages over ZeroMQ"))
         wait_for(lambda: any(x.get("peers") for x in json.loads(c.run("chatctl", "--json", "list", "clients"))
-                             if x["listener"] == "bridge"), 20, "the subscriber")
+                             if x["listener"] == "bridge"), what="the subscriber")
         push = ("import zmq; c = zmq.Context(); s = c.socket(zmq.PUSH); s.connect('tcp://127.0.0.1:5558'); "
                 "[s.send_multipart(m) for m in ([b'ops2', b'admin: forged'], [b'opsadmin: forged'], [b'said over zmq'])]; s.close(); c.term()")
         # Its subscription may take a moment longer than its connection.
@@ -693,13 +693,13 @@ def the_recipes_work():
         background("stunnel4", "/root/stunnel.conf")
         for connect in ("nc 127.0.0.1 6050", "openssl s_client -quiet -connect 127.0.0.1:6052"):
             person = "(sleep 0.3; echo /who; sleep 0.7; echo quit) | timeout 10 %s 2>/dev/null" % connect
-            wait_for(lambda: "Welcome" in c.sh(person + " || true"), 20, connect)
+            wait_for(lambda: "Welcome" in c.sh(person + " || true"), what=connect)
         # The address is the client's, not the proxy's.
         background("sh", "-c", "sleep 20 | nc -s 127.0.0.9 127.0.0.1 6050")
-        wait_for(lambda: "127.0.0.9:" in c.run("chatctl", "list", "clients"), 20, "the real address")
+        wait_for(lambda: "127.0.0.9:" in c.run("chatctl", "list", "clients"), what="the real address")
 
         display = background("sh", "-c", block("A read-only display"))
-        wait_for(lambda: "display" in c.run("chatctl", "list", "clients"), 20, "the display")
+        wait_for(lambda: "display" in c.run("chatctl", "list", "clients"), what="the display")
         c.run("chatctl", "send", "board", "lunch is ready")
         display.stdout.readline()
         equal(display.stdout.readline(), b"admin: lunch is ready\n")

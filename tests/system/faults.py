@@ -280,7 +280,7 @@ def join_again(d):
     except Failure as e:
         if "closed; expected" not in str(e) or not str(e).endswith("got b''"):
             raise
-        wait_for(lambda: d.deaths == 1 and d.ready, 20, "the next process")
+        wait_for(lambda: d.deaths == 1 and d.ready, what="the next process")
         return d.join()
 
 
@@ -298,7 +298,7 @@ def the_keeper_may_be_interrupted_anywhere():
                 break
             clients += [join_again(d) for _ in range(150)]
         check(not os.path.exists(once), fault, "was never reached")
-        wait_for(lambda: d.deaths == 1 and d.ready, 20, "the next process")
+        wait_for(lambda: d.deaths == 1 and d.ready, what="the next process")
         time.sleep(0.2)
         before = d.deaths
         d.signal(signal.SIGKILL)
@@ -353,7 +353,7 @@ def udp_scenario(d, port):
             break
         except Failure:
             pass
-    wait_for(lambda: d.ready, 20, "chatd")  # which opens the control socket last
+    wait_for(lambda: d.ready, what="chatd")  # which opens the control socket last
     equal([c["nick"] for c in d.json("list", "clients")], ["alice"])
     device.close()
     equal(len(re.findall(rb"joined lobby|left lobby|is now other", alice.all)), 3)
@@ -377,7 +377,7 @@ def a_password_is_asked_for_by_a_process_that_does_not_know_the_listener():
     guest.expect(WELCOME)
     d.write_config(listeners=doors % "gate")
     stranger = d.connect()
-    wait_for(lambda: d.deaths == 1 and d.ready, 20, "the next process")
+    wait_for(lambda: d.deaths == 1 and d.ready, what="the next process")
     equal(stranger.expect("\n"), b"* Welcome. Please log in: /login NAME PASSWORD\n")
     guest.send("still here\n")
     guest.expect(": still here\n")
@@ -401,7 +401,7 @@ def names_are_given_back_once_wherever_a_reload_dies():
         witness = d.join(nick="witness")
         device = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         device.connect(("127.0.0.1", udp))
-        device.settimeout(20)
+        device.settimeout(PATIENCE)
         device.send(b"#REG carol")
         witness.expect("* carol joined lobby\n")
         for nick in ("alice", "bob", "carol"):
@@ -409,7 +409,7 @@ def names_are_given_back_once_wherever_a_reload_dies():
         d.write_config(listeners=doors % ('password_file = "%s";' % passwords))
         open(once, "w").close()
         d.ctl("reload")  # which has no answer any more, or one that it is none
-        wait_for(lambda: d.deaths == 1, 20, "the death at " + name)
+        wait_for(lambda: d.deaths == 1, what="the death at " + name)
         text = witness.expect(re.compile(rb"(\* \w+ is now guest\d+\n){3}"))
         for i, nick in enumerate((b"alice", b"bob", b"carol")):
             check(b"* %b is now guest%d\n" % (nick, i + 1 if i < 2 else 4) in text, name, text)
@@ -451,7 +451,7 @@ def listeners_are_exchanged_wherever_a_reload_dies():
         d.write_config(listeners=doors % (d.port, "[::]", wide, moved, "new", new))
         open(once, "w").close()
         d.ctl("reload")  # which has no answer any more
-        wait_for(lambda: d.deaths == 1 and d.ready, 20, "the death at " + name)
+        wait_for(lambda: d.deaths == 1 and d.ready, what="the death at " + name)
         alice.send("here\n")
         bob.expect("alice: here\n")
         echo.send("!")
@@ -507,7 +507,7 @@ def what_is_said_without_a_transaction_is_said_once_or_not_at_all():
             died = d.deaths
             open(once, "w").close()
             act()
-            wait_for(lambda: d.deaths == died + deaths and d.ready, 20, "the death at %s of %r" % (name, what))
+            wait_for(lambda: d.deaths == died + deaths and d.ready, what="the death at %s of %r" % (name, what))
             people[0].send("after\n")
             for p, at in zip(people, before):
                 p.expect("alice: after\n")
@@ -780,7 +780,7 @@ def cluster_scenario(c):
     say(alice, "/me waves\n", "alice * waves")
     # In private, from one node to the other.
     for d in c.nodes:
-        wait_for(lambda: {"alice", "bob"} <= {k["nick"] for k in d.tried("list", "clients", "--all") or ()}, 40, "both to be known")
+        wait_for(lambda: {"alice", "bob"} <= {k["nick"] for k in d.tried("list", "clients", "--all") or ()}, what="both to be known")
     for who, to in ((alice, "bob"), (bob, "alice")):
         for i in range(3):
             who.send("/msg %s psst %d\n" % (to, i))
@@ -847,11 +847,11 @@ def nodes_of_a_cluster_may_die_anywhere():
             d.spawn()
             d.supervise()
         for d in c.nodes:
-            wait_for(lambda: d.ready, 20, "node " + d.name)
+            wait_for(lambda: d.ready, what="node " + d.name)
         c.wait_connected()
         got = cluster_scenario(c)
         for d in c.nodes:
-            wait_for(lambda: d.ready, 20, "node " + d.name)
+            wait_for(lambda: d.ready, what="node " + d.name)
             d.unsupervise()
         hit = not any(os.path.exists(d.env.get("CHATD_FAULT_ONCE", "")) for d in c.nodes)
         c.finish()
@@ -907,7 +907,7 @@ def lines_that_are_gone_are_told_wherever_a_node_dies():
         c.nodes[1].supervise()
         alice.send("and now\n")
         bob.expect("alice: and now\n", 60)
-        wait_for(lambda: c.nodes[1].ready, 20, "node b")
+        wait_for(lambda: c.nodes[1].ready, what="node b")
         c.nodes[1].unsupervise()
         check(not os.path.exists(once), name, "was never reached")
         gaps = [int(n) for n in re.findall(rb"(?m)^\* (\d+) lines? of node a (?:are|is) missing here\.\n", bob.all)]
@@ -956,8 +956,8 @@ def whose_name_is_another_or_is_misused_may_die_anywhere():
         d.spawn()
         d.supervise()
         say(alice, bob, alice)
-        wait_for(lambda: not os.path.exists(once), 20, name)
-        wait_for(lambda: d.ready, 20, "the node that died")
+        wait_for(lambda: not os.path.exists(once), what=name)
+        wait_for(lambda: d.ready, what="the node that died")
         say(alice, bob, alice)
         d.unsupervise()
         for x in (alice, bob):

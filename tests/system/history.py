@@ -87,7 +87,7 @@ def a_room_that_was_over_stays_away():
     a = d.join("den", "alice")
     a.send(b"hello\n/join lobby\n")
     a.expect("* You are in lobby.\n")
-    wait_for(lambda: [r["name"] for r in d.json("list", "rooms")] == ["lobby"], 20, "the end of the room")
+    wait_for(lambda: [r["name"] for r in d.json("list", "rooms")] == ["lobby"], what="the end of the room")
     wait_stored(d, ["hello"], "den")
     reboot(d, "stop")
     d.start()
@@ -170,7 +170,7 @@ def kills_at_random_instants():
         d.wait_ready()
     talk.finish()
     for room in talk.rooms:
-        wait_for(lambda: len(stored(d, room)) >= len(talk.got[room]), 20, "what was said in the database")
+        wait_for(lambda: len(stored(d, room)) >= len(talk.got[room]), what="what was said in the database")
         equal(stored(d, room), talk.got[room])
         numbers = stored_numbers(d, room)
         equal(numbers, sorted(set(numbers)))
@@ -204,7 +204,7 @@ def die_at(name, passages=(1, 2, 3, 5, 9)):
                     b.expect("bob: %s\n" % den[-1])
                     time.sleep(0.06)
             try:
-                wait_for(lambda: stored(d)[-20:] == lines[-20:], 20, "what was said in the database")
+                wait_for(lambda: stored(d)[-20:] == lines[-20:], what="what was said in the database")
                 wait_stored(d, den, "den")
                 numbers = stored_numbers(d)
                 equal(numbers, sorted(set(numbers)))
@@ -212,7 +212,7 @@ def die_at(name, passages=(1, 2, 3, 5, 9)):
                 if life == 0:
                     equal(stored(d), lines)
                     time.sleep(0.1)  # it may be dying of the last one
-                    wait_for(lambda: d.ready, 20, "chatd")
+                    wait_for(lambda: d.ready, what="chatd")
                     d.unsupervise()
                     d.signal(signal.SIGTERM)
                     d.wait()  # or it dies while it ends
@@ -223,7 +223,7 @@ def die_at(name, passages=(1, 2, 3, 5, 9)):
             except Failure as e:
                 raise Failure("%s:%d, life %d: %s" % (name, passage, life, e)) from e
         time.sleep(0.1)
-        wait_for(lambda: d.ready, 20, "chatd")
+        wait_for(lambda: d.ready, what="chatd")
         d.unsupervise()
         d.signal(signal.SIGTERM)
         d.wait()
@@ -316,7 +316,7 @@ def a_full_disk():
     d.start()
     c = d.join(nick="alice")
     got = say(c, 0, 10)
-    wait_for(lambda: state(d)["stored"] >= 10, 20, "the first messages")
+    wait_for(lambda: state(d)["stored"] >= 10, what="the first messages")
     inside(d, "dd", "if=/dev/zero", "of=%s/filler" % disk, "bs=4k")
     for _ in range(100):
         got += say(c, len(got), 50)
@@ -332,7 +332,7 @@ def a_full_disk():
     inside(d, "rm", "%s/filler" % disk)
     wait_for(lambda: state(d)["state"] == "stores" and state(d)["waiting"] == 0, 60, "the end of the trouble")
     got += say(c, len(got), 10)
-    wait_for(lambda: state(d)["waiting"] == 0, 20, "what was said last")
+    wait_for(lambda: state(d)["waiting"] == 0, what="what was said last")
     lost = d.metric("history_lost_messages_total")
     for name in ("history.db", "history.db-wal"):
         with open(os.path.join(d.dir, name), "wb") as f:
@@ -355,7 +355,7 @@ def a_disk_that_cant_be_written_to():
     d.start()
     c = d.join(nick="alice")
     got = say(c, 0, 10)
-    wait_for(lambda: state(d)["state"] == "away", 20, "the trouble")
+    wait_for(lambda: state(d)["state"] == "away", what="the trouble")
     equal(state(d)["waiting"] >= 10, True)
     inside(d, "mount", "-o", "remount,rw", disk)
     wait_for(lambda: state(d)["state"] == "stores" and state(d)["waiting"] == 0, 60, "the end of the trouble")
@@ -378,7 +378,7 @@ def a_slow_disk_and_more_than_it_takes():
     d.start()
     c = d.join(nick="alice")
     got = say(c, 0, 10)
-    wait_for(lambda: state(d)["stored"] >= 10, 20, "the first messages")
+    wait_for(lambda: state(d)["stored"] >= 10, what="the first messages")
     with open(slow, "w") as f:
         f.write("100")
     # Each is answered before the next is said, and all of it doesn't take as long as the disk.
@@ -393,7 +393,7 @@ def a_slow_disk_and_more_than_it_takes():
         f.write("1000")
     for _ in range(10):
         got += say(c, len(got), 500)
-    wait_for(lambda: state(d)["state"] == "behind", 30, "that it says so")
+    wait_for(lambda: state(d)["state"] == "behind", what="that it says so")
     equal(d.metric("history_behind"), 1)
     os.unlink(slow)
     wait_for(lambda: state(d)["state"] == "stores" and state(d)["waiting"] == 0, 60, "the end of the trouble")
@@ -441,7 +441,7 @@ def a_newer_database_is_left_alone():
     d.start()
     c = d.join(nick="alice")
     say(c, 0, 10)
-    wait_for(lambda: state(d)["state"] == "away", 20, "what is told of it")
+    wait_for(lambda: state(d)["state"] == "away", what="what is told of it")
     check("newer" in state(d)["why"], state(d))
     d.stop()
     with open(database(d), "rb") as f:
@@ -481,7 +481,7 @@ def an_older_database_is_brought_up_to_date():
 def application_id():
     """Of a database that chatd made."""
     d = chatd()
-    wait_for(lambda: query(d, "SELECT * FROM epochs"), 20, "a database")
+    wait_for(lambda: query(d, "SELECT * FROM epochs"), what="a database")
     n = query(d, "PRAGMA application_id")[0][0]
     d.finish()
     return n
@@ -498,7 +498,7 @@ def what_is_too_old_goes_and_some_leaves_no_trace():
     b.expect(secret)
     a.send("/msg bob %s\n" % secret)
     b.expect(secret)
-    wait_for(lambda: stored(d) == got[-100:], 30, "that what is too much goes")
+    wait_for(lambda: stored(d) == got[-100:], what="that what is too much goes")
     equal(stored(d, "den"), [])
     # By a reload a room is stored from then on, and then no more.
     d.write_config(rooms=ROOMS, extra=DEFAULTS + HISTORY % "keep_messages = 100")
@@ -510,7 +510,7 @@ def what_is_too_old_goes_and_some_leaves_no_trace():
     equal(d.ctl("reload")[0], 0)
     b.send(secret + "2\n")
     b.expect(secret)
-    wait_for(lambda: stored(d, "den") == [], 30, "that what was stored goes")
+    wait_for(lambda: stored(d, "den") == [], what="that what was stored goes")
     got = stored(d) + say(a, 300, 3)
     wait_stored(d, got[-103:])
 
@@ -523,7 +523,7 @@ def what_is_too_old_goes_and_some_leaves_no_trace():
                 found += [(name, t) for t in (secret.encode(), b"from now on") if t in text]
         return found
 
-    wait_for(lambda: not traces(), 30, "that no trace is left")
+    wait_for(lambda: not traces(), what="that no trace is left")
     reboot(d, "stop")
     equal(traces(), [])
     d.start()

@@ -26,7 +26,7 @@ def stored(d, n):
                 return db.execute("SELECT count(*) FROM messages WHERE kind < 2").fetchone()[0]
         except sqlite3.OperationalError:
             return 0
-    wait_for(lambda: count() >= n, 20, "%d messages to be stored: %s" % (n, count()))
+    wait_for(lambda: count() >= n, what="%d messages to be stored: %s" % (n, count()))
 
 
 def say(client, *lines):
@@ -168,7 +168,7 @@ def what_is_forgotten_is_nowhere():
     say(carol, "xyzzy-secret two")
     say(bob, "plugh-open three")
     stored(d, 4)
-    wait_for(lambda: remains(d, b"xyzzy"), 10)
+    wait_for(lambda: remains(d, b"xyzzy"))
     code, out, err = d.ctl("forget", "--nick", "ALICE", stdin=b"")
     equal((code, out), (2, ""))
     check("--yes" in err, err)
@@ -344,7 +344,7 @@ def wrong_calls_are_refused():
         for method in ("History", "Backup", "History"):
             s.sendall(json.dumps({"method": "io.chatd.Control." + method, "parameters": {}, "more": True}).encode() + b"\0")
         s.close()
-    wait_for(lambda: d.ctl("backup", os.path.join(d.dir, "copy.db"))[0] == 0, 20, "the backup that was begun to be over")
+    wait_for(lambda: d.ctl("backup", os.path.join(d.dir, "copy.db"))[0] == 0, what="the backup that was begun to be over")
 
 
 if __name__ == "__main__":

@@ -315,7 +315,7 @@ def who_has_crashed_finds_its_database_as_it_left_it():
     say(alice, "two")
     stored(d, "two")
     d.stop()
-    wait_for(lambda: state(other)["state"] == "stores", 35, what="that the second one has it")
+    wait_for(lambda: state(other)["state"] == "stores", what="that the second one has it")
     other.finish()
 
 
@@ -375,7 +375,7 @@ def a_room_that_leaves_no_trace_leaves_no_name():
     # By a reload, by a restart, by a start; and while the rooms end.
     d.configure(rooms=hush)
     equal(d.ctl("reload")[0], 0)
-    wait_for(lambda: not traces(d, "hushhush", "whisperers"), 30, "that nothing is left")
+    wait_for(lambda: not traces(d, "hushhush", "whisperers"), what="that nothing is left")
     say(alice, "three")
     bob.send("/join lobby\n")
     bob.expect("You are in lobby.\n")
@@ -391,7 +391,7 @@ def a_room_that_leaves_no_trace_leaves_no_name():
     check(max(numbers) < [r[2] for r in rows(d) if r[3] == "five"][0], numbers, rows(d))
     d.configure(rooms=hush)
     equal(d.ctl("restart")[0], 0)
-    wait_for(lambda: not traces(d, "hushhush", "whisperers"), 30, "that nothing is left")
+    wait_for(lambda: not traces(d, "hushhush", "whisperers"), what="that nothing is left")
     d.configure()
     equal(d.ctl("restart")[0], 0)
     say(alice, "six")
@@ -399,7 +399,7 @@ def a_room_that_leaves_no_trace_leaves_no_name():
     d.configure(rooms=hush)
     reboot(d)
     d.start()
-    wait_for(lambda: not traces(d, "hushhush", "whisperers"), 30, "that nothing is left")
+    wait_for(lambda: not traces(d, "hushhush", "whisperers"), what="that nothing is left")
     reboot(d)
     equal(traces(d, "hushhush", "whisperers"), [])
 

@@ -20,7 +20,7 @@ def kill(d):
     """The process dies, and the next one serves."""
     before = d.pid
     d.signal(signal.SIGKILL)
-    wait_for(lambda: d.pid not in (before, None) and d.ready, 20, "the next process")
+    wait_for(lambda: d.pid not in (before, None) and d.ready, what="the next process")
 
 
 def irc_listener(port, more=""):

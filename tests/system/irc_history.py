@@ -243,7 +243,7 @@ def wait_stored(d, n):
                 db.close()
         except sqlite3.OperationalError:
             return False
-    wait_for(there, 20, "what was said in the database")
+    wait_for(there, what="what was said in the database")
 
 
 def talk(d, who, n, channel="#x"):

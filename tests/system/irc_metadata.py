@@ -27,7 +27,7 @@ def it_outlives_the_process():
     bob.ask("METADATA * SUB url about")
     for i in range(3):
         d.kill_child()
-        wait_for(lambda: d.ready, 20, "chatd")
+        wait_for(lambda: d.ready, what="chatd")
         equal(said(bob.ask("METADATA ann GET url other")), [("url", "https://example.org/?a=b"), ("other", None)])
         equal(said(bob.ask("METADATA #dev LIST")), [("about", "this and that")])
         equal(sorted(l.params[1:] for l in bob.ask("METADATA * SUBS")), [["url", "about"]])

@@ -315,7 +315,7 @@ def monitor_survives():
     equal(sorted(gone), ["bob", "carl"])
     equal(statuses(ann.settled()), [])
     d.ctl("restart")
-    wait_for(lambda: d.ready, 20, "the next process")
+    wait_for(lambda: d.ready, what="the next process")
     keep = IRC(d, "bob")
     equal(status(ann), ("730", ["bob"]))
     ann.ask("MONITOR - bob")

@@ -85,7 +85,7 @@ def it_is_gone():
     say(ann, "#lobby", "after")
     nc.expect("ann: after\n")
     stored = lambda: d.ctl("history", "lobby")[1]
-    wait_for(lambda: "after" in stored(), 20, "the history")
+    wait_for(lambda: "after" in stored(), what="the history")
     check("blunder" in stored())
     ann.line("REDACT #lobby " + gone)
     equal(told(ann), [["#lobby", gone]])
@@ -93,10 +93,10 @@ def it_is_gone():
         shown = shown_later(d, nick)
         check("before" in shown and "after" in shown and "blunder" not in shown, shown)
         d.kill_child()
-        wait_for(lambda: d.ready, 20, "chatd")
+        wait_for(lambda: d.ready, what="chatd")
     say(ann, "#lobby", "and on")
     nc.expect("ann: and on\n")
-    wait_for(lambda: "and on" in stored(), 20, "the history")
+    wait_for(lambda: "and on" in stored(), what="the history")
     check("before" in stored() and "blunder" not in stored(), stored())
 
 

@@ -170,7 +170,7 @@ def it_may_die_while_somebody_comes_or_goes():
                 ann = SocketIRC(d, "ann")
                 break
             except (ConnectionError, EOFError):  # who isn't safe yet when it dies comes again
-                wait_for(lambda: d.ready, 20, "the next process")
+                wait_for(lambda: d.ready, what="the next process")
         bob = SocketIRC(d, "bob")
         ann.join("#lobby")
         bob.join("#lobby")

@@ -11,7 +11,7 @@ import subprocess
 import time
 
 from nodes import CrossLoad, Cluster
-from testing import BUILD, free_port, tls_files
+from testing import BUILD, PATIENCE, free_port, tls_files
 
 TOOL = os.path.join(BUILD, "tests/system/zmqtool")
 # So far back what was sent may come again to a UDP member, when its node died between the sending and the note of it.
@@ -91,7 +91,7 @@ class Device(Peer):
         self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.sock.setsockopt(socket.SOL_SOCKET, getattr(socket, "SO_RCVBUFFORCE", 33), 1 << 24)
         self.sock.connect(("127.0.0.1", d.udp))
-        self.sock.settimeout(20)
+        self.sock.settimeout(PATIENCE)
         self.sock.send(b"#REG " + name.encode())
         answer = self.sock.recv(1000)
         if not answer.startswith(b"#OK " + name.encode()):

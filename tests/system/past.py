@@ -36,7 +36,7 @@ def stored_numbers(d, room="lobby"):
 
 
 def wait_stored(d, texts, room="lobby"):
-    wait_for(lambda: stored(d, room) == texts, 20, "what was said in the database")
+    wait_for(lambda: stored(d, room) == texts, what="what was said in the database")
 
 
 def tail(d, room="lobby"):

@@ -86,14 +86,14 @@ def people_of_all_nodes_are_listed():
 
     bob.send("/join lobby\n")
     bob.expect("* You are in lobby.\n")
-    wait_for(lambda: rooms(alice)["lobby"] == "2", 10, "bob to be counted")
+    wait_for(lambda: rooms(alice)["lobby"] == "2", what="bob to be counted")
     carol = b.join(nick="carol")
     carol.send("/join den\n")
     carol.expect("* You are in den.\n")
-    wait_for(lambda: rooms(alice).get("den") == "1", 10, "the room that is elsewhere to be listed")
+    wait_for(lambda: rooms(alice).get("den") == "1", what="the room that is elsewhere to be listed")
     carol.send("/join own\n")
     carol.expect("* You are in own.\n")
-    wait_for(lambda: "den" not in rooms(alice), 10, "the room to be gone")
+    wait_for(lambda: "den" not in rooms(alice), what="the room to be gone")
     equal(rooms(alice), {"lobby": "2", "own": "0"})
     carol.close()
     bob.close()
@@ -445,7 +445,7 @@ def names_of_accounts_stay_reserved_while_their_node_is_away():
             equal((nick, try_nick(client, nick)), (nick, answer))
 
     kept = os.path.join(b.dir, "reserved")
-    wait_for(lambda: os.path.exists(kept) and open(kept).read().count("\n") == 2, 10, "the names to be kept")
+    wait_for(lambda: os.path.exists(kept) and open(kept).read().count("\n") == 2, what="the names to be kept")
     equal(os.stat(kept).st_mode & 0o777, 0o600)
     other, zoe = b.join(), a.join(nick="zoe")
     expect_all(b"reserved.", other)
@@ -453,12 +453,12 @@ def names_of_accounts_stay_reserved_while_their_node_is_away():
     def nicks_on_a():
         return [k["nick"] for k in b.json("list", "clients", "--all") if k["node"] == "a"]
 
-    wait_for(lambda: nicks_on_a() == ["zoe"], 10, "she is known")
+    wait_for(lambda: nicks_on_a() == ["zoe"], what="she is known")
     for name in "alice", "bob":
         passwd("-d", path, name)
     passwd(path, "carol")
     a.kill()
-    wait_for(lambda: nicks_on_a() == [], 30, "the node to be gone")
+    wait_for(lambda: nicks_on_a() == [], what="the node to be gone")
     expect_all(b"reserved.", other)
     b.kill()
     b.start()
@@ -470,7 +470,7 @@ def names_of_accounts_stay_reserved_while_their_node_is_away():
     # It is back, and says something else; and it ends in order, which is the same as dying.
     a.start()
     c.wait_connected()
-    wait_for(lambda: try_nick(other, "alice").startswith(b"alice"), 10, "alice's name to be free")
+    wait_for(lambda: try_nick(other, "alice").startswith(b"alice"), what="alice's name to be free")
     equal(try_nick(other, "carol"), b"reserved.")
     a.stop()
     equal(try_nick(other, "carol"), b"reserved.")
@@ -478,7 +478,7 @@ def names_of_accounts_stay_reserved_while_their_node_is_away():
     c.more, c.listeners = "reserve_for = 0;", listeners
     c.configure(b)
     equal(b.ctl("reload")[0], 0)
-    wait_for(lambda: try_nick(other, "carol").startswith(b"carol"), 20, "carol's name to be free")
+    wait_for(lambda: try_nick(other, "carol").startswith(b"carol"), what="carol's name to be free")
     zoe.close()
 
 

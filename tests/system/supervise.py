@@ -183,7 +183,7 @@ def what_dies_before_it_is_ready_is_started_ever_more_slowly():
     put(FAILING)
     n = len(starts())
     os.kill(d.child(), signal.SIGKILL)
-    wait_for(lambda: len(starts()) >= n + 3, 10, "the next starts")
+    wait_for(lambda: len(starts()) >= n + 3, what="the next starts")
     put(CHATD)
     a.send("again\n")
     a.expect("alice: again\n")

@@ -207,7 +207,7 @@ def unread_output_comes_back():
     data = reader.expect(re.compile(rb"talker: %06d \.{90}\n" % (total - 1)), 60)
     equal(re.findall(rb"^talker: (\d+) \.{90}$", data, re.M), [b"%06d" % i for i in range(total)])
     got = b""
-    echo.sock.settimeout(10)
+    echo.sock.settimeout(PATIENCE)
     while len(got) < len(blob):
         got += echo.sock.recv(1 << 16)
     check(got == blob)
@@ -463,7 +463,7 @@ def counters_go_on():
                    % (d.port, udp, pull, free_port()))
     d.start()
     device = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    device.settimeout(20)
+    device.settimeout(PATIENCE)
     device.connect(("127.0.0.1", udp))
     device.send(b"#REG porch")
     check(device.recv(100).startswith(b"#OK porch"))

@@ -263,7 +263,7 @@ def wait_stopped(pid):
         for stat in glob.glob("/proc/%d/task/*/stat" % pid):
             with contextlib.suppress(OSError), open(stat) as f:  # it may have ended
                 yield f.read().rpartition(")")[2].split()[0]
-    wait_for(lambda: set(states()) <= {"T", "t"}, 20, "process %d to stop" % pid)
+    wait_for(lambda: set(states()) <= {"T", "t"}, what="process %d to stop" % pid)
 
 
 class Daemon:
@@ -472,7 +472,7 @@ control: { socket = "%s"; group = "chatd"; };
         """It serves; and whenever it dies, the next one will."""
         self.spawn()
         self.supervise()
-        wait_for(lambda: self.ready, 20, "chatd")
+        wait_for(lambda: self.ready, what="chatd")
 
     def supervise(self):
         """From now on chatd is started again whenever it dies by SIGKILL, as systemd would do it (and a parent does)."""

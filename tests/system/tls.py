@@ -40,7 +40,7 @@ def chat_over_tls():
         wait_for(lambda: d.json("status")["clients"] == 1)
     with socket.create_connection(("127.0.0.1", d.tls)) as s:
         s.sendall(b"hello\n")
-        s.settimeout(5)
+        s.settimeout(PATIENCE)
         try:
             check(b"Welcome" not in s.recv(1000))
         except ConnectionResetError:
@@ -264,7 +264,7 @@ def handshakes_that_never_end():
     wait_for(lambda: d.json("status")["clients"] == 50)
     tls_connect(d, d.tls).expect(WELCOME)
     for s in socks:
-        s.settimeout(10)
+        s.settimeout(PATIENCE)
         check(not s.recv(1000))
         s.close()
     wait_for(lambda: d.metric("tls_failed_total") == 50)
@@ -283,7 +283,7 @@ def connect(d, version=V13, cipher=None, rcvbuf=None):
     s = socket.socket()
     if rcvbuf:
         s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)
-    s.settimeout(20)
+    s.settimeout(PATIENCE)
     s.connect(("127.0.0.1", d.tls))
     c = Client(context.wrap_socket(s))
     d.clients.append(c)
@@ -374,7 +374,7 @@ def exchange(c, blob, seed, at_once=1 << 16, reads_late=False):
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
             if idle:
                 select.select([c.sock], [c.sock] if at < len(blob) else [], [], 0.2)
-    c.sock.settimeout(20)
+    c.sock.settimeout(PATIENCE)
 
 
 def echo_through(d, c, seed, size, between):
@@ -503,7 +503,7 @@ def a_death_at_the_ciphers_limit_is_no_damage():
                         got += len(data)
             check(time.monotonic() < until, "it has not ended")
             if fault:
-                wait_for(lambda: d.deaths == 1 and d.ready, 20, "the next process")
+                wait_for(lambda: d.deaths == 1 and d.ready, what="the next process")
                 check(not os.path.exists(once), fault, "was never reached")
             wait_for(lambda: len(d.json("list", "clients")) == 1, what="its end")
             other.send("here\n")

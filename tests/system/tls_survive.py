@@ -109,7 +109,7 @@ class Peer:
         s = socket.socket()
         if self.rcvbuf:
             s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self.rcvbuf)
-        s.settimeout(10)
+        s.settimeout(PATIENCE)
         try:
             s.connect(("127.0.0.1", self.port))
             self.local = s.getsockname()[1]
@@ -315,7 +315,7 @@ class Program:
         self.buf, self.sent, self.got, self.keys, self.last = b"", 0, 0, 0, 0
         self.name = args[0]
         self.put(b"")  # whoever is cut before it has begun is no connection
-        wait_for(lambda: self.step() or self.got > 0, 20, self.name)
+        wait_for(lambda: self.step() or self.got > 0, what=self.name)
 
     def put(self, more):
         self.p.stdin.write(b"line %d %b\n" % (self.sent, b"x" * (self.sent * 7919 % 2000)) + more)
@@ -355,7 +355,7 @@ class Program:
                 self.put(b"")
 
     def end(self):
-        wait_for(lambda: self.step() or self.got == self.sent, 30, "all lines of %s: %d of %d" % (self.name, self.got, self.sent))
+        wait_for(lambda: self.step() or self.got == self.sent, what="all lines of %s: %d of %d" % (self.name, self.got, self.sent))
         self.p.kill()
         self.p.wait()
 
@@ -447,7 +447,7 @@ class Lives:
         else:
             self.deaths["chatctl restart"] += 1
             p = subprocess.Popen([CHATCTL, "-s", d.socket, "restart"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            wait_for(lambda: p.poll() is not None or not d.alive(), 20, "the restart")  # it may die of it
+            wait_for(lambda: p.poll() is not None or not d.alive(), what="the restart")  # it may die of it
             p.kill()
             p.wait()
             self.deaths["random instant"] += 1

@@ -21,7 +21,7 @@ class Device:
         if bind:
             self.sock.bind(bind)
         self.sock.connect((host, port))
-        self.sock.settimeout(10)
+        self.sock.settimeout(PATIENCE)
 
     def send(self, data):
         self.sock.send(data if isinstance(data, bytes) else data.encode())
@@ -606,7 +606,7 @@ def forged_sources_gain_nothing():
         honest = net.socket(1, socket.AF_INET, socket.SOCK_DGRAM)
         honest.bind(("10.77.0.2", 0))
         honest.connect(("10.77.0.1", 5051))
-        honest.settimeout(5)
+        honest.settimeout(PATIENCE)
         honest.send(b"#REG honest       ")
         cookie = re.match(rb"#COOKIE (\S{8})", honest.recv(100)).group(1)
         honest.send(b"#REG honest " + cookie)

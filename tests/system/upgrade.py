@@ -78,7 +78,7 @@ class Old:
         self.echo.expect("abc")
         self.device = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.device.connect(("127.0.0.1", self.udp))
-        self.device.settimeout(20)
+        self.device.settimeout(PATIENCE)
         try:
             self.device.setsockopt(socket.SOL_SOCKET, 33, 8 << 20)  # SO_RCVBUFFORCE
             self.has_space = True
@@ -147,7 +147,7 @@ class Old:
                 while True:
                     self.device.recv(65536)
             except BlockingIOError:
-                self.device.settimeout(20)
+                self.device.settimeout(PATIENCE)
         # What is there now is this release's, and lasts.
         d.drain_notify()
         equal(sorted(n for n in d.stored if n.startswith(("chatd-rooms", "chatd-clients"))),
@@ -241,7 +241,7 @@ def killed_while_it_converts():
             d.env.update(CHATD_FAULT="%s:%d" % (name, passage), CHATD_FAULT_ONCE=once)
             d.spawn()
             d.supervise()
-            wait_for(lambda: d.ready, 30, "chatd")
+            wait_for(lambda: d.ready, what="chatd")
             hit = not os.path.exists(once)
             equal(d.deaths, int(hit))
             check(hit or passage > 1, "fault point", name, "was never reached")

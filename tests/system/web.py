@@ -669,7 +669,7 @@ def what_is_missing_is_told_in_both_directions():
     a.send("%d x\n" % said)
     said += 1
     a.expect("%d x" % (said - 1))
-    wait_for(lambda: w.d.json("status")["history"]["waiting"] == 0, 20, "all to be stored")
+    wait_for(lambda: w.d.json("status")["history"]["waiting"] == 0, what="all to be stored")
     backwards, missing = page_through(w, False)
     check(missing and len(backwards) < said)
     forwards, missing_forwards = page_through(w, True)
@@ -703,7 +703,7 @@ def what_can_not_be_stored_yet_is_told_as_well():
         a.send("".join("%d %s\n" % (first + i, "x" * 1000) for i in range(n)))
         a.expect("%d x" % (first + n - 1))
     say(0, 10)
-    wait_for(lambda: w.d.json("status")["history"]["waiting"] == 0, 20, "what is said to be stored")
+    wait_for(lambda: w.d.json("status")["history"]["waiting"] == 0, what="what is said to be stored")
     db = sqlite3.connect(os.path.join(w.d.dir, "history.db"), isolation_level=None)
     db.execute("BEGIN IMMEDIATE")
     say(10, 500)
@@ -716,9 +716,9 @@ def what_can_not_be_stored_yet_is_told_as_well():
         equal(lost & {int(t) for _, t in found}, set())
     # Once it can be stored, the history says what is gone; a few may have been read from the log before that.
     db.execute("COMMIT")
-    wait_for(lambda: w.d.json("status")["history"]["waiting"] == 0, 30, "the rest to be stored")
+    wait_for(lambda: w.d.json("status")["history"]["waiting"] == 0, what="the rest to be stored")
     say(510, 1)
-    wait_for(lambda: w.d.json("status")["history"]["waiting"] == 0, 30, "the rest to be stored")
+    wait_for(lambda: w.d.json("status")["history"]["waiting"] == 0, what="the rest to be stored")
     for forwards in (True, False):
         found, missing = page_through(w, forwards)
         gone = {n - base for n in missing}

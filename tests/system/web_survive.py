@@ -189,7 +189,7 @@ def launch(tls):
 
 
 def finish(d):
-    wait_for(lambda: d.ready, 20, "chatd")
+    wait_for(lambda: d.ready, what="chatd")
     d.unsupervise()
     d.finish()
 

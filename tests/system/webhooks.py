@@ -324,7 +324,7 @@ def nobody_waits_for_a_receiver():
     equal(d.ctl("reload")[0], 0)
     check(time.monotonic() - began < 5, "chat and a reload took", time.monotonic() - began)
     # What was answered with 200 and has no end is delivered.
-    wait_for(lambda: status(d, "endless")["delivered"] >= 1, 20, "an answer without end to be cut")
+    wait_for(lambda: status(d, "endless")["delivered"] >= 1, what="an answer without end to be cut")
     began = time.monotonic()
     d.stop()
     check(time.monotonic() - began < 10, "the end took", time.monotonic() - began)

@@ -286,7 +286,7 @@ def tcp_udp_and_zeromq_see_the_same():
     device = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     device.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 21)
     device.connect(("127.0.0.1", port))
-    device.settimeout(10)
+    device.settimeout(PATIENCE)
     device.send(b"#REG device")
     equal(device.recv(100), b"#OK device 300\n")
     alice = d.join(nick="alice")
@@ -663,7 +663,7 @@ def garbage_costs_nothing():
     equal(tool("req", d.reply, 10, 10, 64), "100 answers\n")
     wait_for(lambda: d.json("list", "listeners")[0]["ignored"] > 50)
     # Whoever says half a greeting and waits is sent away.
-    wait_for(lambda: d.fds() < fds + 5, 20, "the half greetings' end")
+    wait_for(lambda: d.fds() < fds + 5, what="the half greetings' end")
     check(d.cpu() - before < 5, d.cpu() - before)
     for s in half:
         s.close()
