@@ -212,6 +212,14 @@ size_t irc_decide_modes(const struct irc_channel *ch, bool with_key, char ret[st
 
 /* --- what is no mode --- */
 
+static bool decide_has(const struct roster_member *all, size_t n, uint64_t id)
+{
+	for (size_t i = 0; i < n; i++)
+		if (all[i].id == id)
+			return true;
+	return false;
+}
+
 void irc_decide_topic(struct irc_deciding *d, const char topic[static IRC_TOPIC_MAX + 1])
 {
 	struct irc_channel *ch = decide_draft(d);
@@ -223,13 +231,35 @@ void irc_decide_topic(struct irc_deciding *d, const char topic[static IRC_TOPIC_
 	ch->topic_us = (uint64_t)clock_us(CLOCK_REALTIME);
 }
 
-void irc_decide_removal(struct irc_deciding *d, uint64_t id)
+/* The record is what tells a successor, too, who has to leave: only those who have left already are forgotten. */
+static void decide_forget_removed(struct irc_deciding *d, struct roster *roster)
 {
-	irc_decide_flags_of(d->channels, d->room, id, 0, IRC_STATUS_OP | IRC_STATUS_VOICE);
+	struct irc_channel *ch = decide_draft(d);
+	size_t n = 0;
+	uint32_t left = 0;
+	_cleanup_free_ struct roster_member *all = roster_members(roster, d->room->index, &n);
+
+	for (uint32_t i = 0; all && i < ch->n_expelled; i++)
+		if (decide_has(all, n, ch->expelled[i]))
+			ch->expelled[left++] = ch->expelled[i];
+	if (all)
+		ch->n_expelled = left;
+}
+
+enum irc_decided irc_decide_removal(struct irc_deciding *d, struct roster *roster, uint64_t id)
+{
+	const struct irc_channel *now = decide_now(d);
+
+	if (now && irc_channel_lists(now->expelled, now->n_expelled, id))
+		return IRC_DECIDED_SAME;
+	if (now && now->n_expelled == IRC_INVITED_MAX)
+		decide_forget_removed(d, roster);
 	struct irc_channel *ch = decide_draft(d);
 	if (ch->n_expelled == IRC_INVITED_MAX)
-		memmove(ch->expelled, ch->expelled + 1, --ch->n_expelled * sizeof(*ch->expelled));
+		return IRC_DECIDED_FULL;
+	irc_decide_flags_of(d->channels, d->room, id, 0, IRC_STATUS_OP | IRC_STATUS_VOICE);
 	ch->expelled[ch->n_expelled++] = id;
+	return IRC_DECIDED;
 }
 
 /* --- what helps --- */
@@ -243,10 +273,7 @@ bool irc_decide_find(struct roster *roster, const struct room *room, const char 
 	if (!nick_valid(nick, len) || !roster_member(roster, nick, len, ret))
 		return false;
 	all = roster_members(roster, room->index, &n);
-	for (size_t i = 0; i < n; i++)
-		if (all[i].id == ret->id)
-			return true;
-	return false;
+	return decide_has(all, n, ret->id);
 }
 
 void irc_decide_text(const char *text, size_t len, char *ret, size_t size)

@@ -63,8 +63,11 @@ enum irc_decided irc_decide_key(struct irc_deciding *d, char sign, const char *k
 enum irc_decided irc_decide_limit(struct irc_deciding *d, char sign, const char *limit);
 /* "": there is none any more. Told by nothing here. */
 void irc_decide_topic(struct irc_deciding *d, const char topic[static IRC_TOPIC_MAX + 1]);
-/* It is on its way out, and has no status any more. Likewise. */
-void irc_decide_removal(struct irc_deciding *d, uint64_t id);
+/*
+ * Somebody of the room is on its way out, and has no status any more. Likewise. IRC_DECIDED_SAME: it is already; IRC_DECIDED_FULL: as many
+ * as can be known to be are, which their workers see to in a moment.
+ */
+enum irc_decided irc_decide_removal(struct irc_deciding *d, struct roster *roster, uint64_t id);
 
 /* --- what helps --- */
 

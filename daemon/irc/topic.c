@@ -96,7 +96,9 @@ static enum verdict kick_one(struct irc_call *call, struct room *room, const cha
 	snprintf(victim_nick, sizeof(victim_nick), "%.*s", victim.len, victim.nick);
 	irc_nick_show(victim.nick, victim.len, shown);
 	struct irc_deciding d = irc_deciding(call, room, &who);
-	irc_decide_removal(&d, victim.id);
+	enum irc_decided done = irc_decide_removal(&d, irc_shared(call)->roster, victim.id);
+	if (done != IRC_DECIDED)
+		return done == IRC_DECIDED_FULL ? HANDLER_YIELD : HANDLER_MORE;
 	irc_msgid_next(room, msgid);
 	speech_kick(&call->speech, room, &who, victim_nick, reason, strlen(reason));
 	if (!irc_sees_later(call, room))

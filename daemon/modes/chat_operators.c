@@ -168,7 +168,13 @@ enum verdict chat_kick(struct connection *c, const struct chat_call *call)
 	irc_decide_text(call->args[1].at, call->args[1].len, reason, sizeof(reason));
 	if (!reason[0])
 		snprintf(reason, sizeof(reason), "%.*s", (int)o.who.nick_len, o.who.nick);
-	irc_decide_removal(&o.d, victim.id);
+	enum irc_decided done = irc_decide_removal(&o.d, shared->roster, victim.id);
+	if (done == IRC_DECIDED_SAME)
+		return operators_answer(&o, "%s is on the way out already.", nick);
+	if (done == IRC_DECIDED_FULL) {
+		operators_leave(&o);
+		return HANDLER_YIELD;
+	}
 	(void)!speech_kick(&o.speech, o.room, &o.who, nick, reason, strlen(reason));
 	struct expulsion *e =
 	    expel_new(victim.id, victim.index, o.room->index, o.who.nick, o.who.nick_len, reason);

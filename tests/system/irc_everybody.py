@@ -190,6 +190,24 @@ def who_is_removed_may_come_back():
 
 
 @test
+def many_are_removed_at_once():
+    # More than a record has space for (IRC_INVITED_MAX): nobody who is said to be removed is left there.
+    d = everybody()
+    ann, nc = IRC(d, "ann"), d.join(nick="carl")
+    ann.join("#den")
+    nc.send("/join den\n")
+    ann.line("MODE #den +o carl")
+    nc.expect("* ann set mode +o carl\n")
+    others = [d.join("den", "other%d" % i) for i in range(80)]
+    ann.send(b"".join(b"KICK #den other%d :enough\r\n" % i for i in range(40)))
+    nc.send("".join("/kick other%d enough\n" % i for i in range(40, 80)))
+    for i, c in enumerate(others):
+        c.expect("* %s has removed you from den: enough. You are in no room; /join one.\n" % ("ann" if i < 40 else "carl"))
+    ann.settled()
+    equal(sorted(one(ann.ask("NAMES #den"), "353")[-1].split()), ["@ann", "@carl"])
+
+
+@test
 def who_decides():
     d = everybody()
     ann, bob, nc, eve = IRC(d, "ann"), IRC(d, "bob"), d.join(nick="carl"), d.join(nick="eve")

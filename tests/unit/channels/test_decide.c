@@ -114,14 +114,41 @@ static void test_people(void **state)
 	assert_int_equal(irc_decide_status(&t.d, '+', 'o', &bob), IRC_DECIDED);
 	assert_int_equal(irc_decide_status(&t.d, '+', 'v', &bob), IRC_DECIDED);
 	assert_string_equal(told(&t), "+ov bob bob");
-	irc_decide_removal(&t.d, 7);
+	assert_int_equal(irc_decide_removal(&t.d, NULL, 7), IRC_DECIDED);
 	assert_int_equal(now(&t)->n_status, 0);
 	assert_true(irc_channel_lists(now(&t)->expelled, now(&t)->n_expelled, 7));
-	for (uint64_t id = 100; id < 100 + IRC_INVITED_MAX; id++)
-		irc_decide_removal(&t.d, id);
-	assert_int_equal(now(&t)->n_expelled, IRC_INVITED_MAX);
-	assert_false(irc_channel_lists(now(&t)->expelled, now(&t)->n_expelled, 7));
+	assert_int_equal(irc_decide_removal(&t.d, NULL, 7), IRC_DECIDED_SAME);
 	end(&t);
+}
+
+/* As long as somebody is in the room it is known that it has to leave. */
+static void test_many_removals(void **state)
+{
+	struct deciding t = begin(state);
+	struct roster_entry *entries[IRC_INVITED_MAX];
+	struct roster *roster;
+	char nick[TEXT_NICK_MAX + 1];
+
+	assert_int_equal(roster_new(IRC_INVITED_MAX, &roster), 0);
+	for (unsigned i = 0; i < IRC_INVITED_MAX; i++) {
+		const struct roster_person who = {.id = 100 + i, .index = i};
+		int len = snprintf(nick, sizeof(nick), "eve%u", i);
+		assert_int_equal(roster_claim(roster, nick, (size_t)len, &who, &entries[i]), 0);
+		assert_int_equal(roster_enter(roster, entries[i], t.room->index), 0);
+		assert_int_equal(irc_decide_removal(&t.d, roster, who.id), IRC_DECIDED);
+	}
+	assert_int_equal(irc_decide_removal(&t.d, roster, 7), IRC_DECIDED_FULL);
+	assert_int_equal(now(&t)->n_expelled, IRC_INVITED_MAX);
+	roster_leave(roster, entries[5], t.room->index);
+	assert_int_equal(irc_decide_removal(&t.d, roster, 7), IRC_DECIDED);
+	assert_int_equal(now(&t)->n_expelled, IRC_INVITED_MAX);
+	assert_false(irc_channel_lists(now(&t)->expelled, now(&t)->n_expelled, 105));
+	assert_true(irc_channel_lists(now(&t)->expelled, now(&t)->n_expelled, 100));
+	assert_true(irc_channel_lists(now(&t)->expelled, now(&t)->n_expelled, 7));
+	end(&t);
+	for (unsigned i = 0; i < IRC_INVITED_MAX; i++)
+		roster_release(roster, entries[i]);
+	roster_free(roster);
 }
 
 static void test_topic(void **state)
@@ -152,6 +179,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_values, kept_setup, kept_teardown),
 	    cmocka_unit_test_setup_teardown(test_masks, kept_setup, kept_teardown),
 	    cmocka_unit_test_setup_teardown(test_people, kept_setup, kept_teardown),
+	    cmocka_unit_test_setup_teardown(test_many_removals, kept_setup, kept_teardown),
 	    cmocka_unit_test_setup_teardown(test_topic, kept_setup, kept_teardown),
 	};
 
