@@ -56,6 +56,11 @@ static struct irc_channel *decide_draft(const struct irc_deciding *d)
 	return irc_channels_draft(d->channels, d->room);
 }
 
+static uint64_t decide_time(const struct irc_deciding *d)
+{
+	return d->time_us ? d->time_us : (uint64_t)clock_us(CLOCK_REALTIME);
+}
+
 /* --- modes --- */
 
 static const struct decide_flag *decide_flag(char letter)
@@ -108,7 +113,7 @@ enum irc_decided irc_decide_mask(struct irc_deciding *d, char sign, char kind, c
 	if (sign == '+') {
 		struct irc_channel_mask *e = &ch->list[ch->n_list++];
 		memset(e, 0, sizeof(*e));
-		e->us = (uint64_t)clock_us(CLOCK_REALTIME);
+		e->us = decide_time(d);
 		e->kind = kind;
 		snprintf(e->mask, sizeof(e->mask), "%s", mask);
 		memcpy(e->by, d->by->nick, d->by->nick_len);
@@ -228,7 +233,7 @@ void irc_decide_topic(struct irc_deciding *d, const char topic[static IRC_TOPIC_
 	memcpy(ch->topic, topic, strlen(topic));
 	memset(ch->topic_by, 0, sizeof(ch->topic_by));
 	memcpy(ch->topic_by, d->by->nick, d->by->nick_len);
-	ch->topic_us = (uint64_t)clock_us(CLOCK_REALTIME);
+	ch->topic_us = decide_time(d);
 }
 
 /* The record is what tells a successor, too, who has to leave: only those who have left already are forgotten. */

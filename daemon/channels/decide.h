@@ -39,6 +39,7 @@ struct irc_deciding {
 	struct irc_channels *channels;
 	const struct room *room;
 	const struct speaker *by;
+	uint64_t time_us; /* when, CLOCK_REALTIME; 0: now */
 	struct irc_told told;
 };
 

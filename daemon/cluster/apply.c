@@ -8,6 +8,7 @@
 #include "daemon/base/clock.h"
 #include "daemon/base/fault.h"
 #include "daemon/base/logger.h"
+#include "daemon/channels/follow.h"
 #include "daemon/rooms/archived.h"
 
 #include <errno.h>
@@ -17,6 +18,12 @@
 #define APPLY_TELL_US (3600 * SECOND_US)
 /* By so much the clocks of NATS's servers may differ. */
 #define APPLY_CLOCKS_NS (10 * SECOND_US * 1000)
+
+/* NULL: there is nothing that anybody decided. */
+static struct irc_channels *apply_channels(const struct core *c)
+{
+	return c->start.channels ? atomic_load(c->start.channels) : NULL;
+}
 
 /* What is put is to become true together with the position. */
 static void apply_commit(struct core *c, const struct apply *a, struct speech *s, uint64_t expected,
@@ -29,6 +36,7 @@ static void apply_commit(struct core *c, const struct apply *a, struct speech *s
 	cluster_file_intend(c->start.file, s->room, logring_pending(s->room->log), a->p, expected, echoed,
 			    applied);
 	FAULT("cluster-intent");
+	irc_follow_seal(apply_channels(c), s->room);
 	c->status.lines_in += speech_commit(s, c->start.rooms, c->start.kick);
 	FAULT("cluster-committed");
 	cluster_file_done(c->start.file);
@@ -63,6 +71,8 @@ bool apply_lines(struct core *c, const struct apply *a, struct wire_batch *b)
 				return false;
 			r = speech_replay(&s, ch->main, &event);
 		}
+		if (r == 0)
+			irc_follow(apply_channels(c), ch->main, &event);
 		if (r < 0) {
 			c->refused++;
 			log_limited(LOG_TOPIC_CLUSTER, LOG_WARNING,

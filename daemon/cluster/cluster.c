@@ -410,6 +410,7 @@ static int cluster_open_core(struct cluster *c)
 {
 	struct shared *shared = c->ctx.shared;
 	const struct core_start start = {.rooms = shared->rooms,
+					 .channels = &shared->channels,
 					 .slot = c->ctx.slot,
 					 .kick = &c->ctx.kick,
 					 .file = shared->cluster_file,

@@ -53,8 +53,12 @@ struct core_link {
 	int (*send)(void *arg, const char *subject, const void *data, size_t len);
 };
 
+struct irc_channels;
+
 struct core_start {
 	struct rooms *rooms;
+	/* What is decided in them, which a reload may make; it stays the caller's. NULL: there is no such place. */
+	_Atomic(struct irc_channels *) *channels;
 	unsigned slot; /* of rooms_cluster_reader() */
 	struct slot_set *kick;
 	struct cluster_file *file; /* which stays the caller's, as the rooms do */

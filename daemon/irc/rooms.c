@@ -153,7 +153,8 @@ static int join_room(struct irc_call *call, struct room *room)
 {
 	const struct irc_user *u = irc_user(call->c);
 	const struct speaker who = irc_speaker(call->c);
-	bool first = room_members(room) == 1 && !room->configured;
+	/* In one that is shared, whoever comes first here may be one of many. */
+	bool first = room_members(room) == 1 && !room->configured && !room->outgoing;
 
 	if (first)
 		join_make_operator(call, room);

@@ -25,13 +25,14 @@ static void topic_set(struct irc_call *call, struct room *room)
 	char topic[IRC_TOPIC_MAX + 1], msgid[IRC_MSGID_MAX], source[IRC_SOURCE_MAX + 1];
 	const struct irc_channel_who asks = irc_channel_who(call, true, source);
 
-	if (room->raw || room->outgoing || !irc_channel_may_set_topic(irc_channel(call, room), &asks)) {
+	if (room->raw || !irc_channel_may_set_topic(irc_channel(call, room), &asks)) {
 		irc_numeric(call, ERR_CHANOPRIVSNEEDED, "#%s", room->name);
 		return;
 	}
 	irc_text(call->line->params[1], topic, sizeof(topic));
 	struct irc_deciding d = irc_deciding(call, room, &who);
-	irc_decide_topic(&d, topic);
+	if (!room->outgoing) /* or it is changed when it comes back */
+		irc_decide_topic(&d, topic);
 	irc_msgid_next(room, msgid);
 	speech_topic(&call->speech, room, &who, topic, strlen(topic));
 	if (!irc_sees_later(call, room))

@@ -46,8 +46,8 @@ static void operators_refuse(struct operating *o, const char *format, ...)
 
 /* --- beginning and end --- */
 
-/* False: it is answered why not, and nothing is locked. */
-static bool operators_begin(struct operating *o, struct connection *c, const struct chat_call *call)
+/* The topic may also be that of a shared room. False: it is answered why not, and nothing is locked. */
+static bool operators_begin_topic(struct operating *o, struct connection *c, const struct chat_call *call)
 {
 	struct room *room = connection_room(c);
 
@@ -56,13 +56,24 @@ static bool operators_begin(struct operating *o, struct connection *c, const str
 		chat_reply(c, call->consumed, "* You are in no room; /join one.\n");
 		return false;
 	}
-	if (room->raw || room->outgoing) {
+	if (room->raw) {
 		chat_reply(c, call->consumed, "* Nothing can be decided in %s.\n", room->name);
 		return false;
 	}
-	speech_begin(&o->speech, room);
+	speech_begin_reading(&o->speech, room);
 	o->d = (struct irc_deciding){.channels = chat_channels(c), .room = room, .by = &o->who};
 	return true;
+}
+
+/* The same for what isn't shared. */
+static bool operators_begin(struct operating *o, struct connection *c, const struct chat_call *call)
+{
+	const struct room *room = connection_room(c);
+
+	if (!room || !room->outgoing)
+		return operators_begin_topic(o, c, call);
+	chat_reply(c, call->consumed, "* Nothing but a topic can be decided in %s.\n", room->name);
+	return false;
 }
 
 /* The log is given back; what was changed is forgotten. */
@@ -130,7 +141,7 @@ enum verdict chat_topic(struct connection *c, const struct chat_call *call)
 	struct operating o;
 	char topic[IRC_TOPIC_MAX + 1];
 
-	if (!operators_begin(&o, c, call))
+	if (!operators_begin_topic(&o, c, call))
 		return HANDLER_MORE;
 	const struct irc_channel *ch = operators_channel(&o);
 	if (call->args[0].len == 0)
@@ -141,7 +152,8 @@ enum verdict chat_topic(struct connection *c, const struct chat_call *call)
 	if (!irc_others_may_set_topic(o.d.channels, o.room, &other))
 		return operators_answer(&o, "Only operators of %s can do that.", o.room->name);
 	irc_decide_text(call->args[0].at, call->args[0].len, topic, sizeof(topic));
-	irc_decide_topic(&o.d, topic);
+	if (!o.room->outgoing) /* or it is changed when it comes back */
+		irc_decide_topic(&o.d, topic);
 	(void)!speech_topic(&o.speech, o.room, &o.who, topic, strlen(topic));
 	operators_commit(&o);
 	return HANDLER_MORE;

@@ -5,7 +5,7 @@
 import math
 import subprocess
 
-from irc_client import IRC, IRC_EXTRA, irc_listener
+from irc_client import IRC, IRC_EXTRA, UNLIMITED, irc_listener
 from nats import nats_cluster
 from nodes import DEFAULTS, Cluster, Network
 from testing import *
@@ -220,6 +220,82 @@ def a_node_that_is_gone_is_a_netsplit_on_irc():
     got = [l for l in max_.settled() if l.command in ("QUIT", "BATCH")]
     equal(sorted(l.text for l in got), [":p%d!p%d@chat QUIT :chatd b" % (i, i) for i in range(5)])
     check(others)
+
+
+OPERATORS = DEFAULTS + IRC_EXTRA + UNLIMITED + ' operators = ( { name = "root"; password = "top"; } ); '
+
+
+def decided_on(d, command="TOPIC #lobby"):
+    """What an IRC client there is answered, but for who it is."""
+    who = IRC(d, "eye-" + d.name)
+    who.join("#lobby")
+    got = [(l.command, *l.params[1:]) for l in who.ask(command) if l.command.isdigit() and l.command not in ("315", "366")]
+    who.line("QUIT")
+    who.until("ERROR")
+    return got
+
+
+def operator(d, nick):
+    who = IRC(d, nick)
+    who.ask("OPER root top")
+    who.join("#lobby")
+    return who
+
+
+def all_agree(nodes, command, want):
+    got = []
+    for d in nodes:
+        wait_for(lambda: want(decided_on(d, command)), what="%s on node %s" % (command, d.name))
+        got.append(decided_on(d, command))
+    check(got.count(got[0]) == len(got), got)
+
+
+@test
+def a_topic_is_the_same_on_all_nodes():
+    """Whoever sets it, also at once; after kills, for a node that was away, and for a new one."""
+    c = Cluster(2, start=False, which='"lobby"', listeners=with_irc, extra=OPERATORS)
+    c.start()
+    a, b = c.nodes
+
+    def is_topic(text):
+        return lambda got: [l[2] for l in got if l[0] == "332"] == [text]
+
+    ann, bob, nc = operator(a, "ann"), IRC(b, "bob"), b.join(nick="nc")
+    bob.join("#lobby")
+    ann.line("TOPIC #lobby :what it is about")
+    bob.expect(":ann!ann@chat TOPIC #lobby :what it is about\r\n")
+    ann.expect("TOPIC #lobby :what it is about\r\n")
+    nc.expect("* ann set the topic: what it is about\n")
+    nc.send("/topic\n")
+    nc.expect("* The topic of lobby is, by ann: what it is about\n")
+    equal([l.command for l in bob.ask("TOPIC #lobby :mine") if l.command.isdigit()], ["482"])
+    nc.send("/topic mine\n")
+    nc.expect("* Only operators of lobby can do that.\n")
+    all_agree(c.nodes, "TOPIC #lobby", is_topic("what it is about"))
+
+    # Many at once, and nodes die: of all nodes the last one in the room is what it is.
+    eve = operator(b, "eve")
+    for i in range(20):
+        ann.line("TOPIC #lobby :ann's %d" % i)
+        eve.line("TOPIC #lobby :eve's %d" % i)
+        if i in (7, 13):
+            (a if i == 7 else b).kill()
+            (a if i == 7 else b).start()
+    for who in ann, eve:
+        who.line("PRIVMSG #lobby :done")
+    said = nc.expect(": done\n", 30) + nc.expect(": done\n", 30)
+    topics = re.findall(rb"(?m)^\* \w+ set the topic: (.*)$", said)
+    equal(sorted(topics), sorted(b"%s's %d" % (who, i) for who in (b"ann", b"eve") for i in range(20)))
+    all_agree(c.nodes, "TOPIC #lobby", is_topic(topics[-1].decode()))
+
+    # Really stopped: it has no memory of the room, but the stream has.
+    b.stop()
+    ann.line("TOPIC #lobby :while it was away")
+    b.start()
+    all_agree(c.nodes, "TOPIC #lobby", is_topic("while it was away"))
+    ann.line("TOPIC #lobby :")
+    c.add()
+    all_agree(c.nodes, "TOPIC #lobby", lambda got: [l[0] for l in got] == ["331"])
 
 
 @test

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: MIT */
+/* What is decided in shared rooms: through the wire, from the event to the record. */
+#include "tests/unit/irc/kept.h"
+
+#include "daemon/channels/follow.h"
+#include "daemon/cluster/wire.h"
+
+static struct room *den(struct kept *k)
+{
+	struct room *room;
+
+	assert_int_equal(rooms_enter(k->rooms.rooms, "den", 0, &anybody, &room), 0);
+	return room;
+}
+
+/* As another node gets it; what it says becomes true. Returns whether the room could be told. */
+static bool comes(struct kept *k, struct room *room, enum record_kind kind, const char *nick,
+		  const char *text)
+{
+	static unsigned char buf[WIRE_SIZE_MIN];
+	const struct speech_event said = {.kind = kind,
+					  .time_us = 42000000,
+					  .sender = 7,
+					  .nick = nick,
+					  .nick_len = (uint8_t)strlen(nick),
+					  .text = text,
+					  .text_len = strlen(text)};
+	struct speech s = {0};
+	struct wire_writer w;
+	struct wire_batch b;
+	struct speech_event e;
+	struct slot_set kick = {0};
+
+	wire_begin(&w, buf, sizeof(buf), "a", 1, 1);
+	assert_true(wire_add(&w, &said));
+	assert_int_equal(wire_open(buf, wire_end(&w), &b), 0);
+	if (wire_next(&b, &e) != WIRE_EVENT || speech_replay(&s, room, &e) < 0)
+		return false;
+	irc_follow(k->irc->channels, room, &e);
+	irc_follow_seal(k->irc->channels, room);
+	assert_int_equal(speech_commit(&s, k->rooms.rooms, &kick), 1);
+	return true;
+}
+
+static const struct irc_channel *record(struct kept *k, const struct room *room)
+{
+	logring_lock(room->log);
+	const struct irc_channel *now = irc_channels_get(k->irc->channels, room);
+	logring_unlock(room->log);
+	return now;
+}
+
+static void test_topic(void **state)
+{
+	struct kept *k = *state;
+	struct room *room = den(k);
+	char long_one[IRC_TOPIC_MAX + 2] = "", name[TEXT_NICK_MAX + 10] = "";
+
+	assert_true(comes(k, room, RECORD_MESSAGE, "ann", "no topic"));
+	assert_null(record(k, room));
+	assert_true(comes(k, room, RECORD_TOPIC, "ann", "the weather"));
+	assert_string_equal(record(k, room)->topic, "the weather");
+	assert_string_equal(record(k, room)->topic_by, "ann");
+	assert_int_equal(record(k, room)->topic_us, 42000000);
+	/* None can be that long, whoever says so; and nothing that can't be shown gets this far. */
+	memset(long_one, 'x', IRC_TOPIC_MAX + 1);
+	assert_true(comes(k, room, RECORD_TOPIC, "ann", long_one));
+	assert_false(comes(k, room, RECORD_TOPIC, "ann", "a\nb"));
+	assert_false(comes(k, room, RECORD_TOPIC, "", "nobody's"));
+	assert_string_equal(record(k, room)->topic, "the weather");
+	long_one[IRC_TOPIC_MAX] = '\0';
+	memset(name, 'n', TEXT_NICK_MAX + 9);
+	assert_true(comes(k, room, RECORD_TOPIC, name, long_one));
+	assert_string_equal(record(k, room)->topic, long_one);
+	assert_int_equal(strlen(record(k, room)->topic_by), TEXT_NICK_MAX);
+	assert_true(comes(k, room, RECORD_TOPIC, "bob", ""));
+	assert_string_equal(record(k, room)->topic, "");
+}
+
+static void test_nobody_speaks_irc(void **state)
+{
+	struct kept *k = *state;
+	const struct speech_event e = {
+	    .kind = RECORD_TOPIC, .nick = "ann", .nick_len = 3, .text = "x", .text_len = 1};
+
+	irc_follow(NULL, den(k), &e);
+	irc_follow_seal(NULL, den(k));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test_setup_teardown(test_topic, kept_setup, kept_teardown),
+	    cmocka_unit_test_setup_teardown(test_nobody_speaks_irc, kept_setup, kept_teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
