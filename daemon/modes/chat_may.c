@@ -25,6 +25,9 @@ struct irc_other chat_other(struct connection *c, const struct speaker *who)
 
 enum irc_channel_why chat_why_silent(struct connection *c, const struct room *room)
 {
+	/* Else who speaks needn't be looked up among the operators. */
+	if (!irc_others_are_asked(chat_channels(c), room))
+		return IRC_WHY_MAY;
 	const struct speaker who = chat_speaker(c);
 	const struct irc_other other = chat_other(c, &who);
 
