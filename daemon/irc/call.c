@@ -146,6 +146,12 @@ void irc_after(struct irc_call *call, void (*fn)(struct irc_call *call, void *ar
 	call->after[call->n_after++] = (struct irc_after){fn, undo, arg};
 }
 
+void irc_after_free(struct irc_call *call, void *arg)
+{
+	(void)call;
+	free(arg);
+}
+
 void irc_give_room_back(struct irc_call *call, void *room)
 {
 	rooms_leave(irc_shared(call)->rooms, room, irc_context(call)->slot);

@@ -160,6 +160,8 @@ struct irc_channel *irc_channel_change(struct irc_call *call, struct room *room)
  * the transaction is given up. */
 void irc_after(struct irc_call *call, void (*fn)(struct irc_call *call, void *arg),
 	       void (*undo)(struct irc_call *call, void *arg), void *arg);
+/* As undo: all there is to be undone is that arg was allocated. */
+void irc_after_free(struct irc_call *call, void *arg);
 /* Commits what there is, but the line isn't consumed yet. */
 void irc_commit_step(struct irc_call *call);
 /*

@@ -78,12 +78,6 @@ static void kill_after(struct irc_call *call, void *arg)
 	each_worker(irc_shared(call), kill_here, free, arg);
 }
 
-static void kill_undone(struct irc_call *call, void *arg)
-{
-	(void)call;
-	free(arg);
-}
-
 static enum verdict kill_run(struct irc_call *call)
 {
 	const struct irc_arg nick = call->line->params[0];
@@ -109,7 +103,7 @@ static enum verdict kill_run(struct irc_call *call)
 		irc_text(call->line->params[1], k->reason, sizeof(k->reason));
 	if (!k->reason[0])
 		snprintf(k->reason, sizeof(k->reason), "No reason");
-	irc_after(call, kill_after, kill_undone, k);
+	irc_after(call, kill_after, irc_after_free, k);
 	return HANDLER_MORE;
 }
 

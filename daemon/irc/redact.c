@@ -139,12 +139,6 @@ static void redact_done(struct irc_call *call, void *arg)
 		free(r);
 }
 
-static void redact_undone(struct irc_call *call, void *arg)
-{
-	(void)call;
-	free(arg);
-}
-
 /* --- the command --- */
 
 struct redacting {
@@ -194,7 +188,7 @@ static void redact_forget(struct redacting *r, struct room *room, const struct r
 	if (!m->forgotten)
 		logring_forget(room->log, v, seq);
 	FAULT("irc-redact");
-	irc_after(r->call, redact_done, redact_undone, done);
+	irc_after(r->call, redact_done, irc_after_free, done);
 }
 
 static enum verdict redact_in_room(struct redacting *r, struct room *room)

@@ -64,12 +64,6 @@ static void kick_expel(struct irc_call *call, void *arg)
 	expel_now(irc_context(call), arg);
 }
 
-static void kick_undone(struct irc_call *call, void *arg)
-{
-	(void)call;
-	free(arg);
-}
-
 static enum verdict kick_one(struct irc_call *call, struct room *room, const char *nick, const char *reason)
 {
 	const struct speaker who = irc_speaker(call->c);
@@ -107,7 +101,7 @@ static enum verdict kick_one(struct irc_call *call, struct room *room, const cha
 			      reason);
 	struct expulsion *e = expel_new(victim.id, victim.index, room->index, who.nick, who.nick_len, reason);
 	if (e)
-		irc_after(call, kick_expel, kick_undone, e);
+		irc_after(call, kick_expel, irc_after_free, e);
 	return HANDLER_MORE;
 }
 
