@@ -11,15 +11,13 @@
 #include "daemon/irc/names.h"
 #include "daemon/irc/personas.h"
 #include "daemon/irc/wire.h"
+#include "daemon/rooms/elsewhere.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 _Static_assert(HANDLER_RENDERED_MAX(0) >= IRC_TAGS_DATA_MAX + 1024, "a message with the most tags fits");
-
-/* Of a node's name. */
-#define IRC_NODE_MAX 32
 
 /* What is rendered, and how much of out is used. */
 struct rendering {
@@ -128,37 +126,41 @@ static void render_notice(struct rendering *r, uint64_t seq)
 	render_message(r, seq, "NOTICE", channel);
 }
 
+/* The rest of a line whose tags are there; what is too long is cut. */
+__attribute__((format(printf, 2, 0))) static void render_rest(struct rendering *r, const char *format,
+							      va_list ap)
+{
+	char line[2 * IRC_BODY_MAX];
+	int n = vsnprintf(line, sizeof(line), format, ap);
+	size_t len = render_part(line, (size_t)n < sizeof(line) ? (size_t)n : sizeof(line) - 1, 0);
+
+	memcpy(r->out + r->len, line, len);
+	r->len = irc_wire_finish(r->form, r->out, r->line, r->len + len);
+}
+
 /* A line that is one of several of an event, which has no msgid then. */
 __attribute__((format(printf, 3, 4))) static void render_tagged(struct rendering *r, const char *tags,
 								const char *format, ...)
 {
-	char line[IRC_BODY_MAX];
 	va_list ap;
 
-	va_start(ap, format);
-	int n = vsnprintf(line, sizeof(line), format, ap);
-	va_end(ap);
 	r->line = r->len;
 	r->len += irc_tags(r->form, r->event->time_us, tags, r->out + r->len, 128);
-	size_t len = render_part(line, (size_t)n < sizeof(line) ? (size_t)n : sizeof(line) - 1, 0);
-	memcpy(r->out + r->len, line, len);
-	r->len = irc_wire_finish(r->form, r->out, r->line, r->len + len);
+	va_start(ap, format);
+	render_rest(r, format, ap);
+	va_end(ap);
 }
 
 /* An event that is one line. */
 __attribute__((format(printf, 3, 4))) static void render_line(struct rendering *r, uint64_t seq,
 							      const char *format, ...)
 {
-	char line[2 * IRC_BODY_MAX];
 	va_list ap;
 
-	va_start(ap, format);
-	int n = vsnprintf(line, sizeof(line), format, ap);
-	va_end(ap);
 	render_tags(r, seq, true);
-	size_t len = render_part(line, (size_t)n < sizeof(line) ? (size_t)n : sizeof(line) - 1, 0);
-	memcpy(r->out + r->len, line, len);
-	r->len = irc_wire_finish(r->form, r->out, r->line, r->len + len);
+	va_start(ap, format);
+	render_rest(r, format, ap);
+	va_end(ap);
 }
 
 /* People of another machine are gone: as the netsplit that it is to IRC, in one batch (https://ircv3.net/specs/batches/netsplit). */
@@ -174,9 +176,9 @@ static void render_gone(struct rendering *r, uint64_t seq)
 	}
 	const bool batch = !(r->form & IRC_FORM_SOCKET) && r->form & IRC_FORM_BATCH;
 	const uint64_t number = room_number(r->room, r->event, seq);
-	char why[IRC_NODE_MAX + 8], tag[64] = "", one[IRC_SHOWN_MAX + 1], user[IRC_USER_MAX + 1];
-	snprintf(why, sizeof(why), "chatd %.*s", (int)(node_len < IRC_NODE_MAX ? node_len : IRC_NODE_MAX),
-		 node);
+	char why[ELSEWHERE_NODE_MAX + 8], tag[64] = "", one[IRC_SHOWN_MAX + 1], user[IRC_USER_MAX + 1];
+	snprintf(why, sizeof(why), "chatd %.*s",
+		 (int)(node_len < ELSEWHERE_NODE_MAX ? node_len : ELSEWHERE_NODE_MAX), node);
 	if (batch) {
 		snprintf(tag, sizeof(tag), "batch=gone%" PRIx64, number);
 		render_tagged(r, "", ":chatd BATCH +gone%" PRIx64 " netsplit %s", number, why);
