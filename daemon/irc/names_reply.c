@@ -49,15 +49,11 @@ static void names_reply_add_self(struct names_reply *l)
 /* Those of the channel who are on other nodes. */
 static void names_reply_elsewhere(struct names_reply *l)
 {
-	const struct room *room = l->look->room;
 	size_t n;
-	_cleanup_free_ struct elsewhere_found *all =
-	    room->outgoing
-		? elsewhere_people(irc_shared(l->call)->elsewhere, room->name, IRC_ELSEWHERE_MAX, &n)
-		: NULL;
+	_cleanup_free_ struct elsewhere_found *all = irc_people_elsewhere(l->call, l->look->room, &n);
 	struct irc_person p;
 
-	for (size_t i = 0; all && i < n; i++) {
+	for (size_t i = 0; i < n; i++) {
 		if (!irc_query_fits(l->call)) {
 			names_reply_flush(l);
 			irc_query_cut(l->call, "people");

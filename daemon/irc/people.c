@@ -14,6 +14,8 @@
 /* What an outbox has space for once it is empty, with some of it kept for what follows. */
 #define PEOPLE_LONG (200U << 10)
 #define PEOPLE_RESERVE 4096
+/* How many people of other nodes one answer has at most. */
+#define PEOPLE_ELSEWHERE_MAX 4096
 
 /* What it is with the tags that its lines get: the time, a batch. */
 static size_t people_size(const struct irc_call *call)
@@ -118,6 +120,7 @@ void irc_person_elsewhere(const struct elsewhere_found *f, struct irc_person *re
 	*ret = (struct irc_person){
 	    .member = {.index = UINT32_MAX, .len = c->nick_len, .is_account = c->account}};
 	memcpy(ret->node, f->node, sizeof(ret->node));
+	memcpy(ret->room, c->room, sizeof(ret->room));
 	memcpy(ret->member.nick, c->nick, c->nick_len);
 	irc_nick_show(c->nick, c->nick_len, ret->nick);
 	people_make_up(ret);
@@ -136,6 +139,14 @@ bool irc_person_anywhere(struct irc_call *call, struct irc_arg nick, struct irc_
 		return false;
 	irc_person_elsewhere(&found, ret);
 	return true;
+}
+
+struct elsewhere_found *irc_people_elsewhere(struct irc_call *call, const struct room *room, size_t *ret_n)
+{
+	*ret_n = 0;
+	return room->outgoing
+		   ? elsewhere_people(irc_shared(call)->elsewhere, room->name, PEOPLE_ELSEWHERE_MAX, ret_n)
+		   : NULL;
 }
 
 const char *irc_person_server(struct irc_call *call, const struct irc_person *p)

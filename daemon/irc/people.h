@@ -33,9 +33,9 @@ const char *irc_query_echo(struct irc_arg a, char *buf, size_t size);
 
 struct irc_person {
 	struct roster_member member; /* the nick as it is */
-	char node[ELSEWHERE_NODE_MAX +
-		  1]; /* it is on another one, and member is its nick only; "": it is here */
-	bool is_irc;  /* it has a record of its own; the rest is made up otherwise */
+	/* "": it is here. Else member is its nick only, and this the one room that is told of, "" if there is none. */
+	char node[ELSEWHERE_NODE_MAX + 1], room[TEXT_ROOM_MAX + 1];
+	bool is_irc; /* it has a record of its own; the rest is made up otherwise */
 	char nick[IRC_SHOWN_MAX + 1];
 	struct irc_user user;
 };
@@ -48,10 +48,10 @@ bool irc_person_find(struct irc_call *call, struct irc_arg nick, struct irc_pers
 bool irc_person_anywhere(struct irc_call *call, struct irc_arg nick, struct irc_person *ret);
 /* One of another node. */
 void irc_person_elsewhere(const struct elsewhere_found *f, struct irc_person *ret);
+/* Those of a room on other nodes, 4096 at most; free()d by the caller. NULL, with *ret_n 0: none, or no memory. */
+struct elsewhere_found *irc_people_elsewhere(struct irc_call *call, const struct room *room, size_t *ret_n);
 /* What its server is called. */
 const char *irc_person_server(struct irc_call *call, const struct irc_person *p);
-/* How many people of other nodes one answer has at most. */
-#define IRC_ELSEWHERE_MAX 4096
 bool irc_person_is_self(struct irc_call *call, const struct irc_person *p);
 
 /* --- rooms --- */

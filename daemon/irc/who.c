@@ -120,15 +120,12 @@ static bool who_shared_place(struct who *w, const struct irc_person *p, struct w
 static void who_elsewhere(struct who *w, const struct irc_look *look)
 {
 	size_t n;
-	_cleanup_free_ struct elsewhere_found *all =
-	    look->room->outgoing
-		? elsewhere_people(irc_shared(w->call)->elsewhere, look->room->name, IRC_ELSEWHERE_MAX, &n)
-		: NULL;
+	_cleanup_free_ struct elsewhere_found *all = irc_people_elsewhere(w->call, look->room, &n);
 	struct irc_person p;
 	struct who_place place = {.status = ""};
 
 	snprintf(place.channel, sizeof(place.channel), "#%s", look->room->name);
-	for (size_t i = 0; all && i < n && !w->full; i++) {
+	for (size_t i = 0; i < n && !w->full; i++) {
 		irc_person_elsewhere(&all[i], &p);
 		who_tell(w, &p, &place);
 	}

@@ -57,17 +57,14 @@ static void whois_away(struct irc_call *call, const struct irc_person *p)
 /* The one room that its node tells of, if who asks may know of that. */
 static void whois_room_elsewhere(struct irc_call *call, const struct irc_person *p)
 {
-	const struct nick_keys keys = nick_keys(p->member.nick, p->member.len);
-	struct elsewhere_found found;
 	struct irc_look look;
 
-	if (!elsewhere_find(irc_shared(call)->elsewhere, &keys, &found) || !found.client.room[0] ||
-	    !irc_look_for(call, found.client.room, &look))
+	if (!p->room[0] || !irc_look_for(call, p->room, &look))
 		return;
 	bool shown = irc_look_is_open(call, &look);
 	irc_look_away(call, &look);
 	if (shown)
-		irc_numeric(call, RPL_WHOISCHANNELS, "%s :#%s", p->nick, found.client.room);
+		irc_numeric(call, RPL_WHOISCHANNELS, "%s :#%s", p->nick, p->room);
 }
 
 static void whois_tell_elsewhere(struct irc_call *call, const struct irc_person *p)
