@@ -37,14 +37,12 @@ static void status_print_survival(const json_t *status, const json_t *takeover)
 
 static void status_print_takeover(const json_t *takeover)
 {
-	time_t at = (time_t)show_number(takeover, "time");
 	char when[32];
-	struct tm tm;
 
 	if (show_integer(takeover, "count") == 0)
 		return;
-	strftime(when, sizeof(when), "%F %T", localtime_r(&at, &tm));
-	printf("takeovers  %" JSON_INTEGER_FORMAT ", the last %s: ", show_integer(takeover, "count"), when);
+	printf("takeovers  %" JSON_INTEGER_FORMAT ", the last %s: ", show_integer(takeover, "count"),
+	       show_when(takeover, "time", when));
 	print_outcome(takeover);
 }
 

@@ -15,7 +15,7 @@
 /* A cluster that is so far behind, as docs/prometheus/alerts.yml has it, too. */
 #define HEALTH_WAITING 10000
 /* For so long it is told that there were no file descriptors. */
-#define HEALTH_STARVED_US (60 * INT64_C(1000000))
+#define HEALTH_STARVED_US (60 * SECOND_US)
 
 static void health_add(json_t *problems, const char *what, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
@@ -81,7 +81,6 @@ static void health_judge_limits(json_t *problems, const struct host *h)
 {
 	const struct config *config = h->ctx.config;
 	struct shared *shared = h->ctx.shared;
-	size_t n_bans = 0;
 
 	if (limits_total(shared->limits) >= config->max_clients)
 		health_add(problems, "clients", "nobody else can come: limits.max_clients is %u",
@@ -89,8 +88,7 @@ static void health_judge_limits(json_t *problems, const struct host *h)
 	if (rooms_count(shared->rooms) >= config->room_limits.rooms)
 		health_add(problems, "rooms", "no more rooms can be opened: limits.max_rooms is %u",
 			   config->room_limits.rooms);
-	free(bans_list(shared->bans, &n_bans));
-	if (config->max_bans > 0 && n_bans >= config->max_bans)
+	if (config->max_bans > 0 && bans_count(shared->bans) >= config->max_bans)
 		health_add(problems, "bans", "no more bans are possible: limits.max_bans is %u",
 			   config->max_bans);
 	if (h->starved_us && clock_us(CLOCK_MONOTONIC) - h->starved_us < HEALTH_STARVED_US)

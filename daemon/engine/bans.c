@@ -199,6 +199,11 @@ int bans_save(struct bans *b)
 	return fclose(f) != 0 ? -ENOMEM : replace_file(b->path, text, len);
 }
 
+size_t bans_count(const struct bans *b)
+{
+	return b->n;
+}
+
 struct ban *bans_list(struct bans *b, size_t *ret_n)
 {
 	struct ban *copy = calloc(b->n + 1, sizeof(*copy));

@@ -40,6 +40,7 @@ int64_t bans_saved_us(const struct bans *b);
 /* Forgets those whose time is over. */
 void bans_expire(struct bans *b);
 
+size_t bans_count(const struct bans *b);
 /* A copy, free()d by the caller; NULL without memory. */
 struct ban *bans_list(struct bans *b, size_t *ret_n);
 
