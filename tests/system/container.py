@@ -10,6 +10,7 @@ import random
 import threading
 import time
 
+import guide
 from booted import Container
 from testing import *
 
@@ -755,7 +756,9 @@ def the_commands_of_the_readme_work():
 
 def build_package(c):
     """dpkg-buildpackage on a copy of the sources; lintian has nothing to say of what comes out. The unit tests that it would
-    run are those that run beside this one."""
+    run are those that run beside this one. It is made once."""
+    if "package" in shared:
+        return shared["package"]
     where = os.path.join(c.dir, "package")
     source = os.path.join(where, "chatd")
     shutil.copytree(os.path.abspath(SOURCE), source, symlinks=True,
@@ -768,11 +771,15 @@ def build_package(c):
     changes = glob.glob(where + "/chatd_*.changes")[0]
     p = subprocess.run(["lintian", "--fail-on", "error,warning", changes], capture_output=True, text=True, timeout=300)
     check(p.returncode == 0 and not p.stdout.strip(), p.stdout, p.stderr)
-    return [f for f in glob.glob(where + "/chatd_*.deb") if "dbgsym" not in f][0]
+    shared["package"] = [f for f in glob.glob(where + "/chatd_*.deb") if "dbgsym" not in f][0]
+    return shared["package"]
 
 
 def higher_version(c, deb):
     """The same package as a later version."""
+    higher = os.path.join(c.dir, "higher.deb")
+    if os.path.exists(higher):
+        return higher
     tree = os.path.join(c.dir, "higher")
     c.run_on_host("dpkg-deb", "-R", deb, tree)
     path = tree + "/DEBIAN/control"
@@ -780,9 +787,9 @@ def higher_version(c, deb):
         text = f.read()
     with open(path, "w") as f:
         f.write(re.sub(r"^Version: .*$", "Version: 99.0", text, flags=re.M))
-    c.run_on_host("dpkg-deb", "--root-owner-group", "-b", tree, os.path.join(c.dir, "higher.deb"))
+    c.run_on_host("dpkg-deb", "--root-owner-group", "-b", tree, higher)
     shutil.rmtree(tree)
-    return os.path.join(c.dir, "higher.deb")
+    return higher
 
 
 def files_below(root):
@@ -879,6 +886,17 @@ def debian_package():
     c.sh("test -e /etc/chatd.conf")
     c.run("dpkg", "-P", "chatd", timeout=120)
     c.sh("test ! -e /etc/chatd.conf -a ! -e /usr/sbin/chatd")
+
+
+@test
+def what_the_guide_for_admins_says_works():
+    """docs/ADMIN.md, from the package to the upgrade."""
+    need("dpkg-buildpackage", "dh", "lintian", "dpkg-deb", "sqlite3", "curl")
+    c = container()
+    deb = build_package(c)
+    admin = guide.Admin(c, (deb, higher_version(c, deb)))
+    c.sh("rm -rf /usr/sbin/policy-rc.d /etc/chatd.conf /etc/chatd /var/lib/chatd; echo 127.0.0.1 chat.example.org >>/etc/hosts")
+    guide.follow(admin)
 
 
 main()
