@@ -846,6 +846,11 @@ def packages_of_other_distributions():
     equal(p.returncode, 0)
 
 
+def fresh(c):
+    """Ready for a package. Containers are often told not to start services; and an index of all manuals takes half a minute."""
+    c.sh("rm -rf /usr/sbin/policy-rc.d /var/lib/man-db/auto-update /etc/chatd.conf /etc/chatd /var/lib/chatd")
+
+
 @test
 def debian_package():
     """Builds, installs, talks, upgrades with somebody connected, removes and purges."""
@@ -854,8 +859,7 @@ def debian_package():
     deb = build_package(c)
     for name, path in (("one", deb), ("two", higher_version(c, deb))):
         shutil.copy(path, c.root + "/root/%s.deb" % name)
-    # Containers are often told not to start services.
-    c.sh("rm -f /usr/sbin/policy-rc.d /etc/chatd.conf")
+    fresh(c)
     c.run("dpkg", "-i", "/root/one.deb", timeout=120)
     equal(c.show("ActiveState"), "active")
     check("/usr/sbin/chatd" in c.show("ExecStart"))
@@ -895,7 +899,7 @@ def what_the_guide_for_admins_says_works():
     c = container()
     deb = build_package(c)
     admin = guide.Admin(c, (deb, higher_version(c, deb)))
-    c.sh("rm -rf /usr/sbin/policy-rc.d /etc/chatd.conf /etc/chatd /var/lib/chatd; echo 127.0.0.1 chat.example.org >>/etc/hosts")
+    fresh(c)
     guide.follow(admin)
 
 

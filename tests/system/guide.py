@@ -11,7 +11,7 @@ import subprocess
 from testing import SOURCE, check, equal, wait_for
 
 LIVE = "/etc/letsencrypt/live/chat.example.org"
-IRC = "PASS alice:secret\\r\\nNICK alice\\r\\nUSER a 0 * a\\r\\nJOIN #lobby,#staff\\r\\n"
+IRC = "PASS alice:secret\\r\\nNICK alice\\r\\nUSER a 0 * a\\r\\nJOIN #lobby,#staff\\r\\nQUIT\\r\\n"
 
 
 def blocks():
@@ -25,6 +25,7 @@ class Admin:
     def __init__(self, c, packages):
         self.c, self.packages, self.blocks, self.person = c, packages, blocks(), None
         self.put(0)
+        c.sh("echo 127.0.0.1 chat.example.org >>/etc/hosts")
 
     def put(self, n):
         self.c.sh("rm -rf /root/chatd; mkdir -p /root/chatd/build/package")
@@ -44,7 +45,8 @@ class Admin:
                 "chat.example.org -connect 127.0.0.1:%d 2>/dev/null" % port)
 
     def answers(self, said, port):
-        return self.c.sh("(printf '%s'; sleep 1) | %s || true" % (said, self.client(port)))
+        """What comes back until the server ends it."""
+        return self.c.sh("printf '%s' | %s || true" % (said, self.client(port)))
 
     def serial(self):
         """Of the certificate that those see who come."""
@@ -93,7 +95,7 @@ def be_reached(a):
     check(all(re.search("^%s " % name, listeners, re.M) for name in ("local", "tls", "web", "irc")), listeners)
     a.arrive()
     # Nobody speaks there without a password.
-    a.answers("a stranger says\\n", 5052)
+    a.answers("a stranger says\\nquit\\n", 5052)
     check("a stranger" not in a.c.run("chatctl", "tail", "lobby"))
     check("alice: hello\n" in a.next("chatctl join", "/login alice secret\nhello\n") + a.c.run("chatctl", "tail", "lobby"))
     check("<title>" in a.next("curl"))
@@ -121,7 +123,8 @@ def day_by_day(a):
     mallory.stdin.flush()
     wait_for(lambda: "buy this" in a.c.run("chatctl", "history", "lobby"), what="mallory's in the database")
     a.next("chatctl kick")
-    check(b'please stop' in mallory.stdout.read())
+    mallory.stdin.close()
+    check(b"please stop" in mallory.stdout.read())
     mallory.wait()
     check("buy this" not in a.c.run("chatctl", "history", "lobby"))
     a.next("chatctl reload")
