@@ -847,8 +847,9 @@ def packages_of_other_distributions():
 
 
 def fresh(c):
-    """Ready for a package. Containers are often told not to start services; and an index of all manuals takes half a minute."""
-    c.sh("rm -rf /usr/sbin/policy-rc.d /var/lib/man-db/auto-update /etc/chatd.conf /etc/chatd /var/lib/chatd")
+    """Ready for a package. Containers are often told not to start services; and apt and man-db take
+    half a minute to index what has nothing to do with it."""
+    c.sh("rm -rf /usr/sbin/policy-rc.d /var/lib/man-db/auto-update /var/lib/apt/lists/* /etc/chatd.conf /etc/chatd /var/lib/chatd")
 
 
 @test
