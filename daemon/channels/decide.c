@@ -6,6 +6,7 @@
 #include "common/nick.h"
 #include "daemon/base/clock.h"
 #include "daemon/channels/channels.h"
+#include "daemon/channels/nicks.h"
 #include "daemon/rooms/speech.h"
 
 #include <stdio.h>
@@ -15,6 +16,8 @@
 
 /* What is looked at of a text: no line of IRC has more. */
 #define DECIDE_TEXT_MAX 512
+/* Of a line of IRC, without its end. */
+#define DECIDE_LINE_MAX 510
 
 static const struct decide_flag {
 	char letter;
@@ -37,6 +40,14 @@ void irc_told_add(struct irc_told *t, char sign, char letter, const char *arg)
 	t->letters[t->n_letters] = 0;
 	if (arg && t->n_args + strlen(arg) + 2 < sizeof(t->args))
 		t->n_args += (size_t)snprintf(t->args + t->n_args, sizeof(t->args) - t->n_args, " %s", arg);
+}
+
+bool irc_told_is_full(const struct irc_told *t)
+{
+	const size_t longest = strlen("+b ") + IRC_MASK_MAX; /* one change */
+
+	return t->n_letters + 4 >= sizeof(t->letters) ||
+	       IRC_TOLD_FROM + t->n_letters + t->n_args + longest > DECIDE_LINE_MAX;
 }
 
 size_t irc_told_text(const struct irc_told *t, char ret[static IRC_TOLD_MAX])
@@ -104,7 +115,14 @@ enum irc_decided irc_decide_mask(struct irc_deciding *d, char sign, char kind, c
 {
 	const struct irc_channel *now = decide_now(d);
 	int64_t at = decide_find_mask(now, kind, mask);
+	char clean[IRC_MASK_MAX + 1];
 
+	/* What is in a list is shown to people at a terminal. An earlier build may have put it there as it was. */
+	if (at < 0) {
+		irc_decide_text(mask, strlen(mask), clean, sizeof(clean));
+		mask = clean;
+		at = decide_find_mask(now, kind, mask);
+	}
 	if ((at >= 0) == (sign == '+'))
 		return IRC_DECIDED_SAME;
 	if (sign == '+' && now && now->n_list >= IRC_DECIDE_LIST_MAX)
@@ -152,11 +170,11 @@ enum irc_decided irc_decide_status(struct irc_deciding *d, char sign, char lette
 				   const struct roster_member *who)
 {
 	uint8_t bit = letter == 'o' ? IRC_STATUS_OP : IRC_STATUS_VOICE;
-	char nick[TEXT_NICK_MAX + 1];
+	char nick[IRC_SHOWN_MAX + 1];
 
 	if (!irc_decide_flags_of(d->channels, d->room, who->id, sign == '+' ? bit : 0, sign == '-' ? bit : 0))
 		return IRC_DECIDED_SAME;
-	snprintf(nick, sizeof(nick), "%.*s", who->len, who->nick);
+	irc_nick_show(who->nick, who->len, nick);
 	irc_told_add(&d->told, sign, letter, nick);
 	return IRC_DECIDED;
 }
@@ -167,7 +185,8 @@ enum irc_decided irc_decide_key(struct irc_deciding *d, char sign, const char *k
 
 	if (sign == '-' && (!now || !now->key[0]))
 		return IRC_DECIDED_SAME;
-	if (sign == '+' && (!key[0] || strlen(key) > IRC_KEY_MAX || strpbrk(key, " ,:")))
+	if (sign == '+' &&
+	    (!key[0] || strlen(key) > IRC_KEY_MAX || strpbrk(key, " ,:") || !text_is_clean(key, strlen(key))))
 		return IRC_DECIDED_INVALID;
 	struct irc_channel *ch = decide_draft(d);
 	memset(ch->key, 0, sizeof(ch->key));

@@ -14,7 +14,7 @@
 struct irc_channels;
 struct speaker;
 
-/* Changes with an argument in one command, and masks of all lists of a channel, as IRC's ISUPPORT says. */
+/* Changes in one command (in IRC's: of those with an argument), and masks of all lists of a channel, as IRC's ISUPPORT says. */
 #define IRC_DECIDE_CHANGES_MAX 20
 #define IRC_DECIDE_LIST_MAX 100
 #define IRC_DECIDE_LIMIT_MAX 1000000
@@ -30,6 +30,12 @@ struct irc_told {
 };
 /* arg may be NULL. */
 void irc_told_add(struct irc_told *t, char sign, char letter, const char *arg);
+/*
+ * Whether one change more might not fit: a line of IRC has 510 bytes, and those who change something up to IRC_TOLD_FROM of them. What is
+ * there is to be told then, and forgotten.
+ */
+#define IRC_TOLD_FROM 200
+bool irc_told_is_full(const struct irc_told *t);
 #define IRC_TOLD_MAX (IRC_TOLD_LETTERS + IRC_TOLD_ARGS)
 /* Both together; returns the length. */
 size_t irc_told_text(const struct irc_told *t, char ret[static IRC_TOLD_MAX]);

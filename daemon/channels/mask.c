@@ -28,7 +28,7 @@ static bool mask_step(const char **mask, const char **text)
 		*text = mask_next_character(*text);
 		return true;
 	}
-	if (*m == '\\' && m[1])
+	if (*m == '\\' && (m[1] == '*' || m[1] == '?'))
 		m++;
 	if (!*m || mask_lower(*m) != mask_lower(**text))
 		return false;

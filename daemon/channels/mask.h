@@ -7,8 +7,8 @@
 #include <stddef.h>
 
 /*
- * Whether the mask is all of the text: * is anything, ? is one character, a backslash takes the next byte as it is. ASCII
- * case-insensitive. Takes at most their lengths multiplied.
+ * Whether the mask is all of the text: * is anything, ? is one character, and a backslash takes one of these behind it as it is
+ * (RFC 2812, 2.5): others are themselves, as nicks have them. ASCII case-insensitive. Takes at most their lengths multiplied.
  */
 bool irc_mask_match(const char *mask, const char *text);
 

@@ -88,5 +88,8 @@ bool irc_channel_may_decide(const struct irc_channel *ch, const struct irc_chann
 
 bool irc_channel_may_set_topic(const struct irc_channel *ch, const struct irc_channel_who *who)
 {
-	return !((ch ? ch->modes : (uint32_t)IRC_M_DEFAULT) & IRC_M_TOPIC) || irc_channel_may_decide(ch, who);
+	if (irc_channel_may_decide(ch, who))
+		return true;
+	return !((ch ? ch->modes : (uint32_t)IRC_M_DEFAULT) & IRC_M_TOPIC) &&
+	       irc_channel_may_speak(ch, who) == IRC_WHY_MAY;
 }

@@ -41,6 +41,7 @@ enum irc_channel_why irc_channel_may_enter(const struct irc_channel *ch, const s
 					   const char *key, size_t key_len, uint32_t n);
 /* Decide what operators do. */
 bool irc_channel_may_decide(const struct irc_channel *ch, const struct irc_channel_who *who);
+/* Where everybody may, that is who may speak. */
 bool irc_channel_may_set_topic(const struct irc_channel *ch, const struct irc_channel_who *who);
 
 /* Whether a mask of that list ('b', 'e', 'I') is somebody's: NICK!USER@HOST, or what "a:" and "r:" are about. Those of "m:" are

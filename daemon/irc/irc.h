@@ -219,9 +219,11 @@ enum verdict irc_run(struct irc_call *call);
 enum verdict irc_maybe_register(struct irc_call *call);
 void irc_motd(struct irc_call *call);
 void irc_lusers(struct irc_call *call);
-/* Leaves all rooms as one who goes; reason may be "". The nick is given up and the end begins with the transaction that is under way
+/* Leaves all rooms as one who goes; reason may be "". muted: what is told instead where it may not speak. The nick is given up and the end begins with the transaction that is under way
  * then (quit.c). */
-void irc_leave_all(struct irc_call *call, const char *reason);
+void irc_leave_all(struct irc_call *call, const char *reason, const char *muted);
+/* Whether it may speak in a room that it is in, whose log is locked (say.c). */
+bool irc_may_speak(struct irc_call *call, const struct room *room);
 /* Ends the connection with this transaction. */
 void irc_end(struct irc_call *call, const char *why);
 /*

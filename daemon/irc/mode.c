@@ -22,6 +22,7 @@ struct moding {
 	bool may;  /* change anything but ask */
 	bool asks; /* what is in lists */
 	bool refused;
+	char shown[4]; /* which lists were shown */
 	unsigned next_arg, n_changes;
 	struct irc_deciding d;
 };
@@ -61,6 +62,10 @@ static void mode_show_list(struct moding *m, char kind)
 	const struct irc_channel *ch = irc_channel(m->call, m->room);
 	size_t k = kind == 'b' ? 0 : kind == 'e' ? 1 : 2;
 
+	/* Once in one command, whatever that asks for. */
+	if (m->shown[k])
+		return;
+	m->shown[k] = kind;
 	for (uint32_t i = 0; ch && i < ch->n_list; i++)
 		if (ch->list[i].kind == kind)
 			irc_numeric(m->call, of[k].item, "#%s %s %s %" PRIu64, m->room->name,
@@ -195,6 +200,28 @@ static void mode_show(struct irc_call *call, struct room *room, bool member)
 		    (ch && ch->created_us ? ch->created_us : room->number_base) / 1000000);
 }
 
+_Static_assert(sizeof(": MODE # ") + IRC_SOURCE_MAX + TEXT_ROOM_MAX <= IRC_TOLD_FROM &&
+		   sizeof(": MODE # ") + IRC_SHOWN_MAX + IRC_USER_MAX + sizeof(IRC_HOST_OF_OTHERS "!@") +
+			   TEXT_ROOM_MAX <=
+		       IRC_TOLD_FROM,
+	       "whoever changes something");
+
+/* Tells the room of what was changed since it was told before. */
+static void mode_tell(struct moding *m)
+{
+	struct irc_call *call = m->call;
+	char text[IRC_TOLD_MAX], msgid[IRC_MSGID_MAX];
+	size_t n = irc_told_text(&m->d.told, text);
+
+	if (n == 0)
+		return;
+	irc_msgid_next(m->room, msgid);
+	speech_mode(&call->speech, m->room, m->d.by, text, n);
+	if (!irc_sees_later(call, m->room))
+		irc_own_event(call, call->speech.time_us, msgid, "", "MODE #%s %s", m->room->name, text);
+	m->d.told = (struct irc_told){.n_letters = 0};
+}
+
 /* Its log is locked: by irc_speak(). */
 static void mode_of_room(struct irc_call *call, struct room *room, bool member)
 {
@@ -206,7 +233,7 @@ static void mode_of_room(struct irc_call *call, struct room *room, bool member)
 			   .may = member && irc_may_decide(call, room),
 			   .asks = irc_look_is_open(call, &look),
 			   .next_arg = 2};
-	char text[IRC_TOLD_MAX], msgid[IRC_MSGID_MAX], sign = '+';
+	char sign = '+';
 
 	if (call->line->n_params < 2) {
 		mode_show(call, room, member);
@@ -218,14 +245,10 @@ static void mode_of_room(struct irc_call *call, struct room *room, bool member)
 			sign = letter;
 		else
 			mode_change(&m, sign, letter);
+		if (irc_told_is_full(&m.d.told))
+			mode_tell(&m);
 	}
-	if (m.d.told.n_letters == 0)
-		return;
-	size_t n = irc_told_text(&m.d.told, text);
-	irc_msgid_next(room, msgid);
-	speech_mode(&call->speech, room, &who, text, n);
-	if (!irc_sees_later(call, room))
-		irc_own_event(call, call->speech.time_us, msgid, "", "MODE #%s %s", room->name, text);
+	mode_tell(&m);
 }
 
 static enum verdict mode_channel(struct irc_call *call)

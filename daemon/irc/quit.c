@@ -11,7 +11,7 @@
 
 struct leaving {
 	struct irc_call *call;
-	const char *reason;
+	const char *reason, *muted;
 };
 
 /* One room, in a step of its own: who dies in between goes on with the others. */
@@ -25,8 +25,9 @@ static bool quit_leave(struct connection *c, struct room *room, void *arg)
 	speech_begin_reading(&call->speech, room);
 	/* What was said before it went is still its to read, if there is space. */
 	seats_settle(c, room, IRC_REPLY_MAX);
+	const char *reason = irc_may_speak(call, room) ? l->reason : l->muted;
 	if (!connection_is_ending(c))
-		speech_leave_because(&call->speech, room, &who, true, l->reason, strlen(l->reason));
+		speech_leave_because(&call->speech, room, &who, true, reason, strlen(reason));
 	irc_leave_room(call, room);
 	irc_commit_step(call);
 	return true;
@@ -39,9 +40,9 @@ static void quit_release_nick(struct irc_call *call, void *arg)
 	*connection_roster(call->c) = NULL;
 }
 
-void irc_leave_all(struct irc_call *call, const char *reason)
+void irc_leave_all(struct irc_call *call, const char *reason, const char *muted)
 {
-	struct leaving l = {call, reason};
+	struct leaving l = {call, reason, muted};
 	struct connection *c = call->c;
 
 	irc_abandon(call);
@@ -72,7 +73,7 @@ static enum verdict quit_run(struct irc_call *call)
 
 	irc_param(call, 0, reason, sizeof(reason));
 	snprintf(text, sizeof(text), "Quit%s%s", reason[0] ? ": " : "", reason);
-	irc_leave_all(call, text);
+	irc_leave_all(call, text, "Quit");
 	irc_end(call, text);
 	return HANDLER_CLOSE;
 }

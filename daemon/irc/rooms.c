@@ -311,6 +311,8 @@ bool irc_part_room(struct irc_call *call, struct room *room, const char *reason)
 
 	if (!irc_speak(call, room))
 		return false;
+	if (!irc_may_speak(call, room))
+		reason = "";
 	speech_leave_because(&call->speech, room, &who, false, reason, strlen(reason));
 	irc_from_self(call, "PART #%s%s%s", room->name, reason[0] ? " :" : "", reason);
 	irc_leave_room(call, room);

@@ -87,6 +87,11 @@ static bool say_may_speak(struct irc_call *call, const struct room *room, bool m
 	       irc_channel_may_speak(ch, &who) == IRC_WHY_MAY;
 }
 
+bool irc_may_speak(struct irc_call *call, const struct room *room)
+{
+	return say_may_speak(call, room, true, false);
+}
+
 static void say_fail(struct saying *s, enum irc_numeric n, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 static void say_fail(struct saying *s, enum irc_numeric n, const char *format, ...)

@@ -167,7 +167,8 @@ void irc_expelled(struct connection *c, const struct expulsion *e)
 
 static void invite_tell(struct irc_call *call, struct room *room, const struct roster_member *guest)
 {
-	char source[IRC_SOURCE_MAX + 1], nick[TEXT_NICK_MAX + 1], text[2 * TEXT_ROOM_MAX + TEXT_NICK_MAX];
+	char source[IRC_SOURCE_MAX + 1], nick[TEXT_NICK_MAX + 1], shown[IRC_SHOWN_MAX + 1],
+	    text[2 * TEXT_ROOM_MAX + TEXT_NICK_MAX];
 	struct irc_tell *t = irc_tell_new(call), *others = irc_tell_new(call);
 	struct irc_user u;
 
@@ -193,7 +194,8 @@ static void invite_tell(struct irc_call *call, struct room *room, const struct r
 	others->rooms[others->n_rooms++] = room->index;
 	others->caps = IRC_CAP_INVITE_NOTIFY;
 	others->except_id = guest->id;
-	snprintf(others->line, sizeof(others->line), ":%s INVITE %s #%s", irc_source(call->c, source), nick,
+	irc_nick_show(guest->nick, guest->len, shown);
+	snprintf(others->line, sizeof(others->line), ":%s INVITE %s #%s", irc_source(call->c, source), shown,
 		 room->name);
 	irc_tell_later(call, others);
 }

@@ -3,6 +3,7 @@
  * What operators of a room decide from chat: /topic, /kick, /mode, and short forms of that. Each is one step: the record
  * (daemon/channels), what the room is told, and that the line is used up become true together. All of a command is done, or nothing.
  */
+#include "common/cleanup.h"
 #include "daemon/base/fault.h"
 #include "daemon/channels/channels.h"
 #include "daemon/channels/decide.h"
@@ -28,6 +29,7 @@ struct operating {
 	struct speech speech;
 	struct irc_deciding d;
 	const char *at, *end; /* the arguments of modes that are left */
+	bool changed;	      /* the room is told of something */
 	char why[160];	      /* why nothing is done; "": there is no reason yet */
 };
 
@@ -91,11 +93,15 @@ static enum verdict operators_answer(struct operating *o, const char *format, ..
 	va_list ap;
 
 	va_start(ap, format);
-	vsnprintf(text, sizeof(text), format, ap);
+	int n = vsnprintf(text, sizeof(text), format, ap);
 	va_end(ap);
 	operators_leave(o);
+	/* What was decided by an earlier build may be anything. */
+	size_t len = n < 0 ? 0 : (size_t)n < sizeof(text) ? (size_t)n : sizeof(text) - 1;
+	_cleanup_free_ char *buf = NULL;
+	const char *clean = text_clean(text, &len, &buf);
 	chat_begin_reply(o->c, o->call->consumed);
-	connection_printf(o->c, "* %s\n", text);
+	connection_printf(o->c, "* %.*s\n", (int)len, clean ? clean : "");
 	connection_commit(o->c, NULL);
 	return HANDLER_MORE;
 }
@@ -271,25 +277,42 @@ static void operators_mode(struct operating *o, char sign, char letter)
 				 o->room->name);
 }
 
+/* Tells the room of what was changed since it was told before. */
+static void operators_tell(struct operating *o)
+{
+	char text[IRC_TOLD_MAX];
+	size_t n = irc_told_text(&o->d.told, text);
+
+	if (n > 0)
+		(void)!speech_mode(&o->speech, o->room, &o->who, text, n);
+	o->changed |= n > 0;
+	o->d.told = (struct irc_told){.n_letters = 0};
+}
+
 /* letters: "+m-o"; the arguments are in o->at. */
 static enum verdict operators_modes(struct operating *o, const char *letters, size_t len)
 {
-	char sign = '+', text[IRC_TOLD_MAX];
+	char sign = '+';
+	unsigned n = 0;
 
 	for (size_t i = 0; i < len && operators_may(o) && !o->why[0]; i++) {
 		if (letters[i] == '+' || letters[i] == '-')
 			sign = letters[i];
 		else if (letters[i] < '!' || letters[i] > '~')
 			operators_refuse(o, "Modes are letters, such as +m or -k.");
+		else if (n++ == IRC_DECIDE_CHANGES_MAX)
+			operators_refuse(o, "At most %d modes can be changed at once.",
+					 IRC_DECIDE_CHANGES_MAX);
 		else
 			operators_mode(o, sign, letters[i]);
+		if (irc_told_is_full(&o->d.told))
+			operators_tell(o);
 	}
-	if (!o->why[0] && o->d.told.n_letters == 0)
+	operators_tell(o);
+	if (!o->changed)
 		operators_refuse(o, "That is so already.");
 	if (o->why[0])
 		return operators_answer(o, "%s", o->why);
-	size_t n = irc_told_text(&o->d.told, text);
-	(void)!speech_mode(&o->speech, o->room, &o->who, text, n);
 	operators_commit(o);
 	return HANDLER_MORE;
 }

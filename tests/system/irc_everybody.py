@@ -189,15 +189,22 @@ def who_is_removed_may_come_back():
     nc.expect("carl: here again\n")
 
 
+def two_operators(d):
+    """Ann on IRC, and carl at nc."""
+    ann = IRC(d, "ann")
+    ann.join("#den")
+    nc = d.join("den", "carl")
+    ann.line("MODE #den +o carl")
+    nc.expect("* ann set mode +o carl\n")
+    ann.settled()
+    return ann, nc
+
+
 @test
 def many_are_removed_at_once():
     # More than a record has space for (IRC_INVITED_MAX): nobody who is said to be removed is left there.
     d = everybody()
-    ann, nc = IRC(d, "ann"), d.join(nick="carl")
-    ann.join("#den")
-    nc.send("/join den\n")
-    ann.line("MODE #den +o carl")
-    nc.expect("* ann set mode +o carl\n")
+    ann, nc = two_operators(d)
     others = [d.join("den", "other%d" % i) for i in range(80)]
     ann.send(b"".join(b"KICK #den other%d :enough\r\n" % i for i in range(40)))
     nc.send("".join("/kick other%d enough\n" % i for i in range(40, 80)))
@@ -205,6 +212,78 @@ def many_are_removed_at_once():
         c.expect("* %s has removed you from den: enough. You are in no room; /join one.\n" % ("ann" if i < 40 else "carl"))
     ann.settled()
     equal(sorted(one(ann.ask("NAMES #den"), "353")[-1].split()), ["@ann", "@carl"])
+
+
+@test
+def all_that_is_decided_is_told():
+    d = everybody()
+    ann, nc = two_operators(d)
+    bob = IRC(d, "bob")
+    bob.join("#den")
+    masks = ["%02d%s!*@*" % (i, "x" * 80) for i in range(20)]
+    nc.send("/mode +%s %s\n/topic done\n" % ("b" * 20, " ".join(masks)))
+    got = [l for l in bob.until("TOPIC") if l.command == "MODE"]
+    for l in got:
+        equal(l.params[1], "+" + "b" * len(l.params[2:]))
+    equal([mask for l in got for mask in l.params[2:]], masks)
+    nc.send("/mode -%s %s\n" % ("b" * 21, " ".join(masks + ["one-more"])))
+    nc.expect("* At most 20 modes can be changed at once.\n")
+    nc.send("/ban\n")
+    nc.expect("* 20 banned in den: ")
+    # As many letters as a line has space for; and a list is shown once.
+    for c, other in (ann, bob), (bob, ann):
+        other.settled()
+        got = c.ask("MODE #den " + "+m-m" * 60 + "b" * 100)
+        equal(len([l for l in got if l.command == "367"]), 20)
+        equal(len([l for l in got if l.command == "368"]), 1)
+        if c is ann:
+            told = [l.params[1] for l in got if l.command == "MODE"]
+            equal("".join(told), "+m-m" * 60)
+            equal([l.params[1] for l in bob.settled() if l.command == "MODE"], told)
+
+
+@test
+def what_is_decided_is_clean():
+    d = everybody()
+    ann, nc = two_operators(d)
+    ann.line("MODE #den +b \x1b[31mx!*@*")
+    nc.expect("* ann set mode +b \ufffd[31mx!*@*\n".encode())
+    equal([l.command for l in ann.ask("MODE #den +k \x1b[31m") if l.command != "MODE"], ["525"])
+    nc.send("/ban\n/mode\n")
+    nc.expect("* 1 banned in den: \ufffd[31mx!*@*\n* The modes of den are +nt\n".encode())
+    ann.line("MODE #den -b \x1b[31mx!*@*")
+    nc.expect("* ann set mode -b \ufffd[31mx!*@*\n".encode())
+    # Nicks that aren't as IRC has them, and one whose backslash is no wildcard.
+    odd, eve = d.join("den"), d.join("den")
+    odd.send("/nick a,b\n")
+    eve.send("/nick \\eve/\n")
+    nc.expect("is now \\eve/\n")
+    nc.send("/voice a,b\n/ban \\eve/\n")
+    ann.expect(" MODE #den +v a\uff0cb\r\n".encode())
+    eve.expect("set mode +b \\eve/!*@*\n")
+    eve.send("hello?\n")
+    eve.expect("* You can't speak in den: you are banned.\n")
+
+
+@test
+def who_may_not_speak_has_no_last_words():
+    d = everybody()
+    ann, nc = two_operators(d)
+    bob = IRC(d, "bob")
+    bob.join("#den")
+    bob.line("PART #den :see you")
+    nc.expect("* bob left den: see you\n")
+    bob.join("#den")
+    ann.line("MODE #den +m-t")
+    nc.expect("* ann set mode +m-t\n")
+    equal([l.command for l in bob.ask("TOPIC #den :hear me")], ["482"])
+    bob.line("PART #den :hear me")
+    nc.expect("* bob left den\n")
+    bob.join("#den", "#yard")
+    yard = d.join("yard")
+    bob.line("QUIT :hear me")
+    nc.expect("* bob left den: Quit\n")
+    yard.expect("* bob left yard: Quit: hear me\n")
 
 
 @test

@@ -69,6 +69,7 @@ static void test_values(void **state)
 	assert_int_equal(irc_decide_key(&t.d, '+', ""), IRC_DECIDED_INVALID);
 	assert_int_equal(irc_decide_key(&t.d, '+', "two words"), IRC_DECIDED_INVALID);
 	assert_int_equal(irc_decide_key(&t.d, '+', "123456789012345678901234"), IRC_DECIDED_INVALID);
+	assert_int_equal(irc_decide_key(&t.d, '+', "\033[2J"), IRC_DECIDED_INVALID);
 	assert_int_equal(irc_decide_key(&t.d, '+', "12345678901234567890123"), IRC_DECIDED);
 	assert_int_equal(irc_decide_key(&t.d, '+', "sesame"), IRC_DECIDED);
 	assert_int_equal(irc_decide_limit(&t.d, '+', "0"), IRC_DECIDED_INVALID);
@@ -102,18 +103,51 @@ static void test_masks(void **state)
 	assert_string_equal(now(&t)->list[0].mask, "eve1!*@*");
 	assert_string_equal(now(&t)->list[0].by, "ann");
 	assert_int_equal(now(&t)->n_list, IRC_DECIDE_LIST_MAX - 1);
+	/* Whoever lists them at a terminal sees no control characters; who typed them can take them away. */
+	assert_int_equal(irc_decide_mask(&t.d, '+', 'b', "\033[2J!*@*"), IRC_DECIDED);
+	assert_string_equal(now(&t)->list[now(&t)->n_list - 1].mask, "\xef\xbf\xbd[2J!*@*");
+	assert_int_equal(irc_decide_mask(&t.d, '+', 'b', "\033[2J!*@*"), IRC_DECIDED_SAME);
+	assert_int_equal(irc_decide_mask(&t.d, '-', 'b', "\033[2J!*@*"), IRC_DECIDED);
+	end(&t);
+}
+
+/* What is told in one piece is a line of IRC, whose letters have all their arguments. */
+static void test_told(void **state)
+{
+	struct deciding t = begin(state);
+	char mask[IRC_MASK_MAX + 1], sign = '+';
+	unsigned n = 0;
+
+	memset(mask, 'x', sizeof(mask));
+	mask[IRC_MASK_MAX] = '\0';
+	for (; !irc_told_is_full(&t.d.told); n++) {
+		mask[0] = (char)('a' + n);
+		irc_told_add(&t.d.told, sign, 'b', mask);
+	}
+	assert_int_equal(n, 3);
+	assert_int_equal(strlen(told(&t)), strlen("+bbb") + 3 * (1 + IRC_MASK_MAX));
+	t.d.told = (struct irc_told){.n_letters = 0};
+	for (n = 0; !irc_told_is_full(&t.d.told); n++, sign = sign == '+' ? '-' : '+')
+		irc_told_add(&t.d.told, sign, 'm', NULL);
+	assert_int_equal(strlen(told(&t)), 2 * n);
 	end(&t);
 }
 
 static void test_people(void **state)
 {
 	struct deciding t = begin(state);
-	const struct roster_member bob = {.id = 7, .nick = "bob", .len = 3};
+	const struct roster_member bob = {.id = 7, .nick = "bob", .len = 3},
+				   odd = {.id = 8, .nick = "a,b", .len = 3};
 
 	assert_int_equal(irc_decide_status(&t.d, '-', 'o', &bob), IRC_DECIDED_SAME);
 	assert_int_equal(irc_decide_status(&t.d, '+', 'o', &bob), IRC_DECIDED);
 	assert_int_equal(irc_decide_status(&t.d, '+', 'v', &bob), IRC_DECIDED);
 	assert_string_equal(told(&t), "+ov bob bob");
+	/* As IRC has that nick. */
+	assert_int_equal(irc_decide_status(&t.d, '+', 'v', &odd), IRC_DECIDED);
+	assert_string_equal(told(&t), "+ovv bob bob a\xef\xbc\x8c"
+				      "b");
+	irc_decide_flags_of(t.d.channels, t.room, 8, 0, IRC_STATUS_VOICE);
 	assert_int_equal(irc_decide_removal(&t.d, NULL, 7), IRC_DECIDED);
 	assert_int_equal(now(&t)->n_status, 0);
 	assert_true(irc_channel_lists(now(&t)->expelled, now(&t)->n_expelled, 7));
@@ -178,6 +212,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_flags, kept_setup, kept_teardown),
 	    cmocka_unit_test_setup_teardown(test_values, kept_setup, kept_teardown),
 	    cmocka_unit_test_setup_teardown(test_masks, kept_setup, kept_teardown),
+	    cmocka_unit_test_setup_teardown(test_told, kept_setup, kept_teardown),
 	    cmocka_unit_test_setup_teardown(test_people, kept_setup, kept_teardown),
 	    cmocka_unit_test_setup_teardown(test_many_removals, kept_setup, kept_teardown),
 	    cmocka_unit_test_setup_teardown(test_topic, kept_setup, kept_teardown),

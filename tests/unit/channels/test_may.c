@@ -106,7 +106,10 @@ static void test_decide(void **state)
 	assert_false(irc_channel_may_set_topic(ch, &eve));
 	ch->modes = 0;
 	assert_true(irc_channel_may_set_topic(ch, &eve));
+	ch->modes = IRC_M_MODERATED; /* or it would be a way to speak */
+	assert_false(irc_channel_may_set_topic(ch, &eve));
 	status(ch, IRC_STATUS_VOICE);
+	assert_true(irc_channel_may_set_topic(ch, &eve));
 	assert_false(irc_channel_may_decide(ch, &eve));
 	status(ch, IRC_STATUS_OP);
 	assert_true(irc_channel_may_decide(ch, &eve));
