@@ -33,11 +33,6 @@ LOGIN = b"* Welcome. Please log in: /login NAME PASSWORD\n"
 AS_ROOT = ["--user", "root"] if os.geteuid() == 0 else []
 
 
-def add_account(path, nick, password):
-    p = subprocess.run([CHATCTL, "passwd", path, nick], input=password.encode() + b"\n", capture_output=True)
-    equal((p.returncode, p.stderr), (0, b""))
-
-
 # --- limits ---
 
 

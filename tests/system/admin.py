@@ -46,6 +46,21 @@ def status_and_lists():
     equal([(r["name"], r["members"], r["format"]) for r in rooms], [("lobby", 1, "named"), ("sensors", 0, "raw")])
 
 
+def status_of_another_version(there, answer):
+    """What `chatctl status` says of a chatd on the socket there that answers so."""
+    with socket.socket(socket.AF_UNIX) as s:
+        s.bind(there)
+        s.listen()
+        p = subprocess.Popen([CHATCTL, "-s", there, "status"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        c, _ = s.accept()
+        c.recv(1000)
+        c.sendall(answer + b"\0")
+        out, err = p.communicate(timeout=PATIENCE)
+        c.close()
+    os.unlink(there)
+    return p.returncode, out, err
+
+
 @test
 def whether_all_is_well():
     """For scripts: the first line and the exit status, which a limit that is reached changes."""
@@ -67,17 +82,8 @@ def whether_all_is_well():
     wait_for(lambda: [p["what"] for p in d.json("status")["problems"]] in ([], ["rooms"]), what="the end of the rest")
     a.close()
     # A chatd from before that can't tell.
-    there = os.path.join(d.dir, "older.sock")
-    with socket.socket(socket.AF_UNIX) as s:
-        s.bind(there)
-        s.listen()
-        p = subprocess.Popen([CHATCTL, "-s", there, "status"], stdout=subprocess.PIPE, text=True)
-        c, _ = s.accept()
-        c.recv(1000)
-        c.sendall(b'{"parameters":{"version":"0.1.0"}}\0')
-        out = p.communicate(timeout=PATIENCE)[0]
-        c.close()
-    check(p.returncode == 1 and out.startswith("NOT KNOWN to be well: this chatd can't tell, as it is older than chatctl\n"), out)
+    code, out, _ = status_of_another_version(os.path.join(d.dir, "older.sock"), b'{"parameters":{"version":"0.1.0"}}')
+    check(code == 1 and out.startswith("NOT KNOWN to be well: this chatd can't tell, as it is older than chatctl\n"), out)
 
 
 @test
@@ -421,19 +427,10 @@ def what_is_refused_is_told_in_words():
     equal(d.ctl("send", "lobby", "-", stdin=b"one\n\ntwo\n"), (0, "", ""))
     equal(a.expect("two\n"), b"admin: one\nadmin: two\n")
     # Of another version's calls and answers nothing is known.
-    there = os.path.join(d.dir, "other.sock")
     for error in ("org.varlink.service.MethodNotFound", "org.varlink.service.InvalidParameter", "io.chatd.Control.News"):
-        with socket.socket(socket.AF_UNIX) as s:
-            s.bind(there)
-            s.listen()
-            p = subprocess.Popen([CHATCTL, "-s", there, "status"], stderr=subprocess.PIPE, text=True)
-            c, _ = s.accept()
-            c.recv(1000)
-            c.sendall(b'{"error":"%s","parameters":{"parameter":"new"}}\0' % error.encode())
-            err = p.communicate(timeout=PATIENCE)[1]
-            c.close()
-        os.unlink(there)
-        check(p.returncode == 1 and "chatd" in err and error not in err and "varlink" not in err, err)
+        answer = b'{"error":"%s","parameters":{"parameter":"new"}}' % error.encode()
+        code, _, err = status_of_another_version(os.path.join(d.dir, "other.sock"), answer)
+        check(code == 1 and "chatd" in err and error not in err and "varlink" not in err, err)
 
 
 @test
@@ -1477,7 +1474,7 @@ rooms = ( { name = "lobby"; members = ( "alice" ); } );
 def checking_warns_of_what_is_not_there():
     d = Daemon(start=False)
     passwords = os.path.join(d.dir, "passwords")
-    equal(run(CHATCTL, "passwd", passwords, "alice", stdin=b"x\n").returncode, 0)
+    add_account(passwords, "alice", "x")
     os.chmod(d.dir, 0o755)
     os.chmod(passwords, 0o644)
     empty = os.path.join(d.dir, "empty")

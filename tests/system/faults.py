@@ -366,7 +366,7 @@ def a_password_is_asked_for_by_a_process_that_does_not_know_the_listener():
         raise Skip("this build has no fault points (--enable-faults)")
     d = Daemon(store=True, start=False)
     passwords, once = os.path.join(d.dir, "passwords"), os.path.join(d.dir, "once")
-    equal(run(CHATCTL, "passwd", passwords, "alice", stdin=b"secret\n").returncode, 0)
+    add_account(passwords, "alice")
     doors = """{ name = "%%s"; type = "tcp"; mode = "chat"; listen = "[::]:%d"; auth = "password"; password_file = "%s"; },
       { name = "open"; type = "tcp"; mode = "chat"; listen = "127.0.0.1:%d"; }""" % (d.port, passwords, d.echo_port)
     d.write_config(listeners=doors % "door")
@@ -405,7 +405,7 @@ def names_are_given_back_once_wherever_a_reload_dies():
         device.send(b"#REG carol")
         witness.expect("* carol joined lobby\n")
         for nick in ("alice", "bob", "carol"):
-            equal(run(CHATCTL, "passwd", passwords, nick, stdin=b"secret\n").returncode, 0)
+            add_account(passwords, nick)
         d.write_config(listeners=doors % ('password_file = "%s";' % passwords))
         open(once, "w").close()
         d.ctl("reload")  # which has no answer any more, or one that it is none

@@ -216,7 +216,7 @@ def what_is_forgotten_does_not_come_back():
 def a_backup_is_a_database_with_all_that_is_needed():
     d = daemon()
     accounts = os.path.join(d.dir, "accounts")
-    equal(subprocess.run([CHATCTL, "passwd", accounts, "zoe"], input=b"secret\n", capture_output=True).returncode, 0)
+    add_account(accounts, "zoe")
     d.write_config("", listeners="""
       { name = "chat"; type = "tcp"; mode = "chat"; listen = "[::]:%d"; room = "lobby"; password_file = "%s"; }""" % (d.port, accounts),
                    extra='history: { database = "%s"; };' % d.database)

@@ -144,7 +144,7 @@ def only_who_may_be_there_reads_it():
     rooms = '{ name = "lobby"; log_size = "64K"; }, { name = "staff"; members = ( "alice" ); }, { name = "silent"; history = 0; }'
     d = history_daemon(rooms=rooms)
     passwords = os.path.join(d.dir, "passwords")
-    equal(run(CHATCTL, "passwd", passwords, "alice", stdin=b"secret\n").returncode, 0)
+    add_account(passwords, "alice")
     door = 'password_file = "%s";' % passwords
     d.history_config(door, rooms=rooms)
     d.start()
@@ -191,7 +191,7 @@ def only_who_may_be_there_reads_it():
 def who_has_no_name_yet_is_told_nothing():
     d = history_daemon()
     passwords = os.path.join(d.dir, "passwords")
-    equal(run(CHATCTL, "passwd", passwords, "alice", stdin=b"secret\n").returncode, 0)
+    add_account(passwords, "alice")
     d.history_config('auth = "password"; password_file = "%s";' % passwords)
     d.start()
     c = d.connect()

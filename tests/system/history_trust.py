@@ -19,7 +19,7 @@ def history_daemon(rooms=LOBBY, history="", limits="", defaults=DEFAULTS, **kwar
     d = Daemon(start=False, store=True, **kwargs)
     d.database = os.path.join(d.dir, "history.db")
     d.door = os.path.join(d.dir, "passwords")
-    equal(run(CHATCTL, "passwd", d.door, "zoe", stdin=b"secret\n").returncode, 0)
+    add_account(d.door, "zoe")
 
     def configure(rooms=rooms, history=history, database=None):
         d.write_config(

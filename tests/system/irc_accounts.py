@@ -64,11 +64,6 @@ class Irc:
         return self.until(" (422|376) ")
 
 
-def add_account(path, nick, password, *options):
-    p = run(CHATCTL, "passwd", *options, path, nick, stdin=password.encode() + b"\n")
-    equal(p.returncode, 0)
-
-
 def with_irc(more="", extra="", accounts=True, start=True, **kwargs):
     d = Daemon(start=False, **kwargs)
     d.irc = free_port()

@@ -433,7 +433,7 @@ def marks(lines):
 def marking_daemon(**kwargs):
     d = irc_daemon("password_file = \"passwords\";", start=False, **kwargs)
     for name in "ann", "bob":
-        equal(run(CHATCTL, "passwd", os.path.join(d.dir, "passwords"), name, stdin=b"secret\n").returncode, 0)
+        add_account(os.path.join(d.dir, "passwords"), name)
     d.write_config("", d.listeners.replace('"passwords"', '"%s"' % os.path.join(d.dir, "passwords")), IRC_EXTRA + UNLIMITED)
     return d
 

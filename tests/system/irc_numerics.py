@@ -517,7 +517,7 @@ def each_is_shown():
     equal(sorted(set(NUMERICS) - sent), [])
     equal(sorted(verbs_of_the_source()), sorted(VERBS))
     d = irc_daemon(start=False)
-    equal(run(CHATCTL, "passwd", d.dir + "/passwords", "amy", stdin=b"secret\n").returncode, 0)
+    add_account(d.dir + "/passwords", "amy")
     settings(d)
     d.start()
     shown = Shown()

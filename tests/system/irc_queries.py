@@ -191,7 +191,7 @@ def rooms_that_are_not_for_all():
     """A room for its members only tells nobody else who is there, nor that it is."""
     d = Daemon(start=False)
     accounts = d.dir + "/accounts"
-    run(CHATCTL, "passwd", accounts, "ann", stdin=b"secret\n")
+    add_account(accounts, "ann")
     d.irc_port = free_port()
     with_rooms = '{ name = "lobby"; }, { name = "board"; members = ( "ann" ); }'
     d.write_config(with_rooms, irc_listener(d.irc_port) + """,

@@ -231,7 +231,7 @@ def start():
     d.accounts = set(range(0, PEOPLE, 3))
     passwords = d.dir + "/passwords"
     for i in d.accounts:
-        equal(run(CHATCTL, "passwd", passwords, "p%d" % i, stdin=b"secret\n").returncode, 0)
+        add_account(passwords, "p%d" % i)
     accounts = 'password_file = "%s";' % passwords
     tls = 'tls_certificate = "%s"; tls_key = "%s";' % (cert, key)
     d.write_config("".join('{ name = "%s"; log_size = "4M"; history = 0; },' % c[1:] for c in CHANNELS).rstrip(","), ", ".join((

@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 import time
 
-from testing import CHATCTL, Daemon, Skip, check, equal, free_port, main, need, test, wait_for
+from testing import CHATCTL, Daemon, Skip, add_account, check, equal, free_port, main, need, test, wait_for
 
 
 def everything():
@@ -466,8 +466,7 @@ def piped_lines_are_not_said_elsewhere_or_as_somebody_else():
 
 
 def with_passwords(d, path, nick, password):
-    p = subprocess.run([CHATCTL, "passwd", path, nick], input=password.encode() + b"\n", capture_output=True)
-    equal(p.returncode, 0)
+    add_account(path, nick, password)
     d.write_config(rooms=TWO_ROOMS, listeners="""
       { name = "chat"; type = "tcp"; mode = "chat"; listen = "[::]:%d"; auth = "password"; password_file = "%s"; }""" % (d.port, path))
 

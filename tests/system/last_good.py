@@ -21,7 +21,7 @@ class Site:
         self.tls = free_port()
         equal(run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
                   "-subj", "/CN=chatd.invalid", "-keyout", self.key, "-out", self.cert).returncode, 0)
-        equal(run(CHATCTL, "passwd", self.passwords, "carol", stdin=b"secret\n").returncode, 0)
+        add_account(self.passwords, "carol")
         with open(self.rooms, "w") as f:
             f.write('rooms = ( { name = "lobby"; }, { name = "den"; members = ( "carol" ); } );\n')
         d.write_config(listeners="""

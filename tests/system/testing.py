@@ -768,6 +768,11 @@ def run(*args, stdin=b"", timeout=PATIENCE):
     return subprocess.run(args, input=stdin, capture_output=True, timeout=timeout)
 
 
+def add_account(path, nick, password="secret", *options):
+    p = run(CHATCTL, "passwd", *options, path, nick, stdin=password.encode() + b"\n")
+    equal((p.returncode, p.stderr), (0, b""))
+
+
 def need(*programs):
     for p in programs:
         if not shutil.which(p):

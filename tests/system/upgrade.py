@@ -47,7 +47,7 @@ class Old:
         self.d = d = Daemon(store=True, start=False, binary=old_chatd())
         self.udp, self.door = free_port(socket.SOCK_DGRAM), free_port()
         passwords = os.path.join(d.dir, "passwords")
-        equal(run(CHATCTL, "passwd", "-S", passwords, "alice", stdin=b"secret\n").returncode, 0)
+        add_account(passwords, "alice", "secret", "-S")
         d.write_config(extra='state_directory = "%s";' % d.dir, rooms="""{ name = "lobby"; history = 5; announce_max = 0; },
           { name = "board"; members = ("alice"); }, { name = "bare"; format = "raw"; }, { name = "small"; log_size = "64K"; }""",
                        listeners="""

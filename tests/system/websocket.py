@@ -456,7 +456,7 @@ def a_real_stop_and_the_history():
 def a_login():
     d = web_daemon(start=False)
     accounts = d.dir + "/accounts"
-    equal(run(CHATCTL, "passwd", accounts, "alice", stdin=b"secret\n").returncode, 0)
+    add_account(accounts, "alice")
     more = 'auth = "password"; password_file = "%s";' % accounts
     d.write_config(listeners=listener(d.web_port, more) + d.listeners.split("},", 1)[1], extra=FAST)
     d.start()
