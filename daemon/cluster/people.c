@@ -226,6 +226,7 @@ void people_connected(struct people *p)
 {
 	presence_limit(p->presence, p->start.core->max_payload);
 	presence_connected(p->presence, p->start.core->now, p->start.core->connected);
+	elsewhere_set_known(p->start.elsewhere, false);
 }
 
 /* Most likely from a clock that is ahead: its bans don't hold here. */
@@ -295,10 +296,13 @@ static void people_wake_losers(struct people *p)
 static void people_look_whether_all_are_known(struct people *p)
 {
 	const struct core *core = p->start.core;
-	bool heard = core->connected && core->nodes[0]->heard - core->connected_at >= PEOPLE_HEARD_US;
+	bool heard = core->connected && core->nodes[0]->heard - core->connected_at >= PEOPLE_HEARD_US &&
+		     presence_is_whole(p->presence);
 
-	if (!p->is_new ||
-	    !((heard && presence_is_whole(p->presence)) || core->now - p->began >= PEOPLE_NEW_US))
+	/* With another connection there may be nodes that were forgotten meanwhile. */
+	if (core->connected && (heard || core->now - core->connected_at >= PEOPLE_NEW_US))
+		elsewhere_set_known(p->start.elsewhere, true);
+	if (!p->is_new || !(heard || core->now - p->began >= PEOPLE_NEW_US))
 		return;
 	p->is_new = false;
 	letter_nodes_set_unsure(rooms_letter_nodes(core->start.rooms), false);

@@ -91,8 +91,14 @@ static void monitor_report_end(struct monitor_report *r)
 /* Who only looks like it is somebody else. */
 static bool monitor_is_here(struct irc_call *call, const struct irc_watched_nick *one, struct irc_person *ret)
 {
-	return irc_person_find(call, (struct irc_arg){one->nick, one->len}, ret) &&
+	return irc_person_anywhere(call, (struct irc_arg){one->nick, one->len}, ret) &&
 	       nick_equal(ret->member.nick, ret->member.len, one->nick, one->len);
+}
+
+/* Whoever was said to be here, and isn't found, may be on a node that isn't known at the moment. */
+static bool monitor_may_be_here(struct irc_call *call, const struct irc_watched_nick *one)
+{
+	return one->is_here && !elsewhere_is_known(irc_shared(call)->elsewhere);
 }
 
 /* gone_as: how it was spelled, if that is known; else NULL. */
@@ -112,20 +118,46 @@ static void monitor_tell(struct monitor_report *r, struct irc_watched_nick *one,
 	monitor_add(r->call, &r->gone, text);
 }
 
+/* Nor is anybody who asks told that it is gone, as long as it may be here. */
+static void monitor_tell_now(struct monitor_report *r, struct irc_watched_nick *one)
+{
+	char text[IRC_SHOWN_MAX + 1];
+	struct irc_person p;
+
+	if (monitor_is_here(r->call, one, &p) || !monitor_may_be_here(r->call, one)) {
+		monitor_tell(r, one, NULL, 0);
+		return;
+	}
+	irc_nick_show(one->nick, one->len, text);
+	monitor_add(r->call, &r->here, text);
+}
+
 /* --- somebody comes or goes --- */
 
 struct monitor_change {
-	struct irc_watcher *who; /* it concerns */
+	struct irc_watcher *who; /* it concerns; NULL: all */
+	bool was_here;		 /* rather than on another node */
 	size_t n, len;
 	char nick[TEXT_NICK_MAX]; /* len 0: any */
 };
+
+static bool monitor_has_changed(struct irc_call *call, const struct irc_watched_nick *one,
+				const struct monitor_change *change)
+{
+	struct irc_person p;
+
+	if (change->len > 0 && !nick_equal(one->nick, one->len, change->nick, change->len))
+		return false;
+	if (monitor_is_here(call, one, &p) == one->is_here)
+		return false;
+	return change->was_here || !monitor_may_be_here(call, one);
+}
 
 static void monitor_compare(struct connection *c, const struct monitor_change *change)
 {
 	struct irc_call call = {.c = c};
 	struct monitor_report r = monitor_report(&call);
 	struct irc_watched w;
-	struct irc_person p;
 	bool any = false;
 
 	/* Without space for the answer it is told with the next change. */
@@ -134,12 +166,9 @@ static void monitor_compare(struct connection *c, const struct monitor_change *c
 		return;
 	monitor_load(c, &w);
 	for (size_t i = 0; i < w.n; i++) {
-		bool known = change->len > 0;
-		if (known && !nick_equal(w.at[i].nick, w.at[i].len, change->nick, change->len))
+		if (!monitor_has_changed(&call, &w.at[i], change))
 			continue;
-		if (monitor_is_here(&call, &w.at[i], &p) == w.at[i].is_here)
-			continue;
-		monitor_tell(&r, &w.at[i], known ? change->nick : NULL, change->len);
+		monitor_tell(&r, &w.at[i], change->len > 0 ? change->nick : NULL, change->len);
 		any = true;
 	}
 	if (!any)
@@ -150,9 +179,19 @@ static void monitor_compare(struct connection *c, const struct monitor_change *c
 	connection_hurry(c);
 }
 
+static void monitor_compare_any(struct connection *c, void *arg)
+{
+	monitor_compare(c, arg);
+}
+
 static void monitor_compare_here(struct worker *w, void *what)
 {
-	const struct monitor_change *change = what;
+	struct monitor_change *change = what;
+
+	if (!change->who) {
+		connections_with(worker_context(w), &handler_tcp_irc, monitor_compare_any, change);
+		connections_with(worker_context(w), &handler_http_irc, monitor_compare_any, change);
+	}
 
 	for (size_t i = 0; i < change->n; i++) {
 		struct connection *c =
@@ -171,30 +210,40 @@ static void monitor_compared(void *what)
 }
 
 /* Takes who over. */
-static void monitor_changed(struct shared *shared, struct irc_watcher *who, size_t n, const char *nick,
-			    size_t len)
+static void monitor_changed(struct shared *shared, const struct monitor_change *what)
 {
-	struct monitor_change *change = calloc(1, sizeof(*change));
+	struct monitor_change *change = malloc(sizeof(*change));
 
 	if (!change) {
-		free(who);
+		free(what->who);
 		return;
 	}
-	change->who = who;
-	change->n = n;
-	change->len = len;
-	memcpy(change->nick, nick, len);
+	*change = *what;
 	each_worker(shared, monitor_compare_here, monitor_compared, change);
+}
+
+static void monitor_nick(struct shared *shared, bool was_here, const char *nick, size_t len)
+{
+	struct monitor_change change = {.was_here = was_here, .len = len};
+
+	change.n = irc_watchers_find(shared->irc->watchers, nick, len, &change.who);
+	if (change.n == 0)
+		return;
+	memcpy(change.nick, nick, len);
+	monitor_changed(shared, &change);
 }
 
 static void monitor_noted(void *arg, const char *nick, size_t len)
 {
-	struct shared *shared = arg;
-	struct irc_watcher *who;
-	size_t n = irc_watchers_find(shared->irc->watchers, nick, len, &who);
+	monitor_nick(arg, true, nick, len);
+}
 
-	if (n > 0)
-		monitor_changed(shared, who, n, nick, len);
+static void monitor_noted_elsewhere(void *arg, const char *nick, size_t len)
+{
+	if (len > 0)
+		monitor_nick(arg, false, nick, len);
+	else
+		monitor_changed(arg, &(struct monitor_change){.n = 0});
 }
 
 void irc_monitor_start(struct shared *shared)
@@ -205,10 +254,13 @@ void irc_monitor_start(struct shared *shared)
 		return;
 	irc->listener = (struct roster_listener){.fn = monitor_noted, .arg = shared};
 	roster_listen(shared->roster, &irc->listener);
+	irc->elsewhere_listener = (struct elsewhere_listener){.fn = monitor_noted_elsewhere, .arg = shared};
+	elsewhere_listen(shared->elsewhere, &irc->elsewhere_listener);
 }
 
 void irc_monitor_stop(struct shared *shared)
 {
+	elsewhere_listen(shared->elsewhere, NULL);
 	if (shared->roster) /* there is none if the start failed early */
 		roster_listen(shared->roster, NULL);
 }
@@ -243,7 +295,7 @@ void irc_monitor_restored(struct connection *c)
 		return;
 	*who = self;
 	/* Done when the workers begin, and then all are here who were. */
-	monitor_changed(shared, who, 1, "", 0);
+	monitor_changed(shared, &(struct monitor_change){.who = who, .n = 1});
 }
 
 static void monitor_forget(struct connection *c, const struct irc_watched *w)
@@ -349,7 +401,7 @@ static void monitor_status(struct irc_call *call, struct irc_watched *w)
 	struct monitor_report r = monitor_report(call);
 
 	for (size_t i = 0; i < w->n; i++)
-		monitor_tell(&r, &w->at[i], NULL, 0);
+		monitor_tell_now(&r, &w->at[i]);
 	monitor_report_end(&r);
 	if (w->n > 0)
 		monitor_keep(call, w);

@@ -6,6 +6,7 @@
 #ifndef DAEMON_IRC_STORE_H
 #define DAEMON_IRC_STORE_H
 
+#include "daemon/rooms/elsewhere.h"
 #include "daemon/rooms/roster.h"
 
 #include <stdbool.h>
@@ -34,7 +35,8 @@ struct irc {
 	struct irc_markers *markers;
 	struct irc_watchers *watchers;	 /* of this process */
 	struct roster_listener listener; /* for monitor.c */
-	struct irc_file *file;		 /* for store.c */
+	struct elsewhere_listener elsewhere_listener;
+	struct irc_file *file; /* for store.c */
 };
 
 /* The size to create the memory file with: pages exist only where something was written. */

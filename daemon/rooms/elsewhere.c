@@ -51,6 +51,30 @@ void elsewhere_free(struct elsewhere *el)
 	free(el);
 }
 
+/* --- who listens --- */
+
+void elsewhere_listen(struct elsewhere *el, const struct elsewhere_listener *l)
+{
+	if (el)
+		atomic_store(&el->listener, l);
+}
+
+static void elsewhere_tell(struct elsewhere *el, const char *nick, size_t len)
+{
+	const struct elsewhere_listener *l = atomic_load(&el->listener);
+
+	if (l)
+		l->fn(l->arg, nick, len);
+}
+
+void elsewhere_set_known(struct elsewhere *el, bool known)
+{
+	bool was = atomic_exchange(&el->is_known, known);
+
+	if (known && !was)
+		elsewhere_tell(el, "", 0);
+}
+
 /* --- finding; the lock is held, or nobody else can change it --- */
 
 static struct away **elsewhere_id_bucket(const struct elsewhere *el, const struct elsewhere_node *node,
@@ -190,6 +214,8 @@ static struct hall *elsewhere_take_out(struct elsewhere *el, struct away *a)
 	elsewhere_unhash(el, a);
 	struct hall *hall = elsewhere_unlink(el, a);
 	pthread_mutex_unlock(&el->lock);
+	if (!a->reserved)
+		elsewhere_tell(el, a->nick, a->nick_len);
 	free(a);
 	return hall;
 }
@@ -213,6 +239,24 @@ static struct away *elsewhere_make(struct elsewhere_node *node, const struct els
 	return a;
 }
 
+static bool elsewhere_is_nick(const struct away *a, const struct elsewhere_client *c)
+{
+	return a && a->reserved == c->reserved && a->nick_len == c->nick_len &&
+	       memcmp(a->nick, c->nick, c->nick_len) == 0;
+}
+
+/* What was old is c now. */
+static void elsewhere_tell_nicks(struct elsewhere *el, const struct away *old,
+				 const struct elsewhere_client *c)
+{
+	if (elsewhere_is_nick(old, c))
+		return;
+	if (old && !old->reserved)
+		elsewhere_tell(el, old->nick, old->nick_len);
+	if (!c->reserved)
+		elsewhere_tell(el, c->nick, c->nick_len);
+}
+
 bool elsewhere_put(struct elsewhere *el, struct elsewhere_node *node, const struct elsewhere_client *c)
 {
 	struct away *old = *elsewhere_find_id(el, node, c->id);
@@ -227,8 +271,7 @@ bool elsewhere_put(struct elsewhere *el, struct elsewhere_node *node, const stru
 		return false;
 	}
 	memcpy(spare->name, c->room, sizeof(spare->name));
-	if (c->reserved && !(old && old->reserved && old->nick_len == c->nick_len &&
-			     memcmp(old->nick, c->nick, c->nick_len) == 0))
+	if (c->reserved && !elsewhere_is_nick(old, c))
 		el->reserved_version++;
 	pthread_mutex_lock(&el->lock);
 	if (old) {
@@ -241,6 +284,7 @@ bool elsewhere_put(struct elsewhere *el, struct elsewhere_node *node, const stru
 	pthread_mutex_unlock(&el->lock);
 	if (!used)
 		free(spare);
+	elsewhere_tell_nicks(el, old, c);
 	free(left);
 	free(old);
 	return true;

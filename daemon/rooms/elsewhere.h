@@ -57,7 +57,24 @@ struct elsewhere_found {
 int elsewhere_new(uint32_t clients, struct elsewhere **ret);
 void elsewhere_free(struct elsewhere *el);
 
+/*
+ * From now on fn is told of every nick that somebody on another node gets or gives up, as by roster_listen(), and without one
+ * (len 0) when all nodes are known again. On the thread that changes it, without any lock of its own. It may still be called
+ * a moment after it was replaced. l is the caller's; NULL: nobody listens. el may be NULL.
+ */
+struct elsewhere_listener {
+	void (*fn)(void *arg, const char *nick, size_t len);
+	void *arg;
+};
+void elsewhere_listen(struct elsewhere *el, const struct elsewhere_listener *l);
+
 /* --- for the thread that changes it --- */
+
+/*
+ * Whether all nodes have said who is there, or were given the time for it; at first not. While they are not, somebody who
+ * isn't found may be there all the same.
+ */
+void elsewhere_set_known(struct elsewhere *el, bool known);
 
 /* The node of that name, which is there (again), made if need be; NULL: there are too many. */
 struct elsewhere_node *elsewhere_node(struct elsewhere *el, const char *name);
@@ -93,6 +110,8 @@ size_t elsewhere_copy(struct elsewhere *el, uint32_t *cursor, struct elsewhere_f
 
 /* --- for any thread; el may be NULL: nobody is elsewhere --- */
 
+/* As it was set. */
+bool elsewhere_is_known(const struct elsewhere *el);
 /* Somebody of that nick, or one that looks like it; of several the one who is to keep it: roster_contest(). */
 bool elsewhere_find(struct elsewhere *el, const struct nick_keys *keys, struct elsewhere_found *ret);
 /* Whether that name, or one that looks like it, is kept for somebody on another node. */

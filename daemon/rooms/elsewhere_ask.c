@@ -61,6 +61,11 @@ static bool elsewhere_is_before(const struct away *a, const struct away *b)
 					  : strcmp(a->node->name, b->node->name) < 0;
 }
 
+bool elsewhere_is_known(const struct elsewhere *el)
+{
+	return !el || atomic_load(&el->is_known);
+}
+
 bool elsewhere_find(struct elsewhere *el, const struct nick_keys *keys, struct elsewhere_found *ret)
 {
 	const struct away *found = NULL;

@@ -8,6 +8,7 @@
 #include "daemon/rooms/nick_index.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 /* A room with people of other nodes; it goes with the last one. */
 struct hall {
@@ -47,6 +48,8 @@ struct elsewhere {
 	size_t n_halls;
 	size_t n;
 	unsigned reserved_version;
+	atomic_bool is_known;
+	_Atomic(const struct elsewhere_listener *) listener;
 	struct elsewhere_node nodes[ELSEWHERE_NODES];
 };
 

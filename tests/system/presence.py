@@ -178,14 +178,20 @@ def with_irc(d):
     return listeners(d) + "," + irc_listener(d.irc_port)
 
 
-@test
-def a_node_that_is_gone_is_a_netsplit_on_irc():
-    """People of it quit in one batch, also for who was being served by a process that died; without batches line by line."""
+def irc_cluster():
+    """Two nodes with IRC; who comes and goes is told."""
     c = Cluster(2, start=False, which='"lobby", "den"', listeners=with_irc, rooms='{ name = "lobby"; history = 0; }',
                 extra=DEFAULTS.replace("announce_max = 0", "announce_max = 100") + IRC_EXTRA)
     c.start()
-    a, b = c.nodes
-    wait_for(lambda: sum(k["here"] for k in a.json("list", "nodes")) == 2, what="the nodes know each other")
+    for d in c.nodes:
+        wait_for(lambda: sum(k["here"] for k in d.json("list", "nodes")) == 2, what="the nodes know each other")
+    return c
+
+
+@test
+def a_node_that_is_gone_is_a_netsplit_on_irc():
+    """People of it quit in one batch, also for who was being served by a process that died; without batches line by line."""
+    a, b = irc_cluster().nodes
     ann, max_, pat = IRC(a, "ann", caps="batch server-time"), IRC(a, "max"), a.join(nick="pat")
     for client in ann, max_:
         client.join("#lobby")
@@ -296,6 +302,48 @@ def a_topic_is_the_same_on_all_nodes():
     ann.line("TOPIC #lobby :")
     c.add()
     all_agree(c.nodes, "TOPIC #lobby", lambda got: [l[0] for l in got] == ["331"])
+
+
+@test
+def monitor_tells_of_people_on_other_nodes():
+    """Nobody is gone because this process or the connection to the others is new; who went meanwhile is."""
+    c = irc_cluster()
+    a, b = c.nodes
+    ann = IRC(a, "ann")
+
+    def changes(lines):
+        return sorted((l.command, nick) for l in lines if l.command in ("730", "731") for nick in l.params[1].split(","))
+
+    def told(n):
+        lines = []
+        while len(changes(lines)) < n:
+            lines += ann.until("730", "731")
+        return changes(lines)
+
+    bob = b.join(nick="bob")
+    wait_for(lambda: [l.params[1:] for l in ann.ask("ISON bob") if l.command == "303"] == [["bob"]], what="bob to be known")
+    equal(changes(ann.ask("MONITOR + bob,dave,Carol,ce1ine")), [("730", "bob!bob@chat"), ("731", "Carol"), ("731", "ce1ine"), ("731", "dave")])
+    bob.send("/nick dave\n")
+    equal(told(2), [("730", "dave!dave@chat"), ("731", "bob")])
+    carol, other = b.join(nick="carol"), b.join(nick="celine")
+    equal(told(1), [("730", "carol!carol@chat")])
+    c.servers[0].kill()
+    a.kill()
+    a.start()
+    equal(changes(ann.ask("MONITOR S")), [("730", "Carol"), ("730", "dave"), ("731", "bob"), ("731", "ce1ine")])
+    # Who was here is gone at once, wherever else nobody knows.
+    second = IRC(a, "bob")
+    (command, name), = told(1)
+    equal((command, name[:4]), ("730", "bob!"))
+    second.line("QUIT")
+    equal(told(1), [("731", "bob")])
+    bob.close()
+    c.servers[0].restart()
+    equal(told(1), [("731", "dave")])
+    equal(changes(ann.ask("MONITOR S")), [("730", "carol!carol@chat"), ("731", "bob"), ("731", "ce1ine"), ("731", "dave")])
+    b.stop()
+    equal(told(1), [("731", "carol")])
+    check(carol and other)
 
 
 @test

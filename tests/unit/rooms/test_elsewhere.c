@@ -121,6 +121,60 @@ static void somebody_is_found_by_nick_and_by_room(void **state)
 	assert_int_equal(elsewhere_count(NULL, NULL), 0);
 }
 
+static char heard[256];
+
+static void hears(void *arg, const char *nick, size_t len)
+{
+	size_t n = strlen(heard);
+
+	/* It is so by then. */
+	snprintf(heard + n, sizeof(heard) - n, "%.*s=%s ", (int)len, nick,
+		 len ? where(arg, (char[8]){nick[0], nick[1], nick[2]}) : "");
+}
+
+static void assert_told(const char *expected)
+{
+	assert_string_equal(heard, expected);
+	heard[0] = '\0';
+}
+
+static void who_listens_is_told_of_every_nick(void **state)
+{
+	const struct elsewhere_listener l = {hears, *state};
+	struct elsewhere_client reserved = {.id = 6, .nick_len = 3, .reserved = true, .nick = "joe"};
+	struct elsewhere_node *b = elsewhere_node(*state, "b");
+
+	elsewhere_listen(NULL, &l);
+	put(*state, "b", 1, "ann", "lobby", false);
+	elsewhere_listen(*state, &l);
+	put(*state, "b", 1, "ann", "den", true);
+	assert_told("");
+	put(*state, "b", 1, "zoe", "den", true);
+	put(*state, "b", 2, "bob", "", false);
+	assert_told("ann= zoe=b/1 bob=b/2 ");
+	elsewhere_remove(*state, b, 2);
+	assert_true(elsewhere_put(*state, b, &reserved));
+	put(*state, "b", 6, "joe", "", false);
+	assert_told("bob= joe=b/6 ");
+	elsewhere_begin(*state, b);
+	put(*state, "b", 1, "zoe", "den", true);
+	elsewhere_end(*state, b);
+	assert_told("joe= ");
+	elsewhere_drop(*state, b, NULL, NULL);
+	assert_told("zoe= ");
+
+	assert_true(elsewhere_is_known(NULL));
+	assert_false(elsewhere_is_known(*state));
+	elsewhere_set_known(*state, true);
+	elsewhere_set_known(*state, true);
+	assert_told("= ");
+	assert_true(elsewhere_is_known(*state));
+	elsewhere_set_known(*state, false);
+	elsewhere_listen(*state, NULL);
+	put(*state, "b", 1, "ann", "lobby", false);
+	assert_told("");
+}
+
 static void a_list_goes_on_where_another_ends(void **state)
 {
 	char buf[64] = "ann";
@@ -345,6 +399,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    CASE(somebody_is_found_by_nick_and_by_room),
+	    CASE(who_listens_is_told_of_every_nick),
 	    CASE(a_list_goes_on_where_another_ends),
 	    CASE(a_node_is_replaced_or_dropped),
 	    CASE(a_node_that_is_gone_is_told_by_room),
