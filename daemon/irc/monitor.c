@@ -10,6 +10,7 @@
 #include "daemon/irc/people.h"
 #include "daemon/irc/watched.h"
 #include "daemon/irc/watchers.h"
+#include "daemon/irc/whowas.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -238,8 +239,10 @@ static void monitor_noted(void *arg, const char *nick, size_t len)
 	monitor_nick(arg, true, nick, len);
 }
 
-static void monitor_noted_elsewhere(void *arg, const char *nick, size_t len)
+static void monitor_noted_elsewhere(void *arg, const char *node, const char *nick, size_t len, bool gone)
 {
+	if (gone)
+		irc_whowas_note_elsewhere(node, nick, len);
 	if (len > 0)
 		monitor_nick(arg, false, nick, len);
 	else

@@ -116,18 +116,29 @@ static bool who_shared_place(struct who *w, const struct irc_person *p, struct w
 
 /* --- whom is asked for --- */
 
-/* Those of the channel who are on other nodes. */
-static void who_elsewhere(struct who *w, const struct irc_look *look)
+static bool who_matches(const struct irc_person *p, const char *mask)
+{
+	char whole[IRC_SHOWN_MAX + IRC_USER_MAX + IRC_HOST_MAX + 3];
+
+	snprintf(whole, sizeof(whole), "%s!%s@%s", p->nick, p->user.user, p->user.host);
+	return irc_mask_match(mask, p->nick) || irc_mask_match(mask, whole) ||
+	       irc_mask_match(mask, p->user.user) || irc_mask_match(mask, p->user.host) ||
+	       irc_mask_match(mask, p->user.realname);
+}
+
+/* Those of the room who are on other nodes; mask: NULL for all of them. */
+static void who_elsewhere(struct who *w, const struct room *room, const char *mask)
 {
 	size_t n;
-	_cleanup_free_ struct elsewhere_found *all = irc_people_elsewhere(w->call, look->room, &n);
+	_cleanup_free_ struct elsewhere_found *all = irc_people_elsewhere(w->call, room, &n);
 	struct irc_person p;
 	struct who_place place = {.status = ""};
 
-	snprintf(place.channel, sizeof(place.channel), "#%s", look->room->name);
+	snprintf(place.channel, sizeof(place.channel), "#%s", room->name);
 	for (size_t i = 0; i < n && !w->full; i++) {
 		irc_person_elsewhere(&all[i], &p);
-		who_tell(w, &p, &place);
+		if (!mask || who_matches(&p, mask))
+			who_tell(w, &p, &place);
 	}
 }
 
@@ -155,18 +166,18 @@ static void who_channel(struct who *w, struct irc_arg channel)
 		}
 	}
 	if (irc_look_is_open(w->call, &look))
-		who_elsewhere(w, &look);
+		who_elsewhere(w, look.room, NULL);
 	irc_look_away(w->call, &look);
 }
 
-static bool who_matches(const struct irc_person *p, const char *mask)
+/* Whether somebody there wants to be found isn't known, so it is by who is in a room with it; and each is in one. */
+static void who_mask_elsewhere(struct who *w, const char *mask)
 {
-	char whole[IRC_SHOWN_MAX + IRC_USER_MAX + IRC_HOST_MAX + 3];
-
-	snprintf(whole, sizeof(whole), "%s!%s@%s", p->nick, p->user.user, p->user.host);
-	return irc_mask_match(mask, p->nick) || irc_mask_match(mask, whole) ||
-	       irc_mask_match(mask, p->user.user) || irc_mask_match(mask, p->user.host) ||
-	       irc_mask_match(mask, p->user.realname);
+	for (size_t i = 0; i < w->own.n && !w->full; i++) {
+		const struct room *room = rooms_at(irc_shared(w->call)->rooms, w->own.at[i]);
+		if (room)
+			who_elsewhere(w, room, mask);
+	}
 }
 
 /* Who doesn't want to be found is found by who is in a room with it, and by operators. */
@@ -242,6 +253,7 @@ static enum verdict who_run(struct irc_call *call)
 	else if (mask.len > 0 && (memchr(mask.at, '*', mask.len) || memchr(mask.at, '?', mask.len))) {
 		irc_arg_copy(mask, text, sizeof(text));
 		who_mask(&w, text);
+		who_mask_elsewhere(&w, text);
 	} else {
 		who_nick(&w, mask);
 	}

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* WHOWAS: a ring of who has gone, the newest first when somebody asks. */
+/* WHOWAS: a ring of who has gone here, and one of other nodes, so that a large one doesn't displace all; the newest first when somebody asks. */
 #include "daemon/irc/whowas.h"
 
 #include "common/cleanup.h"
@@ -21,17 +21,29 @@
 struct whowas {
 	uint64_t us; /* CLOCK_REALTIME: when it went */
 	size_t len;
+	char node[ELSEWHERE_NODE_MAX + 1]; /* "": this one */
 	char nick[TEXT_NICK_MAX + 1];
 	char user[IRC_USER_MAX + 1];
 	char host[IRC_HOST_MAX + 1];
 	char realname[IRC_REALNAME_MAX + 1];
 };
 
-static struct {
-	pthread_mutex_t lock;
+struct whowas_ring {
 	uint64_t n; /* that there ever were */
 	struct whowas at[WHOWAS_MAX];
-} whowas_ring = {.lock = PTHREAD_MUTEX_INITIALIZER};
+};
+
+static struct {
+	pthread_mutex_t lock;
+	struct whowas_ring here, elsewhere;
+} whowas_all = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static void whowas_add(struct whowas_ring *ring, const struct whowas *w)
+{
+	pthread_mutex_lock(&whowas_all.lock);
+	ring->at[ring->n++ % WHOWAS_MAX] = *w;
+	pthread_mutex_unlock(&whowas_all.lock);
+}
 
 void irc_whowas_note(const char *nick, size_t len, const struct irc_user *u)
 {
@@ -43,9 +55,21 @@ void irc_whowas_note(const char *nick, size_t len, const struct irc_user *u)
 	snprintf(w.user, sizeof(w.user), "%s", u->user);
 	snprintf(w.host, sizeof(w.host), "%s", u->host);
 	snprintf(w.realname, sizeof(w.realname), "%s", u->realname);
-	pthread_mutex_lock(&whowas_ring.lock);
-	whowas_ring.at[whowas_ring.n++ % WHOWAS_MAX] = w;
-	pthread_mutex_unlock(&whowas_ring.lock);
+	whowas_add(&whowas_all.here, &w);
+}
+
+void irc_whowas_note_elsewhere(const char *node, const char *nick, size_t len)
+{
+	struct whowas w = {.us = (uint64_t)clock_us(CLOCK_REALTIME), .len = len};
+
+	if (len == 0 || len > TEXT_NICK_MAX)
+		return;
+	memcpy(w.nick, nick, len);
+	snprintf(w.node, sizeof(w.node), "%s", node);
+	irc_user_of_nick(nick, len, w.user, sizeof(w.user));
+	strcpy(w.host, IRC_HOST_OF_OTHERS);
+	memcpy(w.realname, nick, len);
+	whowas_add(&whowas_all.elsewhere, &w);
 }
 
 /* mask: NULL where a nick is meant. */
@@ -54,18 +78,39 @@ static bool whowas_is(const struct whowas *w, struct irc_arg nick, const char *m
 	return mask ? irc_mask_match(mask, w->nick) : nick_equal(w->nick, w->len, nick.at, nick.len);
 }
 
+/* The next older one in the ring, from *at on, where it is then; NULL: there is none. */
+static const struct whowas *whowas_older(const struct whowas_ring *ring, uint64_t *at, struct irc_arg nick,
+					 const char *mask)
+{
+	uint64_t end = ring->n > WHOWAS_MAX ? ring->n - WHOWAS_MAX : 0;
+
+	while (*at > end) {
+		const struct whowas *w = &ring->at[--*at % WHOWAS_MAX];
+		if (whowas_is(w, nick, mask))
+			return w;
+	}
+	return NULL;
+}
+
 /* Copies the newest ones, at most max. */
 static size_t whowas_find(struct irc_arg nick, const char *mask, struct whowas *ret, size_t max)
 {
+	const struct whowas_ring *here = &whowas_all.here, *elsewhere = &whowas_all.elsewhere;
 	size_t n = 0;
 
-	pthread_mutex_lock(&whowas_ring.lock);
-	uint64_t from = whowas_ring.n;
-	uint64_t end = from > WHOWAS_MAX ? from - WHOWAS_MAX : 0;
-	for (uint64_t i = from; i > end && n < max; i--)
-		if (whowas_is(&whowas_ring.at[(i - 1) % WHOWAS_MAX], nick, mask))
-			ret[n++] = whowas_ring.at[(i - 1) % WHOWAS_MAX];
-	pthread_mutex_unlock(&whowas_ring.lock);
+	pthread_mutex_lock(&whowas_all.lock);
+	uint64_t at_here = here->n, at_elsewhere = elsewhere->n;
+	const struct whowas *a = whowas_older(here, &at_here, nick, mask);
+	const struct whowas *b = whowas_older(elsewhere, &at_elsewhere, nick, mask);
+	while (n < max && (a || b)) {
+		bool is_here = !b || (a && a->us >= b->us);
+		ret[n++] = is_here ? *a : *b;
+		if (is_here)
+			a = whowas_older(here, &at_here, nick, mask);
+		else
+			b = whowas_older(elsewhere, &at_elsewhere, nick, mask);
+	}
+	pthread_mutex_unlock(&whowas_all.lock);
 	return n;
 }
 
@@ -79,7 +124,8 @@ static void whowas_tell(struct irc_call *call, const struct whowas *w)
 	gmtime_r(&t, &tm);
 	strftime(when, sizeof(when), "%a %b %e %H:%M:%S %Y UTC", &tm);
 	irc_numeric(call, RPL_WHOWASUSER, "%s %s %s * :%s", shown, w->user, w->host, w->realname);
-	irc_numeric(call, RPL_WHOISSERVER, "%s %s :%s", shown, irc_config(call)->irc.server_name, when);
+	irc_numeric(call, RPL_WHOISSERVER, "%s %s :%s", shown,
+		    w->node[0] ? w->node : irc_config(call)->irc.server_name, when);
 }
 
 static enum verdict whowas_run(struct irc_call *call)

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Who is gone, or is called otherwise now: the last 1,024, in memory, not kept for the next process. Any thread. */
+/*
+ * Who is gone, or is called otherwise now: the last 1,024 of this node, and as many of others, in memory, not kept for the next
+ * process. Any thread.
+ */
 #ifndef DAEMON_IRC_WHOWAS_H
 #define DAEMON_IRC_WHOWAS_H
 
@@ -9,5 +12,7 @@
 
 /* Somebody on IRC, who had registered, is called that no more. nick: as it was, not shown. */
 void irc_whowas_note(const char *nick, size_t len, const struct irc_user *u);
+/* Somebody on that node, by whatever means, is. */
+void irc_whowas_note_elsewhere(const char *node, const char *nick, size_t len);
 
 #endif

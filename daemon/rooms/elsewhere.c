@@ -59,12 +59,12 @@ void elsewhere_listen(struct elsewhere *el, const struct elsewhere_listener *l)
 		atomic_store(&el->listener, l);
 }
 
-static void elsewhere_tell(struct elsewhere *el, const char *nick, size_t len)
+static void elsewhere_tell(struct elsewhere *el, const char *node, const char *nick, size_t len, bool gone)
 {
 	const struct elsewhere_listener *l = atomic_load(&el->listener);
 
 	if (l)
-		l->fn(l->arg, nick, len);
+		l->fn(l->arg, node, nick, len, gone);
 }
 
 void elsewhere_set_known(struct elsewhere *el, bool known)
@@ -72,7 +72,7 @@ void elsewhere_set_known(struct elsewhere *el, bool known)
 	bool was = atomic_exchange(&el->is_known, known);
 
 	if (known && !was)
-		elsewhere_tell(el, "", 0);
+		elsewhere_tell(el, "", "", 0, false);
 }
 
 /* --- finding; the lock is held, or nobody else can change it --- */
@@ -215,7 +215,7 @@ static struct hall *elsewhere_take_out(struct elsewhere *el, struct away *a)
 	struct hall *hall = elsewhere_unlink(el, a);
 	pthread_mutex_unlock(&el->lock);
 	if (!a->reserved)
-		elsewhere_tell(el, a->nick, a->nick_len);
+		elsewhere_tell(el, a->node->name, a->nick, a->nick_len, true);
 	free(a);
 	return hall;
 }
@@ -246,15 +246,15 @@ static bool elsewhere_is_nick(const struct away *a, const struct elsewhere_clien
 }
 
 /* What was old is c now. */
-static void elsewhere_tell_nicks(struct elsewhere *el, const struct away *old,
-				 const struct elsewhere_client *c)
+static void elsewhere_tell_nicks(struct elsewhere *el, const struct elsewhere_node *node,
+				 const struct away *old, const struct elsewhere_client *c)
 {
 	if (elsewhere_is_nick(old, c))
 		return;
 	if (old && !old->reserved)
-		elsewhere_tell(el, old->nick, old->nick_len);
+		elsewhere_tell(el, node->name, old->nick, old->nick_len, true);
 	if (!c->reserved)
-		elsewhere_tell(el, c->nick, c->nick_len);
+		elsewhere_tell(el, node->name, c->nick, c->nick_len, false);
 }
 
 bool elsewhere_put(struct elsewhere *el, struct elsewhere_node *node, const struct elsewhere_client *c)
@@ -284,7 +284,7 @@ bool elsewhere_put(struct elsewhere *el, struct elsewhere_node *node, const stru
 	pthread_mutex_unlock(&el->lock);
 	if (!used)
 		free(spare);
-	elsewhere_tell_nicks(el, old, c);
+	elsewhere_tell_nicks(el, node, old, c);
 	free(left);
 	free(old);
 	return true;

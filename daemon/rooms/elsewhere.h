@@ -59,11 +59,11 @@ void elsewhere_free(struct elsewhere *el);
 
 /*
  * From now on fn is told of every nick that somebody on another node gets or gives up, as by roster_listen(), and without one
- * (len 0) when all nodes are known again. On the thread that changes it, without any lock of its own. It may still be called
+ * (len 0) when all nodes are known again; node is which one, and gone that it is given up. On the thread that changes it, without any lock of its own. It may still be called
  * a moment after it was replaced. l is the caller's; NULL: nobody listens. el may be NULL.
  */
 struct elsewhere_listener {
-	void (*fn)(void *arg, const char *nick, size_t len);
+	void (*fn)(void *arg, const char *node, const char *nick, size_t len, bool gone);
 	void *arg;
 };
 void elsewhere_listen(struct elsewhere *el, const struct elsewhere_listener *l);

@@ -5,7 +5,7 @@
 import math
 import subprocess
 
-from irc_client import IRC, IRC_EXTRA, UNLIMITED, irc_listener
+from irc_client import IRC, IRC_EXTRA, SERVER, UNLIMITED, irc_listener
 from nats import nats_cluster
 from nodes import DEFAULTS, Cluster, Network
 from testing import *
@@ -209,11 +209,19 @@ def a_node_that_is_gone_is_a_netsplit_on_irc():
     everybody = sorted(["ann", "max", "pat"] + ["p%d" % i for i in range(5)])
     equal(sorted(l.params[5] for l in ann.ask("WHO #lobby") if l.command == "352"), everybody)
     equal(sorted(" ".join(l.params[3] for l in ann.ask("NAMES #lobby") if l.command == "353").split()), everybody)
+    # By a mask who is in a room with them.
+    equal(sorted(l.params[1:6] for l in ann.ask("WHO P*") if l.command == "352"),
+          sorted([["#lobby", "pat", "chat", SERVER, "pat"]] + [["#lobby", "p%d" % i, "chat", "b", "p%d" % i] for i in range(5)]))
+    eve = IRC(a, "eve")
+    equal([l.params[5] for l in eve.ask("WHO p?*") if l.command == "352"], ["pat"])
+    equal([l.command for l in ann.ask("WHOWAS p1")], ["406", "369"])
     equal(sorted(l.params[1] + l.params[2] for l in ann.ask("WHO #lobby %ns") if l.command == "354" and l.params[1] == "b"), ["bp%d" % i for i in range(5)])
     b.stop()
     text = pat.expect(re.compile(rb"\* Node b [^\n]*\n")).decode()
     names = sorted(text.rpartition(": ")[2].rstrip(".\n").split(", "))
     check("is gone, with 5 people who were here: p" in text and names == ["p%d" % i for i in range(5)], text)
+    equal([l.params[1:] for l in eve.ask("WHOWAS p1") if l.command == "314"], [["p1", "p1", "chat", "*", "p1"]])
+    equal([l.params[2] for l in eve.ask("WHOWAS p? 2") if l.command == "312"], ["b", "b"])
     a.kill()
     a.start()
     got = ann.until("BATCH")[-1:]

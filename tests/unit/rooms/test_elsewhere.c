@@ -123,12 +123,12 @@ static void somebody_is_found_by_nick_and_by_room(void **state)
 
 static char heard[256];
 
-static void hears(void *arg, const char *nick, size_t len)
+static void hears(void *arg, const char *node, const char *nick, size_t len, bool gone)
 {
 	size_t n = strlen(heard);
 
 	/* It is so by then. */
-	snprintf(heard + n, sizeof(heard) - n, "%.*s=%s ", (int)len, nick,
+	snprintf(heard + n, sizeof(heard) - n, "%s%s.%.*s=%s ", gone ? "-" : "", node, (int)len, nick,
 		 len ? where(arg, (char[8]){nick[0], nick[1], nick[2]}) : "");
 }
 
@@ -151,23 +151,23 @@ static void who_listens_is_told_of_every_nick(void **state)
 	assert_told("");
 	put(*state, "b", 1, "zoe", "den", true);
 	put(*state, "b", 2, "bob", "", false);
-	assert_told("ann= zoe=b/1 bob=b/2 ");
+	assert_told("-b.ann= b.zoe=b/1 b.bob=b/2 ");
 	elsewhere_remove(*state, b, 2);
 	assert_true(elsewhere_put(*state, b, &reserved));
 	put(*state, "b", 6, "joe", "", false);
-	assert_told("bob= joe=b/6 ");
+	assert_told("-b.bob= b.joe=b/6 ");
 	elsewhere_begin(*state, b);
 	put(*state, "b", 1, "zoe", "den", true);
 	elsewhere_end(*state, b);
-	assert_told("joe= ");
+	assert_told("-b.joe= ");
 	elsewhere_drop(*state, b, NULL, NULL);
-	assert_told("zoe= ");
+	assert_told("-b.zoe= ");
 
 	assert_true(elsewhere_is_known(NULL));
 	assert_false(elsewhere_is_known(*state));
 	elsewhere_set_known(*state, true);
 	elsewhere_set_known(*state, true);
-	assert_told("= ");
+	assert_told(".= ");
 	assert_true(elsewhere_is_known(*state));
 	elsewhere_set_known(*state, false);
 	elsewhere_listen(*state, NULL);
