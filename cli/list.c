@@ -6,7 +6,6 @@
 #include "cli/table.h"
 #include "common/address.h"
 #include "common/nick.h"
-#include "common/text.h"
 
 #include <getopt.h>
 #include <stdio.h>
@@ -252,8 +251,8 @@ static int list_options(int argc, char **argv, struct list_filter *f, bool *ret_
 			f->nick = optarg;
 		else
 			return wrong_option(argv);
-	if (f->room && !text_room_valid(f->room, strlen(f->room)))
-		return fail(EXIT_USAGE, "\"%s\" is not a valid room name", f->room);
+	if (name_room(&f->room) != EXIT_DONE)
+		return EXIT_USAGE;
 	if (f->address && prefix_parse(f->address, &f->prefix) < 0)
 		return fail(
 		    EXIT_USAGE,

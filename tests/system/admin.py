@@ -211,6 +211,7 @@ def lists_of_some_clients():
 
     equal(nicks("--room", "lobby"), ["alice", "ann"])
     equal(nicks("--room", "ops"), ["bob", "ann"])
+    equal(nicks("--room", "#ops"), ["bob", "ann"])
     equal((nicks("-r", "new"), nicks("-r", "raw")), (["ann"], []))
     equal(nicks("--all", "--room", "ops"), ["bob", "ann"])
     equal((nicks("--nick", "ALICE"), nicks("--nick", "a1ice")), (["alice"], []))
