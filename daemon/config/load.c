@@ -40,6 +40,11 @@ static void load_slow(struct settings *ss, const config_setting_t *s, const stru
 	    setting_word(ss, s, "skip", "disconnect") == 1 ? SLOW_DISCONNECT : SLOW_SKIP;
 }
 
+static const char *load_slow_word(const void *at)
+{
+	return *(const enum slow_policy *)at == SLOW_SKIP ? "skip" : "disconnect";
+}
+
 static void load_log_level(struct settings *ss, const config_setting_t *s, const struct setting_key *key,
 			   void *at)
 {
@@ -51,6 +56,11 @@ static void load_log_level(struct settings *ss, const config_setting_t *s, const
 		*(int *)at = level;
 	else if (v)
 		settings_complain(ss, s, "%s must be %s, not \"%s\"", key->name, allowed, v);
+}
+
+static const char *load_log_level_word(const void *at)
+{
+	return log_level_name(*(const int *)at);
 }
 
 static void load_bytes_per_second(struct settings *ss, const config_setting_t *s,
@@ -130,7 +140,8 @@ static const struct setting_key limit_keys[] = {
     SETTING("max_clients_per_address", setting_unsigned, AT(max_clients_per_address), .max = CLIENTS_LIMIT),
     SETTING("max_rooms", setting_unsigned, AT(room_limits.rooms), .min = 1, .max = ROOMS_CAPACITY / 2),
     SETTING("lines_per_second", setting_unsigned, AT(lines_per_second), .max = 1000000),
-    SETTING("bytes_per_second", load_bytes_per_second, AT(bytes_per_second), .max = 1000000000),
+    SETTING("bytes_per_second", load_bytes_per_second, AT(bytes_per_second), .max = 1000000000,
+	    .like = setting_unsigned),
     SETTING("nick_changes_per_minute", setting_unsigned, AT(nick_changes_per_minute), .max = 1000000),
     SETTING("joins_per_minute", setting_unsigned, AT(joins_per_minute), .max = 1000000),
     SETTING("commands_per_second", setting_unsigned, AT(commands_per_second), .max = 1000000),
@@ -151,8 +162,8 @@ static const struct setting_key limit_keys[] = {
 };
 
 static const struct setting_key control_keys[] = {
-    SETTING("socket", load_control_socket, AT(control_socket)),
-    SETTING("group", load_control_group, AT(control_group)),
+    SETTING("socket", load_control_socket, AT(control_socket), .like = setting_path),
+    SETTING("group", load_control_group, AT(control_group), .like = setting_path),
     SETTINGS_END,
 };
 
@@ -161,12 +172,12 @@ static const struct setting_key metrics_keys[] = {
     SETTINGS_END,
 };
 
-static const struct setting_key keys[] = {
+const struct setting_key config_keys[] = {
     SETTING("workers", setting_unsigned, AT(workers), .max = CONFIG_MAX_WORKERS),
     SETTING("max_message", setting_unsigned, AT(max_message), .min = 16, .max = CONFIG_MAX_MESSAGE),
     SETTING("drain_timeout", setting_seconds, AT(drain_timeout_us), .max = 3600),
-    SETTING("slow", load_slow, AT(slow)),
-    SETTING("log_level", load_log_level, AT(log_level)),
+    SETTING("slow", load_slow, AT(slow), .word = load_slow_word),
+    SETTING("log_level", load_log_level, AT(log_level), .word = load_log_level_word),
     SETTING("io_uring", setting_bool, AT(io_uring)),
     SETTING("rooms", setting_rooms, 0),
     SETTING("room_defaults", setting_group, AT(room_defaults), .group = room_defaults_keys),
@@ -284,7 +295,7 @@ static int load_root(config_t *lib, struct settings *ss, struct config **ret)
 	};
 	irc_config_default_name(c->irc.server_name);
 	config_setting_t *root = config_root_setting(lib);
-	settings_read(ss, root, keys, c);
+	settings_read(ss, root, config_keys, c);
 	history_read_rooms(ss, config_setting_get_member(root, "rooms"), c->history);
 	load_check_whole(ss, root, c);
 	if (ss->warnings)

@@ -44,7 +44,13 @@ struct setting_key {
 	int64_t min, max;		 /* of numbers, seconds and bytes */
 	const struct setting_key *group; /* for setting_group() */
 	const char *missing;		 /* what is said of a group without it; NULL: it may be left out */
+	/* For a reader of its own whose default is to be printed: as what this one reads, or as a word. */
+	setting_reader *like;
+	const char *(*word)(const void *at);
 };
+
+/* Those of the file as a whole, into a struct config (load.c). */
+extern const struct setting_key config_keys[];
 
 #define DAY_S INT64_C(86400)
 
