@@ -1,20 +1,22 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """
-Rules about the source that no compiler knows (CONTRIBUTING.md): sizes, tops, circles, names, suppressions.
+Rules about the source that no compiler knows (CONTRIBUTING.md): sizes, tops, circles, names, suppressions, and what
+docs/CLAIMS.md names.
 
 What is found is printed, a line each. A rule that was never kept everywhere has a number of exceptions in ALLOWED, which
 may only become smaller.
 """
 
 import collections
+import os
 import re
 import subprocess
 import sys
 
 FILE, FUNCTION = 500, 60
 # So many are left of old; each number may only become smaller.
-ALLOWED = {"sizes": 0, "tops": 0, "circles": 0, "names": 0, "suppressions": 0}
+ALLOWED = {"sizes": 0, "tops": 0, "circles": 0, "names": 0, "suppressions": 0, "claims": 0}
 
 
 def sources(*folders):
@@ -110,6 +112,34 @@ def suppressions():
         for name in re.findall(r"^\w+:(\w+)$", f.read(), re.M):
             if name not in known:
                 yield "tests/tsan.supp: there is no %s()" % name
+
+
+def shows(what, targets, shapes, steps):
+    """Whether a test, a bench, a fuzz target or a check is there, as docs/CLAIMS.md calls it."""
+    kind, _, name = what.partition(" ")
+    if kind.endswith(".py"):
+        path = "tests/system/" + kind
+        return os.path.exists(path) and re.search(r"^(?:@\w+\n)+def %s\(\):" % re.escape(name), open(path).read(), re.M)
+    known = {"bench": shapes, "step": steps, "source": ALLOWED}
+    return name in known[kind] if kind in known else what in targets or os.path.exists("tests/unit/" + what)
+
+
+def claims():
+    """Each test, bench or check that docs/CLAIMS.md names exists, and each claim there has one."""
+    def names_in(path, pattern):
+        with open(path) as f:
+            return set(re.findall(pattern, f.read(), re.M))
+    known = (names_in("tests/tests.am", r"\bfuzz_\w+\b"), names_in("tests/bench/bench.py", r"^def shape_(\w+)"),
+             names_in("dev", r"^(check_\w+)\(\)"))
+    with open("docs/CLAIMS.md") as f:
+        rows = [line.strip().strip("|").rsplit("|", 1) for line in f if re.match(r"\| (?!claim )", line)]
+    for claim, where in rows:
+        found = re.findall(r"`([^`]+)`", where)
+        if not found or re.sub(r"`[^`]+`", "", where).strip(", "):
+            yield "docs/CLAIMS.md: what shows%s?" % claim.rstrip()
+        for what in found:
+            if not shows(what, *known):
+                yield "docs/CLAIMS.md: there is no %s" % what
 
 
 def main():
