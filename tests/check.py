@@ -239,7 +239,7 @@ def looks():
     return [source("clang-format", "check_format", low=True), source("direction of includes", "check_direction", low=True),
             source("shell and Python", "check_scripts", low=True), source("man pages", "check_man", low=True),
             *(Step("source: " + rule, sys.executable, "tests/source.py", rule, low=True)
-              for rule in ("sizes", "tops", "circles", "names", "suppressions", "claims"))]
+              for rule in ("sizes", "tops", "circles", "names", "suppressions", "claims", "spelling"))]
 
 
 def everything():

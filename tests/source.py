@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """
-Rules about the source that no compiler knows (CONTRIBUTING.md): sizes, tops, circles, names, suppressions, and what
-docs/CLAIMS.md names.
+Rules about the source that no compiler knows (CONTRIBUTING.md): sizes, tops, circles, names, suppressions, what
+docs/CLAIMS.md names, and the spelling of what is written for people.
 
 What is found is printed, a line each. A rule that was never kept everywhere has a number of exceptions in ALLOWED, which
 may only become smaller.
@@ -16,7 +16,7 @@ import sys
 
 FILE, FUNCTION = 500, 60
 # So many are left of old; each number may only become smaller.
-ALLOWED = {"sizes": 0, "tops": 0, "circles": 0, "names": 0, "suppressions": 0, "claims": 0}
+ALLOWED = {"sizes": 0, "tops": 0, "circles": 0, "names": 0, "suppressions": 0, "claims": 0, "spelling": 0}
 
 
 def sources(*folders):
@@ -140,6 +140,25 @@ def claims():
         for what in found:
             if not shows(what, *known):
                 yield "docs/CLAIMS.md: there is no %s" % what
+
+
+def spelling():
+    """No document has a word that is on lintian's list of misspelt ones."""
+    try:
+        with open("/usr/share/lintian/data/spelling/corrections") as f:
+            wrong = dict(line.strip().split("||", 1) for line in f if "||" in line and line[0] != "#")
+    except FileNotFoundError:
+        print("# lintian isn't here")
+        return
+    names = subprocess.run(["git", "ls-files", "--", "*.md", "NEWS", "man", "etc", "systemd", "completions", "debian/changelog",
+                            "debian/control", "docs/prometheus", "docs/openapi.yaml"], capture_output=True, text=True,
+                           check=True).stdout.split()
+    for name in names:
+        with open(name) as f:
+            for number, line in enumerate(f, 1):
+                for word in re.findall(r"[A-Za-z][A-Za-z']*", line):
+                    if word.lower() in wrong:
+                        yield "%s:%d: %s should be %s" % (name, number, word, wrong[word.lower()])
 
 
 def main():
