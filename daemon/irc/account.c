@@ -208,8 +208,9 @@ static enum verdict account_pass(struct irc_call *call)
 				       : HANDLER_WAITING;
 		}
 	}
-	/* A listener's password may look like an account's. */
+	/* A listener's password may look like an account's; who has to wait is told nothing of either. */
 	if (own && own->password.text[0] && !irc_password_is_hash(&own->password) &&
+	    logins_may_try(irc_shared(call)->logins, connection_address(call->c)) &&
 	    irc_password_is(&own->password, given.at, given.len))
 		return account_right_pass(call);
 	return account ? account_pass_account(call, name, password) : HANDLER_MORE;

@@ -413,6 +413,18 @@ def a_password_of_the_listener():
         c.send("PASS :let me: in")
         check(re.search(" 001 ann ", c.hello("ann")[0]))
         equal(d.metric("logins_failed_total"), 1)
+    # One that looks like an account's is no way around what an address may try either.
+    d = with_irc('password = "top:secret";', extra="limits: { failed_logins_per_minute = 2; max_clients_per_address = 0; };")
+    c = Irc(d)
+    c.send("PASS top:secret")
+    check(re.search(" 001 bob ", c.hello("bob")[0]))
+    for _ in range(2):
+        c = Irc(d)
+        c.send("PASS top:wrong")
+        check(c.numeric(464))
+    c = Irc(d)
+    c.send("PASS top:secret", "NICK bob2", "USER bob 0 * :bob")
+    c.c.nothing(1.0)
 
 
 @test
