@@ -211,6 +211,11 @@ static enum verdict join_one(struct irc_call *call, struct irc_arg channel, stru
 		join_fail(call, ERR_TOOMANYCHANNELS, name);
 		return HANDLER_MORE;
 	}
+	/* Programs join all their channels at once; but who says many keys is guessing. */
+	if (key.len > 0 && !connection_may_move(call->c)) {
+		join_fail(call, ERR_UNAVAILRESOURCE, name);
+		return HANDLER_MORE;
+	}
 	const struct room_guest guest = join_guest(call, name);
 	int r = rooms_enter(shared->rooms, name, irc_context(call)->slot, &guest, &room);
 	if (r < 0) {

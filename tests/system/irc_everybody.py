@@ -157,6 +157,20 @@ def who_may_come_in():
 
 
 @test
+def keys_are_not_guessed():
+    d = irc_daemon(extra="limits: { max_clients_per_address = 0; commands_per_second = 0; joins_per_minute = 10; };")
+    ann, eve = IRC(d, "ann"), IRC(d, "eve")
+    ann.join("#den")
+    ann.line("MODE #den +k key12")
+    ann.settled()
+    got = eve.ask("JOIN %s %s" % (",".join(15 * ["#den"]), ",".join("key%d" % i for i in range(15))))
+    told = [l.command for l in got]
+    check(set(told[10:]) <= {"475", "437"} and told[-1] == "437" and told[:10] == 10 * ["475"], told)
+    # Channels without one are none of that.
+    eve.join(*("#yard%d" % i for i in range(15)))
+
+
+@test
 def the_first_room_as_well():
     d = everybody()
     ann = IRC(d, "ann")
