@@ -6,6 +6,7 @@
 #include "daemon/channels/channels.h"
 
 #include "common/hash.h"
+#include "common/nick.h"
 #include "daemon/base/fault.h"
 #include "daemon/base/logger.h"
 #include "daemon/io/memfd.h"
@@ -17,6 +18,9 @@ struct irc_channels {
 	_Atomic uint64_t *made;
 	struct irc_channel_half (*halves)[2];
 	bool drafted[ROOMS_CAPACITY]; /* each under the lock of its room's log */
+	atomic_bool has_changed;      /* a bit is set: which says so after it was */
+	_Atomic uint64_t changed[ROOMS_CAPACITY / 64];
+	_Atomic uint64_t known[ROOMS_CAPACITY / 64]; /* as what is read of the file gets pages */
 };
 
 static struct irc_channel_half *irc_channels_halves(struct irc_channels *cs, const struct room *room)
@@ -79,6 +83,33 @@ const struct irc_channel *irc_channels_get(struct irc_channels *cs, const struct
 		      : -1;
 
 	return now >= 0 ? &h[now].channel : NULL;
+}
+
+/* --- for who stores them --- */
+
+static void irc_channels_note_change(struct irc_channels *cs, uint32_t index)
+{
+	atomic_fetch_or(&cs->known[index / 64], UINT64_C(1) << index % 64);
+	atomic_fetch_or(&cs->changed[index / 64], UINT64_C(1) << index % 64);
+	atomic_store(&cs->has_changed, true);
+}
+
+void irc_channels_change_all(struct irc_channels *cs)
+{
+	for (uint32_t i = 0; i < ROOMS_CAPACITY / 64; i++)
+		atomic_fetch_or(&cs->changed[i], atomic_load(&cs->known[i]));
+	atomic_store(&cs->has_changed, true);
+}
+
+void irc_channels_take_changed(struct irc_channels *cs, void (*fn)(uint32_t index, void *arg), void *arg)
+{
+	if (!atomic_exchange(&cs->has_changed, false))
+		return;
+	for (uint32_t i = 0; i < ROOMS_CAPACITY / 64; i++) {
+		uint64_t bits = atomic_load(&cs->changed[i]) ? atomic_exchange(&cs->changed[i], 0) : 0;
+		for (; bits; bits &= bits - 1)
+			fn(i * 64 + (uint32_t)__builtin_ctzll(bits), arg);
+	}
 }
 
 /* --- changing --- */
@@ -162,7 +193,23 @@ void irc_channels_seal(struct irc_channels *cs, const struct room *room, uint64_
 	to->from = pending;
 	FAULT("irc-channel-written");
 	atomic_store_explicit(&to->check, irc_channel_check(to), memory_order_release);
+	irc_channels_note_change(cs, room->index); /* who is told waits for the log, and sees it */
 	FAULT("irc-channel-sealed");
+}
+
+bool irc_channels_restore(struct irc_channels *cs, const struct room *room, const struct irc_channel *was)
+{
+	logring_lock(room->log);
+	bool there = irc_channels_get(cs, room);
+	if (!there) {
+		struct irc_channel *ch = irc_channels_draft(cs, room);
+		memcpy(ch, was, offsetof(struct irc_channel, status));
+		memcpy(ch->status, was->status, was->n_status * sizeof(*ch->status));
+		memcpy(ch->list, was->list, was->n_list * sizeof(*ch->list));
+		irc_channels_seal(cs, room, logring_count(room->log));
+	}
+	logring_unlock(room->log);
+	return !there;
 }
 
 bool irc_channel_lists(const uint64_t *ids, uint32_t n, uint64_t id)
@@ -194,6 +241,40 @@ void irc_channel_forget_past(struct irc_channel *ch, uint64_t id)
 {
 	ch->n_invited = irc_channel_strike(ch->invited, ch->n_invited, id);
 	ch->n_expelled = irc_channel_strike(ch->expelled, ch->n_expelled, id);
+}
+
+static int64_t irc_channel_awaited(const struct irc_channel *ch, const char *account)
+{
+	for (uint32_t i = 0; ch && account[0] && i < ch->n_status; i++)
+		if (ch->status[i].id == 0 && nick_equal(ch->status[i].account, strlen(ch->status[i].account),
+							account, strlen(account)))
+			return i;
+	return -1;
+}
+
+bool irc_channel_awaits_operator(const struct irc_channel *ch)
+{
+	for (uint32_t i = 0; ch && i < ch->n_status; i++)
+		if (ch->status[i].id == 0 && ch->status[i].flags & IRC_STATUS_OP)
+			return true;
+	return false;
+}
+
+uint8_t irc_channel_awaits(const struct irc_channel *ch, const char *account)
+{
+	int64_t i = irc_channel_awaited(ch, account);
+
+	return i < 0 ? 0 : ch->status[i].flags;
+}
+
+uint8_t irc_channel_come_back(struct irc_channel *ch, uint64_t id, const char *account)
+{
+	int64_t i = irc_channel_awaited(ch, account);
+
+	if (i < 0)
+		return 0;
+	ch->status[i].id = id;
+	return ch->status[i].flags;
 }
 
 void irc_channel_forget_status(struct irc_channel *ch, uint64_t id)
@@ -252,6 +333,8 @@ void irc_channels_recover(struct irc_channels *cs, struct rooms *rooms)
 				  "the topic and modes of %s can't be trusted and are forgotten", room->name);
 		if (atomic_load(&cs->made[i]) && (!sound || irc_channels_true(h, room) < 0))
 			irc_channels_drop(cs, i);
+		else if (atomic_load(&cs->made[i]))
+			irc_channels_note_change(cs, i);
 	}
 }
 

@@ -44,12 +44,30 @@ void irc_channels_forget(struct irc_channels *cs, const struct room *room);
  */
 void irc_channels_seal(struct irc_channels *cs, const struct room *room, uint64_t pending);
 
+/*
+ * For one who stores them: fn is called with the index of each room whose record has changed since it was last, or of each that
+ * ever had one at first and after irc_channels_change_all(). What holds with the log locked is new then, or will be told of again.
+ */
+void irc_channels_take_changed(struct irc_channels *cs, void (*fn)(uint32_t index, void *arg), void *arg);
+/* Any thread. */
+void irc_channels_change_all(struct irc_channels *cs);
+/*
+ * What was decided before this state, which becomes true at once, unless something holds already; whether it does now. Takes the
+ * log's lock.
+ */
+bool irc_channels_restore(struct irc_channels *cs, const struct room *room, const struct irc_channel *was);
+
 /* Whether a list of clients' ids (invited, expelled) has that one. */
 bool irc_channel_lists(const uint64_t *ids, uint32_t n, uint64_t id);
 /* Invitations are good for once; and who was removed, but had gone by itself, has come back: whether there is such a thing of that
  * client, and forgets it. */
 bool irc_channel_has_past(const struct irc_channel *ch, uint64_t id);
 void irc_channel_forget_past(struct irc_channel *ch, uint64_t id);
+/* Whether an operator is to come who has had that status before a reboot: it has the id 0 until its account is there. */
+bool irc_channel_awaits_operator(const struct irc_channel *ch);
+/* The status that a client of that account gets back (enum irc_channel_status), and then has; 0: none. */
+uint8_t irc_channel_awaits(const struct irc_channel *ch, const char *account);
+uint8_t irc_channel_come_back(struct irc_channel *ch, uint64_t id, const char *account);
 /* Who leaves has no status any more. */
 void irc_channel_forget_status(struct irc_channel *ch, uint64_t id);
 

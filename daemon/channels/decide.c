@@ -286,6 +286,18 @@ enum irc_decided irc_decide_removal(struct irc_deciding *d, struct roster *roste
 	return IRC_DECIDED;
 }
 
+void irc_decide_account(struct irc_deciding *d, uint64_t id, const char *account)
+{
+	const struct irc_channel *now = decide_now(d);
+
+	for (uint32_t i = 0; now && account[0] && i < now->n_status; i++)
+		if (now->status[i].id == id) {
+			char *to = decide_draft(d)->status[i].account;
+			snprintf(to, sizeof(now->status[i].account), "%s", account);
+			return;
+		}
+}
+
 /* --- what helps --- */
 
 bool irc_decide_find(struct roster *roster, const struct room *room, const char *nick, size_t len,

@@ -87,14 +87,36 @@ bool irc_others_is_removed(struct irc_channels *cs, const struct room *room, uin
 	return ch && irc_channel_lists(ch->expelled, ch->n_expelled, id);
 }
 
-void irc_others_come(struct irc_channels *cs, const struct room *room, uint64_t id)
+void irc_others_tell_back(struct speech *s, struct room *room, const struct speaker *who, uint8_t status)
 {
+	static const struct speaker chatd = {.nick = "chatd", .nick_len = 5};
+	char text[2 * TEXT_NICK_MAX + 8];
+	bool both = status == (IRC_STATUS_OP | IRC_STATUS_VOICE);
+	int len = (int)(who->nick_len < TEXT_NICK_MAX ? who->nick_len : TEXT_NICK_MAX);
+
+	if (status == 0)
+		return;
+	int n = snprintf(text, sizeof(text), "+%s%s %.*s", status & IRC_STATUS_OP ? "o" : "",
+			 status & IRC_STATUS_VOICE ? "v" : "", len, who->nick);
+	if (both)
+		n += snprintf(text + n, sizeof(text) - (size_t)n, " %.*s", len, who->nick);
+	speech_mode(s, room, &chatd, text, (size_t)n);
+}
+
+void irc_others_come(struct irc_channels *cs, struct room *room, const struct irc_other *o, struct speech *s)
+{
+	uint64_t id = o->speaker->id;
+	struct other_seen seen;
+
 	if (!irc_others_are_asked(cs, room))
 		return;
 	const struct irc_channel *now = irc_channels_get(cs, room);
-	if (!now || !irc_channel_has_past(now, id))
+	const struct irc_channel_who who = other_who(o, &seen);
+	if (!now || (!irc_channel_has_past(now, id) && !irc_channel_awaits(now, who.account)))
 		return;
-	irc_channel_forget_past(irc_channels_draft(cs, room), id);
+	struct irc_channel *ch = irc_channels_draft(cs, room);
+	irc_channel_forget_past(ch, id);
+	irc_others_tell_back(s, room, o->speaker, irc_channel_come_back(ch, id, who.account));
 	irc_channels_seal(cs, room, logring_pending(room->log));
 }
 

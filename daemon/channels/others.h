@@ -35,11 +35,16 @@ bool irc_others_may_set_topic(struct irc_channels *cs, const struct room *room, 
 /* Whether it was removed, but hasn't left yet. The log is locked. */
 bool irc_others_is_removed(struct irc_channels *cs, const struct room *room, uint64_t id);
 /*
- * It is in the room from the commit on, or is no more, which has to follow: its invitation is used up, or its status gone. The log is
- * locked, and nothing may fail between this and the commit.
+ * It is in the room from the commit on, or is no more, which has to follow: its invitation is used up and the status there that it
+ * had before a reboot, or its status gone. The log is locked, and nothing may fail between this and the commit. s: the speech in which
+ * it has entered.
  */
-void irc_others_come(struct irc_channels *cs, const struct room *room, uint64_t id);
+void irc_others_come(struct irc_channels *cs, struct room *room, const struct irc_other *who,
+		     struct speech *s);
 void irc_others_go(struct irc_channels *cs, const struct room *room, uint64_t id);
+
+/* Tells the room, of whomever, that it has that status (enum irc_channel_status, 0: nothing is told) back. */
+void irc_others_tell_back(struct speech *s, struct room *room, const struct speaker *who, uint8_t status);
 
 /* What they are told: "it is moderated", why they can't speak in a room; "is full", why they can't enter one. */
 const char *irc_others_why_silent(enum irc_channel_why why);

@@ -178,6 +178,7 @@ static void archive_reloaded(struct service *s, const struct config *config)
 	pthread_mutex_unlock(&a->lock);
 	history_config_free(old);
 	archive_rules_free(before);
+	archive_channels_again(a); /* of rooms that are stored from now on */
 	archive_wake(a);
 }
 
@@ -322,6 +323,7 @@ static void archive_free(struct service *s)
 	free(a->held);
 	free(a->records);
 	free(a->text);
+	free(a->channel);
 	free(a->path);
 	free(a);
 }
@@ -346,9 +348,11 @@ static int archive_allocate(struct archive *a, const struct config *config)
 	a->busy = calloc(ROOMS_CAPACITY, sizeof(*a->busy));
 	a->held = calloc(ARCHIVE_TURN_ROOMS, sizeof(*a->held));
 	a->records = calloc(ARCHIVE_CHUNK_MESSAGES, sizeof(*a->records));
+	a->channel = malloc(STORE_CHANNEL_MAX);
 	if (a->urgent < 0)
 		return -errno;
-	return a->path && a->rules && a->places && a->busy && a->held && a->records ? 0 : -ENOMEM;
+	return a->path && a->rules && a->places && a->busy && a->held && a->records && a->channel ? 0
+												  : -ENOMEM;
 }
 
 int archive_open(struct shared *shared, const struct config *config)

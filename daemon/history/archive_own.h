@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What the files of the archive share, and nobody else: archive.c is the service as others see it, archive_run.c its
- * thread, archive_turn.c what is stored in one turn, archive_upkeep.c what is done between two, archive_restore.c the
+ * thread, archive_turn.c what is stored in one turn, archive_channels.c what is decided in rooms, archive_upkeep.c what is done between two, archive_restore.c the
  * start. All of it is the thread's own, but where it says otherwise.
  */
 #ifndef DAEMON_HISTORY_ARCHIVE_OWN_H
@@ -33,12 +33,16 @@ struct archive_place {
 	/* Of a room that is shared with other machines: up to where in their stream it was stored before, and is now. */
 	struct store_place before;
 	uint64_t stored;
+	/* What is decided there may be another than what is stored, and the check of that; 0: it isn't known. */
+	bool channel_changed;
+	uint64_t channel;
 };
 
 /* A room that is held for this turn. */
 struct archive_held {
 	struct room *room;
-	uint64_t next, stored; /* what these of archive_place become */
+	uint64_t next, stored, channel; /* what these of archive_place become */
+	bool is_decided;		/* what is decided there is what is stored then */
 };
 
 /* What a room's archive_place.stored was before this process. */
@@ -110,6 +114,7 @@ struct archive {
 	struct record *records; /* of a chunk */
 	char *text;
 	size_t text_size;
+	uint8_t *channel;	 /* what is decided in a room, packed */
 	char why[STORE_WHY_MAX]; /* of the gap that there will be, if there is one */
 	int64_t retry_at, retry_us, indexed_at, figures_at, expire_at, told_at, learn_at;
 	bool refused;	 /* another process had it the last time */
@@ -130,6 +135,17 @@ void archive_learn_places(struct archive *a);
  * from then on: they are made, without their messages. 0 or an error; then it is still unknown.
  */
 int archive_learn_rooms(struct archive *a);
+
+/* --- archive_channels.c --- */
+
+/* Calls fn, with a, for each room in which something may have been decided that isn't stored. */
+void archive_channels_changed(struct archive *a, void (*fn)(uint32_t index, void *arg));
+/* All of them may be such ones. Any thread. */
+void archive_channels_again(struct archive *a);
+/* What is decided in the room, which is held, into a->channel; returns the length, 0: nothing. *ret_check: as archive_place.channel. */
+size_t archive_channel_pack(struct archive *a, struct room *r, uint64_t *ret_check);
+/* Gives the room, which is held, back what was decided in it, unless something is. What can't be had is told. */
+void archive_channel_restore(struct archive *a, struct store *s, struct room *room);
 
 /* --- archive_turn.c --- */
 

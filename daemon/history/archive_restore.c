@@ -259,6 +259,18 @@ static int restore_lines(struct store *s, const struct restored_room *what, stru
 
 /* --- all of it --- */
 
+/* Held, as the late ones may end as soon as they are there. */
+static void restore_decided(struct archive *a, struct store *s, const char *name)
+{
+	struct rooms *rooms = a->ctx.shared->rooms;
+	struct room *room;
+
+	if (rooms_enter_existing(rooms, name, a->ctx.slot, &room) < 0)
+		return;
+	archive_channel_restore(a, s, room);
+	rooms_leave(rooms, room, a->ctx.slot);
+}
+
 /* Those that are for members only, or the others. */
 static int restore_some(struct archive *a, struct store *s, const struct restore_rooms *l, bool members_only,
 			int64_t until, struct restored *ret)
@@ -278,6 +290,8 @@ static int restore_some(struct archive *a, struct store *s, const struct restore
 			continue;
 		e = rooms_restore(a->ctx.shared->rooms, &l->at[i], &room);
 		ret->lacks_closed |= members_only && e < 0 && e != -EEXIST && e != -EINVAL;
+		if (e == 0 || e == -EEXIST)
+			restore_decided(a, s, l->at[i].name);
 		if (e < 0)
 			continue;
 		ret->rooms++;

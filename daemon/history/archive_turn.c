@@ -68,15 +68,38 @@ static int news_gap(struct archive *a, const struct store_room *room, uint64_t f
 	return 0;
 }
 
+/* --- rooms that have news --- */
+
+static void news_add_busy(uint32_t index, void *arg)
+{
+	struct archive *a = arg;
+
+	if (index >= ROOMS_CAPACITY || a->places[index].busy)
+		return;
+	a->places[index].busy = true;
+	a->busy[a->n_busy++] = index;
+}
+
+static void news_add_decided(uint32_t index, void *arg)
+{
+	struct archive *a = arg;
+
+	if (index < ROOMS_CAPACITY)
+		a->places[index].channel_changed = true;
+	news_add_busy(index, arg);
+}
+
 /* --- rooms that are gone --- */
 
-/* One of that name may be there again. */
+/* One of that name may be there again. What is decided in it may be stored already, as that of the one before. */
 static bool news_room_is_there(struct archive *a, const char *name)
 {
 	struct room *r;
 
 	if (rooms_enter_existing(a->ctx.shared->rooms, name, a->ctx.slot, &r) < 0)
 		return false;
+	a->places[r->index].channel = 0;
+	news_add_decided(r->index, a);
 	rooms_leave(a->ctx.shared->rooms, r, a->ctx.slot);
 	return true;
 }
@@ -98,6 +121,8 @@ static int news_end_room(struct archive *a, const struct archive_ended *e)
 		first = next;
 	if (r == 0 && first < e->end)
 		r = news_gap(a, &room, first, e->end);
+	if (r == 0)
+		r = store_set_channel(a->store, &room, 0, NULL, 0);
 	if (r == 0 && !news_room_is_there(a, e->name))
 		r = store_room_ended(a->store, e->name);
 	return r;
@@ -128,17 +153,7 @@ static void news_forget_ended(struct archive *a)
 	a->ended_now = NULL;
 }
 
-/* --- rooms that have news --- */
-
-static void news_add_busy(uint32_t index, void *arg)
-{
-	struct archive *a = arg;
-
-	if (index >= ROOMS_CAPACITY || a->places[index].busy)
-		return;
-	a->places[index].busy = true;
-	a->busy[a->n_busy++] = index;
-}
+/* --- what rooms have to be stored --- */
 
 /* With the log's lock: the first message that has that number or a higher one. */
 static uint64_t news_find(const struct room *r, const struct logring_view *v, uint64_t number)
@@ -199,6 +214,7 @@ static int news_learn(struct archive *a, struct room *r, struct archive_place *p
 	p->connection = a->connection;
 	p->next = next;
 	p->stored = p->before.place;
+	p->channel = 0;
 	return 0;
 }
 
@@ -290,6 +306,24 @@ static int news_read(struct archive *a, struct room *r, struct archive_place *p,
 	}
 }
 
+/* When all is stored that was said before. */
+static int news_decided(struct archive *a, struct room *r, const struct archive_place *p,
+			struct archive_held *h)
+{
+	const struct store_room room = news_describe(r);
+	size_t len = archive_channel_pack(a, r, &h->channel);
+	int e = 0;
+
+	h->is_decided = true;
+	if (len == 0 || h->channel == p->channel) /* somebody without an account has another status */
+		return 0;
+	e = news_begin(a);
+	if (e == 0)
+		e = store_set_channel(a->store, &room, r->number_base + h->next, a->channel, len);
+	FAULT("archive-channel");
+	return e;
+}
+
 /* Holds the room, and stores what is new. */
 static int news_store_room(struct archive *a, uint32_t index)
 {
@@ -302,10 +336,14 @@ static int news_store_room(struct archive *a, uint32_t index)
 	h->room = r;
 	h->next = 0;
 	h->stored = p->stored;
+	h->channel = p->channel;
+	h->is_decided = false;
 	a->n_held++;
 	int e = r->is_archived ? news_learn(a, r, p) : 0;
 	if (e == 0 && r->is_archived)
 		e = news_read(a, r, p, h);
+	if (e == 0 && r->is_archived && p->channel_changed)
+		e = news_decided(a, r, p, h);
 	return e;
 }
 
@@ -320,6 +358,8 @@ static void news_let_go(struct archive *a, bool stored)
 		if (stored && h->room->is_archived) {
 			p->next = h->next;
 			p->stored = h->stored;
+			p->channel = h->channel;
+			p->channel_changed = p->channel_changed && !h->is_decided;
 			room_set_archived(h->room, h->next);
 		}
 		rooms_leave(a->ctx.shared->rooms, h->room, a->ctx.slot);
@@ -373,6 +413,7 @@ int archive_turn(struct archive *a)
 	a->n_put = a->n_lost = a->n_gaps = 0;
 	r = news_end_rooms(a);
 	wakeup_take(a->wakeup, news_add_busy, a);
+	archive_channels_changed(a, news_add_decided);
 	while (r == 0 && done < a->n_busy && a->n_held < ARCHIVE_TURN_ROOMS) {
 		r = news_store_room(a, a->busy[done]);
 		done += r == 0;

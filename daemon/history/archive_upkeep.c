@@ -123,6 +123,7 @@ void archive_connect(struct archive *a)
 	if (r != 0)
 		return;
 	a->connection++;
+	archive_channels_again(a);
 	a->retry_us = 0;
 	a->unindexed = 1; /* whether there is any is asked for */
 	a->expire_at = a->figures_at = 0;

@@ -95,6 +95,10 @@ static const char *const store_sql[STORE_STATEMENTS] = {
     [STORE_PLACE] = "SELECT place, time FROM streams WHERE room = ?1",
     [STORE_LIST_PLACES] =
 	"SELECT name, place, streams.time FROM streams JOIN rooms ON rooms.id = room ORDER BY name",
+    [STORE_SET_CHANNEL] = "INSERT INTO channels (room, record) VALUES (?1, ?2) ON CONFLICT (room) DO UPDATE "
+			  "SET record = excluded.record",
+    [STORE_CHANNEL] = "SELECT record FROM channels WHERE room = ?1",
+    [STORE_DELETE_CHANNEL] = "DELETE FROM channels WHERE room = ?1",
 };
 
 /* --- errors --- */

@@ -94,6 +94,16 @@ int store_place(struct store *s, const char *room, struct store_place *ret);
 /* Of all rooms that have one, by their names. */
 int store_places(struct store *s, bool (*fn)(const char *room, const struct store_place *p, void *arg),
 		 void *arg);
+/*
+ * What is decided in a room, as bytes that only the caller reads; len 0: nothing any more. next: the number of the room's next
+ * message, which becomes the position if nothing was stored of that log. store_channel() gives what there is: -ENOENT: nothing;
+ * -EBADMSG: something that was never put there. It goes with its room, by store_expire(), when that has no position and no messages,
+ * or is to leave no trace.
+ */
+#define STORE_CHANNEL_MAX 65536
+int store_set_channel(struct store *s, const struct store_room *room, uint64_t next, const void *data,
+		      size_t len);
+int store_channel(struct store *s, const char *room, uint8_t ret[static STORE_CHANNEL_MAX], size_t *ret_len);
 /* A number that the archive keeps there, such as the time at which the cluster's stream was made; in a transaction. */
 int store_set_value(struct store *s, const char *key, int64_t value);
 /* When it returns 0, all of it outlives a power cut. */

@@ -164,6 +164,8 @@ static int store_drop_room(struct store *s, const struct store_removing *x)
 	if (r == 0)
 		r = store_step_with(s, STORE_DELETE_PLACE, x->room);
 	if (r == 0)
+		r = store_step_with(s, STORE_DELETE_CHANNEL, x->room);
+	if (r == 0)
 		r = store_step_with(s, STORE_DELETE_ROOM, x->room);
 	if (r == 0)
 		r = store_set_value(s, "scrub", 1);
@@ -228,6 +230,8 @@ static int store_expire_rest(struct store *s)
 		    "DELETE FROM runs WHERE room IN (SELECT id FROM rooms WHERE next = 0 AND messages <= 0);"
 		    "DELETE FROM gaps WHERE room IN (SELECT id FROM rooms WHERE next = 0 AND messages <= 0);"
 		    "DELETE FROM streams WHERE room IN (SELECT id FROM rooms WHERE next = 0 AND messages <= "
+		    "0);"
+		    "DELETE FROM channels WHERE room IN (SELECT id FROM rooms WHERE next = 0 AND messages <= "
 		    "0);"
 		    "DELETE FROM rooms WHERE next = 0 AND messages <= 0");
 	if (r == 0 && sqlite3_changes(s->db) > 0)

@@ -266,6 +266,26 @@ bool store_is_unclean(struct store *s)
 	return false;
 }
 
+int store_set_channel(struct store *s, const struct store_room *room, uint64_t next, const void *data,
+		      size_t len)
+{
+	(void)s;
+	(void)room;
+	(void)next;
+	(void)data;
+	(void)len;
+	return -EOPNOTSUPP;
+}
+
+int store_channel(struct store *s, const char *room, uint8_t ret[static STORE_CHANNEL_MAX], size_t *ret_len)
+{
+	(void)s;
+	(void)room;
+	(void)ret;
+	(void)ret_len;
+	return -EOPNOTSUPP;
+}
+
 int store_set_place(struct store *s, const char *room, const struct store_place *p)
 {
 	(void)s;

@@ -62,6 +62,9 @@ enum store_statement {
 	STORE_SET_PLACE,
 	STORE_PLACE,
 	STORE_LIST_PLACES,
+	STORE_SET_CHANNEL,
+	STORE_CHANNEL,
+	STORE_DELETE_CHANNEL,
 	STORE_STATEMENTS,
 };
 
@@ -185,6 +188,10 @@ int store_learn(struct store *s);
 
 /* Numbers below that one were given. In a transaction. */
 int store_raise_floor(struct store *s, uint64_t next);
+
+/* The room, for what is to be written of it, which is written with the commit: it may be changed until then. */
+int store_room_to_write(struct store *s, const struct store_room *room, struct store_known **ret);
+void store_mark(struct store *s, struct store_known *k);
 
 /* --- store_runs.c --- */
 

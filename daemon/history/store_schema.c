@@ -50,11 +50,18 @@ static const char store_version_2[] =
     " (SELECT (SELECT last FROM runs WHERE room = rooms.id ORDER BY first DESC LIMIT 1) FROM rooms);";
 
 /*
+ * Version 3. channels has for each room of which something is decided what that is, as bytes that the store doesn't read
+ * (daemon/channels/pack.h).
+ */
+static const char store_version_3[] =
+    "CREATE TABLE channels (room INTEGER PRIMARY KEY, record BLOB NOT NULL) STRICT;";
+
+/*
  * The step to version i + 1. Whoever adds one: its text above and its row here, which no release ever changes again; it
  * happens before anybody is served, so it must not read all messages (what takes long is for archive_upkeep.c); a fixture
  * of the version before and what is to become of it in tests/unit/history/test_store_trouble.c.
  */
-static const char *const store_steps[] = {store_version_1, store_version_2};
+static const char *const store_steps[] = {store_version_1, store_version_2, store_version_3};
 
 #define STORE_VERSION ((int)(sizeof(store_steps) / sizeof(*store_steps)))
 

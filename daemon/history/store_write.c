@@ -28,7 +28,7 @@ int store_raise_floor(struct store *s, uint64_t next)
 	return store_set_value(s, "floor", (int64_t)next);
 }
 
-static int store_room_to_write(struct store *s, const struct store_room *room, struct store_known **ret)
+int store_room_to_write(struct store *s, const struct store_room *room, struct store_known **ret)
 {
 	struct store_known k = {0};
 	sqlite3_stmt *st;
@@ -92,7 +92,7 @@ static int store_update_room(struct store *s, struct store_known *k)
 	return 0;
 }
 
-static void store_mark(struct store *s, struct store_known *k)
+void store_mark(struct store *s, struct store_known *k)
 {
 	if (k->is_dirty)
 		return;

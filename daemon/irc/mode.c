@@ -100,6 +100,19 @@ bool irc_find_member(struct irc_call *call, const struct room *room, const char 
 	return irc_decide_find(irc_shared(call)->roster, room, nick, strlen(nick), ret);
 }
 
+/* Who gets something, by the account that it is known by after a reboot. */
+static void mode_note_account(struct moding *m, const struct roster_member *who)
+{
+	struct irc_user u;
+	char nick[TEXT_NICK_MAX + 1];
+
+	snprintf(nick, sizeof(nick), "%.*s", who->is_account ? who->len : 0, who->nick);
+	if (irc_users_copy(irc_shared(m->call)->irc->users, who->index, who->id, &u))
+		irc_decide_account(&m->d, who->id, u.account);
+	else
+		irc_decide_account(&m->d, who->id, nick);
+}
+
 static void mode_status(struct moding *m, char sign, char letter)
 {
 	char nick[IRC_BODY_MAX], echo[65];
@@ -116,7 +129,8 @@ static void mode_status(struct moding *m, char sign, char letter)
 				    irc_query_echo((struct irc_arg){nick, strlen(nick)}, echo, sizeof(echo)));
 		return;
 	}
-	irc_decide_status(&m->d, sign, letter, &who);
+	if (irc_decide_status(&m->d, sign, letter, &who) == IRC_DECIDED)
+		mode_note_account(m, &who);
 }
 
 /* --- the others --- */

@@ -8,6 +8,7 @@
 #include "daemon/base/logger.h"
 #include "daemon/channels/channels.h"
 #include "daemon/channels/may.h"
+#include "daemon/channels/others.h"
 #include "daemon/engine/limits.h"
 #include "daemon/irc/away.h"
 #include "daemon/irc/metadata.h"
@@ -116,7 +117,7 @@ static void join_make_operator(struct irc_call *call, struct room *room)
 
 	if (ch->created_us == 0)
 		ch->created_us = (uint64_t)clock_us(CLOCK_REALTIME);
-	ch->n_status = 0;
+	ch->n_status = 0; /* of nobody who is there, or is to come back as an operator */
 	struct irc_channel_person *p = &ch->status[ch->n_status++];
 	memset(p, 0, sizeof(*p));
 	p->id = connection_id(call->c);
@@ -131,6 +132,16 @@ static void join_forget_past(struct irc_call *call, struct room *room)
 
 	if (now && irc_channel_has_past(now, id))
 		irc_channel_forget_past(irc_channel_change(call, room), id);
+}
+
+/* Who was there before a reboot, and has an account, has the status that it had. Returns it. */
+static uint8_t join_come_back(struct irc_call *call, struct room *room)
+{
+	const char *account = irc_user(call->c)->account;
+
+	if (!irc_channel_awaits(irc_channel(call, room), account))
+		return 0;
+	return irc_channel_come_back(irc_channel_change(call, room), connection_id(call->c), account);
 }
 
 static void join_done(struct irc_call *call, void *arg)
@@ -156,15 +167,17 @@ static int join_room(struct irc_call *call, struct room *room)
 	/* In one that is shared, whoever comes first here may be one of many. */
 	bool first = room_members(room) == 1 && !room->configured && !room->outgoing;
 
-	if (first)
+	if (first && !irc_channel_awaits_operator(irc_channel(call, room)))
 		join_make_operator(call, room);
 	join_forget_past(call, room);
+	uint8_t back = join_come_back(call, room);
 	speech_enter(&call->speech, room, &who);
 	/* Behind its own line, and all that was said before. */
 	int r = seats_join(call->c, room,
 			   (struct position){logring_pending_head(room->log), logring_pending(room->log)});
 	if (r < 0)
 		return r;
+	irc_others_tell_back(&call->speech, room, &who, back);
 	if (u->caps & IRC_CAP_EXTENDED_JOIN)
 		irc_from_self(call, "JOIN #%s %s :%s", room->name, u->account[0] ? u->account : "*",
 			      u->realname);
@@ -302,7 +315,8 @@ void irc_leave_room(struct irc_call *call, struct room *room)
 	const struct irc_channel *now = room->outgoing ? NULL : irc_channel(call, room);
 	uint64_t id = connection_id(call->c);
 
-	if (now && irc_channel_status(now, id))
+	/* At chatd's end everybody goes, and with an account is to find what it had. */
+	if (now && irc_channel_status(now, id) && !connection_is_ending(call->c))
 		irc_channel_forget_status(irc_channel_change(call, room), id);
 	seats_leave(call->c, room);
 	call->within = NULL;

@@ -242,10 +242,14 @@ static enum irc_decided operators_status(struct operating *o, char sign, char le
 	char nick[TEXT_NICK_MAX + 1];
 	struct roster_member who;
 
-	return operators_argument(o, letter, nick, sizeof(nick)) &&
-		       operators_find(o, nick, strlen(nick), &who)
-		   ? irc_decide_status(&o->d, sign, letter, &who)
-		   : IRC_DECIDED_SAME;
+	if (!operators_argument(o, letter, nick, sizeof(nick)) ||
+	    !operators_find(o, nick, strlen(nick), &who))
+		return IRC_DECIDED_SAME;
+	enum irc_decided decided = irc_decide_status(&o->d, sign, letter, &who);
+	snprintf(nick, sizeof(nick), "%.*s", who.is_account ? who.len : 0, who.nick);
+	if (decided == IRC_DECIDED)
+		irc_decide_account(&o->d, who.id, nick);
+	return decided;
 }
 
 /* A key or a limit. */

@@ -137,7 +137,8 @@ void chat_enter(struct connection *c, struct client_state *next, struct room *ro
 	connection_place(c, room,
 			 (struct position){logring_pending_head(room->log), logring_pending(room->log)});
 	FAULT("join");
-	irc_others_come(chat_channels(c), room, who.id);
+	const struct irc_other other = {.speaker = &who, .is_account = next->flags & CLIENT_ACCOUNT};
+	irc_others_come(chat_channels(c), room, &other, &s);
 	connection_commit(c, speech_room(&s));
 	connection_set_room(c, room);
 	(void)!roster_enter(chat_shared(c)->roster, *connection_roster(c), room->index); /* its only one */
@@ -179,7 +180,8 @@ bool chat_leave(struct connection *c, enum chat_leaving how)
 	memcpy(name, room->name, sizeof(name)); /* the room may close when nobody is there */
 	const struct client_state *st = connection_state(c);
 	FAULT("leave");
-	irc_others_go(chat_channels(c), room, who.id);
+	if (!connection_is_ending(c)) /* at chatd's end it is to find what it had */
+		irc_others_go(chat_channels(c), room, who.id);
 	connection_commit(c, speech_room(&s));
 	connection_set_room(c, NULL);
 	roster_leave(chat_shared(c)->roster, *connection_roster(c), index);

@@ -251,7 +251,8 @@ static bool registry_enter(struct udp_listener *u, struct member *m, const char 
 			      (struct position){logring_pending_head(room->log), m->seq});
 	atomic_store_explicit(&m->client->sent_seq, m->seq, memory_order_relaxed);
 	FAULT("udp-register");
-	irc_others_come(registry_channels(u), room, who.id);
+	const struct irc_other other = {.speaker = &who}; /* nobody has an account here */
+	irc_others_come(registry_channels(u), room, &other, &s);
 	transaction_commit(registry_context(u), m->client, speech_room(&s));
 	return true;
 }

@@ -1,6 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""What was said before, on IRC: CHATHISTORY from a room's log and from the history, and the last messages on JOIN."""
+"""
+What was said before, on IRC: CHATHISTORY from a room's log and from the history, and the last messages on JOIN; and what was decided,
+which comes back with it after a reboot.
+"""
 
 import base64
 import sqlite3
@@ -540,6 +543,184 @@ def it_is_answered_at_every_fault_point():
         d.finish()
 
     side_by_side(die_at, [n for n in fault_points() if n.startswith(("irc-history-", "irc-marker-"))])
+
+
+# --- what was decided ---
+
+def deciding_daemon(**kwargs):
+    d = marking_daemon(**kwargs)
+    passwords = os.path.join(d.dir, "passwords")
+    equal(run(CHATCTL, "passwd", passwords, "dan", stdin=b"secret\n").returncode, 0)
+    d.listeners = d.listeners.replace('"passwords"', '"%s"' % passwords)
+    d.listeners = d.listeners.replace('room = "lobby";', 'room = "lobby"; password_file = "%s"; auth = "none";' % passwords)
+    d.write_config('{ name = "lobby"; }, { name = "den"; keep = "0"; }', d.listeners, IRC_EXTRA + UNLIMITED + HISTORY)
+    return d
+
+
+def by_nc(d, account, *lines):
+    c = d.join()
+    for line in ("/login %s secret" % account,) + lines:
+        c.send(line + "\n")
+    return c
+
+
+def records(d):
+    """What the database has of channels."""
+    try:
+        db = sqlite3.connect("file:%s?mode=ro" % os.path.join(d.dir, "h.db"), uri=True)
+        try:
+            return dict(db.execute("SELECT name, record FROM channels JOIN rooms ON rooms.id = channels.room"))
+        finally:
+            db.close()
+    except sqlite3.OperationalError:
+        return {}
+
+
+def wait_decided(d, channel, *texts):
+    wait_for(lambda: all(t in records(d).get(channel, b"") for t in texts), 20, "what was decided in the database")
+
+
+def lose_all(d, how):
+    """It stops, or dies, and the state is gone, as at a reboot."""
+    getattr(d, how)()
+    for c in d.clients:
+        c.close()
+    d.clients = []
+    d.forget_store()
+
+
+def names(lines):
+    return sorted(" ".join(params[-1] for params in numerics(lines, "353")).split())
+
+
+def decided(who, channel):
+    """What anybody who is there is told: the topic, the modes, the bans."""
+    topic = [params[1] for params in numerics(who.ask("TOPIC " + channel), "332")]
+    return topic, numerics(who.ask("MODE " + channel), "324"), [p[:3] for p in numerics(who.ask("MODE %s b" % channel), "367")]
+
+
+@test
+def what_was_decided_outlives_a_reboot():
+    d = deciding_daemon(store=True)
+    d.start()
+    ann, bob, carl = log_in(d, "ann", "ann", ""), log_in(d, "bobby", "bob", ""), IRC(d, "carl")
+    for who in ann, bob, carl:
+        who.join("#x", "#den")
+    dan = by_nc(d, "dan", "/join x")
+    dan.expect("* You are in x.\n")
+    for line in ("TOPIC #x :zero", "MODE #x +v dan", "MODE #x +mk sesame", "MODE #x +b eve!*@*", "MODE #x +v bobby", "MODE #x +o carl", "TOPIC #den :untold"):
+        ann.ask(line)
+    wait_decided(d, "x", b"zero", b"sesame", b"eve!*@*", b"ann", b"bob", b"dan")
+    for i, how in enumerate(("kill", "stop")):
+        topic = ["zero", "one 1", "two"][i]
+        lose_all(d, how)
+        d.start()
+        # Whoever comes first is no operator where one with an account is to come back, and needs the key.
+        carl = IRC(d, "carl")
+        equal([line.command for line in carl.join("#x")], ["475"])
+        equal(names(carl.join("#x", key="sesame")), ["carl"])
+        equal(decided(carl, "#x"), ([topic], [["#x", "+mntk", "sesame"]], [["#x", "eve!*@*", "ann"]]))
+        equal([line.command for line in carl.ask("TOPIC #x :mine")], ["482"])
+        eve = IRC(d, "eve")
+        equal([line.command for line in eve.join("#x", key="sesame")], ["474"])
+        # Those who have an account are what they were, and the others see it.
+        ann = log_in(d, "anna", "ann", "")
+        equal(names(ann.join("#x", key="sesame")), ["@anna", "carl"])
+        equal([line.text for line in ann.settled()], [":chatd!chatd@chat MODE #x +o anna"])
+        bob = log_in(d, "bobby", "bob", "")
+        equal(names(bob.join("#x", key="sesame")), ["+bobby", "@anna", "carl"])
+        equal([line.text.partition(" ")[2] for line in bob.settled()], ["MODE #x +v bobby"])
+        dan = by_nc(d, "dan", "/join x sesame")
+        dan.expect("* chatd set mode +v dan\n")
+        got = [line.text.partition(" ")[2] for line in carl.settled() if line.command == "MODE"]
+        equal(got, ["MODE #x +o anna", "MODE #x +v bobby", "MODE #x +v dan"])
+        # What is to leave no trace has left none.
+        equal(decided(carl if carl.join("#den") else None, "#den")[0], [])
+        # It goes on, through deaths in between; what is decided right before the end is there, too.
+        for n in range(2):
+            equal([line.command for line in ann.ask("TOPIC #x :one %d" % n)], ["TOPIC"])
+            d.kill()
+            d.start()
+        if how == "kill":
+            wait_decided(d, "x", b"one 1")
+        equal(names(ann.ask("NAMES #x")), ["+bobby", "+dan", "@anna", "carl"])
+        ann.ask("MODE #x -o+o anna anna")
+    ann.ask("TOPIC #x :two")
+    lose_all(d, "stop")
+    equal(list(records(d)), ["x"])
+    d.start()
+    equal([params[1] for params in numerics(IRC(d, "dora").join("#x", key="sesame"), "332")], ["two"])
+    d.finish()
+
+
+@test
+def what_was_decided_is_stored_and_restored_whatever_dies():
+    if not has_faults():
+        raise Skip("this build has no fault points (--enable-faults)")
+
+    def die_at(name):
+        d = deciding_daemon(store=True)
+        once = d.arm(name)
+        d.start_supervised()
+        ann = log_in(d, "ann", "ann", "")
+        ann.join("#x")
+        for text in "one", "two":
+            equal([line.params for line in ann.ask("TOPIC #x :" + text)], [["#x", text]])
+            wait_decided(d, "x", text.encode())
+        wait_for(lambda: d.ready, 20, "chatd")
+        d.unsupervise()
+        lose_all(d, "kill")
+        d.start_supervised()
+        ann = log_in(d, "ann", "ann", "")
+        got = ann.join("#x")
+        equal(([params[1] for params in numerics(got, "332")], names(got)), (["two"], ["@ann"]))
+        check(not os.path.exists(once), "fault point", name, "was never reached")
+        d.unsupervise()
+        d.finish()
+
+    side_by_side(die_at, ["archive-channel:1", "archive-channel:2", "archive-committed:2", "irc-channel-sealed:2", "restore-channel:1",
+                          "restore-commit:1"])
+
+
+@test
+def what_is_damaged_of_it_is_left_out():
+    d = deciding_daemon(store=True)
+    d.start()
+    ann = log_in(d, "ann", "ann", "")
+    for channel in "#x", "#y":
+        ann.join(channel)
+        ann.ask("TOPIC %s :of %s" % (channel, channel))
+        wait_decided(d, channel[1:], b"of " + channel.encode())
+    lose_all(d, "kill")
+    db = sqlite3.connect(os.path.join(d.dir, "h.db"))
+    db.execute("UPDATE channels SET record = ? WHERE room = (SELECT id FROM rooms WHERE name = 'x')",
+               (records(d)["x"].replace(b"of #x", b"of #X"),))
+    db.commit()
+    db.close()
+    d.start()
+    check("topic and modes of x are not restored: what is in the database is damaged" in d.log(), d.last_words())
+    ann = log_in(d, "ann", "ann", "")
+    equal([numerics(ann.join(channel), "332") for channel in ("#x", "#y")], [[], [["#y", "of #y"]]])
+    ann.ask("TOPIC #x :anew")
+    wait_decided(d, "x", b"anew")
+    d.finish()
+
+
+@test
+def what_was_decided_ends_with_its_room():
+    d = deciding_daemon(store=True)
+    d.write_config('{ name = "lobby"; }', d.listeners,
+                   IRC_EXTRA + HISTORY + UNLIMITED.replace("limits: {", "limits: { room_linger = 0.0;"))
+    d.start()
+    ann = log_in(d, "ann", "ann", "")
+    for text in b"first", b"second":
+        ann.join("#x")
+        equal(numerics(ann.ask("TOPIC #x"), "332"), [])
+        ann.ask(b"TOPIC #x :" + text)
+        wait_decided(d, "x", text)
+        ann.ask("PART #x")
+        wait_for(lambda: not records(d), 20, "the end of the room")
+    d.finish()
 
 
 main()

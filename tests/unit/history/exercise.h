@@ -60,8 +60,10 @@ static inline void exercise_reading(struct exercise *x, struct store *s)
 					{.text = "word"},
 					{.text = "wor* text", .room = "lobby", .nick = "Alice"},
 					{.since_us = 100, .until_us = 5000}};
+	static uint8_t record[STORE_CHANNEL_MAX];
 	struct store_figures figures;
 	uint64_t n;
+	size_t len = 0;
 
 	for (size_t i = 0; i < sizeof(queries) / sizeof(*queries); i++) {
 		queries[i].time_limit_us = 2000000;
@@ -72,6 +74,8 @@ static inline void exercise_reading(struct exercise *x, struct store *s)
 	exercise_error(x, store_figures(s, &figures));
 	exercise_error(x, store_position(s, "lobby", 77, &n));
 	exercise_error(x, store_floor(s, &n));
+	exercise_error(x, store_channel(s, "lobby", record, &len));
+	EXERCISE_REQUIRE(len <= sizeof(record));
 }
 
 static inline void exercise_writing(struct exercise *x, struct store *s)
@@ -86,6 +90,8 @@ static inline void exercise_writing(struct exercise *x, struct store *s)
 		r = exercise_error(x, store_put(s, &room, &m));
 		if (r == 0)
 			r = exercise_error(x, store_index(s, 1000, &n));
+		if (r == 0)
+			r = exercise_error(x, store_set_channel(s, &room, 1, "decided", 7));
 		if (r == 0)
 			r = exercise_error(x, store_commit(s));
 		if (r < 0)

@@ -150,7 +150,7 @@ static void what_is_newer(void **state)
 	assert_int_equal(store_open(path, STORE_WRITE, 0, &s, why), -EPROTONOSUPPORT);
 	assert_non_null(strstr(why, "newer"));
 	assert_int_equal(store_open(path, STORE_READ, 0, &s, why), -EPROTONOSUPPORT);
-	sql(path, "PRAGMA user_version = 2"); /* which it has */
+	sql(path, "PRAGMA user_version = 3"); /* which it has */
 	s = opened(STORE_WRITE);
 	assert_heard(s, &(struct store_query){0}, "lobby/1/77 bob: a word and some more text\n");
 	store_close(s);
@@ -230,6 +230,113 @@ static void what_is_older(void **state)
 	assert_heard(
 	    s, &(struct store_query){.after = 5, .room = "lobby"},
 	    "lobby/8/77 alice: a word and some more text\nlobby/7/77 bob: a word and some more text\n");
+	store_close(s);
+}
+
+/* What version 2 has beside the tables of the first one. */
+static const char *const version_2 =
+    "PRAGMA user_version = 2;"
+    "CREATE TABLE streams (room INTEGER PRIMARY KEY, place INTEGER NOT NULL, time INTEGER NOT NULL) STRICT;"
+    "INSERT INTO streams VALUES (1, 786432, 30)";
+
+static void what_is_of_version_2(void **state)
+{
+	static uint8_t record[STORE_CHANNEL_MAX];
+	struct store_place place = {0};
+	struct store *s;
+	uint64_t next;
+	size_t len;
+
+	(void)state;
+	sql(path, version_1);
+	sql(path, version_2);
+	assert_int_equal(store_open(path, STORE_READ, 0, &s, why), -ESTALE);
+	s = opened(STORE_WRITE);
+	assert_int_equal(store_place(s, "lobby", &place), 0);
+	assert_int_equal(place.place, 786432); /* as it was */
+	assert_int_equal(store_position(s, "lobby", 77, &next), 0);
+	assert_int_equal(next, 7);
+	assert_int_equal(store_channel(s, "lobby", record, &len), -ENOENT);
+	assert_int_equal(store_begin(s), 0);
+	assert_int_equal(store_set_channel(s, &lobby, 7, "decided", 7), 0);
+	assert_int_equal(store_commit(s), 0);
+	store_close(s);
+	s = opened(STORE_READ);
+	assert_int_equal(store_channel(s, "lobby", record, &len), 0);
+	assert_int_equal(len, 7);
+	assert_memory_equal(record, "decided", 7);
+	store_close(s);
+}
+
+static void assert_decided(struct store *s, const char *room, const char *is)
+{
+	static uint8_t record[STORE_CHANNEL_MAX];
+	size_t len = 0;
+	int r = store_channel(s, room, record, &len);
+
+	assert_int_equal(r, is ? 0 : -ENOENT);
+	assert_int_equal(len, is ? strlen(is) : 0);
+	if (is)
+		assert_memory_equal(record, is, len);
+}
+
+/* Also of a room of which no message was stored; with the transaction or not at all; as long as there is the room. */
+static void what_is_decided(void **state)
+{
+	static uint8_t record[STORE_CHANNEL_MAX + 1];
+	const struct store_room den = {.name = "den", .epoch = 77, .read_only = true};
+	const struct store_keep for_ever[] = {{.room = NULL}}, nothing[] = {{.nothing = true}};
+	struct store *s = opened(STORE_WRITE), *copy;
+	char backup[80];
+	uint64_t next;
+	size_t len;
+	bool more = true;
+
+	(void)state;
+	fill(s, 1, 3);
+	assert_int_equal(store_set_channel(s, &den, 50, "early", 5), -EINVAL); /* in no transaction */
+	assert_int_equal(store_begin(s), 0);
+	assert_int_equal(store_set_channel(s, &den, 50, "first", 5), 0);
+	assert_int_equal(store_set_channel(s, &lobby, 4, "lobby's", 7), 0);
+	assert_int_equal(store_set_channel(s, &lobby, 4, record, sizeof(record)), -EINVAL);
+	assert_int_equal(store_commit(s), 0);
+	assert_int_equal(store_position(s, "den", 77, &next), 0);
+	assert_int_equal(next, 50);
+	assert_int_equal(store_position(s, "lobby", 77, &next), 0);
+	assert_int_equal(next, 4);
+	assert_int_equal(store_begin(s), 0);
+	assert_int_equal(store_set_channel(s, &den, 60, "second", 6), 0);
+	assert_int_equal(store_set_channel(s, &lobby, 4, NULL, 0), 0);
+	store_abandon(s);
+	assert_decided(s, "den", "first");
+	assert_decided(s, "lobby", "lobby's");
+	snprintf(backup, sizeof(backup), "%s.copy", path);
+	assert_int_equal(store_backup(s, backup), 0);
+	assert_int_equal(store_open(backup, STORE_READ, 0, &copy, why), 0);
+	assert_decided(copy, "lobby", "lobby's");
+	store_close(copy);
+	unlink(backup);
+	/* It stays however much of the room's messages goes, until the room does. */
+	for (more = true; more;)
+		assert_int_equal(store_expire(s, for_ever, 1, 100, 100, &more), 0);
+	assert_decided(s, "den", "first");
+	assert_int_equal(store_begin(s), 0);
+	assert_int_equal(store_room_ended(s, "den"), 0);
+	assert_int_equal(store_commit(s), 0);
+	for (more = true; more;)
+		assert_int_equal(store_expire(s, for_ever, 1, 100, 100, &more), 0);
+	assert_decided(s, "den", NULL);
+	for (more = true; more;)
+		assert_int_equal(store_expire(s, nothing, 1, 100, 100, &more), 0);
+	assert_decided(s, "lobby", NULL);
+	store_close(s);
+	sql(path,
+	    "CREATE TEMP TABLE t AS SELECT CASE count(*) WHEN 0 THEN 0 ELSE abs(-9223372036854775808) END "
+	    "FROM channels"); /* which is an error */
+	sql(path, "INSERT INTO rooms (name, next) VALUES ('lobby', 9)");
+	sql(path, "INSERT INTO channels SELECT id, zeroblob(65537) FROM rooms");
+	s = opened(STORE_READ);
+	assert_int_equal(store_channel(s, "lobby", record, &len), -EBADMSG);
 	store_close(s);
 }
 
@@ -452,6 +559,8 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(what_is_not_chatds, setup, teardown),
 	    cmocka_unit_test_setup_teardown(what_is_newer, setup, teardown),
 	    cmocka_unit_test_setup_teardown(what_is_older, setup, teardown),
+	    cmocka_unit_test_setup_teardown(what_is_of_version_2, setup, teardown),
+	    cmocka_unit_test_setup_teardown(what_is_decided, setup, teardown),
 	    cmocka_unit_test_setup_teardown(what_nobody_can_have_said, setup, teardown),
 	    cmocka_unit_test_setup_teardown(a_damaged_file, setup, teardown),
 	    cmocka_unit_test_setup_teardown(forgetting_a_damaged_room_ends, setup, teardown),

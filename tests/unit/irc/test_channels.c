@@ -76,6 +76,69 @@ static struct room *crash(struct kept *k, const char *name)
 	return r;
 }
 
+static void note(uint32_t index, void *arg)
+{
+	*(uint32_t *)arg = index;
+}
+
+/* What has changed is told once, also if another process changed it. */
+static void who_stores_them_is_told(void **state)
+{
+	struct kept *k = *state;
+	struct room *r = enter(k, "den");
+	uint32_t index = 0;
+
+	irc_channels_take_changed(k->irc->channels, note, &index);
+	assert_int_equal(index, 0);
+	say(k, r, 1);
+	irc_channels_take_changed(k->irc->channels, note, &index);
+	assert_int_equal(index, r->index);
+	index = 0;
+	irc_channels_take_changed(k->irc->channels, note, &index);
+	assert_int_equal(index, 0);
+	r = crash(k, "den");
+	irc_channels_take_changed(k->irc->channels, note, &index);
+	assert_int_equal(index, r->index);
+	index = 0;
+	irc_channels_change_all(k->irc->channels);
+	irc_channels_take_changed(k->irc->channels, note, &index);
+	assert_int_equal(index, r->index);
+}
+
+/* Who has an account gets back what it had, once; others get nothing. */
+static void what_was_before_a_reboot(void **state)
+{
+	static struct irc_channel was = {.modes = IRC_M_SECRET, .n_status = 3, .n_list = 1};
+	struct kept *k = *state;
+	struct room *r = enter(k, "den");
+
+	was.status[0] = (struct irc_channel_person){.flags = IRC_STATUS_VOICE, .account = "bob"};
+	was.status[1] = (struct irc_channel_person){.flags = IRC_STATUS_OP, .account = "ann"};
+	was.status[2] = (struct irc_channel_person){.flags = IRC_STATUS_OP, .account = "ann"};
+	was.list[0] = (struct irc_channel_mask){.kind = 'b', .mask = "eve!*@*"};
+	assert_true(irc_channels_restore(k->irc->channels, r, &was));
+	assert_false(irc_channels_restore(k->irc->channels, r, &was)); /* what holds is newer */
+	r = crash(k, "den");
+	logring_lock(r->log);
+	const struct irc_channel *now = irc_channels_get(k->irc->channels, r);
+	assert_int_equal(now->modes, IRC_M_SECRET);
+	assert_string_equal(now->list[0].mask, "eve!*@*");
+	assert_true(irc_channel_awaits_operator(now));
+	assert_int_equal(irc_channel_awaits(now, ""), 0);
+	assert_int_equal(irc_channel_awaits(now, "annie"), 0);
+	assert_int_equal(irc_channel_awaits(now, "Ann"), IRC_STATUS_OP);
+	assert_false(irc_channel_awaits_operator(NULL));
+	struct irc_channel *ch = irc_channels_draft(k->irc->channels, r);
+	assert_int_equal(irc_channel_come_back(ch, 7, "bob"), IRC_STATUS_VOICE);
+	assert_int_equal(irc_channel_come_back(ch, 8, "bob"), 0);
+	assert_int_equal(irc_channel_come_back(ch, 9, "ann"), IRC_STATUS_OP);
+	assert_int_equal(irc_channel_come_back(ch, 10, "ann"), IRC_STATUS_OP); /* another client of hers */
+	assert_false(irc_channel_awaits_operator(ch));
+	assert_int_equal(ch->status[1].id, 9);
+	irc_channels_forget(k->irc->channels, r);
+	logring_unlock(r->log);
+}
+
 static void becomes_true_with_its_event(void **state)
 {
 	struct kept *k = *state;
@@ -311,6 +374,8 @@ static void memory(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    CASE(who_stores_them_is_told),
+	    CASE(what_was_before_a_reboot),
 	    CASE(becomes_true_with_its_event),
 	    CASE(before_the_commit),
 	    CASE(given_up),
