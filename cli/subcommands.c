@@ -78,7 +78,7 @@ const struct subcommand subcommands[] = {
     {"check", "[FILE]", "check a configuration file", command_check, NULL},
     {"keys", "", "make a pair of CURVE keys for ZeroMQ", command_keys, NULL},
     {"watch", "", "show events as they happen: who comes, goes, is kicked or too slow", command_watch, NULL},
-    {"top", "", "show clients and rooms live", command_top, NULL},
+    {"top", "", "show clients, rooms and all else live", command_top, NULL},
     {"metrics", "", "print the counters for Prometheus", command_metrics, NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };

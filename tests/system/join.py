@@ -736,4 +736,52 @@ def top():
     equal((p.returncode, p.stdout), (1, ""))
 
 
+@test
+def top_has_more_than_clients():
+    """Tab goes through rooms, listeners, nodes and webhooks, each as wide as the terminal; a line tells of history and cluster."""
+    parts = ('cluster: { node = "berlin"; servers = ( "nats://127.0.0.1:1" ); }; history: { database = "history.db"; };'
+             'webhooks = ( { name = "pager"; room = "lobby"; url = "http://127.0.0.1:1/"; secret = "0123456789abcdef"; } );')
+    d = Daemon(rooms='{ name = "lobby"; }, { name = "ops"; }', extra=parts)
+    alice = d.join(nick="alice")
+    t = Terminal(CHATCTL, "-s", d.socket, "top", columns=100)
+
+    def view(name, following, titles, row):
+        t.wait(r"^1-\d of \d %s  Tab: %s  .*q: quit$" % (name, following))
+        t.wait(row)
+        title = next(l for l in t.lines() if re.match(titles[0] + " ", l.strip()))
+        equal(title.split()[:len(titles)], titles)
+        check(all(len(l) <= 100 for l in t.lines()), t.lines())
+
+    try:
+        t.wait(r"^history stores, \d+ waiting  NO NATS, 1 node, \d+ to go out, 0 to come in  1 webhook")
+        view("clients", "rooms", ["ID", "NICK", "ROOM"], r"^ +1 alice +lobby ")
+        t.key("Tab")
+        view("rooms", "listeners", ["ROOM", "MEMBERS", "ELSEWHERE"], r"^lobby +1 +0 ")
+        equal([l.split()[0] for l in t.lines() if re.match(r"(lobby|ops)  .* named ", l)], ["lobby", "ops"])  # the fullest first
+        check(any(len(l) == 100 for l in t.lines() if l.startswith(("ROOM", "lobby  "))), t.lines())
+        t.key("r", "R")
+        wait_for(lambda: [l.split()[0] for l in t.lines() if re.match(r"(lobby|ops)  .* named ", l)] == ["ops", "lobby"])
+        t.key("Tab")
+        view("listeners", "nodes", ["LISTENER", "TYPE", "MODE", "ACCEPTED"], r"^chat +tcp +chat +1 ")
+        t.key("Tab")
+        view("nodes", "webhooks", ["NODE", "STATE", "CLIENTS", "LAG"], r"^berlin +this one +1 +0 ")
+        t.key("Tab")
+        alice.send("hello\n")
+        view("webhooks", "clients", ["WEBHOOK", "STATE", "WAITING"], r"^pager +away +[1-9]")
+        t.wait(r"  1 webhook, 1 AWAY$")
+        # What goes with a reload isn't shown.
+        with open(d.config) as f:
+            text = f.read()
+        with open(d.config, "w") as f:
+            f.write(re.sub(r"webhooks = .*? \);", "", text))
+        equal(d.ctl("reload")[0], 0)
+        view("clients", "rooms", ["ID", "NICK"], r" alice ")
+        t.key("BTab")
+        view("nodes", "clients", ["NODE"], r"^berlin ")
+        t.key("q")
+        t.wait(r"^status 0$")
+    finally:
+        t.close()
+
+
 main()
