@@ -222,6 +222,9 @@ void irc_lusers(struct irc_call *call);
 /* Leaves all rooms as one who goes; reason may be "". muted: what is told instead where it may not speak. The nick is given up and the end begins with the transaction that is under way
  * then (quit.c). */
 void irc_leave_all(struct irc_call *call, const char *reason, const char *muted);
+/* Whether it was removed from a room whose log is locked, and is there only until its worker sees to that (topic.c): so all were told
+ * that it is gone, and nothing more is told of it. */
+bool irc_is_expelled(struct irc_call *call, const struct room *room);
 /* Whether it may speak in a room that it is in, whose log is locked (say.c). */
 bool irc_may_speak(struct irc_call *call, const struct room *room);
 /* Ends the connection with this transaction. */

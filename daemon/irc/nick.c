@@ -49,7 +49,8 @@ static void nick_tell_room(struct irc_call *call, struct room *room)
 	speech_begin(&call->speech, room);
 	/* The same time everywhere: by that, whoever is in several of the rooms knows the copies. */
 	call->speech.time_us = u->renamed_us;
-	speech_rename(&call->speech, room, &who, st->nick, st->nick_len);
+	if (!irc_is_expelled(call, room))
+		speech_rename(&call->speech, room, &who, st->nick, st->nick_len);
 	irc_change(call)->told_room = room->index;
 	FAULT("irc-nick-room");
 	irc_commit_step(call);

@@ -332,7 +332,8 @@ bool irc_part_room(struct irc_call *call, struct room *room, const char *reason)
 		return false;
 	if (!irc_may_speak(call, room))
 		reason = "";
-	speech_leave_because(&call->speech, room, &who, false, reason, strlen(reason));
+	if (!irc_is_expelled(call, room))
+		speech_leave_because(&call->speech, room, &who, false, reason, strlen(reason));
 	irc_from_self(call, "PART #%s%s%s", room->name, reason[0] ? " :" : "", reason);
 	irc_leave_room(call, room);
 	return true;

@@ -135,6 +135,13 @@ static enum verdict kick_run(struct irc_call *call)
 	return HANDLER_MORE;
 }
 
+bool irc_is_expelled(struct irc_call *call, const struct room *room)
+{
+	const struct irc_channel *now = room->outgoing ? NULL : irc_channel(call, room);
+
+	return now && irc_channel_lists(now->expelled, now->n_expelled, connection_id(call->c));
+}
+
 /* What tells it so is in the log. */
 void irc_leave_where_expelled(struct connection *c, struct room *room)
 {

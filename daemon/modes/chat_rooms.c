@@ -170,7 +170,8 @@ bool chat_leave(struct connection *c, enum chat_leaving how)
 		connection_abandon(c);
 		return false;
 	}
-	if (!connection_is_ending(c))
+	/* Of who was removed all were told that already. */
+	if (!connection_is_ending(c) && !irc_others_is_removed(chat_channels(c), room, who.id))
 		speech_leave(&s, room, &who, how != CHAT_MOVES);
 	connection_place(c, NULL, (struct position){0, 0});
 	if (how == CHAT_IS_GONE)
@@ -252,6 +253,19 @@ void chat_give_up_nick(struct connection *c)
 	connection_commit(c, NULL);
 }
 
+/* Whether the room is told, which it isn't of who was removed already. */
+static bool chat_tell_rename(struct connection *c, struct speech *s, const struct speaker *who,
+			     const char *nick, size_t len)
+{
+	struct room *room = connection_room(c);
+
+	if (!room)
+		return false;
+	speech_begin(s, room);
+	return !irc_others_is_removed(chat_channels(c), room, who->id) &&
+	       speech_rename(s, room, who, nick, len);
+}
+
 void chat_rename(struct connection *c, struct roster_entry *entry, const char *nick, size_t len, bool tell)
 {
 	const struct client_state *st = connection_state(c);
@@ -263,7 +277,7 @@ void chat_rename(struct connection *c, struct roster_entry *entry, const char *n
 
 	if (words)
 		words->named(c, nick, len);
-	if ((!room || !speech_rename(&s, room, &who, nick, len)) && tell && !words)
+	if (!chat_tell_rename(c, &s, &who, nick, len) && tell && !words)
 		connection_printf(c, "* You are now %.*s.\n", (int)len, nick);
 	client_set_nick(next, nick, len);
 	char old[32 + TEXT_NICK_MAX];

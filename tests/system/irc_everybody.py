@@ -229,6 +229,37 @@ def many_are_removed_at_once():
 
 
 @test
+def who_is_removed_is_gone_at_once():
+    # What they did in the same moment is nothing that the room is told: for it they weren't there any more.
+    d = everybody(workers=1)
+    ann, nc = two_operators(d)
+    people = {nick: IRC(d, nick) for nick in ("bob", "max", "pat")}
+    for c in people.values():
+        c.join("#den")
+    people.update({nick: d.join("den", nick) for nick in ("eve", "zoe", "kim")})
+    did = dict(bob="NICK rob", max="PART #den", pat="QUIT", eve="/nick eva", zoe="/join yard", kim="/quit")
+    ann.settled()
+    before = len(ann.lines)
+    d.signal(signal.SIGSTOP)
+    wait_stopped(d.pid)
+    ann.send("".join("KICK #den %s :enough\r\n" % nick for nick in people))
+    for nick, c in people.items():
+        c.send(did[nick] + "\r\n")
+    d.signal(signal.SIGCONT)
+    ann.settled()
+    people["bob"].expect(" NICK rob\r\n")
+    people["eve"].expect(re.compile(rb"\* (You are|eve is) now eva\.?\n"))
+    nc.send("end\n")
+    ann.until("PRIVMSG")
+    removed = set()
+    for l in ann.lines[before:]:
+        if l.command == "KICK":
+            removed.add(l.params[1])
+        check(l.command not in ("NICK", "PART", "QUIT") or l.nick not in removed, l.text)
+    check(removed)
+
+
+@test
 def all_that_is_decided_is_told():
     d = everybody()
     ann, nc = two_operators(d)
