@@ -101,7 +101,9 @@ static enum verdict operators_answer(struct operating *o, const char *format, ..
 	_cleanup_free_ char *buf = NULL;
 	const char *clean = text_clean(text, &len, &buf);
 	chat_begin_reply(o->c, o->call->consumed);
-	connection_printf(o->c, "* %.*s\n", (int)len, clean ? clean : "");
+	connection_write(o->c, "* ", 2);
+	connection_write(o->c, clean ? clean : "", clean ? len : 0);
+	connection_write(o->c, "\n", 1);
 	connection_commit(o->c, NULL);
 	return HANDLER_MORE;
 }

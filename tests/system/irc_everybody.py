@@ -274,7 +274,7 @@ def all_that_is_decided_is_told():
     nc.send("/mode -%s %s\n" % ("b" * 21, " ".join(masks + ["one-more"])))
     nc.expect("* At most 20 modes can be changed at once.\n")
     nc.send("/ban\n")
-    nc.expect("* 20 banned in den: ")
+    nc.expect("* 20 banned in den: %s\n" % " ".join(masks))
     # As many letters as a line has space for; and a list is shown once.
     for c, other in (ann, bob), (bob, ann):
         other.settled()
