@@ -35,7 +35,13 @@ static struct irc_channel_who other_who(const struct irc_other *o, struct other_
 
 bool irc_others_are_asked(struct irc_channels *cs, const struct room *room)
 {
-	return cs && !room->outgoing && irc_channels_are_made(cs, room);
+	return cs && irc_channels_are_made(cs, room);
+}
+
+bool irc_others_try(struct irc_channels *cs, struct speech *s, const struct rooms *rooms, struct room *room)
+{
+	return irc_others_are_asked(cs, room) ? speech_try_reading(s, rooms, room)
+					      : speech_try(s, rooms, room);
 }
 
 enum irc_channel_why irc_others_may_speak(struct irc_channels *cs, const struct room *room,

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What is decided in a room, for people who come by other means than IRC: as IRC sees them they are NICK!USER@chat, where USER is
- * the letters and digits of the nick, and their account is their nick. In a room that is shared with other machines nothing can be
- * decided, so nothing is asked either.
+ * the letters and digits of the nick, and their account is their nick. "Locked" is the room's own log,
+ * also of a room that is shared with other machines.
  *
  * cs is NULL as long as no listener speaks IRC.
  */
@@ -23,6 +23,8 @@ struct irc_other {
 
 /* Whether there is anything to ask in that room. Takes no lock. */
 bool irc_others_are_asked(struct irc_channels *cs, const struct room *room);
+/* As speech_try(), so that what follows may be asked then. */
+bool irc_others_try(struct irc_channels *cs, struct speech *s, const struct rooms *rooms, struct room *room);
 /* The room's log is locked; who asks is in it. */
 enum irc_channel_why irc_others_may_speak(struct irc_channels *cs, const struct room *room,
 					  const struct irc_other *who);

@@ -430,7 +430,7 @@ static enum verdict metadata_of_channel(struct metadata *m, const struct metadat
 	bool member = seats_in(call->c, room), open = member || metadata_is_open(ch, room);
 	snprintf(m->target, sizeof(m->target), "#%s", room->name);
 	m->room = room;
-	m->mine = member && irc_may_decide(call, room);
+	m->mine = member && !room->outgoing && irc_may_decide(call, room);
 	m->pairs.size = sizeof(ch->metadata);
 	irc_metadata_read_channel(ch, &m->pairs);
 	enum verdict verdict =

@@ -6,6 +6,7 @@
 #include "daemon/irc/commands.h"
 
 #include "common/nick.h"
+#include "daemon/channels/channels.h"
 #include "daemon/channels/mask.h"
 #include "daemon/irc/msgref.h"
 #include "daemon/irc/names.h"
@@ -120,6 +121,12 @@ static void mode_status(struct moding *m, char sign, char letter)
 
 	if (!mode_arg(m, nick, sizeof(nick)) || !mode_may(m))
 		return;
+	if (m->room->outgoing) { /* which is nobody's */
+		if (!m->refused)
+			irc_numeric(m->call, ERR_CHANOPRIVSNEEDED, "#%s", m->room->name);
+		m->refused = true;
+		return;
+	}
 	if (!irc_find_member(m->call, m->room, nick, &who)) {
 		if (nick_valid(nick, strlen(nick)) &&
 		    roster_member(irc_shared(m->call)->roster, nick, strlen(nick), &who))
@@ -199,7 +206,7 @@ bool irc_may_decide(struct irc_call *call, const struct room *room)
 	char source[IRC_SOURCE_MAX + 1];
 	const struct irc_channel_who who = irc_channel_who(call, true, source);
 
-	return !room->raw && !room->outgoing && irc_channel_may_decide(irc_channel(call, room), &who);
+	return !room->raw && irc_channel_may_decide(irc_channel(call, room), &who);
 }
 
 static void mode_show(struct irc_call *call, struct room *room, bool member)
@@ -263,6 +270,8 @@ static void mode_of_room(struct irc_call *call, struct room *room, bool member)
 			mode_tell(&m);
 	}
 	mode_tell(&m);
+	if (room->outgoing) /* it is changed when that comes back */
+		irc_channels_forget(m.d.channels, room);
 }
 
 static enum verdict mode_channel(struct irc_call *call)

@@ -72,7 +72,7 @@ static enum verdict kick_one(struct irc_call *call, struct room *room, const cha
 
 	if (!irc_speak(call, room))
 		return HANDLER_BLOCKED;
-	if (!irc_may_decide(call, room)) {
+	if (room->outgoing || !irc_may_decide(call, room)) {
 		irc_numeric(call, ERR_CHANOPRIVSNEEDED, "#%s", room->name);
 		return HANDLER_MORE;
 	}
@@ -270,7 +270,7 @@ static enum verdict invite_run(struct irc_call *call)
 		return HANDLER_MORE;
 	}
 	/* Anybody may tell somebody of a channel; only who decides there opens it to who couldn't come in. */
-	if (!room->outgoing && irc_may_decide(call, room))
+	if (irc_may_decide(call, room))
 		invite_note(call, room, guest.id);
 	irc_numeric(call, RPL_INVITING, "%s #%s", shown, room->name);
 	invite_tell(call, room, &guest);

@@ -227,7 +227,7 @@ static enum verdict chat_command_me(struct connection *c, const struct chat_call
 	}
 	if (!chat_may_speak(c, room, call->consumed))
 		return HANDLER_MORE;
-	speech_begin(&s, room);
+	speech_begin_reading(&s, room);
 	enum irc_channel_why why = chat_why_silent(c, room);
 	if (why != IRC_WHY_MAY) {
 		speech_drop(&s);

@@ -91,7 +91,7 @@ static enum verdict chat_say(struct chat_input *in, const struct chat_line *l, s
 
 	while (r == -EAGAIN) {
 		if (!in->run.room) {
-			if (!speech_try(&in->run, chat_shared(c)->rooms, room))
+			if (!irc_others_try(chat_channels(c), &in->run, chat_shared(c)->rooms, room))
 				return HANDLER_CROWDED;
 			/* As long as the log is locked nothing else is decided there. */
 			enum irc_channel_why why = chat_why_silent(c, room);

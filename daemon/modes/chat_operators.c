@@ -48,8 +48,8 @@ static void operators_refuse(struct operating *o, const char *format, ...)
 
 /* --- beginning and end --- */
 
-/* The topic may also be that of a shared room. False: it is answered why not, and nothing is locked. */
-static bool operators_begin_topic(struct operating *o, struct connection *c, const struct chat_call *call)
+/* False: it is answered why not, and nothing is locked. */
+static bool operators_begin(struct operating *o, struct connection *c, const struct chat_call *call)
 {
 	struct room *room = connection_room(c);
 
@@ -65,17 +65,6 @@ static bool operators_begin_topic(struct operating *o, struct connection *c, con
 	speech_begin_reading(&o->speech, room);
 	o->d = (struct irc_deciding){.channels = chat_channels(c), .room = room, .by = &o->who};
 	return true;
-}
-
-/* The same for what isn't shared. */
-static bool operators_begin(struct operating *o, struct connection *c, const struct chat_call *call)
-{
-	const struct room *room = connection_room(c);
-
-	if (!room || !room->outgoing)
-		return operators_begin_topic(o, c, call);
-	chat_reply(c, call->consumed, "* Nothing but a topic can be decided in %s.\n", room->name);
-	return false;
 }
 
 /* The log is given back; what was changed is forgotten. */
@@ -133,6 +122,15 @@ static bool operators_may(struct operating *o)
 	return false;
 }
 
+/* Whether people may have a status there, or be removed. */
+static bool operators_has_own(struct operating *o)
+{
+	if (!o->room->outgoing)
+		return true;
+	operators_refuse(o, "That can't be decided in %s, which several nodes share.", o->room->name);
+	return false;
+}
+
 /* Somebody in the room. */
 static bool operators_find(struct operating *o, const char *nick, size_t len, struct roster_member *ret)
 {
@@ -149,7 +147,7 @@ enum verdict chat_topic(struct connection *c, const struct chat_call *call)
 	struct operating o;
 	char topic[IRC_TOPIC_MAX + 1];
 
-	if (!operators_begin_topic(&o, c, call))
+	if (!operators_begin(&o, c, call))
 		return HANDLER_MORE;
 	const struct irc_channel *ch = operators_channel(&o);
 	if (call->args[0].len == 0)
@@ -178,7 +176,8 @@ enum verdict chat_kick(struct connection *c, const struct chat_call *call)
 
 	if (!operators_begin(&o, c, call))
 		return HANDLER_MORE;
-	if (!operators_may(&o) || !operators_find(&o, call->args[0].at, call->args[0].len, &victim))
+	if (!operators_may(&o) || !operators_has_own(&o) ||
+	    !operators_find(&o, call->args[0].at, call->args[0].len, &victim))
 		return operators_answer(&o, "%s", o.why);
 	const struct client *client = clients_at(shared->clients, victim.index);
 	if (client && client_is_datagram(client))
@@ -244,7 +243,7 @@ static enum irc_decided operators_status(struct operating *o, char sign, char le
 	char nick[TEXT_NICK_MAX + 1];
 	struct roster_member who;
 
-	if (!operators_argument(o, letter, nick, sizeof(nick)) ||
+	if (!operators_argument(o, letter, nick, sizeof(nick)) || !operators_has_own(o) ||
 	    !operators_find(o, nick, strlen(nick), &who))
 		return IRC_DECIDED_SAME;
 	enum irc_decided decided = irc_decide_status(&o->d, sign, letter, &who);
@@ -319,6 +318,8 @@ static enum verdict operators_modes(struct operating *o, const char *letters, si
 		operators_refuse(o, "That is so already.");
 	if (o->why[0])
 		return operators_answer(o, "%s", o->why);
+	if (o->room->outgoing) /* it is changed when that comes back */
+		irc_channels_forget(o->d.channels, o->room);
 	operators_commit(o);
 	return HANDLER_MORE;
 }

@@ -128,7 +128,7 @@ static bool registry_say(struct udp_listener *u, struct speech *run, const struc
 	int r = -EAGAIN;
 
 	while (r == -EAGAIN) {
-		if (!speech_try(run, registry_shared(u)->rooms, g->room))
+		if (!irc_others_try(registry_channels(u), run, registry_shared(u)->rooms, g->room))
 			return false;
 		r = speech_say(run, g->room, &who, text, len);
 		if (r == -EAGAIN)
@@ -232,7 +232,8 @@ static bool registry_take(struct udp_listener *u, struct speech *run, struct dat
 			udp_count_ignored(u);
 		return true;
 	}
-	if (!is_command && l.end > l.text && !speech_try(run, registry_shared(u)->rooms, g->room))
+	if (!is_command && l.end > l.text &&
+	    !irc_others_try(registry_channels(u), run, registry_shared(u)->rooms, g->room))
 		return false;
 	m->received += d->len;
 	registry_note_local(u, m, &d->local);

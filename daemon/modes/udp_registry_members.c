@@ -78,7 +78,7 @@ void registry_remove(struct udp_listener *u, struct member *m, bool announce)
 	const struct speaker who = registry_speaker(m);
 	struct speech s = {0};
 	if (irc_others_are_asked(registry_channels(u), g->room))
-		speech_begin(&s, g->room);
+		speech_begin_reading(&s, g->room);
 	if (announce)
 		speech_leave(&s, g->room, &who, true);
 	FAULT("udp-remove");

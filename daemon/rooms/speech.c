@@ -73,6 +73,19 @@ void speech_begin_reading(struct speech *s, struct room *room)
 		s->reading = room;
 }
 
+bool speech_try_reading(struct speech *s, const struct rooms *rooms, struct room *room)
+{
+	if (s->room || !room->outgoing)
+		return speech_try(s, rooms, room);
+	logring_lock(room->log);
+	if (!speech_try(s, rooms, room)) {
+		logring_unlock(room->log);
+		return false;
+	}
+	s->reading = room;
+	return true;
+}
+
 struct room *speech_room(struct speech *s)
 {
 	if (s->reading)

@@ -54,8 +54,9 @@ struct speech {
  */
 void speech_begin(struct speech *s, struct room *room);
 bool speech_try(struct speech *s, const struct rooms *rooms, struct room *room);
-/* The same with the room's own log locked as well, which may be read until speech_room(). */
+/* These two with the room's own log locked as well, which may be read until speech_room(). */
 void speech_begin_reading(struct speech *s, struct room *room);
+bool speech_try_reading(struct speech *s, const struct rooms *rooms, struct room *room);
 /* The log, which is the one that is put to, is locked by the caller, as it is being read. */
 struct speech speech_within(struct room *room);
 /* The room that is to be committed and unlocked, or NULL; the speech is over. */

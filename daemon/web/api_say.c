@@ -117,12 +117,12 @@ static enum verdict api_say_in(const struct web_call *call, struct room *room, c
 				    .nick_len = strlen(name)};
 	struct speech s = {0};
 
-	if (!speech_try(&s, ctx->shared->rooms, room))
+	struct irc_channels *channels = atomic_load(&ctx->shared->channels);
+	if (!irc_others_try(channels, &s, ctx->shared->rooms, room))
 		return HANDLER_CROWDED;
 	/* What it says is its own: a token is as good as an account. */
 	enum irc_channel_why why =
-	    irc_others_may_speak(atomic_load(&ctx->shared->channels), room,
-				 &(struct irc_other){.speaker = &who, .is_account = true});
+	    irc_others_may_speak(channels, room, &(struct irc_other){.speaker = &who, .is_account = true});
 	if (why != IRC_WHY_MAY) {
 		speech_drop(&s);
 		return api_refuse_silent(call, room, why);

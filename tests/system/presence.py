@@ -243,7 +243,7 @@ def decided_on(d, command="TOPIC #lobby"):
     """What an IRC client there is answered, but for who it is."""
     who = IRC(d, "eye-" + d.name)
     who.join("#lobby")
-    got = [(l.command, *l.params[1:]) for l in who.ask(command) if l.command.isdigit() and l.command not in ("315", "366")]
+    got = [(l.command, *l.params[1:]) for l in who.ask(command) if l.command.isdigit() and l.command not in ("315", "329", "366")]
     who.line("QUIT")
     who.until("ERROR")
     return got
@@ -352,6 +352,71 @@ def monitor_tells_of_people_on_other_nodes():
     b.stop()
     equal(told(1), [("731", "carol")])
     check(carol and other)
+
+
+@test
+def modes_are_the_same_on_all_nodes():
+    """And hold for whoever is there, by IRC and at nc; after kills, for a node that was away, and for a new one."""
+    c = Cluster(2, start=False, which='"lobby"', listeners=with_irc, extra=OPERATORS)
+    c.start()
+    a, b = c.nodes
+    ann, bob, nc = operator(a, "ann"), IRC(b, "bob"), b.join(nick="nc")
+    bob.join("#lobby")
+
+    def decide(text, on=ann):
+        on.line("MODE #lobby " + text)
+        on.expect("MODE #lobby %s\r\n" % text)
+        nc.expect("set mode %s\n" % text)
+
+    def refused(command, number, on=bob):
+        equal([l.command for l in on.ask(command) if l.command.isdigit()][-1:], [number])
+
+    def silent(why):
+        nc.send("hello\n")
+        nc.expect("* You can't speak in lobby: %s.\n" % why)
+
+    refused("MODE #lobby +m", "482")
+    nc.send("/mode +m\n")
+    nc.expect("* Only operators of lobby can do that.\n")
+    decide("+m")
+    refused("PRIVMSG #lobby :hello", "404")
+    silent("it is moderated")
+    nc.send("/me waves\n")
+    nc.expect("* You can't speak in lobby: it is moderated.\n")
+    decide("-m+bbk bob!*@* nc!*@* sesame")
+    for d in a, b:
+        d.kill()
+        d.start()
+    refused("PRIVMSG #lobby :hello", "404")
+    silent("you are banned")
+    for d in a, b:
+        refused("JOIN #lobby", "475", IRC(d, "new-" + d.name))
+        d.connect().expect("* Room lobby has a key: /join ROOM KEY.")
+    decide("-k *")
+    decide("+e nc!*@*")
+    nc.send("hello\n")
+    ann.expect(":nc!nc@chat PRIVMSG #lobby :hello\r\n")
+    all_agree(c.nodes, "MODE #lobby b", lambda got: [l[2] for l in got if l[0] == "367"] == ["bob!*@*", "nc!*@*"])
+
+    # Who decides on another node at once, and a node that has no memory of it.
+    eve = operator(b, "eve")
+    for i in range(10):
+        ann.line("MODE #lobby %sCb x%d!*@*" % ("+-"[i % 2], i))
+        eve.line("MODE #lobby %sCI y%d!*@*" % ("-+"[i % 2], i))
+    for who in ann, eve:
+        who.line("PRIVMSG #lobby :done")
+    for who in range(2):
+        nc.expect(": done\n")
+    for letter in "", "b", "e", "I":
+        all_agree(c.nodes, "MODE #lobby " + letter, lambda got: got)
+    b.stop()
+    ann.line("MODE #lobby +Mb z!*@*")
+    ann.expect("MODE #lobby +Mb z!*@*\r\n")
+    b.start()
+    all_agree(c.nodes, "MODE #lobby b", lambda got: "z!*@*" in [l[2] for l in got if l[0] == "367"])
+    c.add()
+    for letter in "", "b", "e", "I":
+        all_agree(c.nodes, "MODE #lobby " + letter, lambda got: letter or "M" in got[0][2])
 
 
 @test

@@ -2,6 +2,7 @@
 /* What is decided in shared rooms: through the wire, from the event to the record. */
 #include "tests/unit/irc/kept.h"
 
+#include "daemon/channels/decide.h"
 #include "daemon/channels/follow.h"
 #include "daemon/cluster/wire.h"
 
@@ -77,6 +78,74 @@ static void test_topic(void **state)
 	assert_string_equal(record(k, room)->topic, "");
 }
 
+static const char *modes(struct kept *k, const struct room *room)
+{
+	static char text[IRC_DECIDE_MODES_MAX];
+
+	irc_decide_modes(record(k, room), true, text);
+	return text;
+}
+
+static void test_modes(void **state)
+{
+	struct kept *k = *state;
+	struct room *room = den(k);
+
+	assert_true(comes(k, room, RECORD_MODE, "ann", "+mb-t+klb eve!*@* sesame 7 a:bob"));
+	assert_string_equal(modes(k, room), "+mnkl sesame 7");
+	const struct irc_channel *now = record(k, room);
+	assert_int_equal(now->n_list, 2);
+	assert_string_equal(now->list[0].mask, "eve!*@*");
+	assert_string_equal(now->list[0].by, "ann");
+	assert_int_equal(now->list[0].us, 42000000);
+	assert_string_equal(now->list[1].mask, "a:bob");
+	/* What is so already is no change, also of somebody who decided before that came. */
+	assert_true(comes(k, room, RECORD_MODE, "bob", "+mbI EVE!*@* kay!*@*"));
+	assert_int_equal(record(k, room)->n_list, 3);
+	assert_string_equal(record(k, room)->list[0].by, "ann");
+	assert_true(comes(k, room, RECORD_MODE, "bob", "-kl-bb * eve!*@* nobody!*@*"));
+	assert_string_equal(modes(k, room), "+mn");
+	assert_int_equal(record(k, room)->n_list, 2);
+}
+
+/* From somebody who can write into the stream. */
+static void test_no_modes(void **state)
+{
+	static const char *const wrong[] = {"+b",
+					    "+k",
+					    "+l",
+					    "+l 0",
+					    "+l x",
+					    "+k a,b",
+					    "+b  ",
+					    "-k",
+					    "x +t",
+					    "+b  x",
+					    "+k 123456789012345678901234",
+					    "+ m",
+					    "+xm",
+					    "-bm a"};
+	struct kept *k = *state;
+	struct room *room = den(k);
+	char text[160] = "+bm ", many[64];
+
+	assert_true(comes(k, room, RECORD_MODE, "ann", "+l 7"));
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(*wrong); i++)
+		(void)!comes(k, room, RECORD_MODE, "ann", wrong[i]);
+	memset(text + 4, 'x', IRC_MASK_MAX + 1);
+	assert_true(comes(k, room, RECORD_MODE, "ann", text));
+	assert_int_equal(record(k, room)->n_list, 0);
+	for (unsigned i = 0; i <= IRC_LIST_MAX; i++) {
+		snprintf(many, sizeof(many), "+b eve%u!*@*", i);
+		assert_true(comes(k, room, RECORD_MODE, "ann", many));
+	}
+	assert_int_equal(record(k, room)->n_list, IRC_DECIDE_LIST_MAX);
+	assert_string_equal(modes(k, room), "+ntl 7");
+	/* As many as fit into a line. */
+	memset(text, 'i', sizeof(text) - 1);
+	assert_true(comes(k, room, RECORD_MODE, "ann", text));
+}
+
 static void test_nobody_speaks_irc(void **state)
 {
 	struct kept *k = *state;
@@ -91,6 +160,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(test_topic, kept_setup, kept_teardown),
+	    cmocka_unit_test_setup_teardown(test_modes, kept_setup, kept_teardown),
+	    cmocka_unit_test_setup_teardown(test_no_modes, kept_setup, kept_teardown),
 	    cmocka_unit_test_setup_teardown(test_nobody_speaks_irc, kept_setup, kept_teardown),
 	};
 
