@@ -2,6 +2,7 @@
 /* From the event to the change that it tells of: see follow.h. */
 #include "daemon/channels/follow.h"
 
+#include "daemon/channels/accounts.h"
 #include "daemon/channels/channels.h"
 #include "daemon/channels/decide.h"
 #include "daemon/channels/mask.h"
@@ -47,13 +48,15 @@ static bool follow_mode(struct irc_deciding *d, char sign, char letter, struct f
 		irc_decide_flag(d, sign, letter);
 		return true;
 	}
-	bool has_word = strchr("beIk", letter) || (letter == 'l' && sign == '+');
-	if (!strchr("beIkl", letter) || (has_word && !follow_word(w, word, sizeof(word))))
+	bool has_word = strchr("beIkov", letter) || (letter == 'l' && sign == '+');
+	if (!strchr("beIklov", letter) || (has_word && !follow_word(w, word, sizeof(word))))
 		return false;
 	if (letter == 'k') {
 		irc_decide_key(d, sign, word);
 	} else if (letter == 'l') {
 		irc_decide_limit(d, sign, word);
+	} else if (letter == 'o' || letter == 'v') {
+		irc_decide_status_of_account(d, sign, letter, word);
 	} else {
 		irc_mask_normalise(word, strlen(word), mask, sizeof(mask));
 		irc_decide_mask(d, sign, letter, mask);

@@ -6,6 +6,7 @@
 #include "daemon/channels/mask.h"
 
 #include <string.h>
+#include <strings.h>
 
 uint8_t irc_channel_status(const struct irc_channel *ch, uint64_t id)
 {
@@ -13,6 +14,18 @@ uint8_t irc_channel_status(const struct irc_channel *ch, uint64_t id)
 		if (ch->status[i].id == id)
 			return ch->status[i].flags;
 	return 0;
+}
+
+uint8_t irc_channel_status_of(const struct irc_channel *ch, uint64_t id, const char *account)
+{
+	uint8_t flags = 0;
+
+	for (uint32_t i = 0; ch && i < ch->n_status; i++) {
+		const struct irc_channel_person *p = &ch->status[i];
+		if (p->id ? p->id == id : account[0] && strcasecmp(p->account, account) == 0)
+			flags |= p->flags;
+	}
+	return flags;
 }
 
 bool irc_list_has(const struct irc_channel *ch, char kind, bool speaks, const char *source,
@@ -54,7 +67,7 @@ enum irc_channel_why irc_channel_may_speak(const struct irc_channel *ch, const s
 
 	if (!who->is_member && modes & IRC_M_NO_EXTERNAL)
 		return IRC_WHY_OUTSIDE;
-	if (irc_channel_status(ch, who->id))
+	if (irc_channel_status_of(ch, who->id, who->account))
 		return IRC_WHY_MAY;
 	if (ch && who->is_member && irc_channel_lists(ch->expelled, ch->n_expelled, who->id))
 		return IRC_WHY_REMOVED;
@@ -83,7 +96,7 @@ enum irc_channel_why irc_channel_may_enter(const struct irc_channel *ch, const s
 
 bool irc_channel_may_decide(const struct irc_channel *ch, const struct irc_channel_who *who)
 {
-	return who->is_oper || irc_channel_status(ch, who->id) & IRC_STATUS_OP;
+	return who->is_oper || irc_channel_status_of(ch, who->id, who->account) & IRC_STATUS_OP;
 }
 
 bool irc_channel_may_set_topic(const struct irc_channel *ch, const struct irc_channel_who *who)

@@ -13,6 +13,8 @@
 
 /* The status of that client there: enum irc_channel_status. */
 uint8_t irc_channel_status(const struct irc_channel *ch, uint64_t id);
+/* With that of its account ("": it has none), which has one in rooms that are shared with other machines. id 0: only that. */
+uint8_t irc_channel_status_of(const struct irc_channel *ch, uint64_t id, const char *account);
 /* The one who asks, as others see it. */
 struct irc_channel_who {
 	uint64_t id;			/* of the client */

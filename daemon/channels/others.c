@@ -118,11 +118,14 @@ void irc_others_come(struct irc_channels *cs, struct room *room, const struct ir
 		return;
 	const struct irc_channel *now = irc_channels_get(cs, room);
 	const struct irc_channel_who who = other_who(o, &seen);
-	if (!now || (!irc_channel_has_past(now, id) && !irc_channel_awaits(now, who.account)))
+	bool back =
+	    !room->outgoing && irc_channel_awaits(now, who.account); /* or it is the account that has it */
+	if (!now || (!irc_channel_has_past(now, id) && !back))
 		return;
 	struct irc_channel *ch = irc_channels_draft(cs, room);
 	irc_channel_forget_past(ch, id);
-	irc_others_tell_back(s, room, o->speaker, irc_channel_come_back(ch, id, who.account));
+	if (back)
+		irc_others_tell_back(s, room, o->speaker, irc_channel_come_back(ch, id, who.account));
 	irc_channels_seal(cs, room, logring_pending(room->log));
 }
 

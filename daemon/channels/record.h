@@ -54,7 +54,7 @@ struct irc_channel {
 	uint64_t invited[IRC_INVITED_MAX];	 /* client ids, the oldest first */
 	uint64_t expelled[IRC_INVITED_MAX];	 /* likewise */
 	struct irc_channel_person {
-		uint64_t id;   /* of the client */
+		uint64_t id;   /* of the client; 0: it is the account's (accounts.h) */
 		uint8_t flags; /* enum irc_channel_status */
 		char account[TEXT_NICK_MAX + 1];
 		uint8_t reserved[6];

@@ -262,8 +262,6 @@ void irc_topic(struct irc_call *call, struct room *room);
 void irc_markread_joined(struct irc_call *call, const struct room *room);
 /* REDACT (redact.c). */
 enum verdict irc_redact(struct irc_call *call);
-/* Its status in a room whose log is locked: enum irc_channel_status. */
-uint8_t irc_status(struct irc_call *call, const struct room *room);
 /* Leaves it as PART does, in the transaction. False: not now, and nothing has changed (HANDLER_BLOCKED). */
 bool irc_part_room(struct irc_call *call, struct room *room, const char *reason);
 /* The client, for the questions of daemon/channels/may.h; source is where its name is put. */

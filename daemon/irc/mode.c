@@ -6,6 +6,7 @@
 #include "daemon/irc/commands.h"
 
 #include "common/nick.h"
+#include "daemon/channels/accounts.h"
 #include "daemon/channels/channels.h"
 #include "daemon/channels/mask.h"
 #include "daemon/irc/msgref.h"
@@ -114,6 +115,21 @@ static void mode_note_account(struct moding *m, const struct roster_member *who)
 		irc_decide_account(&m->d, who->id, nick);
 }
 
+/* In a shared room. */
+static void mode_account(struct moding *m, char sign, char letter, const char *nick)
+{
+	const struct shared *shared = irc_shared(m->call);
+	char account[TEXT_NICK_MAX + 1], echo[65];
+
+	if (irc_decide_find_account(&m->d, shared->roster, shared->elsewhere, nick, strlen(nick), account))
+		irc_decide_status_of_account(&m->d, sign, letter, account);
+	else
+		irc_numeric(m->call, ERR_INVALIDMODEPARAM,
+			    "#%s %c %s :Several nodes share it: that is for who is logged in under that nick",
+			    m->room->name, letter,
+			    irc_query_echo((struct irc_arg){nick, strlen(nick)}, echo, sizeof(echo)));
+}
+
 static void mode_status(struct moding *m, char sign, char letter)
 {
 	char nick[IRC_BODY_MAX], echo[65];
@@ -121,10 +137,8 @@ static void mode_status(struct moding *m, char sign, char letter)
 
 	if (!mode_arg(m, nick, sizeof(nick)) || !mode_may(m))
 		return;
-	if (m->room->outgoing) { /* which is nobody's */
-		if (!m->refused)
-			irc_numeric(m->call, ERR_CHANOPRIVSNEEDED, "#%s", m->room->name);
-		m->refused = true;
+	if (m->room->outgoing) {
+		mode_account(m, sign, letter, nick);
 		return;
 	}
 	if (!irc_find_member(m->call, m->room, nick, &who)) {

@@ -26,8 +26,8 @@ static void names_reply_add(struct names_reply *l, const struct irc_person *p)
 {
 	char one[2 + IRC_SHOWN_MAX + 2 + IRC_USER_MAX + IRC_HOST_MAX + 1];
 	uint32_t caps = irc_user(l->call->c)->caps;
-	int n = snprintf(one, sizeof(one), "%s%s",
-			 irc_look_status(l->look, p->member.id, caps & IRC_CAP_MULTI_PREFIX), p->nick);
+	int n = snprintf(one, sizeof(one), "%s%s", irc_look_status(l->look, p, caps & IRC_CAP_MULTI_PREFIX),
+			 p->nick);
 
 	if (caps & IRC_CAP_USERHOST_IN_NAMES)
 		n += snprintf(one + n, sizeof(one) - (size_t)n, "!%s@%s", p->user.user, p->user.host);

@@ -237,13 +237,10 @@ bool irc_look_is_open(struct irc_call *call, const struct irc_look *look)
 	return look->mine || !irc_look_is_secret(look) || irc_user(call->c)->flags & IRC_OPER;
 }
 
-const char *irc_look_status(const struct irc_look *look, uint64_t id, bool all)
+const char *irc_look_status(const struct irc_look *look, const struct irc_person *p, bool all)
 {
-	uint8_t flags = 0;
+	uint8_t flags = irc_channel_status_of(look->channel, p->node[0] ? 0 : p->member.id, p->user.account);
 
-	for (uint32_t i = 0; look->channel && i < look->channel->n_status; i++)
-		if (look->channel->status[i].id == id)
-			flags = look->channel->status[i].flags;
 	if (flags & IRC_STATUS_OP)
 		return all && flags & IRC_STATUS_VOICE ? "@+" : "@";
 	return flags & IRC_STATUS_VOICE ? "+" : "";

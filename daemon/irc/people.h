@@ -79,7 +79,7 @@ void irc_look_away(struct irc_call *call, struct irc_look *look);
 /* Whether the client may know who is there: it is in it, or an operator, or the room isn't secret. */
 bool irc_look_is_open(struct irc_call *call, const struct irc_look *look);
 bool irc_look_is_secret(const struct irc_look *look);
-/* The signs of its status there: "@", "+", "@+" if all of them are wanted, or "". */
-const char *irc_look_status(const struct irc_look *look, uint64_t id, bool all);
+/* The signs of somebody's status there: "@", "+", "@+" if all of them are wanted, or "". */
+const char *irc_look_status(const struct irc_look *look, const struct irc_person *p, bool all);
 
 #endif

@@ -51,11 +51,6 @@ struct room *irc_own_room(struct irc_call *call, struct irc_arg channel)
 
 /* --- what is told of a room --- */
 
-uint8_t irc_status(struct irc_call *call, const struct room *room)
-{
-	return irc_channel_status(irc_channel(call, room), connection_id(call->c));
-}
-
 void irc_topic(struct irc_call *call, struct room *room)
 {
 	const struct irc_channel *ch = irc_channel(call, room);
@@ -134,12 +129,12 @@ static void join_forget_past(struct irc_call *call, struct room *room)
 		irc_channel_forget_past(irc_channel_change(call, room), id);
 }
 
-/* Who was there before a reboot, and has an account, has the status that it had. Returns it. */
+/* Who was there before a reboot, and has an account, has the status that it had. Returns it. In a shared room the account has it. */
 static uint8_t join_come_back(struct irc_call *call, struct room *room)
 {
 	const char *account = irc_user(call->c)->account;
 
-	if (!irc_channel_awaits(irc_channel(call, room), account))
+	if (room->outgoing || !irc_channel_awaits(irc_channel(call, room), account))
 		return 0;
 	return irc_channel_come_back(irc_channel_change(call, room), connection_id(call->c), account);
 }

@@ -27,14 +27,13 @@ struct irc_tell *irc_tell_new(struct irc_call *call)
 
 /* --- on each worker --- */
 
-static bool tell_has_status(const struct context *ctx, struct room *room, uint64_t id, uint8_t status)
+static bool tell_has_status(struct connection *c, struct room *room, uint8_t status)
 {
-	bool has = false;
+	const char *account = irc_user(c)->account;
 
 	logring_lock(room->log);
-	const struct irc_channel *ch = irc_channels_get(ctx->shared->irc->channels, room);
-	for (uint32_t i = 0; ch && i < ch->n_status; i++)
-		has |= ch->status[i].id == id && ch->status[i].flags & status;
+	const struct irc_channel *ch = irc_channels_get(connection_context(c)->shared->irc->channels, room);
+	bool has = irc_channel_status_of(ch, connection_id(c), account) & status;
 	logring_unlock(room->log);
 	return has;
 }
@@ -79,7 +78,7 @@ static bool tell_concerns(struct connection *c, const struct irc_tell *t)
 	    (u->caps & IRC_CAP_EXTENDED_MONITOR && tell_has_watcher(t, id)))
 		return true;
 	seats_each(c, tell_compare_room, &r);
-	return r.found && (!t->status || tell_has_status(connection_context(c), r.found, id, t->status));
+	return r.found && (!t->status || tell_has_status(c, r.found, t->status));
 }
 
 static bool tell_settle(struct connection *c, struct room *room, void *arg)

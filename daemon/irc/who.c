@@ -89,11 +89,12 @@ static void who_tell(struct who *w, const struct irc_person *p, const struct who
 			    p->user.realname);
 }
 
-static void who_place_in(struct who *w, const struct irc_look *look, uint64_t id, struct who_place *ret)
+static void who_place_in(struct who *w, const struct irc_look *look, const struct irc_person *p,
+			 struct who_place *ret)
 {
 	snprintf(ret->channel, sizeof(ret->channel), "#%s", look->room->name);
 	snprintf(ret->status, sizeof(ret->status), "%s",
-		 irc_look_status(look, id, irc_has(w->call->c, IRC_CAP_MULTI_PREFIX)));
+		 irc_look_status(look, p, irc_has(w->call->c, IRC_CAP_MULTI_PREFIX)));
 }
 
 /* A room that both are in; false: there is none. */
@@ -107,7 +108,7 @@ static bool who_shared_place(struct who *w, const struct irc_person *p, struct w
 		struct irc_look look;
 		if (!irc_own_rooms_has(&w->own, rooms[i]) || !irc_look_at(w->call, &w->own, rooms[i], &look))
 			continue;
-		who_place_in(w, &look, p->member.id, ret);
+		who_place_in(w, &look, p, ret);
 		irc_look_away(w->call, &look);
 		return true;
 	}
@@ -126,8 +127,9 @@ static bool who_matches(const struct irc_person *p, const char *mask)
 	       irc_mask_match(mask, p->user.realname);
 }
 
-/* Those of the room who are on other nodes; mask: NULL for all of them. */
-static void who_elsewhere(struct who *w, const struct room *room, const char *mask)
+/* Those of the room who are on other nodes; look: at it, or NULL, and nobody's status is known; mask: NULL for all of them. */
+static void who_elsewhere(struct who *w, const struct room *room, const struct irc_look *look,
+			  const char *mask)
 {
 	size_t n;
 	_cleanup_free_ struct elsewhere_found *all = irc_people_elsewhere(w->call, room, &n);
@@ -137,6 +139,8 @@ static void who_elsewhere(struct who *w, const struct room *room, const char *ma
 	snprintf(place.channel, sizeof(place.channel), "#%s", room->name);
 	for (size_t i = 0; i < n && !w->full; i++) {
 		irc_person_elsewhere(&all[i], &p);
+		if (look)
+			who_place_in(w, look, &p, &place);
 		if (!mask || who_matches(&p, mask))
 			who_tell(w, &p, &place);
 	}
@@ -161,12 +165,12 @@ static void who_channel(struct who *w, struct irc_arg channel)
 				      irc_user(w->call->c)->flags & IRC_OPER);
 			if (!shown)
 				continue;
-			who_place_in(w, &look, p.member.id, &place);
+			who_place_in(w, &look, &p, &place);
 			who_tell(w, &p, &place);
 		}
 	}
 	if (irc_look_is_open(w->call, &look))
-		who_elsewhere(w, look.room, NULL);
+		who_elsewhere(w, look.room, &look, NULL);
 	irc_look_away(w->call, &look);
 }
 
@@ -176,7 +180,7 @@ static void who_mask_elsewhere(struct who *w, const char *mask)
 	for (size_t i = 0; i < w->own.n && !w->full; i++) {
 		const struct room *room = rooms_at(irc_shared(w->call)->rooms, w->own.at[i]);
 		if (room)
-			who_elsewhere(w, room, mask);
+			who_elsewhere(w, room, NULL, mask);
 	}
 }
 

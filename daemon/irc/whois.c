@@ -31,8 +31,8 @@ static void whois_channels(struct irc_call *call, const struct irc_person *p)
 			continue;
 		char one[IRC_CHANNEL_MAX + 6];
 		bool shown = irc_look_is_open(call, &look);
-		int one_len = snprintf(one, sizeof(one), "%s#%s", irc_look_status(&look, p->member.id, true),
-				       look.room->name);
+		int one_len =
+		    snprintf(one, sizeof(one), "%s#%s", irc_look_status(&look, p, true), look.room->name);
 		irc_look_away(call, &look);
 		if (!shown)
 			continue;

@@ -5,6 +5,7 @@
  */
 #include "common/cleanup.h"
 #include "daemon/base/fault.h"
+#include "daemon/channels/accounts.h"
 #include "daemon/channels/channels.h"
 #include "daemon/channels/decide.h"
 #include "daemon/channels/mask.h"
@@ -122,15 +123,6 @@ static bool operators_may(struct operating *o)
 	return false;
 }
 
-/* Whether people may have a status there, or be removed. */
-static bool operators_has_own(struct operating *o)
-{
-	if (!o->room->outgoing)
-		return true;
-	operators_refuse(o, "That can't be decided in %s, which several nodes share.", o->room->name);
-	return false;
-}
-
 /* Somebody in the room. */
 static bool operators_find(struct operating *o, const char *nick, size_t len, struct roster_member *ret)
 {
@@ -176,7 +168,10 @@ enum verdict chat_kick(struct connection *c, const struct chat_call *call)
 
 	if (!operators_begin(&o, c, call))
 		return HANDLER_MORE;
-	if (!operators_may(&o) || !operators_has_own(&o) ||
+	if (o.room->outgoing)
+		operators_refuse(&o, "Nobody can be removed from %s, which several nodes share.",
+				 o.room->name);
+	if (o.why[0] || !operators_may(&o) ||
 	    !operators_find(&o, call->args[0].at, call->args[0].len, &victim))
 		return operators_answer(&o, "%s", o.why);
 	const struct client *client = clients_at(shared->clients, victim.index);
@@ -238,13 +233,28 @@ static enum irc_decided operators_mask(struct operating *o, char sign, char lett
 	return irc_decide_mask(&o->d, sign, letter, mask);
 }
 
+/* In a shared room. */
+static enum irc_decided operators_account(struct operating *o, char sign, char letter, const char *nick)
+{
+	const struct shared *shared = chat_shared(o->c);
+	char account[TEXT_NICK_MAX + 1];
+
+	if (irc_decide_find_account(&o->d, shared->roster, shared->elsewhere, nick, strlen(nick), account))
+		return irc_decide_status_of_account(&o->d, sign, letter, account);
+	operators_refuse(o, "Nobody is logged in as that, and several nodes share %s.", o->room->name);
+	return IRC_DECIDED_SAME;
+}
+
 static enum irc_decided operators_status(struct operating *o, char sign, char letter)
 {
 	char nick[TEXT_NICK_MAX + 1];
 	struct roster_member who;
 
-	if (!operators_argument(o, letter, nick, sizeof(nick)) || !operators_has_own(o) ||
-	    !operators_find(o, nick, strlen(nick), &who))
+	if (!operators_argument(o, letter, nick, sizeof(nick)))
+		return IRC_DECIDED_SAME;
+	if (o->room->outgoing)
+		return operators_account(o, sign, letter, nick);
+	if (!operators_find(o, nick, strlen(nick), &who))
 		return IRC_DECIDED_SAME;
 	enum irc_decided decided = irc_decide_status(&o->d, sign, letter, &who);
 	snprintf(nick, sizeof(nick), "%.*s", who.is_account ? who.len : 0, who.nick);

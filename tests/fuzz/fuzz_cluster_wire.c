@@ -1,18 +1,27 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A message of another node: it is refused as a whole, or all of its lines can be said; written again they are the same.
- * Whatever of it is a private message is for somebody. And the same bytes as a room's name in a subject.
+ * Whatever of it is a private message is for somebody; what is decided in it becomes a record of a room that is as it may be. And the
+ * same bytes as a room's name in a subject.
  */
 #include "tests/fuzz/fuzz.h"
 
 #include "common/nick.h"
+#include "daemon/base/logger.h"
+#include "daemon/channels/channels.h"
+#include "daemon/channels/decide.h"
+#include "daemon/channels/follow.h"
 #include "daemon/cluster/wire.h"
+#include "daemon/irc/store.h"
 #include "daemon/rooms/letter.h"
 
 #include <errno.h>
 #include <string.h>
 
 static unsigned char again[1 << 20];
+static struct rooms *rooms;
+static struct room *lobby;
+static struct irc_channels *channels;
 
 static void require_sayable(const struct speech_event *e)
 {
@@ -34,6 +43,34 @@ static void letter(const struct speech_event *e)
 	REQUIRE(l.to.index < UINT32_MAX && l.from_index < UINT32_MAX);
 	REQUIRE(l.text + l.text_len == e->text + e->text_len && l.text_len < e->text_len);
 	REQUIRE(l.is_return == (l.text_len == 0) && text_is_clean(l.text, l.text_len));
+}
+
+/* In a room where all that came before was decided as well. */
+static void decided(const struct speech_event *e)
+{
+	struct speech s = {0};
+	struct slot_set kick = {0};
+
+	if (speech_replay(&s, lobby, e) < 0)
+		return;
+	irc_follow(channels, lobby, e);
+	irc_follow_seal(channels, lobby);
+	speech_commit(&s, rooms, &kick);
+	logring_lock(lobby->log);
+	const struct irc_channel *ch = irc_channels_get(channels, lobby);
+	if (ch) {
+		REQUIRE(ch->n_status <= IRC_STATUS_MAX && ch->n_list <= IRC_DECIDE_LIST_MAX);
+		REQUIRE(ch->limit <= IRC_DECIDE_LIMIT_MAX && !strpbrk(ch->key, " ,:"));
+		REQUIRE(text_is_clean(ch->topic, strlen(ch->topic)) &&
+			text_is_clean(ch->topic_by, strlen(ch->topic_by)));
+	}
+	for (uint32_t i = 0; ch && i < ch->n_status; i++)
+		REQUIRE(ch->status[i].flags &&
+			nick_valid(ch->status[i].account, strlen(ch->status[i].account)));
+	for (uint32_t i = 0; ch && i < ch->n_list; i++)
+		REQUIRE(strchr("beI", ch->list[i].kind) && ch->list[i].mask[0] &&
+			!strchr(ch->list[i].mask, ' '));
+	logring_unlock(lobby->log);
 }
 
 static void require_same(struct wire_batch *b, const unsigned char *data, size_t len)
@@ -75,6 +112,8 @@ static void batch(const uint8_t *data, size_t size)
 			require_sayable(&e);
 		if (what == WIRE_EVENT)
 			letter(&e);
+		if (what == WIRE_EVENT)
+			decided(&e);
 		REQUIRE(wire_add(&w, what == WIRE_EVENT ? &e : &nothing));
 	}
 	REQUIRE(n == b.count);
@@ -97,6 +136,18 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
 	(void)argc;
 	(void)argv;
+	static const struct room_guest anybody;
+	struct slots *slots;
+	struct clients *clients;
+	struct irc *irc;
+
+	log_open(LOG_EMERG);
+	REQUIRE(slots_new(1, &slots) == 0);
+	REQUIRE(rooms_open(memfd_new("rooms", rooms_file_size()), true, slots, &rooms) == 0);
+	REQUIRE(rooms_enter(rooms, "lobby", 0, &anybody, &lobby) == 0);
+	REQUIRE(clients_open(memfd_new("clients", clients_file_size()), true, &clients) == 0);
+	REQUIRE(irc_store_open(memfd_new("irc", irc_store_size()), true, true, clients, rooms, &irc) == 0);
+	channels = irc->channels;
 	return 0;
 }
 

@@ -420,6 +420,70 @@ def modes_are_the_same_on_all_nodes():
 
 
 @test
+def operators_are_the_same_on_all_nodes():
+    """By account: whoever is logged in as that, on whichever node, by IRC and at nc."""
+    c = Cluster(2, start=False, which='"lobby"', extra=OPERATORS)
+    a, b = c.nodes
+    path = os.path.join(a.dir, "accounts")
+    for account in "carl", "dora":
+        equal(subprocess.run([CHATCTL, "passwd", path, account], input=b"secret\n", capture_output=True).returncode, 0)
+    os.chmod(path, 0o644)
+    os.chmod(a.dir, 0o755)
+    c.listeners = lambda d: with_irc(d).replace('type = "tcp";', 'type = "tcp"; password_file = "%s"; auth = "none";' % path)
+    for d in c.nodes:
+        c.configure(d)
+    c.start()
+    ann, carl, eve = operator(a, "ann"), b.join(), b.join(nick="eve")
+    dora = IRC(b, "dora", password="dora:secret")
+    dora.join("#lobby")
+    carl.send("/login carl secret\n")
+    carl.expect("* You are now carl.\n")
+    carl.send("/mode +m\n")
+    carl.expect("* Only operators of lobby can do that.\n")
+    wait_for(lambda: [l for l in ann.ask("WHOIS carl") if l.command == "330"], what="node a to know who is logged in there")
+    # Eve is nobody in particular.
+    equal([l.command for l in ann.ask("MODE #lobby +o eve") if l.command.isdigit()], ["696"])
+    ann.line("MODE #lobby +ov carl dora")
+    carl.expect("* ann set mode +ov carl dora\n")
+    carl.send("/mode +m\n")
+    carl.expect("* carl set mode +m\n")
+    eve.send("hello\n")
+    eve.expect("* You can't speak in lobby: it is moderated.\n")
+    dora.line("PRIVMSG #lobby :I may")
+    ann.expect("PRIVMSG #lobby :I may\r\n")
+
+    def signs(d):
+        names = " ".join(l[-1] for l in decided_on(d, "NAMES #lobby") if l[0] == "353").split()
+        return sorted(n for n in names if n[0] in "@+")
+
+    for d in c.nodes:
+        wait_for(lambda: signs(d) == ["+dora", "@carl"], what="who has a status")
+        equal([l[-2][:2] for l in decided_on(d, "WHO #lobby") if l[0] == "352" and l[5] == "carl"], ["H@"])
+    for d in a, b:
+        d.kill()
+        d.start()
+    carl.send("/op eve\n")
+    carl.expect("* Nobody is logged in as that, and several nodes share lobby.\n")
+    carl.send("/kick eve\n")
+    carl.expect("* Nobody can be removed from lobby, which several nodes share.\n")
+    carl.send("/topic mine\n")
+    carl.expect("* carl set the topic: mine\n")
+    # A node that has forgotten it, whoever has left it; and who isn't there is no operator any more if so it is decided.
+    b.stop()
+    b.start()
+    carl = b.join(nick="bert")
+    carl.send("/login carl secret\n/mode -m\n")
+    carl.expect("* carl set mode -m\n")
+    carl.close()
+    wait_for(lambda: not [l for l in ann.ask("WHOIS carl") if l.command == "311"], what="carl to be gone")
+    ann.line("MODE #lobby -o carl")
+    ann.expect("MODE #lobby -o carl\r\n")
+    carl = a.join()
+    carl.send("/login carl secret\n/mode +m\n")
+    carl.expect("* Only operators of lobby can do that.\n")
+
+
+@test
 def of_two_that_were_given_one_name_the_first_keeps_it():
     c = cluster()
     a, b = c.nodes

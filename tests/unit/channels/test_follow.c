@@ -4,6 +4,7 @@
 
 #include "daemon/channels/decide.h"
 #include "daemon/channels/follow.h"
+#include "daemon/channels/may.h"
 #include "daemon/cluster/wire.h"
 
 static struct room *den(struct kept *k)
@@ -108,6 +109,33 @@ static void test_modes(void **state)
 	assert_int_equal(record(k, room)->n_list, 2);
 }
 
+static void test_accounts(void **state)
+{
+	struct kept *k = *state;
+	struct room *room = den(k);
+	char many[64];
+
+	assert_true(comes(k, room, RECORD_MODE, "ann", "+ovv-v bob bob eve eve"));
+	const struct irc_channel *now = record(k, room);
+	assert_int_equal(now->n_status, 1);
+	/* Whichever client it is; and who has no account is nobody. */
+	assert_int_equal(irc_channel_status_of(now, 7, "Bob"), IRC_STATUS_OP | IRC_STATUS_VOICE);
+	assert_int_equal(irc_channel_status_of(now, 0, "bob"), IRC_STATUS_OP | IRC_STATUS_VOICE);
+	assert_int_equal(irc_channel_status_of(now, 0, ""), 0);
+	assert_int_equal(irc_channel_status_of(now, 0, "eve"), 0);
+	assert_true(comes(k, room, RECORD_MODE, "ann", "-vo BOB bob"));
+	assert_int_equal(record(k, room)->n_status, 0);
+	/* Nobody can be called that, and the others would have no space. */
+	assert_true(comes(k, room, RECORD_MODE, "ann", "+oo a:b bob"));
+	for (unsigned i = 0; i < IRC_STATUS_MAX; i++) {
+		snprintf(many, sizeof(many), "+v eve%u", i);
+		assert_true(comes(k, room, RECORD_MODE, "ann", many));
+	}
+	assert_int_equal(record(k, room)->n_status, IRC_STATUS_MAX);
+	assert_int_equal(irc_channel_status_of(record(k, room), 0, "bob"), IRC_STATUS_OP);
+	assert_int_equal(irc_channel_status_of(record(k, room), 0, "eve255"), 0);
+}
+
 /* From somebody who can write into the stream. */
 static void test_no_modes(void **state)
 {
@@ -161,6 +189,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(test_topic, kept_setup, kept_teardown),
 	    cmocka_unit_test_setup_teardown(test_modes, kept_setup, kept_teardown),
+	    cmocka_unit_test_setup_teardown(test_accounts, kept_setup, kept_teardown),
 	    cmocka_unit_test_setup_teardown(test_no_modes, kept_setup, kept_teardown),
 	    cmocka_unit_test_setup_teardown(test_nobody_speaks_irc, kept_setup, kept_teardown),
 	};
