@@ -382,6 +382,19 @@ int link_new(const struct cluster_config *g, const struct core *core, struct nat
 /* Whether the connection need not be made anew for other settings. Files may have other content than before. */
 bool link_is_same(const struct cluster_config *a, const struct cluster_config *b);
 
+/* --- netjoin.c: of people whose node is back --- */
+
+struct elsewhere_nick;
+
+/*
+ * Those of that node are there, in that room, which is held. Whom its log says to be gone with the node, and not to be back, is
+ * told to be back.
+ */
+void netjoin_tell(struct core *c, struct room *room, const char *node, const struct elsewhere_nick *nicks,
+		  unsigned n);
+/* A line of that kind, or of who is gone: RECORD_GONE. */
+void netjoin_line(struct core *c, struct room *room, const char *text);
+
 /* --- people.c: presence.h and ban_share.h, of this node's roster, of who is elsewhere and of bans --- */
 
 /* The core is that of this node; both stay the caller's, as what they name does. Returns 0 or -errno. */

@@ -131,17 +131,6 @@ static void people_gone_text(char *ret, const char *node, const struct elsewhere
 	snprintf(ret + len, PEOPLE_GONE_TEXT - len, ".");
 }
 
-static void people_gone_line(struct core *c, struct room *r, const char *text)
-{
-	struct speech s = {0};
-
-	if (speech_gone(&s, r, text) == 0)
-		speech_commit(&s, c->start.rooms, c->start.kick);
-	else
-		speech_drop(&s);
-	rooms_kick(c->start.rooms, c->start.kick, c->start.slot);
-}
-
 /* Who they were is told where comings and goings are. */
 static void people_tell_gone(struct core *c, struct room *r, const char *node,
 			     const struct elsewhere_nick *nicks, unsigned n)
@@ -151,7 +140,7 @@ static void people_tell_gone(struct core *c, struct room *r, const char *node,
 	for (unsigned i = 0; nicks && n > 0 && i < PEOPLE_GONE_LINES && room_announces(r); i++) {
 		unsigned part = n < SPEECH_GONE_MAX ? n : SPEECH_GONE_MAX;
 		people_gone_text(text, node, nicks, part);
-		people_gone_line(c, r, text);
+		netjoin_line(c, r, text);
 		nicks += part;
 		n -= part;
 	}
@@ -174,10 +163,26 @@ static void people_gone(void *arg, const char *node, const char *room, const str
 	rooms_leave(c->start.rooms, r, c->start.slot);
 }
 
+static void people_back(void *arg, const char *node, const char *room, const struct elsewhere_nick *nicks,
+			unsigned n)
+{
+	struct core *c = ((struct people *)arg)->start.core;
+	struct room *r;
+
+	if (!nicks || rooms_enter_existing(c->start.rooms, room, c->start.slot, &r) < 0)
+		return;
+	if (r->outgoing && room_members(r) > 0)
+		netjoin_tell(c, r, node, nicks, n);
+	rooms_leave(c->start.rooms, r, c->start.slot);
+}
+
 int people_new(const struct people_start *start, struct people **ret)
 {
-	static const struct presence_ops ops = {
-	    .send = people_send, .changes = people_changes, .arrived = people_arrived, .gone = people_gone};
+	static const struct presence_ops ops = {.send = people_send,
+						.changes = people_changes,
+						.arrived = people_arrived,
+						.gone = people_gone,
+						.back = people_back};
 	struct people *p = calloc(1, sizeof(*p));
 	uint64_t boot;
 

@@ -34,6 +34,7 @@ struct peer {
 	uint64_t told_boot, told_version; /* what it has now, as it says */
 	int64_t seen, asked;
 	bool heard; /* since the connection was made */
+	bool met;   /* all of it were known once */
 	/* The whole that is coming. */
 	bool coming;
 	uint64_t whole_boot, whole_version;
@@ -240,26 +241,37 @@ void presence_bye(struct presence *p)
 	p->started = false;
 }
 
-/* --- who is gone --- */
+/* --- who is gone, or back --- */
 
-struct presence_leaving {
+struct presence_about {
 	struct presence *p;
 	const struct peer *peer;
+	bool back; /* rather than gone */
 };
 
-static void presence_tell_gone(const char *room, const struct elsewhere_nick *nicks, unsigned n, void *arg)
+static void presence_tell(const char *room, const struct elsewhere_nick *nicks, unsigned n, void *arg)
 {
-	const struct presence_leaving *l = arg;
+	const struct presence_about *l = arg;
+	const struct presence_ops *ops = l->p->ops;
 
-	l->p->ops->gone(l->p->arg, l->peer->name, room, nicks, n);
+	(l->back ? ops->back : ops->gone)(l->p->arg, l->peer->name, room, nicks, n);
 }
 
 static void presence_forget(struct presence *p, struct peer *peer, bool tell)
 {
-	struct presence_leaving leaving = {p, peer};
+	struct presence_about gone = {p, peer, false};
 
-	elsewhere_drop(p->el, peer->node, tell && p->ops->gone ? presence_tell_gone : NULL, &leaving);
+	elsewhere_drop(p->el, peer->node, tell && p->ops->gone ? presence_tell : NULL, &gone);
 	peer->used = false;
+}
+
+static void presence_meet(struct presence *p, struct peer *peer)
+{
+	struct presence_about back = {p, peer, true};
+
+	if (!peer->met && p->ops->back)
+		elsewhere_by_room(p->el, peer->node, presence_tell, &back);
+	peer->met = true;
 }
 
 /* --- what others say --- */
@@ -386,6 +398,7 @@ static void presence_take_whole(struct presence *p, int64_t now, const struct pr
 	peer->coming = false;
 	peer->boot = m->boot;
 	peer->version = m->to;
+	presence_meet(p, peer);
 }
 
 void presence_take(struct presence *p, int64_t now, const char *subject, const char *data, size_t len)

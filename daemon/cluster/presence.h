@@ -35,6 +35,9 @@ struct presence_ops {
 	/* A node is gone, with so many who were in that room, and who they were if that is known (NULL). */
 	void (*gone)(void *arg, const char *node, const char *room, const struct elsewhere_nick *nicks,
 		     unsigned n);
+	/* All of a node are known that was not there before, also as this process has just begun: so many are in that room (NULL). */
+	void (*back)(void *arg, const char *node, const char *room, const struct elsewhere_nick *nicks,
+		     unsigned n);
 };
 
 /* root: what all subjects begin with. node: this one's name. boot: a number that no process of this node had before; not 0. Returns 0 or -ENOMEM. */

@@ -163,40 +163,53 @@ __attribute__((format(printf, 3, 4))) static void render_line(struct rendering *
 	va_end(ap);
 }
 
-/* People of another machine are gone: as the netsplit that it is to IRC, in one batch (https://ircv3.net/specs/batches/netsplit). */
+/* One of them, whom a node's end took along or its return brought back. */
+static void render_one_of(struct rendering *r, const char *tag, bool back, const char *nick, size_t len,
+			  const char *why)
+{
+	char one[IRC_SHOWN_MAX + 1], user[IRC_USER_MAX + 1];
+
+	irc_nick_show(nick, len, one);
+	irc_user_of_nick(nick, len, user, sizeof(user));
+	if (!back)
+		render_tagged(r, tag, ":%s!%s@%s QUIT :%s", one, user, IRC_HOST_OF_OTHERS, why);
+	else if (r->form & IRC_CAP_EXTENDED_JOIN)
+		render_tagged(r, tag, ":%s!%s@%s JOIN #%s * :%s", one, user, IRC_HOST_OF_OTHERS,
+			      r->room->name, one);
+	else
+		render_tagged(r, tag, ":%s!%s@%s JOIN #%s", one, user, IRC_HOST_OF_OTHERS, r->room->name);
+}
+
+/*
+ * People of another machine are gone, or back: as the netsplit or netjoin that it is to IRC, in one batch
+ * (https://ircv3.net/specs/batches/netsplit).
+ */
 static void render_gone(struct rendering *r, uint64_t seq)
 {
-	static const char comma[] = ", ";
-	const char *node, *nicks, *end;
-	size_t node_len, len;
+	const char *node, *nicks, *one;
+	size_t node_len, len, one_len;
+	const bool back = speech_back_of(r->e.text, r->e.text_len, &node, &node_len, &nicks, &len);
 
-	if (!speech_gone_of(r->e.text, r->e.text_len, &node, &node_len, &nicks, &len)) {
+	if (!back && !speech_gone_of(r->e.text, r->e.text_len, &node, &node_len, &nicks, &len)) {
 		render_notice(r, seq);
 		return;
 	}
 	const bool batch = !(r->form & IRC_FORM_SOCKET) && r->form & IRC_FORM_BATCH;
-	const uint64_t number = room_number(r->room, r->event, seq);
-	char why[ELSEWHERE_NODE_MAX + 8], tag[64] = "", one[IRC_SHOWN_MAX + 1], user[IRC_USER_MAX + 1];
+	const unsigned max = back ? SPEECH_BACK_MAX : SPEECH_GONE_MAX;
+	char why[ELSEWHERE_NODE_MAX + 8], tag[64] = "", number[32];
+	snprintf(number, sizeof(number), "%s%" PRIx64, back ? "back" : "gone",
+		 room_number(r->room, r->event, seq));
 	snprintf(why, sizeof(why), "chatd %.*s",
 		 (int)(node_len < ELSEWHERE_NODE_MAX ? node_len : ELSEWHERE_NODE_MAX), node);
 	if (batch) {
-		snprintf(tag, sizeof(tag), "batch=gone%" PRIx64, number);
-		render_tagged(r, "", ":chatd BATCH +gone%" PRIx64 " netsplit %s", number, why);
+		snprintf(tag, sizeof(tag), "batch=%s", number);
+		render_tagged(r, "", ":chatd BATCH +%s %s %s", number, back ? "netjoin" : "netsplit", why);
 	}
-	for (unsigned n = 0; len > 0 && n < SPEECH_GONE_MAX; n++) {
-		end = memmem(nicks, len, comma, 2);
-		size_t one_len = end ? (size_t)(end - nicks) : len;
-		if (one_len <= TEXT_NICK_MAX) {
-			irc_nick_show(nicks, one_len, one);
-			irc_user_of_nick(nicks, one_len, user, sizeof(user));
-			render_tagged(r, tag, ":%s!%s@%s QUIT :%s", one, user, IRC_HOST_OF_OTHERS, why);
-		}
-		one_len += end ? 2 : 0;
-		nicks += one_len;
-		len -= one_len;
-	}
+	for (unsigned n = 0; n < max && (one = speech_next_of(&nicks, &len, &one_len)); n++)
+		if (one_len <= TEXT_NICK_MAX)
+			render_one_of(r, tag, back, one, one_len, why);
 	if (batch)
-		render_tagged(r, "", ":chatd BATCH -gone%" PRIx64, number);
+		render_tagged(r, "", ":chatd BATCH -%s", number);
 }
 
 /* The text is "NAME" or "NAME: why". */

@@ -331,6 +331,7 @@ static void elsewhere_count_gone(struct elsewhere_node *node)
 		if (!hall->gone)
 			continue;
 		struct elsewhere_nick *one = &hall->gone[hall->n_gone++];
+		one->since_us = a->since_us;
 		one->len = a->nick_len;
 		memcpy(one->nick, a->nick, a->nick_len);
 	}
@@ -343,6 +344,13 @@ static void elsewhere_tell_gone(struct hall *hall, elsewhere_gone_fn fn, void *a
 	free(hall->gone);
 	hall->gone = NULL;
 	hall->tally = hall->n_gone = 0;
+}
+
+static void elsewhere_tell_halls(struct elsewhere *el, elsewhere_gone_fn fn, void *arg)
+{
+	for (uint32_t i = 0; i < el->n_buckets; i++)
+		for (struct hall *hall = el->halls[i]; hall; hall = hall->next)
+			elsewhere_tell_gone(hall, fn, arg);
 }
 
 /* Whoever hears of it and asks finds nobody of that node any more, in whatever room. */
@@ -367,9 +375,14 @@ void elsewhere_drop(struct elsewhere *el, struct elsewhere_node *node, elsewhere
 			elsewhere_tell_gone(hall, fn, arg);
 		free(hall);
 	}
-	for (uint32_t i = 0; fn && i < el->n_buckets; i++)
-		for (struct hall *hall = el->halls[i]; hall; hall = hall->next)
-			elsewhere_tell_gone(hall, fn, arg);
+	if (fn)
+		elsewhere_tell_halls(el, fn, arg);
+}
+
+void elsewhere_by_room(struct elsewhere *el, struct elsewhere_node *node, elsewhere_gone_fn fn, void *arg)
+{
+	elsewhere_count_gone(node);
+	elsewhere_tell_halls(el, fn, arg);
 }
 
 void elsewhere_forget(struct elsewhere *el, struct elsewhere_node *node)

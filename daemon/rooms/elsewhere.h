@@ -44,6 +44,7 @@ struct elsewhere_client {
 };
 
 struct elsewhere_nick {
+	int64_t since_us; /* as of its client */
 	uint8_t len;
 	char nick[TEXT_NICK_MAX];
 };
@@ -92,6 +93,11 @@ void elsewhere_end(struct elsewhere *el, struct elsewhere_node *node);
 void elsewhere_drop(struct elsewhere *el, struct elsewhere_node *node,
 		    void (*fn)(const char *room, const struct elsewhere_nick *nicks, unsigned n, void *arg),
 		    void *arg);
+/* The same of those who are there, and stay. */
+void elsewhere_by_room(struct elsewhere *el, struct elsewhere_node *node,
+		       void (*fn)(const char *room, const struct elsewhere_nick *nicks, unsigned n,
+				  void *arg),
+		       void *arg);
 void elsewhere_forget(struct elsewhere *el, struct elsewhere_node *node);
 /* The node of that place, below ELSEWHERE_NODES, or NULL; its place. */
 struct elsewhere_node *elsewhere_node_at(struct elsewhere *el, size_t place);

@@ -38,7 +38,9 @@ enum record_kind {
 	RECORD_TOPIC,  /* "* NICK set the topic: TEXT" */
 	RECORD_MODE,   /* "* NICK set mode TEXT", such as "+o bob" */
 	RECORD_KICK,   /* "* NICK removed TEXT", a nick, maybe with ": " and why */
-	RECORD_GONE, /* "* Node NODE is gone, with N people who were here: NICK, NICK.", TEXT from "Node" on */
+	/* "* Node NODE is gone, with N people who were here: NICK, NICK.", TEXT from "Node" on; or "* Back on node NODE: NICK, NICK.",
+	 * which processes before there was that take for a notice. */
+	RECORD_GONE,
 	RECORD_KINDS,
 };
 

@@ -295,22 +295,48 @@ const char *speech_reason(const char *text, size_t len, size_t *ret_len)
 	return colon ? colon + 2 : text + len;
 }
 
-bool speech_gone_of(const char *text, size_t len, const char **ret_node, size_t *ret_node_len,
-		    const char **ret_nicks, size_t *ret_nicks_len)
+/* "Node NODE is gone, with 2 people who were here: NICK, NICK." */
+static bool speech_named(const char *before, const char *text, size_t len, const char **ret_node,
+			 size_t *ret_node_len, const char **ret_nicks, size_t *ret_nicks_len)
 {
-	static const char before[] = "Node ";
-	const size_t n = sizeof(before) - 1;
+	const size_t n = strlen(before);
 
 	if (len < n || memcmp(text, before, n) != 0)
 		return false;
-	const char *end = memchr(text + n, ' ', len - n), *nicks = memmem(text, len, ": ", 2);
-	if (!end || !nicks || end > nicks || text[len - 1] != '.')
+	const char *nicks = memmem(text, len, ": ", 2);
+	if (!nicks || nicks <= text + n || text[len - 1] != '.')
 		return false;
+	const char *end = memchr(text + n, ' ', (size_t)(nicks - text) - n);
 	*ret_node = text + n;
-	*ret_node_len = (size_t)(end - *ret_node);
+	*ret_node_len = (size_t)((end ? end : nicks) - *ret_node);
 	*ret_nicks = nicks + 2;
 	*ret_nicks_len = (size_t)(text + len - 1 - *ret_nicks);
 	return *ret_node_len > 0 && *ret_nicks < text + len - 1;
+}
+
+bool speech_gone_of(const char *text, size_t len, const char **ret_node, size_t *ret_node_len,
+		    const char **ret_nicks, size_t *ret_nicks_len)
+{
+	return speech_named("Node ", text, len, ret_node, ret_node_len, ret_nicks, ret_nicks_len);
+}
+
+bool speech_back_of(const char *text, size_t len, const char **ret_node, size_t *ret_node_len,
+		    const char **ret_nicks, size_t *ret_nicks_len)
+{
+	return speech_named("Back on node ", text, len, ret_node, ret_node_len, ret_nicks, ret_nicks_len);
+}
+
+const char *speech_next_of(const char **nicks, size_t *nicks_len, size_t *ret_len)
+{
+	const char *one = *nicks, *end = memmem(*nicks, *nicks_len, ", ", 2);
+
+	if (*nicks_len == 0)
+		return NULL;
+	*ret_len = end ? (size_t)(end - one) : *nicks_len;
+	size_t n = *ret_len + (end ? 2 : 0);
+	*nicks += n;
+	*nicks_len -= n;
+	return one;
 }
 
 int speech_put_notice(struct speech *s, enum record_kind kind, const char *text, size_t len)

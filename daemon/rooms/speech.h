@@ -111,6 +111,12 @@ int speech_gone(struct speech *s, struct room *room, const char *text);
 /* The node's name, and "bob, carol"; false: it names nobody. */
 bool speech_gone_of(const char *text, size_t len, const char **ret_node, size_t *ret_node_len,
 		    const char **ret_nicks, size_t *ret_nicks_len);
+/* The same of such a record about people who are back, of whom a text names fewer: a line of IRC for each is longer. */
+#define SPEECH_BACK_MAX 50
+bool speech_back_of(const char *text, size_t len, const char **ret_node, size_t *ret_node_len,
+		    const char **ret_nicks, size_t *ret_nicks_len);
+/* The first nick of "bob, carol", and its length in *ret_len; moves on behind it. NULL: there is none any more. */
+const char *speech_next_of(const char **nicks, size_t *nicks_len, size_t *ret_len);
 
 /* --- what is said on other machines --- */
 

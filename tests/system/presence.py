@@ -313,6 +313,46 @@ def a_topic_is_the_same_on_all_nodes():
 
 
 @test
+def a_node_that_is_back_is_a_netjoin_on_irc():
+    """Its people join in one batch, also where other processes told that they quit, and once."""
+    a, b = irc_cluster().nodes
+    pat = a.join(nick="pat")
+    ann, max_ = IRC(a, "ann", caps="batch extended-join"), IRC(a, "max")
+    for client in ann, max_:
+        client.join("#lobby")
+    others = [b.join(nick="p%d" % i) for i in range(5)]
+    sees(pat, ["ann", "max", "pat"] + ["p%d" % i for i in range(5)])
+    others[4].send("here\n")
+    for client in ann, max_:
+        client.until("PRIVMSG")
+    b.kill()
+    pat.expect("* Node b is gone, with 5 people who were here: ")
+    equal(ann.until("BATCH")[-1].params[1], "netsplit")
+    ann.until("BATCH")
+    a.kill()
+    a.start()
+    b.start()
+    got = ann.until("BATCH")
+    equal((got[-1].source, got[-1].params[0][0], got[-1].params[1:]), ("chatd", "+", ["netjoin", "chatd", "b"]))
+    batch = got[-1].params[0][1:]
+    got = ann.until("BATCH")
+    equal(got[-1].params, ["-" + batch])
+    equal(sorted((l.source, l.command, l.params, l.tags["batch"]) for l in got[:-1]),
+          [("p%d!p%d@chat" % (i, i), "JOIN", ["#lobby", "*", "p%d" % i], batch) for i in range(5)])
+    pat.expect("* Back on node b: p0, p1, p2, p3, p4.\n")
+    got = [l for l in max_.settled() if l.command in ("QUIT", "JOIN", "BATCH")]
+    equal([l.text for l in got[5:]], [":p%d!p%d@chat JOIN #lobby" % (i, i) for i in range(5)])
+    # Who hears of them for the first time, but said so before, doesn't say it again; and who comes anew joins once.
+    a.kill()
+    a.start()
+    wait_for(lambda: "p0" in who(pat), what="they are known")
+    others.append(b.join(nick="p5"))
+    got = ann.until("NICK")
+    equal([(l.command, l.nick[:7]) for l in got if l.command in ("JOIN", "BATCH")], [("JOIN", "guest6-")])
+    equal(got[-1].params, ["p5"])
+
+
+@test
 def monitor_tells_of_people_on_other_nodes():
     """Nobody is gone because this process or the connection to the others is new; who went meanwhile is."""
     c = irc_cluster()

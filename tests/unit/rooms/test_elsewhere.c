@@ -249,6 +249,22 @@ static void note_only(const char *room, const struct elsewhere_nick *nicks, unsi
 	sprintf((char *)arg + strlen(arg), "%s %u;", room, n);
 }
 
+static void who_is_there_is_told_by_room_and_stays(void **state)
+{
+	char text[128] = "";
+
+	put(*state, "b", 1, "ann", "den", false);
+	put(*state, "b", 2, "bob", "den", false);
+	put(*state, "b", 3, "dave", "", false);
+	put(*state, "c", 2, "eve", "lobby", false);
+	for (unsigned i = 0; i < 2; i++) {
+		elsewhere_by_room(*state, elsewhere_node(*state, "b"), note_only, text);
+		assert_string_equal(text, "den 2;");
+		text[0] = '\0';
+	}
+	assert_int_equal(elsewhere_count(*state, NULL), 4);
+}
+
 /* What a node reserves stays so while it is away, and is what it says when it is back. */
 static void what_is_reserved_stays(void **state)
 {
@@ -403,6 +419,7 @@ int main(void)
 	    CASE(a_list_goes_on_where_another_ends),
 	    CASE(a_node_is_replaced_or_dropped),
 	    CASE(a_node_that_is_gone_is_told_by_room),
+	    CASE(who_is_there_is_told_by_room_and_stays),
 	    CASE(what_is_reserved_stays),
 	    CASE(there_are_only_so_many_nodes),
 	    CASE(all_are_copied_in_parts),

@@ -355,15 +355,63 @@ static void a_damaged_event_is_refused(void **state)
 
 #define CASE(f) cmocka_unit_test_setup_teardown(f, setup, test_rooms_teardown)
 
+/* "NODE|NICK|NICK" */
+static const char *named(bool (*fn)(const char *text, size_t len, const char **ret_node, size_t *ret_node_len,
+				    const char **ret_nicks, size_t *ret_nicks_len),
+			 const char *text)
+{
+	static char ret[128];
+	const char *node, *nicks, *one;
+	size_t node_len, len, one_len;
+
+	if (!fn(text, strlen(text), &node, &node_len, &nicks, &len))
+		return "";
+	size_t n = (size_t)snprintf(ret, sizeof(ret), "%.*s", (int)node_len, node);
+	while ((one = speech_next_of(&nicks, &len, &one_len)))
+		n += (size_t)snprintf(ret + n, sizeof(ret) - n, "|%.*s", (int)one_len, one);
+	return ret;
+}
+
+static void who_is_gone_or_back_with_a_node_is_named(void **state)
+{
+	static const char gone[] = "Node b is gone, with 2 people who were here: ann, bob.";
+	static const char back[] = "Back on node b: ann, bob.";
+
+	(void)state;
+	assert_string_equal(named(speech_gone_of, gone), "b|ann|bob");
+	assert_string_equal(named(speech_back_of, back), "b|ann|bob");
+	assert_string_equal(named(speech_back_of, "Back on node b: ann."), "b|ann");
+	/* Processes before there was that have the former only. */
+	assert_string_equal(named(speech_gone_of, back), "");
+	assert_string_equal(named(speech_back_of, gone), "");
+	static const char *const neither[] = {"",
+					      "Back on node ",
+					      "Back on node b",
+					      "Back on node b: .",
+					      "Back on node : ann.",
+					      "Back on node b: ann",
+					      ": ."};
+	for (size_t i = 0; i < sizeof(neither) / sizeof(*neither); i++)
+		assert_string_equal(named(speech_back_of, neither[i]), "");
+	assert_string_equal(named(speech_gone_of, "Node b is gone, with 2 people who were here."), "");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    CASE(each_event_has_its_line), CASE(who_did_it_is_in_the_record),
-	    CASE(text_is_made_safe),	   CASE(raw_rooms_have_lines_as_they_are),
-	    CASE(large_rooms_are_silent),  CASE(private_messages),
-	    CASE(a_long_name_fits),	   CASE(much_is_said_in_several_steps),
-	    CASE(notices_are_counted),	   CASE(what_may_be_shown_later),
-	    CASE(events_survive),	   CASE(a_damaged_event_is_refused),
+	    CASE(each_event_has_its_line),
+	    CASE(who_did_it_is_in_the_record),
+	    CASE(text_is_made_safe),
+	    CASE(raw_rooms_have_lines_as_they_are),
+	    CASE(large_rooms_are_silent),
+	    CASE(private_messages),
+	    CASE(a_long_name_fits),
+	    CASE(much_is_said_in_several_steps),
+	    CASE(notices_are_counted),
+	    CASE(what_may_be_shown_later),
+	    CASE(events_survive),
+	    CASE(a_damaged_event_is_refused),
+	    CASE(who_is_gone_or_back_with_a_node_is_named),
 	};
 
 	return cmocka_run_group_tests_name("speech", tests, NULL, NULL);
