@@ -18,6 +18,8 @@ void away_note(struct core *c, struct room *room, const char *text)
 
 	if (speech_note(&s, room, text) == 0)
 		speech_commit(&s, c->start.rooms, c->start.kick);
+	else
+		speech_drop(&s);
 	rooms_kick(c->start.rooms, c->start.kick, c->start.slot);
 }
 

@@ -394,6 +394,30 @@ static void people_are_told(void **state)
 	}
 }
 
+/* The room is full of what isn't committed yet: then there is no notice, and the next one who speaks isn't held up. */
+static void a_notice_that_does_not_fit(void **state)
+{
+	struct cluster_test *t = connected(1, CLUSTER_WAIT);
+	struct node *a = &t->node[0];
+	struct logring *log = a->room[0]->log;
+	struct record r = {.kind = RECORD_NOTICE};
+	uint64_t notices = a->notices;
+
+	(void)state;
+	logring_lock(log);
+	while (logring_put(log, &r, "* ", 2, "x", 1))
+		;
+	logring_unlock(log);
+	away_note(a->core, a->room[0], "They are away.");
+	alarm(60);
+	logring_lock(log);
+	alarm(0);
+	logring_unlock(log);
+	test_settle(t);
+	assert_int_equal(a->notices, notices);
+	test_end(t);
+}
+
 /* The server takes everything, and stores nothing. */
 static void a_server_that_stores_nothing(void **state)
 {
@@ -603,6 +627,7 @@ int main(void)
 	    cmocka_unit_test(a_node_without_memory),
 	    cmocka_unit_test(two_of_one_name),
 	    cmocka_unit_test(people_are_told),
+	    cmocka_unit_test(a_notice_that_does_not_fit),
 	    cmocka_unit_test(a_server_that_stores_nothing),
 	    cmocka_unit_test(a_large_batch_goes_in_in_parts),
 	    cmocka_unit_test(rooms_are_opened_as_long_as_there_are_any),
