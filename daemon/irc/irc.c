@@ -167,7 +167,11 @@ void irc_come(struct irc_call *call)
 	struct connection *c = call->c;
 	const struct config *config = irc_config(call);
 
-	irc_begin(call)->flags |= CLIENT_GREETED;
+	struct client_state *st = irc_begin(call);
+
+	st->flags |= CLIENT_GREETED;
+	if (st->flags & CLIENT_TLS)
+		irc_change(call)->flags |= IRC_SECURE;
 	irc_cloak_host(config, config_listener(config, connection_listener(c)), connection_address(c),
 		       irc_change(call)->host);
 }

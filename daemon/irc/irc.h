@@ -267,6 +267,8 @@ bool irc_part_room(struct irc_call *call, struct room *room, const char *reason)
 /* The client, for the questions of daemon/channels/may.h; source is where its name is put. */
 struct irc_channel_who irc_channel_who(struct irc_call *call, bool is_member,
 				       char source[static IRC_SOURCE_MAX + 1]);
+/* Whether its account is one of those that a room of the configuration is for. */
+bool irc_is_member_of(struct irc_call *call, const char *room);
 /* Leaves it, in the transaction that is under way and has put what is said of that; after the commit the rest. */
 void irc_leave_room(struct irc_call *call, struct room *room);
 

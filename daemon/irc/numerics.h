@@ -126,6 +126,7 @@
 	X(RPL_ENDOFMONLIST, 733, "End of MONITOR list")                                                      \
 	X(ERR_MONLISTFULL, 734, "Monitor list is full")                                                      \
 	X(RPL_WHOISKEYVALUE, 760, NULL)                                                                      \
+	X(RPL_WHOISSECURE, 671, "is using a secure connection")                                              \
 	X(RPL_KEYVALUE, 761, NULL)                                                                           \
 	X(RPL_KEYNOTSET, 766, "key not set")                                                                 \
 	X(RPL_METADATASUBOK, 770, NULL)                                                                      \

@@ -27,6 +27,7 @@ enum irc_user_flags {
 	IRC_OPER = 1 << 7,
 	IRC_INVISIBLE = 1 << 8,
 	IRC_WALLOPS = 1 << 9,
+	IRC_SECURE = 1 << 10,	    /* it came over TLS */
 	IRC_NICK_REFUSED = 1 << 15, /* before registration: it has none, as somebody else has it */
 };
 

@@ -189,13 +189,17 @@ static int join_room(struct irc_call *call, struct room *room)
 	return 0;
 }
 
-static struct room_guest join_guest(struct irc_call *call, const char *name)
+bool irc_is_member_of(struct irc_call *call, const char *room)
 {
 	const struct irc_user *u = irc_user(call->c);
 
+	return u->account[0] && config_is_member(irc_config(call), room, u->account, strlen(u->account));
+}
+
+static struct room_guest join_guest(struct irc_call *call, const char *name)
+{
 	return (struct room_guest){
-	    .is_member =
-		u->account[0] && config_is_member(irc_config(call), name, u->account, strlen(u->account)),
+	    .is_member = irc_is_member_of(call, name),
 	    .address = connection_address(call->c),
 	};
 }

@@ -83,6 +83,9 @@ static bool say_may_speak(struct irc_call *call, const struct room *room, bool m
 	char source[IRC_SOURCE_MAX + 1];
 	const struct irc_channel_who who = irc_channel_who(call, member, source);
 
+	/* +n can be taken from a room that has members, and they are who it is for still. */
+	if (!member && room->members_only && !irc_is_member_of(call, room->name))
+		return false;
 	return !room->read_only && !(is_ctcp && ch && ch->modes & IRC_M_NO_CTCP) &&
 	       irc_channel_may_speak(ch, &who) == IRC_WHY_MAY;
 }

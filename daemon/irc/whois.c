@@ -93,6 +93,8 @@ static void whois_tell(struct irc_call *call, const struct irc_person *p)
 		irc_numeric(call, RPL_WHOISBOT, "%s", p->nick);
 	if (u->account[0])
 		irc_numeric(call, RPL_WHOISACCOUNT, "%s %s", p->nick, u->account);
+	if (u->flags & IRC_SECURE)
+		irc_numeric(call, RPL_WHOISSECURE, "%s", p->nick);
 	irc_metadata_whois(call, p);
 	if (u->signon_us)
 		irc_numeric(call, RPL_WHOISIDLE, "%s %" PRId64 " %" PRIu64, p->nick,

@@ -133,6 +133,7 @@ NUMERICS = {
     "RPL_MONLIST": r":%s(,%s)*" % (NICK, NICK),
     "RPL_ENDOFMONLIST": "",
     "ERR_MONLISTFULL": r"100 %s(,%s)* " % (NICK, NICK),
+    "RPL_WHOISSECURE": NICK + " ",
     "RPL_WHOISKEYVALUE": NICK + r" \S+ \* :.*",
     "RPL_KEYVALUE": r"(%s|%s) \S+ \* :.*" % (NICK, CHANNEL),
     "RPL_KEYNOTSET": r"(%s|%s) \S+ " % (NICK, CHANNEL),
@@ -462,7 +463,9 @@ def settings(d, admin=True, cloak=True, limits=UNLIMITED):
         f.write("Welcome\n")
     listener = 'password_file = "%s/passwords"; register_accounts = true; cloak = %s;' % (d.dir, "true" if cloak else "false")
     chat = ', { name = "chat"; type = "tcp"; mode = "chat"; listen = "[::]:%d"; room = "lobby"; }' % d.port
-    d.write_config("", irc_listener(d.irc_port, listener) + chat, IRC_EXTRA + limits +
+    tls = ', { name = "tls"; type = "tcp"; mode = "irc"; listen = "127.0.0.1:%d"; tls_certificate = "%s"; tls_key = "%s"; }' % (
+        d.tls_port, *d.tls_files)
+    d.write_config("", irc_listener(d.irc_port, listener) + chat + tls, IRC_EXTRA + limits +
                    ' operators = ( { name = "root"; password = "top"; } );' +
                    (' motd_file = "%s/motd"; admin = ( "Example Ltd.", "Room 1", "irc@example.org" );' % d.dir if admin else ""))
 
@@ -518,6 +521,7 @@ def each_is_shown():
     equal(sorted(verbs_of_the_source()), sorted(VERBS))
     d = irc_daemon(start=False)
     add_account(d.dir + "/passwords", "amy")
+    d.tls_port, d.tls_files = free_port(), tls_files(d.dir)
     settings(d)
     d.start()
     shown = Shown()
@@ -531,6 +535,9 @@ def each_is_shown():
         got = [l for l in c.ask(line) if l.command not in TOLD or l.command in wanted.split()]
         check(commands(got) == wanted.split(), nick, line, "is answered by", [l.text for l in got], "and not by", wanted)
     long_lists(d, who["ann"], who["bob"])
+    safe = shown.client(d, "safe", sock=tls_connect(d, d.tls_port).sock)
+    equal(commands(safe.ask("WHOIS safe")), ["311", "312", "671", "317", "318"])
+    safe.line("QUIT")
     what_is_taken_back(shown, who["ann"], who["bob"])
     other_settings(d, who["ann"])
     ends(shown, who)

@@ -187,16 +187,31 @@ def whois():
 
 
 @test
+def whois_over_tls():
+    """Whose connection is secure is told, also by the next process."""
+    d = Daemon(start=False)
+    tls = free_port()
+    irc_daemon(d=d, listeners="""{ name = "secure"; type = "tcp"; mode = "irc"; listen = "127.0.0.1:%d";
+      tls_certificate = "%s"; tls_key = "%s"; }""" % (tls, *tls_files(d.dir)))
+    alice, bob = IRC(d, "alice", sock=tls_connect(d, tls).sock), IRC(d, "bob")
+    for _ in range(2):
+        equal(one(bob.ask("WHOIS alice"), "671"), ["alice", "is using a secure connection"])
+        equal(numerics(alice.ask("WHOIS bob"), "671"), [])
+        equal(d.ctl("restart")[0], 0)
+
+
+@test
 def rooms_that_are_not_for_all():
     """A room for its members only tells nobody else who is there, nor that it is."""
     d = Daemon(start=False)
     accounts = d.dir + "/accounts"
-    add_account(accounts, "ann")
+    for account in "ann", "zoe":
+        add_account(accounts, account)
     d.irc_port = free_port()
-    with_rooms = '{ name = "lobby"; }, { name = "board"; members = ( "ann" ); }'
-    d.write_config(with_rooms, irc_listener(d.irc_port) + """,
+    with_rooms = '{ name = "lobby"; }, { name = "board"; members = ( "ann", "zoe" ); }'
+    d.write_config(with_rooms, irc_listener(d.irc_port, 'password_file = "%s";' % accounts) + """,
         { name = "chat"; type = "tcp"; mode = "chat"; listen = "[::]:%d"; room = "lobby"; auth = "password";
-          password_file = "%s"; }""" % (d.port, accounts), IRC_EXTRA)
+          password_file = "%s"; }""" % (d.port, accounts), IRC_EXTRA + ' operators = ( { name = "root"; password = "toor"; } );')
     d.start()
     nc = d.connect()
     nc.send("/login ann secret\n/join board\n")
@@ -208,6 +223,16 @@ def rooms_that_are_not_for_all():
     got = bob.ask("WHOIS ann")
     equal(numerics(got, "319"), [])
     equal(one(got, "330")[:2], ["ann", "ann"])
+    # Without +n, others still can't say anything there.
+    zoe = IRC(d, "zoe", password="zoe:secret")
+    zoe.join("#board")
+    zoe.ask("OPER root toor")
+    zoe.line("MODE #board -n")
+    nc.expect("* zoe set mode -n\n")
+    equal([line.command for line in bob.ask("PRIVMSG #board :hello")], ["404"])
+    zoe.line("PART #board")
+    zoe.ask("PRIVMSG #board :as a member")
+    equal(nc.expect("zoe: as a member\n").count(b"hello"), 0)
     nc.send("/join lobby\n")
     nc.expect("You are in lobby.")
     equal(one(bob.ask("WHOIS ann"), "319"), ["ann", "#lobby"])
