@@ -12,8 +12,10 @@
 #include "daemon/channels/decide.h"
 #include "daemon/channels/follow.h"
 #include "daemon/cluster/wire.h"
+#include "daemon/io/memfd.h"
 #include "daemon/irc/store.h"
 #include "daemon/rooms/letter.h"
+#include "daemon/state/clients.h"
 
 #include <errno.h>
 #include <string.h>
