@@ -23,6 +23,7 @@
 static unsigned char again[1 << 20];
 static struct rooms *rooms;
 static struct room *lobby;
+static struct irc *irc;
 static struct irc_channels *channels;
 
 static void require_sayable(const struct speech_event *e)
@@ -141,7 +142,6 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	static const struct room_guest anybody;
 	struct slots *slots;
 	struct clients *clients;
-	struct irc *irc;
 
 	log_open(LOG_EMERG);
 	REQUIRE(slots_new(1, &slots) == 0);
