@@ -79,8 +79,6 @@ void archive_channel_restore(struct archive *a, struct store *s, struct room *ro
 	if (r == 0)
 		r = irc_channel_unpack(packed, len, ch);
 	if (r == 0) {
-		if (room->outgoing) /* in what is shared with other machines nobody is an operator of one */
-			ch->n_status = 0;
 		FAULT("restore-channel");
 		irc_channels_restore(cs, room, ch);
 	} else if (r != -ENOENT) {

@@ -8,6 +8,7 @@ import subprocess
 from irc_client import IRC, IRC_EXTRA, SERVER, UNLIMITED, irc_listener
 from nats import nats_cluster
 from nodes import DEFAULTS, Cluster, Network
+from past import query, reboot
 from testing import *
 
 
@@ -521,6 +522,31 @@ def operators_are_the_same_on_all_nodes():
     carl = a.join()
     carl.send("/login carl secret\n/mode +m\n")
     carl.expect("* Only operators of lobby can do that.\n")
+
+
+@test
+def what_was_decided_comes_back_from_a_nodes_own_database():
+    """What is in that isn't taken from the stream again, so nothing of the stream has it."""
+    c = Cluster(1, start=False, which='"lobby"', extra=OPERATORS + 'history: { database = "history.db"; };')
+    node = c.nodes[0]
+    path = os.path.join(node.dir, "accounts")
+    equal(subprocess.run([CHATCTL, "passwd", path, "carl"], input=b"secret\n", capture_output=True).returncode, 0)
+    c.listeners = lambda d: with_irc(d).replace('type = "tcp";', 'type = "tcp"; password_file = "%s"; auth = "none";' % path)
+    c.configure(node)
+    c.start()
+    ann, carl = operator(node, "ann"), IRC(node, "carl", password="carl:secret")
+    carl.join("#lobby")
+    for line in "MODE #lobby +ob carl x!*@*", "TOPIC #lobby :one", "TOPIC #lobby :two":
+        ann.line(line)
+        text = line.rpartition(" ")[2].strip(":").encode()
+        wait_for(lambda: any(text in r for r, in query(node, "SELECT record FROM channels")), what="what was decided in the database")
+    reboot(node)
+    node.start()
+    carl = IRC(node, "carl", password="carl:secret")
+    got = carl.join("#lobby")
+    equal([l.params[-1] for l in got if l.command in ("332", "353")], ["two", "@carl"])
+    equal([l[2] for l in decided_on(node, "MODE #lobby b") if l[0] == "367"], ["x!*@*"])
+    c.finish()
 
 
 @test
