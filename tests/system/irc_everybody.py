@@ -208,6 +208,7 @@ def two_operators(d):
     ann = IRC(d, "ann")
     ann.join("#den")
     nc = d.join("den", "carl")
+    wait_for(lambda: "carl" in [c["nick"] for c in d.json("list", "clients", "--room", "den")], what="carl")
     ann.line("MODE #den +o carl")
     nc.expect("* ann set mode +o carl\n")
     ann.settled()
