@@ -98,6 +98,8 @@ static void hook_begin(struct webhooks *w, struct hook *h, const struct hook *be
 			c = &w->stored.at[i];
 	if (c && strcmp(c->room, h->config.room) == 0)
 		h->cursor = *c;
+	else
+		w->is_new = true;
 	if (before && strcmp(before->config.room, h->config.room) == 0)
 		h->status = before->status;
 	w->dirty = true;
@@ -178,6 +180,7 @@ void hooks_save(struct webhooks *w)
 	int r = cursors_save(w->path, &c);
 	FAULT("webhook-saved");
 	w->dirty = r < 0;
+	w->is_new = false;
 	w->save_at = r < 0 ? w->ctx.now + HOOKS_SAVE_AGAIN_US : 0;
 	if (r < 0 && !w->told_save)
 		log_event(LOG_ERR, &(struct log_fields){.message_id = EVENT_WEBHOOK},

@@ -56,6 +56,9 @@ static int webhooks_service_start(struct service *s, bool held)
 		hooks_load(w);
 	hooks_take_wanted(w);
 	w->ctx.now = clock_us(CLOCK_MONOTONIC);
+	/* Before anybody speaks: the next process, too, delivers from there on, even if this one is killed at once. */
+	if (w->is_new)
+		hooks_save(w);
 	int r = -pthread_create(&w->thread, NULL, courier_run, w);
 	w->started = r == 0;
 	if (r < 0)

@@ -71,6 +71,7 @@ struct webhooks {
 	/* Of the thread: */
 	struct cursors stored; /* as the file had them at the start */
 	bool dirty;	       /* cursors are to be written */
+	bool is_new;	       /* and one of them is of a webhook that has none in the file */
 	int64_t save_at;
 	bool told_save;
 };
