@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 import time
 
-from testing import CHATCTL, Daemon, Skip, add_account, check, equal, free_port, main, need, test, wait_for
+from testing import CHATCTL, PATIENCE, Daemon, Skip, add_account, check, equal, free_port, main, need, test, wait_for
 
 
 def everything():
@@ -32,7 +32,7 @@ def everything():
     return d
 
 
-def pipe(url, *args, text="", timeout=30):
+def pipe(url, *args, text="", timeout=PATIENCE):
     p = subprocess.run([CHATCTL, "join", *args, url], input=text.encode(), capture_output=True, timeout=timeout)
     return p.returncode, p.stdout.decode(), p.stderr.decode()
 
@@ -153,7 +153,7 @@ def urls_without_a_port():
                 "zmq://127.0.0.1")
         for i, url in enumerate(urls):
             p = subprocess.run(["nsenter", "--net=/run/netns/" + name, CHATCTL, "join", "--nick", "n%d" % i, "--ca", cert, url],
-                               input=b"over %d\n" % i, capture_output=True, timeout=30)
+                               input=b"over %d\n" % i, capture_output=True, timeout=PATIENCE)
             equal((p.returncode, p.stderr), (0, b""))
             wait_for(lambda: "n%d: over %d\n" % (i, i) in d.ctl("tail", "lobby")[1], what=url)
     finally:

@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 import time
 
-from testing import BUILD, CHATCTL, SOURCE, Daemon, Skip, check, equal, main, need, test
+from testing import BUILD, CHATCTL, PATIENCE, SOURCE, Daemon, Skip, check, equal, main, need, test
 
 COMPLETIONS = os.path.join(os.path.abspath(SOURCE), "completions")
 
@@ -63,14 +63,14 @@ def bash():
         COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _chatctl; printf '%%s\\n' "${COMPREPLY[@]}" """ % COMPLETIONS
 
     def complete(line):
-        p = subprocess.run(["bash", "-c", script, "bash", line], capture_output=True, text=True, env=environment(), timeout=20)
+        p = subprocess.run(["bash", "-c", script, "bash", line], capture_output=True, text=True, env=environment(), timeout=PATIENCE)
         equal(p.stderr, "")
         return sorted(set(p.stdout.split()))
 
     expect_all(complete, d)
     # A second Tab (COMP_TYPE 63) shows what they are for.
     p = subprocess.run(["bash", "-c", "COMP_TYPE=63 COLUMNS=40; " + script, "bash", "chatctl ba"], capture_output=True, text=True,
-                       env=environment(), timeout=20)
+                       env=environment(), timeout=PATIENCE)
     equal((p.stdout, p.stderr), ("backup     copy the history, the bans a\nban        keep an address out (TIME: 9\n", ""))
 
 
@@ -81,7 +81,7 @@ def fish():
 
     def complete(line):
         p = subprocess.run(["fish", "--no-config", "-c", "source %s/chatctl.fish; complete -C %r" % (COMPLETIONS, line)],
-                           capture_output=True, text=True, env=environment(), timeout=20)
+                           capture_output=True, text=True, env=environment(), timeout=PATIENCE)
         if line.endswith(" ta"):
             check("tail\tshow what was said" in p.stdout, p.stdout)
         return sorted({w.split("\t")[0] for w in p.stdout.splitlines()})
@@ -98,7 +98,7 @@ def zsh():
     if pid == 0:
         os.execvpe("zsh", ["zsh", "-f", "-i"], dict(environment(), TERM="dumb", PS1="", PROMPT=""))
 
-    def read(until, timeout=20):
+    def read(until, timeout=PATIENCE):
         seen, end = b"", time.monotonic() + timeout
         while until not in seen:
             check(time.monotonic() < end, "zsh said", seen)

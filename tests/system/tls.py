@@ -52,7 +52,7 @@ def chat_over_tls():
         pass
     check(d.metric("tls_failed_total") >= 2)
     p = subprocess.run(["openssl", "s_client", "-connect", "127.0.0.1:%d" % d.tls, "-quiet"],
-                       input=b"from openssl\n/quit\n", capture_output=True, timeout=20)
+                       input=b"from openssl\n/quit\n", capture_output=True, timeout=PATIENCE)
     check(b"Welcome" in p.stdout and b": from openssl" in p.stdout, p.stdout[-300:])
 
 
@@ -96,7 +96,7 @@ def padding_counts_as_bytes():
         for i in range(12):
             p.stdin.write(b"%s %d\n" % (padding.encode(), i))
             p.stdin.flush()
-            plain.expect(": %s %d\n" % (padding, i), timeout=30)
+            plain.expect(": %s %d\n" % (padding, i))
         equal(min(d.metric("rate_pauses_total"), 1), pauses)
         p.stdin.write(b"/quit\n")
         p.stdin.close()

@@ -26,7 +26,7 @@ class Device:
     def send(self, data):
         self.sock.send(data if isinstance(data, bytes) else data.encode())
 
-    def receive(self, timeout=10):
+    def receive(self, timeout=PATIENCE):
         self.sock.settimeout(timeout)
         return self.sock.recv(65536)
 
