@@ -50,7 +50,7 @@ class Visitor(Client):
                 self.head = self.expect("\r\n\r\n")
                 self.all = bytes(self.buf)
                 return
-            except (Failure, ConnectionError):
+            except (Failure, ConnectionError, ssl.SSLError):  # as above
                 if self.all:
                     raise
                 time.sleep(0.02)
