@@ -158,12 +158,8 @@ static void list_print_nodes(const json_t *list)
 
 	json_array_foreach(list, i, n)
 	{
-		bool self = json_is_true(json_object_get(n, "self"));
 		table_add(t, "%s", show_string(n, "name"));
-		table_add(t, "%s",
-			  self					     ? "this one"
-			  : json_is_true(json_object_get(n, "here")) ? "here"
-								     : "away");
+		table_add(t, "%s", show_node_state(n));
 		table_add(t, "%s", show_or_dash(show_when(n, "since", text)));
 		table_add(t, "%" JSON_INTEGER_FORMAT, show_integer(n, "clients"));
 		table_add(t, "%" JSON_INTEGER_FORMAT, show_integer(n, "lag"));

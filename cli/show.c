@@ -41,6 +41,13 @@ const char *show_when(const json_t *o, const char *key, char dst[static 32])
 	return dst;
 }
 
+const char *show_node_state(const json_t *node)
+{
+	return json_is_true(json_object_get(node, "self"))   ? "this one"
+	       : json_is_true(json_object_get(node, "here")) ? "here"
+							     : "away";
+}
+
 void print_outcome(const json_t *takeover)
 {
 	printf("%" JSON_INTEGER_FORMAT " client%s taken over, %" JSON_INTEGER_FORMAT

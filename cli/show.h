@@ -12,5 +12,7 @@ double show_number(const json_t *o, const char *key);
 const char *show_or_dash(const char *s);
 /* "2026-11-26 22:00:00", or "" if the time is missing. */
 const char *show_when(const json_t *o, const char *key, char dst[static 32]);
+/* How a node of the cluster is: "this one", "here" or "away". */
+const char *show_node_state(const json_t *node);
 
 #endif

@@ -49,12 +49,9 @@ static void top_scroll(struct top *t, int k)
 	}
 }
 
-/* The next view that there is, or with TOP_VIEWS - 1 the one before. */
 static void top_turn(struct top *t, size_t step)
 {
-	do
-		t->view = (t->view + step) % TOP_VIEWS;
-	while (!top_has_view(t, t->view));
+	t->view = top_next_view(t, step);
 	top_refresh(t);
 }
 

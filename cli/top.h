@@ -61,6 +61,8 @@ struct top {
 /* top_ask.c: */
 double top_now(void);
 bool top_has_view(const struct top *t, size_t view);
+/* The next view that there is; with step TOP_VIEWS - 1 the one before. */
+size_t top_next_view(const struct top *t, size_t step);
 /* Asks for what the present view and the head show; error says what went wrong, and what was known stays. */
 void top_refresh(struct top *t);
 void top_forget(struct top *t);

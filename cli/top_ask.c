@@ -26,6 +26,16 @@ bool top_has_view(const struct top *t, size_t view)
 	return !only || json_object_get(t->status, only);
 }
 
+size_t top_next_view(const struct top *t, size_t step)
+{
+	size_t view = t->view;
+
+	do
+		view = (view + step) % TOP_VIEWS;
+	while (!top_has_view(t, view));
+	return view;
+}
+
 /* The caller's, or NULL, with why in error. */
 static json_t *top_ask(struct top *t, struct client *c, const char *method, json_t *parameters)
 {
@@ -73,16 +83,6 @@ static void top_add_rates(const struct top_view *view, json_t *item, const json_
 	}
 }
 
-/* A node's state is told as list does. */
-static void top_add_state(json_t *node)
-{
-	const char *state = json_is_true(json_object_get(node, "self"))	  ? "this one"
-			    : json_is_true(json_object_get(node, "here")) ? "here"
-									  : "away";
-
-	json_object_set_new(node, "state", json_string(state));
-}
-
 /* Takes over the reference. */
 static void top_take(struct top *t, size_t view, json_t *list)
 {
@@ -97,7 +97,7 @@ static void top_take(struct top *t, size_t view, json_t *list)
 		const char *id = top_id(&top_views[view], item, number);
 		top_add_rates(&top_views[view], item, json_object_get(items->before, id), seconds);
 		if (view == TOP_NODES)
-			top_add_state(item);
+			json_object_set_new(item, "state", json_string(show_node_state(item)));
 		json_object_set(known, id, item);
 	}
 	json_decref(items->before);

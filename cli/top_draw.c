@@ -258,7 +258,7 @@ static void top_draw_foot(const struct top *t, size_t n)
 {
 	const struct top_view *view = &top_views[t->view];
 	const struct top_place *place = &t->places[t->view];
-	size_t last = place->first + top_page() < n ? place->first + top_page() : n, next = t->view;
+	size_t last = place->first + top_page() < n ? place->first + top_page() : n;
 
 	move(LINES - 2, 0);
 	addnstr("sort:", COLS);
@@ -270,11 +270,8 @@ static void top_draw_foot(const struct top *t, size_t n)
 		addstr(view->columns[i].title);
 		attrset(A_NORMAL);
 	}
-	do
-		next = (next + 1) % TOP_VIEWS;
-	while (!top_has_view(t, next));
 	top_draw_line(LINES - 1, "%zu-%zu of %zu %s  Tab: %s  arrows: scroll  R: reverse  q: quit",
-		      n > 0 ? place->first + 1 : 0, last, n, view->name, top_views[next].name);
+		      n > 0 ? place->first + 1 : 0, last, n, view->name, top_views[top_next_view(t, 1)].name);
 }
 
 void top_draw(struct top *t)
