@@ -12,15 +12,20 @@
 /* What is stored is so within a few milliseconds. */
 #define AWAY_STUCK_US SECOND_US
 
-void away_note(struct core *c, struct room *room, const char *text)
+void away_put(struct core *c, struct room *room, away_put_fn *put, const char *text)
 {
 	struct speech s = {0};
 
-	if (speech_note(&s, room, text) == 0)
+	if (put(&s, room, text) == 0)
 		speech_commit(&s, c->start.rooms, c->start.kick);
 	else
 		speech_drop(&s);
 	rooms_kick(c->start.rooms, c->start.kick, c->start.slot);
+}
+
+void away_note(struct core *c, struct room *room, const char *text)
+{
+	away_put(c, room, speech_note, text);
 }
 
 static void away_tell_room(struct core *c, struct channel *ch, const char *text)

@@ -331,6 +331,9 @@ void gap_gone(struct core *c, const char *text, size_t len);
 void away_turn(struct core *c);
 /* A notice of chatd's own in one room, which is held. */
 void away_note(struct core *c, struct room *room, const char *text);
+/* The same of another kind: speech_note(), speech_gone(). What can't be put is left out. */
+typedef int away_put_fn(struct speech *s, struct room *room, const char *text);
+void away_put(struct core *c, struct room *room, away_put_fn *put, const char *text);
 
 /* --- nodes.c --- */
 
@@ -392,8 +395,6 @@ struct elsewhere_nick;
  */
 void netjoin_tell(struct core *c, struct room *room, const char *node, const struct elsewhere_nick *nicks,
 		  unsigned n);
-/* A line of that kind, or of who is gone: RECORD_GONE. */
-void netjoin_line(struct core *c, struct room *room, const char *text);
 
 /* --- people.c: presence.h and ban_share.h, of this node's roster, of who is elsewhere and of bans --- */
 

@@ -102,17 +102,6 @@ static void netjoin_look(struct netjoin *j, struct logring *log)
 	logring_unlock(log);
 }
 
-void netjoin_line(struct core *c, struct room *room, const char *text)
-{
-	struct speech s = {0};
-
-	if (speech_gone(&s, room, text) == 0)
-		speech_commit(&s, c->start.rooms, c->start.kick);
-	else
-		speech_drop(&s);
-	rooms_kick(c->start.rooms, c->start.kick, c->start.slot);
-}
-
 static void netjoin_say(struct core *c, struct room *room, const struct netjoin *j)
 {
 	char text[NETJOIN_TEXT];
@@ -130,7 +119,7 @@ static void netjoin_say(struct core *c, struct room *room, const struct netjoin 
 		if (n < SPEECH_BACK_MAX && (n == 0 || i + 1 < j->n))
 			continue;
 		snprintf(text + len, sizeof(text) - len, ".");
-		netjoin_line(c, room, text);
+		away_put(c, room, speech_gone, text);
 		len = n = 0;
 	}
 }

@@ -140,7 +140,7 @@ static void people_tell_gone(struct core *c, struct room *r, const char *node,
 	for (unsigned i = 0; nicks && n > 0 && i < PEOPLE_GONE_LINES && room_announces(r); i++) {
 		unsigned part = n < SPEECH_GONE_MAX ? n : SPEECH_GONE_MAX;
 		people_gone_text(text, node, nicks, part);
-		netjoin_line(c, r, text);
+		away_put(c, r, speech_gone, text);
 		nicks += part;
 		n -= part;
 	}
