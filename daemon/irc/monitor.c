@@ -125,7 +125,7 @@ static void monitor_tell_now(struct monitor_report *r, struct irc_watched_nick *
 	char text[IRC_SHOWN_MAX + 1];
 	struct irc_person p;
 
-	if (monitor_is_here(r->call, one, &p) || !monitor_may_be_here(r->call, one)) {
+	if (!monitor_may_be_here(r->call, one) || monitor_is_here(r->call, one, &p)) {
 		monitor_tell(r, one, NULL, 0);
 		return;
 	}

@@ -25,9 +25,10 @@ static bool quit_leave(struct connection *c, struct room *room, void *arg)
 	speech_begin_reading(&call->speech, room);
 	/* What was said before it went is still its to read, if there is space. */
 	seats_settle(c, room, IRC_REPLY_MAX);
-	const char *reason = irc_may_speak(call, room) ? l->reason : l->muted;
-	if (!connection_is_ending(c) && !irc_is_expelled(call, room))
+	if (!connection_is_ending(c) && !irc_is_expelled(call, room)) {
+		const char *reason = irc_may_speak(call, room) ? l->reason : l->muted;
 		speech_leave_because(&call->speech, room, &who, true, reason, strlen(reason));
+	}
 	irc_leave_room(call, room);
 	irc_commit_step(call);
 	return true;

@@ -329,7 +329,7 @@ bool irc_part_room(struct irc_call *call, struct room *room, const char *reason)
 
 	if (!irc_speak(call, room))
 		return false;
-	if (!irc_may_speak(call, room))
+	if (reason[0] && !irc_may_speak(call, room))
 		reason = "";
 	if (!irc_is_expelled(call, room))
 		speech_leave_because(&call->speech, room, &who, false, reason, strlen(reason));
