@@ -81,14 +81,18 @@ const char *irc_query_echo(struct irc_arg a, char *buf, size_t size)
 
 /* --- people --- */
 
-/* What is told of who isn't on IRC, or not here. */
+void irc_user_make_up(const char *nick, size_t len, struct irc_user *ret)
+{
+	irc_user_of_nick(nick, len, ret->user, sizeof(ret->user));
+	strcpy(ret->host, IRC_HOST_OF_OTHERS);
+	memcpy(ret->realname, nick, len);
+}
+
 static void people_make_up(struct irc_person *p)
 {
 	const struct roster_member *m = &p->member;
 
-	irc_user_of_nick(m->nick, m->len, p->user.user, sizeof(p->user.user));
-	strcpy(p->user.host, IRC_HOST_OF_OTHERS);
-	memcpy(p->user.realname, m->nick, m->len);
+	irc_user_make_up(m->nick, m->len, &p->user);
 	if (m->is_account)
 		memcpy(p->user.account, m->nick, m->len);
 }

@@ -40,6 +40,8 @@ struct irc_person {
 	struct irc_user user;
 };
 
+/* What is told of who isn't on IRC, or not here: its user name, host and real name, into a record that is all zeroes. */
+void irc_user_make_up(const char *nick, size_t len, struct irc_user *ret);
 /* False: it is somebody who has not registered yet. */
 bool irc_person_of(struct irc_call *call, const struct roster_member *m, struct irc_person *ret);
 /* Who has that nick; false: nobody. */

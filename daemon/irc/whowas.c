@@ -38,38 +38,35 @@ static struct {
 	struct whowas_ring here, elsewhere;
 } whowas_all = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
-static void whowas_add(struct whowas_ring *ring, const struct whowas *w)
+static void whowas_note(struct whowas_ring *ring, const char *node, const char *nick, size_t len,
+			const struct irc_user *u)
 {
+	struct whowas w = {.us = (uint64_t)clock_us(CLOCK_REALTIME), .len = len};
+
+	memcpy(w.nick, nick, len);
+	snprintf(w.node, sizeof(w.node), "%s", node);
+	snprintf(w.user, sizeof(w.user), "%s", u->user);
+	snprintf(w.host, sizeof(w.host), "%s", u->host);
+	snprintf(w.realname, sizeof(w.realname), "%s", u->realname);
 	pthread_mutex_lock(&whowas_all.lock);
-	ring->at[ring->n++ % WHOWAS_MAX] = *w;
+	ring->at[ring->n++ % WHOWAS_MAX] = w;
 	pthread_mutex_unlock(&whowas_all.lock);
 }
 
 void irc_whowas_note(const char *nick, size_t len, const struct irc_user *u)
 {
-	struct whowas w = {.us = (uint64_t)clock_us(CLOCK_REALTIME), .len = len};
-
-	if (len == 0 || len > TEXT_NICK_MAX)
-		return;
-	memcpy(w.nick, nick, len);
-	snprintf(w.user, sizeof(w.user), "%s", u->user);
-	snprintf(w.host, sizeof(w.host), "%s", u->host);
-	snprintf(w.realname, sizeof(w.realname), "%s", u->realname);
-	whowas_add(&whowas_all.here, &w);
+	if (len > 0 && len <= TEXT_NICK_MAX)
+		whowas_note(&whowas_all.here, "", nick, len, u);
 }
 
 void irc_whowas_note_elsewhere(const char *node, const char *nick, size_t len)
 {
-	struct whowas w = {.us = (uint64_t)clock_us(CLOCK_REALTIME), .len = len};
+	struct irc_user u = {.user = ""};
 
 	if (len == 0 || len > TEXT_NICK_MAX)
 		return;
-	memcpy(w.nick, nick, len);
-	snprintf(w.node, sizeof(w.node), "%s", node);
-	irc_user_of_nick(nick, len, w.user, sizeof(w.user));
-	strcpy(w.host, IRC_HOST_OF_OTHERS);
-	memcpy(w.realname, nick, len);
-	whowas_add(&whowas_all.elsewhere, &w);
+	irc_user_make_up(nick, len, &u);
+	whowas_note(&whowas_all.elsewhere, node, nick, len, &u);
 }
 
 /* mask: NULL where a nick is meant. */
