@@ -286,12 +286,16 @@ enum irc_decided irc_decide_removal(struct irc_deciding *d, struct roster *roste
 	return IRC_DECIDED;
 }
 
-void irc_decide_account(struct irc_deciding *d, uint64_t id, const char *account)
+void irc_decide_account(struct irc_deciding *d, const struct roster_member *who, const char *account)
 {
 	const struct irc_channel *now = decide_now(d);
+	char nick[TEXT_NICK_MAX + 1];
 
+	snprintf(nick, sizeof(nick), "%.*s", who->is_account ? who->len : 0, who->nick);
+	if (!account)
+		account = nick;
 	for (uint32_t i = 0; now && account[0] && i < now->n_status; i++)
-		if (now->status[i].id == id) {
+		if (now->status[i].id == who->id) {
 			char *to = decide_draft(d)->status[i].account;
 			snprintf(to, sizeof(now->status[i].account), "%s", account);
 			return;

@@ -76,8 +76,11 @@ void irc_decide_topic(struct irc_deciding *d, const char topic[static IRC_TOPIC_
  */
 enum irc_decided irc_decide_removal(struct irc_deciding *d, struct roster *roster, uint64_t id);
 
-/* Who has a status has that account, by which it is known after a reboot; told by nothing. Nothing happens without a status. */
-void irc_decide_account(struct irc_deciding *d, uint64_t id, const char *account);
+/*
+ * Who has a status has that account, by which it is known after a reboot; told by nothing. "": it has none; NULL: its nick, if that is
+ * one. Nothing happens without a status.
+ */
+void irc_decide_account(struct irc_deciding *d, const struct roster_member *who, const char *account);
 
 /* --- what helps --- */
 

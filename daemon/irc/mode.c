@@ -24,7 +24,7 @@ struct moding {
 	bool may;  /* change anything but ask */
 	bool asks; /* what is in lists */
 	bool refused;
-	char shown[4]; /* which lists were shown */
+	bool shown[3]; /* which lists were, as in mode_show_list() */
 	unsigned next_arg, n_changes;
 	struct irc_deciding d;
 };
@@ -67,7 +67,7 @@ static void mode_show_list(struct moding *m, char kind)
 	/* Once in one command, whatever that asks for. */
 	if (m->shown[k])
 		return;
-	m->shown[k] = kind;
+	m->shown[k] = true;
 	for (uint32_t i = 0; ch && i < ch->n_list; i++)
 		if (ch->list[i].kind == kind)
 			irc_numeric(m->call, of[k].item, "#%s %s %s %" PRIu64, m->room->name,
@@ -106,13 +106,9 @@ bool irc_find_member(struct irc_call *call, const struct room *room, const char 
 static void mode_note_account(struct moding *m, const struct roster_member *who)
 {
 	struct irc_user u;
-	char nick[TEXT_NICK_MAX + 1];
+	bool is_irc = irc_users_copy(irc_shared(m->call)->irc->users, who->index, who->id, &u);
 
-	snprintf(nick, sizeof(nick), "%.*s", who->is_account ? who->len : 0, who->nick);
-	if (irc_users_copy(irc_shared(m->call)->irc->users, who->index, who->id, &u))
-		irc_decide_account(&m->d, who->id, u.account);
-	else
-		irc_decide_account(&m->d, who->id, nick);
+	irc_decide_account(&m->d, who, is_irc ? u.account : NULL);
 }
 
 /* In a shared room. */

@@ -257,9 +257,8 @@ static enum irc_decided operators_status(struct operating *o, char sign, char le
 	if (!operators_find(o, nick, strlen(nick), &who))
 		return IRC_DECIDED_SAME;
 	enum irc_decided decided = irc_decide_status(&o->d, sign, letter, &who);
-	snprintf(nick, sizeof(nick), "%.*s", who.is_account ? who.len : 0, who.nick);
 	if (decided == IRC_DECIDED)
-		irc_decide_account(&o->d, who.id, nick);
+		irc_decide_account(&o->d, &who, NULL);
 	return decided;
 }
 
