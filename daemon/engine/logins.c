@@ -91,6 +91,14 @@ static void logins_hash_nobody(struct logins *l)
 		log_warning("logins: a name without an account can be told by the time that its check takes");
 }
 
+/* Before anybody hears of it, so that nobody who has can try once more. */
+static void logins_count_failure(struct logins *l, struct asker *o, const struct login_request *a)
+{
+	pthread_mutex_lock(&l->lock);
+	logins_note_failures(o, 1, a->failures_per_minute);
+	pthread_mutex_unlock(&l->lock);
+}
+
 static void *logins_run(void *arg)
 {
 	struct logins *l = arg;
@@ -107,16 +115,14 @@ static void *logins_run(void *arg)
 		struct login_request *a = logins_wait(l, &o);
 		if (!a)
 			continue;
-		unsigned rate = a->failures_per_minute;
 		l->busy = o->busy = true;
 		pthread_mutex_unlock(&l->lock);
 		logins_check(l, a);
-		bool good = a->answer.good;
+		if (!a->answer.good)
+			logins_count_failure(l, o, a);
 		worker_post(a->w, &a->job);
 		pthread_mutex_lock(&l->lock);
 		l->busy = o->busy = false;
-		if (!good)
-			logins_note_failures(o, 1, rate);
 	}
 	pthread_mutex_unlock(&l->lock);
 	return NULL;
