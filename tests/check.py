@@ -22,7 +22,7 @@ CORES = os.cpu_count() or 1
 TESTS_AT_ONCE = CORES + 1
 # What takes longer hangs.
 PATIENCE = 1500
-# Beside these nothing may run: they measure what honest people wait for.
+# Beside these nothing may run, in the plain build: they measure what honest people wait for.
 ALONE = ("attacks.py",)
 # These take long, so they begin first.
 LONG = ("faults.py", "container.py", "web_page.py", "irc_state.py", "cluster.py", "cluster_survive.py", "cluster_setup.py", "survive.py", "supervise.py", "tls.py", "tls_survive.py", "access.py", "upgrade.py", "connections.py", "admin.py", "chat.py", "join.py")
@@ -227,7 +227,7 @@ def programs(build, suffix, needs, without="-", **more):
     for t in system:
         # What the plain run builds is there for the others.
         after = [t] if suffix and os.path.basename(t) == "upgrade.py" else []
-        steps.append(Program(t + suffix, sys.executable, t, needs=needs, after=after, env=env, alone=os.path.basename(t) in ALONE))
+        steps.append(Program(t + suffix, sys.executable, t, needs=needs, after=after, env=env, alone=not suffix and os.path.basename(t) in ALONE))
     return steps
 
 

@@ -7,8 +7,9 @@ most 10 ms above that of the same people alone, measured right before and right 
 
 Attackers are processes of the lowest priority, and never threads beside those who measure: so it counts what chatd
 makes others wait for, and not who gets the CPU. Against a machine that is busy with something else, which can
-only add to it, the very same attack is measured again, twice at most, if the bound was exceeded. Under sanitizers (CHATD_TEST_SCALE < 1) chatd itself is 10 to
-20 times slower, so the bound is 20 times as much there.
+only add to it, the very same attack is measured again, twice at most, if the bound was exceeded. Under sanitizers
+(CHATD_TEST_SCALE < 1) chatd itself is 10 to 20 times slower, and other tests run beside these: all else is asserted there,
+too, but of the latency only that nobody is forgotten for seconds.
 
 Each attack has to come about, too: who attacks says how much it did, and the test wants that much. Beyond what the
 attack is about chatd's memory and its log are bounded in all of them.
@@ -33,7 +34,8 @@ import traceback
 from testing import (BUILD, CHATD, SCALE, Client, Daemon, Failure, Skip, WELCOME, check, equal, free_port, main, note, test,
                      wait_for)
 
-BOUND = 0.010 if SCALE == 1 else 0.200
+MEASURED = SCALE == 1
+BOUND = 0.010 if MEASURED else 5.0
 # What one attack may make chatd use beyond the logs of its rooms, and log, at most.
 MEMORY = 64 << 20
 LOG_LINES = 50
@@ -43,8 +45,8 @@ PATIENCE = 120
 HONEST = "127.0.0.77"
 PEOPLE = 4
 PAUSE = 0.002
-# Seconds, in which each says hundreds of lines; the smaller bound wants more of them.
-ALONE = 1.5 if SCALE == 1 else 0.5
+# Seconds, in which each says hundreds of lines.
+ALONE = 1.5
 
 Daemon.log_level = "info"
 
@@ -214,7 +216,7 @@ def measure(port, during):
 
 def attacked(d, attacks, meanwhile):
     """All the attacks at once, and meanwhile(going) beside them; returns what the attacks did."""
-    attackers = [Process(a, lowest=True) for a in attacks]
+    attackers = [Process(a, lowest=MEASURED) for a in attacks]
     try:
         if meanwhile:
             meanwhile(lambda: any(a.going() for a in attackers))
@@ -238,16 +240,19 @@ def under(d, name, *attacks, meanwhile=None, port=None, memory=MEMORY, log_lines
     """The attacks, with honest people beside them; before and after they are measured alone. Returns what they did."""
     port = port or d.port
 
+    def alone():
+        return measure(port, lambda: time.sleep(ALONE))[0]["p99"] if MEASURED else 0
+
     def once():
-        alone = [measure(port, lambda: time.sleep(ALONE))[0]]
+        base = alone()
         under_attack, did = measure(port, lambda: attacked(d, attacks, meanwhile))
         # What the attackers left behind isn't how it is without them.
         if calm:
             wait_for(lambda: d.json("status")["clients"] <= clients, PATIENCE, "the attackers to be gone")
-        alone.append(measure(port, lambda: time.sleep(ALONE))[0])
-        base = max(a["p99"] for a in alone)
-        note("%s: p99 %.2f ms (alone %.2f ms), longest %.1f ms, %d lines" % (
-            name, under_attack["p99"] * 1e3, base * 1e3, under_attack["max"] * 1e3, under_attack["n"]))
+        base = max(base, alone())
+        note("%s: p99 %.2f ms (alone %s), longest %.1f ms, %d lines" % (
+            name, under_attack["p99"] * 1e3, "%.2f ms" % (base * 1e3) if MEASURED else "not measured",
+            under_attack["max"] * 1e3, under_attack["n"]))
         return under_attack["p99"] - base, did
 
     clients = d.json("status")["clients"]

@@ -26,7 +26,7 @@ class Person(Client):
             except ConnectionError:
                 time.sleep(0.02)
         super().__init__(c.sock)
-        self.all = b""
+        self.all = bytearray()
         self.d = d
         self.port = port
         if nick is not None:

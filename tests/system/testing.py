@@ -109,14 +109,16 @@ def equal(got, expected):
 
 
 def wait_for(condition, timeout=PATIENCE, what="condition"):
-    until = time.monotonic() + timeout
+    until, pause = time.monotonic() + timeout, 0.01
     while True:
         value = condition()
         if value:
             return value
         if time.monotonic() > until:
             raise Failure("timed out waiting for " + what)
-        time.sleep(0.02)
+        # What takes long is asked for less often, as asking takes CPU, too.
+        time.sleep(pause)
+        pause = min(1.25 * pause, 0.2)
 
 
 def logged(d, what, times=None):
@@ -705,10 +707,11 @@ class Client:
         equal(self.buf, b"")
 
     def rest(self, timeout=PATIENCE):
-        """Everything up to the end of the connection."""
+        """Everything up to the end of the connection, which is then closed here, too, or chatd would wait for that."""
         self.sock.settimeout(timeout)
         while self.receive():
             pass
+        self.close()
         data, self.buf = bytes(self.buf), bytearray()
         return data
 
