@@ -414,7 +414,7 @@ control: { socket = "%s"; group = "chatd"; };
             env["NOTIFY_SOCKET"] = os.path.join(self.dir, "notify")
         pairs = list(self.passed) + [(fd, name) for name, fds in self.stored.items() for fd in fds]
         actions = [(os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
-                   (os.POSIX_SPAWN_OPEN, 1, self.log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
+                   (os.POSIX_SPAWN_OPEN, 1, self.log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640),
                    (os.POSIX_SPAWN_DUP2, 1, 2)]
         high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 1000) for fd, _ in pairs]
         for i, fd in enumerate(high):
@@ -771,9 +771,23 @@ def run(*args, stdin=b"", timeout=PATIENCE):
     return subprocess.run(args, input=stdin, capture_output=True, timeout=timeout)
 
 
+secrets = {}
+
+
 def add_account(path, nick, password="secret", *options):
+    """By chatctl; who is new with a password that had its turn gets what chatctl made of that, as hashing takes long."""
+    names, known = [], secrets.get((password, options))
+    if os.path.exists(path):
+        with open(path) as f:
+            names = [line.split(":")[0].casefold() for line in f]
+    if known and nick.casefold() not in names:
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640), "w") as f:
+            f.write("%s:%s" % (nick, known))
+        return
     p = run(CHATCTL, "passwd", *options, path, nick, stdin=password.encode() + b"\n")
     equal((p.returncode, p.stderr), (0, b""))
+    with open(path) as f:
+        secrets[password, options] = next(line for line in f if line.startswith(nick + ":")).partition(":")[2]
 
 
 def need(*programs):
