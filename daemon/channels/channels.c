@@ -57,6 +57,12 @@ static void irc_channels_end_strings(struct irc_channel *c)
 		c->list[i].mask[IRC_MASK_MAX] = c->list[i].by[TEXT_NICK_MAX] = '\0';
 }
 
+/* Whether a room without a record would be another one. */
+static bool irc_channels_differs(const struct irc_channel *c)
+{
+	return c->topic[0] || c->key[0] || c->limit || c->modes != IRC_M_DEFAULT || c->n_status || c->n_list;
+}
+
 /* Which of the two is true; -1: none. */
 static int irc_channels_true(const struct irc_channel_half h[2], const struct room *room)
 {
@@ -193,6 +199,7 @@ void irc_channels_seal(struct irc_channels *cs, const struct room *room, uint64_
 	to->from = pending;
 	FAULT("irc-channel-written");
 	atomic_store_explicit(&to->check, irc_channel_check(to), memory_order_release);
+	room_set_decided(room, irc_channels_differs(&to->channel));
 	irc_channels_note_change(cs, room->index); /* who is told waits for the log, and sees it */
 	FAULT("irc-channel-sealed");
 }
@@ -331,10 +338,13 @@ void irc_channels_recover(struct irc_channels *cs, struct rooms *rooms)
 			log_event(LOG_ERR,
 				  &(struct log_fields){.message_id = EVENT_STATE_REFUSED, .room = room->name},
 				  "the topic and modes of %s can't be trusted and are forgotten", room->name);
-		if (atomic_load(&cs->made[i]) && (!sound || irc_channels_true(h, room) < 0))
-			irc_channels_drop(cs, i);
-		else if (atomic_load(&cs->made[i]))
+		int now = sound ? irc_channels_true(h, room) : -1;
+		if (now >= 0) {
+			room_set_decided(room, irc_channels_differs(&h[now].channel));
 			irc_channels_note_change(cs, i);
+		} else if (atomic_load(&cs->made[i])) {
+			irc_channels_drop(cs, i);
+		}
 	}
 }
 

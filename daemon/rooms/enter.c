@@ -22,7 +22,13 @@
 
 static bool room_is_empty(const struct rooms *rs, const struct room *r)
 {
-	return !r->main && !r->configured && !r->members_only && outgoing_room_is_idle(rs, r);
+	return !r->main && !r->configured && !r->members_only && !(r->outgoing && r->decided) &&
+	       outgoing_room_is_idle(rs, r);
+}
+
+void room_set_decided(const struct room *r, bool decided)
+{
+	atomic_store(&((struct room *)r)->decided, decided);
 }
 
 /* Whether a goes rather than b (NULL: none): as nothing of it is lost, or it has been empty for longer. */

@@ -59,6 +59,7 @@ struct room {
 	_Atomic uint64_t place;			   /* likewise: in the cluster's stream, 0: none, */
 	_Atomic int64_t place_us;		   /* and the time there */
 	atomic_bool is_archived;
+	atomic_bool decided;		 /* something is that differs from any new room: room_set_decided() */
 	bool born;			 /* in this process: nobody of the one before can be in it */
 	uint8_t opener[ADDRESS_KEY_LEN]; /* address_site() of who opened it; 0: nobody from outside */
 };
@@ -144,6 +145,11 @@ int rooms_enter(struct rooms *rs, const char *name, unsigned slot, const struct 
 int rooms_enter_existing(struct rooms *rs, const char *name, unsigned slot, struct room **ret);
 struct room *rooms_enter_index(struct rooms *rs, uint32_t index, unsigned slot);
 void rooms_leave(struct rooms *rs, struct room *r, unsigned slot);
+/*
+ * Whether something is decided there, such as a key. One that is shared with other nodes stays then, also while nobody here is
+ * in it, as there may be people in it elsewhere. Any thread.
+ */
+void room_set_decided(const struct room *r, bool decided);
 /* Whether there is one of that name at the moment. */
 bool rooms_exists(struct rooms *rs, const char *name);
 

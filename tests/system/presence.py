@@ -461,6 +461,34 @@ def modes_are_the_same_on_all_nodes():
 
 
 @test
+def a_room_that_people_made_keeps_its_key_on_all_nodes():
+    """Also where nobody was in it for longer than rooms last otherwise; and there it is one like any other when the key is gone."""
+    linger = OPERATORS.replace("limits: {", "limits: { room_linger = 0.0;")
+    c = Cluster(2, start=False, which='"*"', listeners=with_irc, extra=linger)
+    c.start()
+    a, b = c.nodes
+    ann, bob = operator(a, "ann"), IRC(b, "bob")
+
+    def rooms(d):
+        return [r["name"] for r in d.json("list", "rooms")]
+
+    ann.join("#den", "#other")
+    ann.line("MODE #den +k sesame")
+    ann.line("MODE #other +k-k x x")
+    wait_for(lambda: {"den", "other"} <= set(rooms(b)), what="both rooms on node b")
+    b.kill()
+    b.start()
+    wait_for(lambda: "other" not in rooms(b), what="the end of a room of which nothing is decided")
+    equal([l.command for l in bob.join("#den")], ["475"])
+    for line in "JOIN #den sesame", "PART #den":
+        bob.line(line)
+        bob.expect(" " + line.replace(" sesame", ""))
+    ann.line("MODE #den -k *")
+    ann.expect("MODE #den -k *\r\n")
+    wait_for(lambda: "den" not in rooms(b), what="the end of the other room")
+
+
+@test
 def operators_are_the_same_on_all_nodes():
     """By account: whoever is logged in as that, on whichever node, by IRC and at nc."""
     c = Cluster(2, start=False, which='"lobby"', extra=OPERATORS)
