@@ -324,6 +324,7 @@ class Havoc:
         self.happened, self.hit = collections.Counter(), collections.Counter()
         self.later = []  # (when, number, what): a heap
         self.numbers = itertools.count()
+        self.victims = cluster.nodes  # to whom it happens
         self.dead, self.commands = {}, []  # node -> when it begins again
         self.mending = 0  # servers and networks
         self.next_at = time.monotonic() + pace
@@ -380,7 +381,7 @@ class Havoc:
             d.spawn()
 
     def event(self, kind):
-        rng, nodes = self.rng, self.cluster.nodes
+        rng, nodes = self.rng, self.victims
         d = rng.choice(nodes)
         if kind == "node":
             self.kill(d, self.some(0, 0.02) if rng.random() < 0.7 else self.some(0.1, 1.0))
