@@ -142,8 +142,27 @@ def claims():
                 yield "docs/CLAIMS.md: there is no %s" % what
 
 
+# What the tests say in part: "to and fro", "hel", "noth*", and a frame that begins in the midst of a word.
+NO_MISTAKES = "fro,hel,noth,ment"
+
+
+def codespell():
+    """What codespell finds, but for what fuzzers found, pictures, the escapes of strings and a macro of mdoc(7)."""
+    names = subprocess.run(["git", "ls-files", "--", ".", ":!tests/fuzz/corpus", ":!*.svg"], capture_output=True, text=True, check=True).stdout.split()
+    try:
+        p = subprocess.run(["codespell", "-L", NO_MISTAKES, "--ignore-regex", r"\\[nrt]|^\.N\w", *filter(os.path.exists, names)],
+                           capture_output=True, text=True)
+    except FileNotFoundError:
+        print("# codespell isn't here")
+        return
+    yield from p.stdout.splitlines()
+    if p.returncode and not p.stdout:
+        yield "codespell: " + p.stderr.strip()
+
+
 def spelling():
-    """No document has a word that is on lintian's list of misspelt ones."""
+    """No document has a word that is on lintian's list of misspelt ones, and no file one that is on codespell's."""
+    yield from codespell()
     try:
         with open("/usr/share/lintian/data/spelling/corrections") as f:
             wrong = dict(line.strip().split("||", 1) for line in f if "||" in line and line[0] != "#")

@@ -48,7 +48,7 @@ static uint64_t registry_gather(const struct udp_listener *u, struct logring *lo
 struct registry_batch {
 	struct udp_out out[UDP_BATCH];
 	struct member *members[UDP_BATCH];
-	uint64_t upto[UDP_BATCH], count[UDP_BATCH];
+	uint64_t end[UDP_BATCH], count[UDP_BATCH];
 	size_t n;
 };
 
@@ -68,9 +68,9 @@ static bool registry_send_batch(struct udp_listener *u, struct registry_batch *b
 			all = false;
 			continue;
 		}
-		if (m->seq != b->upto[i] - b->count[i])
+		if (m->seq != b->end[i] - b->count[i])
 			continue; /* behind one that could not be sent */
-		m->seq = b->upto[i];
+		m->seq = b->end[i];
 		if (e == 0)
 			m->sent += b->out[i].len;
 		else
@@ -103,7 +103,7 @@ bool registry_deliver_room(struct udp_listener *u)
 			uint64_t n = registry_gather(u, log, &v, seq, o);
 			seq += n;
 			b.members[b.n] = m;
-			b.upto[b.n] = seq;
+			b.end[b.n] = seq;
 			b.count[b.n++] = n;
 			if (b.n == UDP_BATCH)
 				all = registry_send_batch(u, &b);

@@ -1484,7 +1484,7 @@ def checking_warns_of_what_is_not_there():
   "bob" ); } );
 listeners = (
   { name = "a"; type = "tcp"; mode = "chat"; listen = "[::]:1"; auth = "password"; password_file = "%s"; room = "board"; },
-  { name = "b"; type = "tcp"; mode = "chat"; listen = "[::]:2"; room = "bord"; },
+  { name = "b"; type = "tcp"; mode = "chat"; listen = "[::]:2"; room = "desk"; },
   { name = "c"; type = "tcp"; mode = "chat"; listen = "[::]:3"; auth = "password"; password_file = "%s"; } );
 state_directory = "/nowhere/at/all";
 control: { group = "no-such-group"; };
@@ -1493,7 +1493,7 @@ control: { group = "no-such-group"; };
     # In the order of the file.
     equal(re.sub(r"( as user \S+)", "", err).splitlines(), [
         '2: warning: no password_file has an account "bob"',
-        '5: warning: room "bord" is not in rooms; it is made as room_defaults say',
+        '5: warning: room "desk" is not in rooms; it is made as room_defaults say',
         "6: warning: %s has no accounts, so nobody can log in here" % empty,
         "7: warning: bans can't be kept in /nowhere/at/all: No such file or directory",
         '8: warning: there is no group "no-such-group"'])

@@ -319,7 +319,7 @@ static void what_is_buried_is_freed_between_turns(void **state)
 struct guest {
 	struct resident resident;
 	struct worker *w;
-	unsigned agains, ticks, delivered, reloads, freezes;
+	unsigned repeats, ticks, delivered, reloads, freezes;
 	unsigned waits; /* so often it asks for another turn */
 	uint64_t id;
 };
@@ -328,7 +328,7 @@ static bool guest_again(struct resident *r)
 {
 	struct guest *g = (struct guest *)r;
 
-	g->agains++;
+	g->repeats++;
 	if (g->waits == 0)
 		return false;
 	g->waits--;
@@ -415,7 +415,7 @@ static void residents_are_called(void **state)
 	worker_add(w, &idle);
 	worker_add(w, &b.resident);
 	turn(state);
-	assert_int_equal(a.agains, 1);
+	assert_int_equal(a.repeats, 1);
 
 	assert_int_equal(rooms_enter(ctx->shared->rooms, "hall", 0, &(struct room_guest){0}, &room), 0);
 	rooms_mark(ctx->shared->rooms, room, &ctx->kick);
