@@ -815,6 +815,29 @@ def spec_files(text, installed):
     return listed, idle
 
 
+def libraries():
+    """What configure asks pkg-config for."""
+    with open(os.path.join(SOURCE, "configure.ac")) as f:
+        return {n for m in re.findall(r"PKG_CHECK_MODULES\(\[\w+\], \[(.*?)\]", f.read()) for n in re.findall(r"[a-z][\w-]+", m)}
+
+
+@test
+def the_debian_package_says_what_it_is_built_from():
+    """`apt build-dep ./` installs each library that configure asks for, and no other; all of it is installed here."""
+    need("apt-get", "dpkg-query", "pkg-config")
+    names = sorted(libraries())
+    places = run("pkg-config", "--variable=pcfiledir", *names).stdout.decode().split()
+    p = run("dpkg-query", "-S", *("%s/%s.pc" % place for place in zip(places, names)))
+    check(p.returncode == 0, p.stderr.decode())
+    packages = {re.split("[:,]", l)[0] for l in p.stdout.decode().splitlines()}
+    with open(os.path.join(SOURCE, "debian/control")) as f:
+        asked = re.search(r"^Build-Depends:(.*?)^\S?$", f.read(), re.M | re.S).group(1)
+    equal({n for n in re.findall(r"[\w.+-]+-dev\b", asked)}, packages)
+    # Its lists, which take long to read, are not needed for what is installed.
+    p = run("apt-get", "-o", "Dir::State::lists=/nonexistent", "build-dep", "-s", os.path.abspath(SOURCE))
+    check(p.returncode == 0 and b"\nInst " not in p.stdout, p.stdout.decode(), p.stderr.decode())
+
+
 @test
 def packages_of_other_distributions():
     """The spec and the PKGBUILD are read by rpmspec and bash, and list what `make install` puts."""
@@ -830,9 +853,7 @@ def packages_of_other_distributions():
     listed, idle = spec_files(spec, installed)
     equal((sorted(installed - listed), idle), ([], []))
     # Each library that configure asks for, and no other.
-    with open(os.path.join(SOURCE, "configure.ac")) as f:
-        asked = {n for m in re.findall(r"PKG_CHECK_MODULES\(\[\w+\], \[(.*?)\]", f.read()) for n in re.findall(r"[a-z][\w-]+", m)}
-    equal(set(re.findall(r"pkgconfig\((.*?)\)", spec)), asked - {"cmocka"})
+    equal(set(re.findall(r"pkgconfig\((.*?)\)", spec)), libraries() - {"cmocka"})
     script = ('set -eu; . "$0"; echo "$pkgname $pkgver $pkgrel"; echo "${arch[@]}"; echo "${backup[@]}"; declare -F build package; '
               '[ ${#source[@]} = ${#sha256sums[@]} ]')
     p = run("bash", "-c", script, where + "/PKGBUILD")
