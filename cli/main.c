@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* chatctl: controls chatd. The options before the subcommand; see chatctl(1). */
+/* chatctl: controls chatd. The options before the subcommand; see chatctl(1).
+ * By getopt, not argp: the table of the subcommands makes the help as well as the completions, which argp's help can't. */
 #include "cli/command.h"
 #include "cli/remote.h"
 #include "cli/subcommands.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Text is decoded character by character; runs of printable ASCII, which most of it is, are skipped at
- * once. */
+ * once. Not by libunistring: each message goes through here, and it has no call that skips such a run. */
 #include "common/text.h"
 
 #include <errno.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Wildcards by going back to the last * only, which is enough: what was before that has its match for good. */
+/* Wildcards by going back to the last * only, which is enough: what was before that has its match for good.
+ * Of UTF-8 only the beginnings of characters matter, for which no library is needed. */
 #include "daemon/channels/mask.h"
 
 #include <stdio.h>

@@ -31,7 +31,7 @@ size_t irc_nick_show(const char *nick, size_t len, char ret[static IRC_SHOWN_MAX
 			ret[o++] = (char)(c <= ' ' ? '_' : c);
 			continue;
 		}
-		/* U+FF01..U+FF5E are the forms of 0x21..0x7e. */
+		/* U+FF01..U+FF5E are the forms of 0x21..0x7e: always three bytes, so no library is needed. */
 		unsigned wide = 0xff00U + c - 0x20U;
 		ret[o++] = (char)(0xe0 | wide >> 12);
 		ret[o++] = (char)(0x80 | (wide >> 6 & 0x3f));
