@@ -87,7 +87,7 @@ void irc_mask_normalise(const char *s, size_t len, char *ret, size_t size)
 	if (len == 0)
 		s = "";
 	const char *end = s + len, *prefix = s;
-	bool extended = len > 2 && s[1] == ':' && ((*s >= 'a' && *s <= 'z') || (*s >= 'A' && *s <= 'Z'));
+	bool extended = len >= 2 && s[1] == ':' && ((*s >= 'a' && *s <= 'z') || (*s >= 'A' && *s <= 'Z'));
 
 	if (extended && *s != 'm') {
 		snprintf(ret, size, "%.*s", (int)len, s);

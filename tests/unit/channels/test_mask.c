@@ -80,14 +80,18 @@ static void in_full(void **state)
 	    {"*", "*!*@*"},	      {"*!u@a@b!c", "*!u@a@b!c"},
 	    {"a@b!c", "a@b!c@*"},     {"a:name", "a:name"},
 	    {"m:nick", "m:nick!*@*"}, {"m:u@h", "m:*!u@h"},
+	    {"m:", "m:*!*@*"},	      {"a:", "a:"},
 	    {"mm:x", "mm:x!*@*"},     {"*!*@2001:db8::1", "*!*@2001:db8::1"},
 	};
-	char full[100];
+	char full[100], again[100];
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
 		irc_mask_normalise(cases[i].mask, strlen(cases[i].mask), full, sizeof(full));
 		assert_string_equal(full, cases[i].full);
+		/* What is told to other nodes is made full there, too. */
+		irc_mask_normalise(full, strlen(full), again, sizeof(again));
+		assert_string_equal(again, full);
 	}
 	irc_mask_normalise(NULL, 0, full, sizeof(full));
 	assert_string_equal(full, "*!*@*");
