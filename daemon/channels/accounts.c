@@ -53,6 +53,49 @@ enum irc_decided irc_decide_status_of_account(struct irc_deciding *d, char sign,
 	return IRC_DECIDED;
 }
 
+/* --- rooms that become shared --- */
+
+static bool account_has_clients(const struct irc_channel *ch)
+{
+	for (uint32_t i = 0; ch && i < ch->n_status; i++)
+		if (ch->status[i].id != 0)
+			return true;
+	return false;
+}
+
+static void account_share(struct irc_channels *cs, const struct room *room)
+{
+	struct irc_channel *ch = irc_channels_draft(cs, room);
+	uint32_t n = ch->n_status;
+
+	ch->n_status = 0;
+	for (uint32_t i = 0; i < n; i++) {
+		const struct irc_channel_person was = ch->status[i];
+		uint32_t at = account_at(ch, was.account);
+		if (!was.account[0])
+			continue;
+		if (at == ch->n_status)
+			account_add(ch, was.account);
+		ch->status[at].flags |= was.flags;
+	}
+	irc_channels_seal(cs, room, logring_count(room->log));
+}
+
+void irc_channels_share(struct irc_channels *cs, struct rooms *rooms)
+{
+	for (uint32_t i = 1; cs && i < ROOMS_CAPACITY; i++) {
+		const struct room *room = rooms_at(rooms, i);
+		if (!room || !room->outgoing)
+			continue;
+		logring_lock(room->log);
+		if (account_has_clients(irc_channels_get(cs, room)))
+			account_share(cs, room);
+		logring_unlock(room->log);
+	}
+}
+
+/* --- who it is --- */
+
 bool irc_decide_find_account(const struct irc_deciding *d, struct roster *roster, struct elsewhere *el,
 			     const char *nick, size_t len, char ret[static TEXT_NICK_MAX + 1])
 {

@@ -21,4 +21,10 @@ enum irc_decided irc_decide_status_of_account(struct irc_deciding *d, char sign,
 bool irc_decide_find_account(const struct irc_deciding *d, struct roster *roster, struct elsewhere *el,
 			     const char *nick, size_t len, char ret[static TEXT_NICK_MAX + 1]);
 
+/*
+ * Who had a status in a room before that was shared has it as an account from now on, or not any more. For the start of who shares
+ * rooms, before anything is said. cs: NULL is fine.
+ */
+void irc_channels_share(struct irc_channels *cs, struct rooms *rooms);
+
 #endif

@@ -6,6 +6,7 @@
 #include "common/nick.h"
 #include "daemon/base/clock.h"
 #include "daemon/channels/channels.h"
+#include "daemon/channels/may.h"
 #include "daemon/channels/nicks.h"
 #include "daemon/rooms/speech.h"
 
@@ -286,14 +287,33 @@ enum irc_decided irc_decide_removal(struct irc_deciding *d, struct roster *roste
 	return IRC_DECIDED;
 }
 
+static const char *decide_account(const struct roster_member *who, const char *account,
+				  char nick[static TEXT_NICK_MAX + 1])
+{
+	snprintf(nick, TEXT_NICK_MAX + 1, "%.*s", who->is_account ? who->len : 0, who->nick);
+	return account ? account : nick;
+}
+
+void irc_decide_come_back(struct irc_deciding *d, const struct roster_member *who, const char *account)
+{
+	char nick[TEXT_NICK_MAX + 1];
+
+	account = decide_account(who, account, nick);
+	if (!irc_channel_awaits(decide_now(d), account))
+		return;
+	struct irc_channel *ch = decide_draft(d);
+	uint8_t flags = irc_channel_status(ch, who->id);
+	irc_channel_forget_status(ch, who->id);
+	irc_channel_come_back(ch, who->id, account);
+	irc_decide_flags_of(d->channels, d->room, who->id, flags, 0);
+}
+
 void irc_decide_account(struct irc_deciding *d, const struct roster_member *who, const char *account)
 {
 	const struct irc_channel *now = decide_now(d);
 	char nick[TEXT_NICK_MAX + 1];
 
-	snprintf(nick, sizeof(nick), "%.*s", who->is_account ? who->len : 0, who->nick);
-	if (!account)
-		account = nick;
+	account = decide_account(who, account, nick);
 	for (uint32_t i = 0; now && account[0] && i < now->n_status; i++)
 		if (now->status[i].id == who->id) {
 			char *to = decide_draft(d)->status[i].account;

@@ -82,6 +82,12 @@ enum irc_decided irc_decide_removal(struct irc_deciding *d, struct roster *roste
  */
 void irc_decide_account(struct irc_deciding *d, const struct roster_member *who, const char *account);
 
+/*
+ * Who has that account has the status that was kept for it: from now on it is the client's, and can be taken away. Right before that
+ * may happen; likewise.
+ */
+void irc_decide_come_back(struct irc_deciding *d, const struct roster_member *who, const char *account);
+
 /* --- what helps --- */
 
 /* Sets and takes away status flags of that client; whether that changed something. */

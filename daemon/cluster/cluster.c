@@ -8,6 +8,7 @@
 #include "common/cleanup.h"
 #include "daemon/base/clock.h"
 #include "daemon/base/logger.h"
+#include "daemon/channels/accounts.h"
 #include "daemon/cluster/core.h"
 #include "daemon/engine/context.h"
 #include "daemon/engine/limits.h"
@@ -426,6 +427,7 @@ static int cluster_open_core(struct cluster *c)
 
 	rooms_cluster_reader(shared->rooms, c->ctx.slot, NULL, NULL);
 	int r = cluster_share_rooms(shared, c->rooms);
+	irc_channels_share(atomic_load(&shared->channels), shared->rooms);
 	if (r == 0)
 		r = core_new(&start, &c->core);
 	const struct people_start people = {c->core,	       shared->roster, shared->elsewhere,

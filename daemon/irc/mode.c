@@ -102,13 +102,16 @@ bool irc_find_member(struct irc_call *call, const struct room *room, const char 
 	return irc_decide_find(irc_shared(call)->roster, room, nick, strlen(nick), ret);
 }
 
-/* Who gets something, by the account that it is known by after a reboot. */
-static void mode_note_account(struct moding *m, const struct roster_member *who)
+/* Of somebody who is there: the account that it is known by after a reboot. */
+static void mode_decide_status(struct moding *m, char sign, char letter, const struct roster_member *who)
 {
 	struct irc_user u;
 	bool is_irc = irc_users_copy(irc_shared(m->call)->irc->users, who->index, who->id, &u);
+	const char *account = is_irc ? u.account : NULL;
 
-	irc_decide_account(&m->d, who, is_irc ? u.account : NULL);
+	irc_decide_come_back(&m->d, who, account);
+	if (irc_decide_status(&m->d, sign, letter, who) == IRC_DECIDED)
+		irc_decide_account(&m->d, who, account);
 }
 
 /* In a shared room. */
@@ -146,8 +149,7 @@ static void mode_status(struct moding *m, char sign, char letter)
 				    irc_query_echo((struct irc_arg){nick, strlen(nick)}, echo, sizeof(echo)));
 		return;
 	}
-	if (irc_decide_status(&m->d, sign, letter, &who) == IRC_DECIDED)
-		mode_note_account(m, &who);
+	mode_decide_status(m, sign, letter, &who);
 }
 
 /* --- the others --- */

@@ -654,6 +654,41 @@ def what_was_decided_outlives_a_reboot():
 
 
 @test
+def who_logs_in_later_can_lose_its_status():
+    """Its account has the status again after a reboot, also without coming in once more."""
+    d = deciding_daemon(store=True)
+    d.start()
+    ann, bob = log_in(d, "ann", "ann", ""), log_in(d, "bobby", "bob", "")
+    for who in ann, bob:
+        who.join("#x")
+    by_nc(d, "dan", "/join x").expect("* You are in x.\n")
+    ann.ask("MODE #x +oo bobby dan")
+    wait_decided(d, "x", b"ann", b"bob", b"dan")
+    lose_all(d, "kill")
+    d.start()
+    ann = log_in(d, "ann", "ann", "")
+    equal(names(ann.join("#x")), ["@ann"])
+    bob, dan = IRC(d, "bobby", caps="sasl"), d.join("x", "danny")
+    bob.join("#x")
+    bob.line("AUTHENTICATE PLAIN")
+    bob.line("AUTHENTICATE " + base64.b64encode(b"\0bob\0secret").decode())
+    bob.until("903")
+    dan.send("/login dan secret\n")
+    dan.expect("* danny is now dan\n")
+    equal(names(ann.ask("NAMES #x")), ["@ann", "@bobby", "@dan"])
+    equal([line.params for line in ann.ask("MODE #x -o bobby")], [["#x", "-o", "bobby"]])
+    ann.line("KICK #x dan :out")
+    dan.expect("out")
+    dan.send("/join x\n")
+    dan.expect("* You are in x.\n")
+    equal(names(ann.ask("NAMES #x")), ["@ann", "bobby", "dan"])
+    equal([line.command for line in bob.ask("TOPIC #x :mine") if line.command != "MODE"], ["482"])
+    dan.send("/topic mine\n")
+    dan.expect("* Only operators of x can do that.\n")
+    d.finish()
+
+
+@test
 def what_was_decided_is_stored_and_restored_whatever_dies():
     if not has_faults():
         raise Skip("this build has no fault points (--enable-faults)")

@@ -553,6 +553,36 @@ def operators_are_the_same_on_all_nodes():
 
 
 @test
+def operators_of_a_room_that_becomes_shared_are_accounts():
+    """Who has none is nobody's operator any more: nobody could take that back."""
+    c = Cluster(1, start=False, which='"den"', extra=OPERATORS)
+    node = c.nodes[0]
+    path = os.path.join(node.dir, "accounts")
+    equal(subprocess.run([CHATCTL, "passwd", path, "carl"], input=b"secret\n", capture_output=True).returncode, 0)
+    c.listeners = lambda d: with_irc(d).replace('type = "tcp";', 'type = "tcp"; password_file = "%s"; auth = "none";' % path)
+    c.configure(node)
+    c.start()
+    ann, bob, carl = operator(node, "ann"), IRC(node, "bob"), IRC(node, "carl", password="carl:secret")
+    for who in bob, carl:
+        who.join("#lobby")
+    ann.ask("MODE #lobby +ovo bob carl carl")
+
+    def names():
+        return sorted([l.params[3] for l in ann.ask("NAMES #lobby") if l.command == "353"][0].split())
+
+    equal(names(), ["@bob", "@carl", "ann"])
+    c.configure(node, which='"den", "lobby"')
+    equal(node.ctl("restart")[0], 0)
+    c.wait_connected()
+    equal(names(), ["@carl", "ann", "bob"])
+    equal([l.command for l in bob.ask("MODE #lobby +m") if l.command.isdigit()], ["482"])
+    ann.line("MODE #lobby -ov carl carl")
+    ann.expect("MODE #lobby -ov carl carl\r\n")
+    equal(names(), ["ann", "bob", "carl"])
+    c.finish()
+
+
+@test
 def what_was_decided_comes_back_from_a_nodes_own_database():
     """What is in that isn't taken from the stream again, so nothing of the stream has it."""
     c = Cluster(1, start=False, which='"lobby"', extra=OPERATORS + 'history: { database = "history.db"; };')
