@@ -125,6 +125,12 @@ bool connection_is_unheard(const struct connection *c);
 /* Takes one change of its nick, or of its room, from the client's allowance. */
 bool connection_may_rename(struct connection *c);
 bool connection_may_move(struct connection *c);
+/*
+ * What a command turned out to cost beyond what was taken for it, in entries of tables that were looked at (about 1 us each): so
+ * many are as one command. The next command waits for it, for half a minute at most; nothing else does. 0 is nothing.
+ */
+#define CONNECTION_COMMAND_WORK 128
+void connection_charge(struct connection *c, uint64_t work);
 
 /*
  * Has a password checked (logins.h): the handler returns HANDLER_WAITING, and finds the answer when it is

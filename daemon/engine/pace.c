@@ -14,6 +14,8 @@
 
 /* A client that asks for too much waits at least this long. */
 #define COMMANDS_PAUSE_US 250000
+/* One command keeps others waiting for at most so long. */
+#define CHARGE_MOST_S 30
 /* A client that is too fast is told so this often. */
 #define NOTICE_US 10000000
 /* Without memory it waits so long before it is tried again. */
@@ -85,6 +87,19 @@ bool connection_may_rename(struct connection *c)
 bool connection_may_move(struct connection *c)
 {
 	return pace_allows_change(c, PACE_ROOMS, c->ctx->config->joins_per_minute);
+}
+
+void connection_charge(struct connection *c, uint64_t work)
+{
+	const uint64_t rate = (uint64_t)c->ctx->config->commands_per_second * CONNECTION_COMMAND_WORK;
+	const uint64_t most = rate * CHARGE_MOST_S;
+	struct activity *a = rate > 0 && work > 0 ? activity_make(c) : NULL;
+
+	if (!a)
+		return;
+	limits_charge(&a->due[PACE_COMMANDS], (unsigned)rate, work < most ? work : most, SECOND_US,
+		      c->ctx->now);
+	activity_matters(a, a->due[PACE_COMMANDS] + SECOND_US);
 }
 
 int64_t pace_received(struct connection *c, uint64_t n)

@@ -85,5 +85,6 @@ enum verdict irc_run(struct irc_call *call)
 	} else {
 		irc_abandon(call);
 	}
+	connection_charge(c, call->work);
 	return verdict;
 }

@@ -99,6 +99,7 @@ static enum verdict input_line(struct irc_input *in, const char *text, size_t le
 	if (verdict == HANDLER_MORE || verdict == HANDLER_CLOSE)
 		in->at += consumed;
 	in->work += call.command && call.command->cost == 0 ? 1 : IRC_COMMAND_WORK;
+	in->work += call.work;
 	return verdict;
 }
 

@@ -103,6 +103,7 @@ struct irc_call {
 	bool label_open;		   /* its batch has begun */
 	struct irc_after after[IRC_AFTER_MAX];
 	unsigned n_after;
+	unsigned work; /* irc_work() */
 };
 
 /* --- who it is (call.c) --- */
@@ -176,6 +177,13 @@ void irc_give_room_back(struct irc_call *call, void *room);
 void irc_abandon(struct irc_call *call);
 /* The last one, with the line; false is never. For commands.c, and who has no line (consumed 0). */
 void irc_commit(struct irc_call *call);
+
+/* The command has looked at so many people, rooms or connections: it counts as so much more when it is over
+ * (connection_charge()), and the turn of others comes earlier. */
+static inline void irc_work(struct irc_call *call, size_t n)
+{
+	call->work += (unsigned)n;
+}
 
 /* --- answers (answer.c) --- */
 

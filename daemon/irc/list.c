@@ -16,6 +16,8 @@
 
 #define LIST_CONDITIONS 16
 #define LIST_MASK_MAX 100
+/* What a room that is looked at costs: irc_work(). */
+#define LIST_WORK 2
 
 struct list_condition {
 	enum { LIST_MASK, LIST_NOT_MASK, LIST_USERS, LIST_CREATED, LIST_TOPIC } what;
@@ -143,6 +145,7 @@ static enum verdict list_run(struct irc_call *call)
 	irc_numeric(call, RPL_LISTSTART, "Channel");
 	for (size_t i = 0; rooms && i < n && !full; i++) {
 		struct list_room r;
+		irc_work(call, LIST_WORK);
 		if (!list_look(call, &rooms[i], &r) || !list_fits(&q, &r))
 			continue;
 		full = !irc_query_fits(call);

@@ -19,6 +19,9 @@
 /* What fits beside ":server 730 nick :" */
 #define MONITOR_LINE_MAX (IRC_BODY_MAX - 2 - IRC_SERVER_NAME_MAX - TEXT_NICK_MAX - 16)
 
+/* What one that is looked for costs: irc_work(). */
+#define MONITOR_WORK 2
+
 static struct irc_watcher monitor_self(struct connection *c)
 {
 	return (struct irc_watcher){.id = connection_id(c), .index = connection_index(c)};
@@ -109,6 +112,7 @@ static void monitor_tell(struct monitor_report *r, struct irc_watched_nick *one,
 	char text[IRC_SHOWN_MAX + IRC_USER_MAX + IRC_HOST_MAX + 3];
 	struct irc_person p;
 
+	irc_work(r->call, MONITOR_WORK);
 	one->is_here = monitor_is_here(r->call, one, &p);
 	if (one->is_here) {
 		snprintf(text, sizeof(text), "%s!%s@%s", p.nick, p.user.user, p.user.host);

@@ -54,6 +54,7 @@ static void names_reply_elsewhere(struct names_reply *l)
 	struct irc_person p;
 
 	for (size_t i = 0; i < n; i++) {
+		irc_work(l->call, 1);
 		if (!irc_query_fits(l->call)) {
 			names_reply_flush(l);
 			irc_query_cut(l->call, "people");
@@ -73,6 +74,7 @@ static void names_reply_of(struct irc_call *call, const struct irc_look *look, b
 	struct names_reply list = {.call = call, .look = look};
 	bool told = false;
 
+	irc_work(call, n);
 	list.most = IRC_BODY_MAX - 2 -
 		    (strlen(irc_config(call)->irc.server_name) + strlen(irc_nick(call->c, nick)) +
 		     strlen(look->room->name) + strlen(":  353  = # :"));
@@ -131,8 +133,10 @@ static enum verdict names_reply_run(struct irc_call *call)
 		irc_numeric(call, RPL_ENDOFNAMES, "*");
 		return HANDLER_MORE;
 	}
-	for (unsigned i = 0; i < NAMES_CHANNELS && irc_arg_next(call->line->params[0], &at, &one); i++)
+	for (unsigned i = 0; i < NAMES_CHANNELS && irc_arg_next(call->line->params[0], &at, &one); i++) {
+		irc_work(call, i > 0 ? CONNECTION_COMMAND_WORK : 0);
 		names_reply_channel(call, one);
+	}
 	irc_numeric(call, RPL_ENDOFNAMES, "%s", irc_query_echo(call->line->params[0], echo, sizeof(echo)));
 	return irc_query_done(call);
 }

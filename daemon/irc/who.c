@@ -14,6 +14,8 @@
 #include <string.h>
 
 #define WHO_TOKEN_MAX 3
+/* What one that is looked at costs: irc_work(). */
+#define WHO_WORK 2
 
 struct who {
 	struct irc_call *call;
@@ -138,6 +140,7 @@ static void who_elsewhere(struct who *w, const struct room *room, const struct i
 
 	snprintf(place.channel, sizeof(place.channel), "#%s", room->name);
 	for (size_t i = 0; i < n && !w->full; i++) {
+		irc_work(w->call, WHO_WORK);
 		irc_person_elsewhere(&all[i], &p);
 		if (look)
 			who_place_in(w, look, &p, &place);
@@ -160,6 +163,7 @@ static void who_channel(struct who *w, struct irc_arg channel)
 	if (irc_look_is_open(w->call, &look)) {
 		all = roster_members(irc_shared(w->call)->roster, look.room->index, &n);
 		for (size_t i = 0; all && i < n && !w->full; i++) {
+			irc_work(w->call, WHO_WORK);
 			bool shown = irc_person_of(w->call, &all[i], &p) &&
 				     (look.mine || !(p.user.flags & IRC_INVISIBLE) ||
 				      irc_user(w->call->c)->flags & IRC_OPER);
@@ -195,7 +199,8 @@ static void who_mask(struct who *w, const char *mask)
 
 	for (size_t n;
 	     some && !w->full && (n = roster_some(irc_shared(w->call)->roster, &cursor, some, PART)) > 0;)
-		for (size_t i = 0; i < n; i++) {
+		for (size_t i = 0; i < n && !w->full; i++) {
+			irc_work(w->call, WHO_WORK);
 			if (!irc_person_of(w->call, &some[i], &p) || !who_matches(&p, mask))
 				continue;
 			bool shares = who_shared_place(w, &p, &place);

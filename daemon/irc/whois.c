@@ -26,6 +26,7 @@ static void whois_channels(struct irc_call *call, const struct irc_person *p)
 	struct irc_look look;
 
 	irc_own_rooms(call, &own);
+	irc_work(call, n);
 	for (size_t i = 0; i < n; i++) {
 		if (!irc_look_at(call, &own, rooms[i], &look))
 			continue;

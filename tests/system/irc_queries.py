@@ -538,4 +538,32 @@ def helps():
         equal(alice.ask(command + " NOTHING")[0].params[1:], ["NOTHING", "No help available on this topic"])
 
 
+COSTS = """ limits: { max_clients_per_address = 0; lines_per_second = 0; bytes_per_second = 0; max_rooms_per_address = 0; };"""
+
+
+def slowed(d, c, text):
+    """How often it has to wait if it sends all of that at once."""
+    before = d.metric("rate_pauses_total")
+    c.line(text)
+    c.settled()
+    return d.metric("rate_pauses_total") - before
+
+
+@test
+def commands_cost_what_they_do():
+    """Each of these is within commands_per_second, if it counted as one that looks at little does."""
+    d = irc_daemon(extra=COSTS)
+    owner = IRC(d, "owner")
+    people = [d.connect() for _ in range(300)]
+    channels = ["#c%d" % i for i in range(10)]
+    owner.join(*channels)
+    for nick, text in (("who", "WHO *x*\r\n" * 3 + "WHO *x*"), ("names", "NAMES %s\r\n" % ",".join(channels) * 4 + "NAMES #c0"),
+                       ("room", "WHO #lobby\r\n" * 3 + "WHO #lobby")):
+        check(slowed(d, IRC(d, nick), text) > 0, nick)
+    # Who asks for little doesn't wait.
+    equal(slowed(d, IRC(d, "few"), "WHO nobody\r\n" * 3 + "NAMES #c0"), 0)
+    for p in people:
+        p.close()
+
+
 main()
