@@ -131,6 +131,13 @@ bool connection_may_move(struct connection *c);
  */
 #define CONNECTION_COMMAND_WORK 128
 void connection_charge(struct connection *c, uint64_t work);
+/*
+ * Likewise, of rooms that a client with many of them enters and leaves, which are no commands otherwise: as it comes back to
+ * all of them at once, half a minute's worth is free, and then it goes on at the pace of commands. may_enter(), before each of
+ * them: false: the verdict is HANDLER_LIMITED.
+ */
+void connection_charge_entries(struct connection *c, uint64_t work);
+bool connection_may_enter(struct connection *c);
 
 /*
  * Has a password checked (logins.h): the handler returns HANDLER_WAITING, and finds the answer when it is

@@ -34,7 +34,7 @@ enum pause {
 	PAUSE_ANSWER = 1 << 4,	/* what it asked a service isn't answered yet */
 };
 
-enum pace { PACE_LINES, PACE_BYTES, PACE_COMMANDS, PACE_NICKS, PACE_ROOMS, PACES };
+enum pace { PACE_LINES, PACE_BYTES, PACE_COMMANDS, PACE_ENTRIES, PACE_NICKS, PACE_ROOMS, PACES };
 
 /* What is to be known of a connection only while it does something: see activity.c. */
 struct activity {

@@ -16,6 +16,8 @@
 #define COMMANDS_PAUSE_US 250000
 /* One command keeps others waiting for at most so long. */
 #define CHARGE_MOST_S 30
+/* Who comes back may enter at once what would take so long otherwise. */
+#define ENTRIES_BURST_S 30
 /* A client that is too fast is told so this often. */
 #define NOTICE_US 10000000
 /* Without memory it waits so long before it is tried again. */
@@ -89,7 +91,7 @@ bool connection_may_move(struct connection *c)
 	return pace_allows_change(c, PACE_ROOMS, c->ctx->config->joins_per_minute);
 }
 
-void connection_charge(struct connection *c, uint64_t work)
+static void pace_charge(struct connection *c, enum pace what, uint64_t work, int64_t burst_s)
 {
 	const uint64_t rate = (uint64_t)c->ctx->config->commands_per_second * CONNECTION_COMMAND_WORK;
 	const uint64_t most = rate * CHARGE_MOST_S;
@@ -97,9 +99,31 @@ void connection_charge(struct connection *c, uint64_t work)
 
 	if (!a)
 		return;
-	limits_charge(&a->due[PACE_COMMANDS], (unsigned)rate, work < most ? work : most, SECOND_US,
-		      c->ctx->now);
-	activity_matters(a, a->due[PACE_COMMANDS] + SECOND_US);
+	limits_charge(&a->due[what], (unsigned)(rate * (uint64_t)burst_s), work < most ? work : most,
+		      burst_s * SECOND_US, c->ctx->now);
+	activity_matters(a, a->due[what] + burst_s * SECOND_US);
+}
+
+void connection_charge(struct connection *c, uint64_t work)
+{
+	pace_charge(c, PACE_COMMANDS, work, 1);
+}
+
+void connection_charge_entries(struct connection *c, uint64_t work)
+{
+	pace_charge(c, PACE_ENTRIES, work, ENTRIES_BURST_S);
+}
+
+bool connection_may_enter(struct connection *c)
+{
+	struct activity *a = activity_of(c);
+	int64_t wait = a ? a->due[PACE_ENTRIES] - c->ctx->now : 0;
+
+	if (wait <= 0 || c->ctx->config->commands_per_second == 0)
+		return true;
+	a->too_many = "commands";
+	a->rests_until = c->ctx->now + (wait > COMMANDS_PAUSE_US ? wait : COMMANDS_PAUSE_US);
+	return false;
 }
 
 int64_t pace_received(struct connection *c, uint64_t n)

@@ -85,6 +85,9 @@ enum verdict irc_run(struct irc_call *call)
 	} else {
 		irc_abandon(call);
 	}
-	connection_charge(c, call->work);
+	if (call->command && call->command->enters)
+		connection_charge_entries(c, call->work);
+	else
+		connection_charge(c, call->work);
 	return verdict;
 }

@@ -74,6 +74,7 @@ struct irc_command {
 	uint8_t cost;  /* what it takes from commands_per_second; 0: as a line */
 	bool early;    /* possible before registration */
 	bool oper;     /* for operators only */
+	bool enters;   /* what it looks at is paid for as entries: connection_charge_entries() */
 };
 
 struct irc_after {
@@ -179,7 +180,7 @@ void irc_abandon(struct irc_call *call);
 void irc_commit(struct irc_call *call);
 
 /* The command has looked at so many people, rooms or connections: it counts as so much more when it is over
- * (connection_charge()), and the turn of others comes earlier. */
+ * (connection_charge(), or connection_charge_entries()), and the turn of others comes earlier. */
 static inline void irc_work(struct irc_call *call, size_t n)
 {
 	call->work += (unsigned)n;

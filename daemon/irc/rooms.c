@@ -22,6 +22,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* What each channel of a JOIN and of a PART costs: irc_work(). */
+#define JOIN_WORK (2 * CONNECTION_COMMAND_WORK)
+#define PART_WORK CONNECTION_COMMAND_WORK
+
 /* --- names --- */
 
 bool irc_room_of(struct irc_call *call, struct irc_arg channel, char ret[static TEXT_ROOM_MAX + 1])
@@ -255,6 +259,30 @@ static enum verdict join_one(struct irc_call *call, struct irc_arg channel, stru
 	return HANDLER_MORE;
 }
 
+/* For the nth of a command's channels. What is behind the last step that is noted would be done again, and so goes on. */
+static enum verdict rooms_pay(struct irc_call *call, unsigned n, unsigned work)
+{
+	if (n > UINT8_MAX)
+		return HANDLER_MORE;
+	if (!connection_may_enter(call->c))
+		return HANDLER_LIMITED;
+	if (call->work >= IRC_TURN_WORK)
+		return HANDLER_YIELD;
+	irc_work(call, work);
+	return HANDLER_MORE;
+}
+
+/* What has to be done again, since there was no space for the answer, is paid for then. */
+static enum verdict join_once(struct irc_call *call, struct irc_arg channel, struct irc_arg key)
+{
+	unsigned before = call->work;
+	enum verdict verdict = join_one(call, channel, key);
+
+	if (verdict == HANDLER_BLOCKED)
+		call->work = before;
+	return verdict;
+}
+
 struct parting {
 	struct irc_call *call;
 	bool blocked; /* there is no space for what was said there before */
@@ -265,6 +293,7 @@ static bool join_part_one(struct connection *c, struct room *room, void *arg)
 	struct parting *p = arg;
 
 	(void)c;
+	irc_work(p->call, PART_WORK);
 	p->blocked = !irc_part_room(p->call, room, "");
 	irc_commit_step(p->call);
 	return !p->blocked;
@@ -291,7 +320,9 @@ static enum verdict join_run(struct irc_call *call)
 		/* There is space for what each is told. */
 		if (n > 1 && connection_space(call->c) < IRC_REPLY_MAX)
 			return HANDLER_BLOCKED;
-		enum verdict verdict = join_one(call, channel, key);
+		enum verdict verdict = rooms_pay(call, n, JOIN_WORK);
+		if (verdict == HANDLER_MORE)
+			verdict = join_once(call, channel, key);
 		if (verdict != HANDLER_MORE)
 			return verdict;
 	}
@@ -349,6 +380,9 @@ static enum verdict part_run(struct irc_call *call)
 	while (irc_arg_next(call->line->params[0], &at, &channel)) {
 		if (!irc_step(call, n++))
 			continue;
+		enum verdict verdict = rooms_pay(call, n, PART_WORK);
+		if (verdict != HANDLER_MORE)
+			return verdict;
 		struct room *room = irc_own_room(call, channel);
 		if (room && !irc_part_room(call, room, reason))
 			return HANDLER_BLOCKED;
@@ -357,7 +391,7 @@ static enum verdict part_run(struct irc_call *call)
 }
 
 const struct irc_command irc_commands_rooms[] = {
-    {.name = "JOIN", .run = join_run, .needs = 1, .cost = 4},
-    {.name = "PART", .run = part_run, .needs = 1, .cost = 2},
+    {.name = "JOIN", .run = join_run, .needs = 1, .enters = true},
+    {.name = "PART", .run = part_run, .needs = 1, .enters = true},
     {0},
 };

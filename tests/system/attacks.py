@@ -31,7 +31,6 @@ import sys
 import time
 import traceback
 
-from irc_client import irc_daemon
 from testing import (BUILD, CHATD, SCALE, Client, Daemon, Failure, Skip, WELCOME, check, equal, free_port, main, note, test,
                      wait_for)
 
@@ -536,18 +535,6 @@ def floods_of_who():
     d = Daemon()
     sent, got = under(d, "100 clients with /who", lambda: pour(d.port, 100, "/who\n", 3))[0]
     note("%d kB sent, %d kB received" % (sent >> 10, got >> 10))
-
-
-@test
-def floods_of_irc_who():
-    """With a mask that nobody matches: little is answered, and everybody is looked at."""
-    d = irc_daemon(extra="limits: { max_clients_per_address = 0; };")
-    crowd = [d.connect() for _ in range(int(500 * SCALE))]
-    sent, got = under(d, "100 IRC clients with WHO *!*nobody@*", lambda: pour(
-        d.irc_port, 100, "WHO *!*nobody@*\r\n", 3, "NICK w%d\r\nUSER w 0 * :w\r\n"))[0]
-    note("%d kB sent, %d kB received" % (sent >> 10, got >> 10))
-    for c in crowd:
-        c.close()
 
 
 @test

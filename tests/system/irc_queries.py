@@ -566,4 +566,24 @@ def commands_cost_what_they_do():
         p.close()
 
 
+@test
+def who_comes_back_does_not_wait():
+    """A hundred channels at once, with whatever lines, and then PING; only who joins and parts them over and over waits."""
+    d = irc_daemon(extra=COSTS)
+    channels = ["#channel-%d" % i for i in range(100)]
+    joins = ["JOIN " + ",".join(channels[i:i + 25]) for i in range(0, 100, 25)]
+    parts = [line.replace("JOIN", "PART") for line in joins]
+    for nick, lines in (("single", ["JOIN " + c for c in channels]), ("lists", joins)):
+        c = IRC(d, nick)
+        equal(slowed(d, c, "\r\n".join(lines) + "\r\nPING back"), 0)
+        equal(len(numerics(c.lines, "366")), 100)
+    # All of it is done, however long it takes.
+    n = 0
+    while slowed(d, c, "%s\r\n%s" % (parts[0], joins[0])) == 0:
+        n += 1
+        check(n < 50)
+    equal(len(numerics(c.lines, "366")), 100 + 25 * (n + 1))
+    equal(sum(len(p[1].split()) for p in numerics(c.ask("WHOIS lists"), "319")), 100)
+
+
 main()
