@@ -316,9 +316,9 @@ def soak_cluster():
 
 class Passers:
     """One of each transport on each node comes, and goes after some seconds, by its own word or without any, again and again:
-    in the rooms of those who talk, and in rooms of its own, four in turn, which are made and end each time. (What a cluster
-    has to remember of a room that was, so that nothing comes twice, is there until a million of others were: with a new
-    name each time that would grow, which is by design.)"""
+    in the rooms of those who talk, and in rooms of its own, four in turn, which are made and end each time. What a cluster
+    remembers of a room that was made, some 80 bytes, so that nothing comes twice, stays until there are a million of them:
+    by design that grows, but slowly."""
 
     def __init__(self, nodes):
         self.ended, self.problems = threading.Event(), []
