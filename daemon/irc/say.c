@@ -17,6 +17,7 @@
 #include "daemon/irc/msgref.h"
 #include "daemon/irc/names.h"
 #include "daemon/irc/tell.h"
+#include "daemon/rooms/letter.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -296,6 +297,21 @@ static void say_tell_away(struct saying *s, const struct speech_peer *peer, cons
 		irc_numeric(s->call, RPL_AWAY, "%s :%s", nick, text);
 }
 
+/* What somebody is told who has it as a private message, whatever that is here by; NULL: no memory. *buf is to be freed. */
+static const char *say_private_text(struct saying *s, size_t *ret_len, char **buf)
+{
+	char action[IRC_BODY_MAX + 8];
+
+	*ret_len = s->len;
+	if (!s->is_action)
+		return text_clean(s->text, ret_len, buf);
+	*ret_len = (size_t)snprintf(action, sizeof(action), "* %.*s", (int)s->len, s->text);
+	const char *text = text_clean(action, ret_len, buf);
+	if (text == action)
+		text = *buf = strndup(action, *ret_len);
+	return text;
+}
+
 static enum verdict say_tell(struct saying *s, const struct speech_peer *peer, const char *nick)
 {
 	struct irc_call *call = s->call;
@@ -315,14 +331,8 @@ static enum verdict say_tell(struct saying *s, const struct speech_peer *peer, c
 	}
 	if (room_crowded(rooms, private))
 		return HANDLER_CROWDED;
-	size_t len = s->len;
-	char action[IRC_BODY_MAX + 8];
-	const char *text = s->text;
-	if (s->is_action) {
-		len = (size_t)snprintf(action, sizeof(action), "* %.*s", (int)s->len, s->text);
-		text = action;
-	}
-	text = text_clean(text, &len, &buf);
+	size_t len;
+	const char *text = say_private_text(s, &len, &buf);
 	if (!text)
 		return HANDLER_MORE;
 	irc_begin(call);
@@ -339,19 +349,60 @@ static enum verdict say_tell(struct saying *s, const struct speech_peer *peer, c
 	return HANDLER_MORE;
 }
 
-static enum verdict say_to_person(struct saying *s, struct irc_arg target)
+_Static_assert((IRC_BODY_MAX + 8) * TEXT_SANITISE_GROWTH <= LETTER_TEXT_MAX,
+	       "all of a line goes to another node");
+
+/* To somebody on another node. */
+static enum verdict say_write(struct saying *s, const struct letter_address *to, const char *nick)
 {
 	struct irc_call *call = s->call;
-	struct shared *shared = irc_shared(call);
-	struct speech_peer peer;
-	char nick[TEXT_NICK_MAX + 1];
+	struct rooms *rooms = irc_shared(call)->rooms;
+	const struct speaker who = irc_speaker(call->c);
+	_cleanup_free_ char *buf = NULL;
+	char msgid[IRC_MSGID_MAX];
+	size_t len;
 
-	if (!nick_valid(target.at, target.len) ||
-	    !roster_find(shared->roster, target.at, target.len, &peer.id, &peer.index)) {
-		say_fail(s, ERR_NOSUCHNICK, "%.*s", (int)(target.len < 64 ? target.len : 64), target.at);
+	const char *text = say_private_text(s, &len, &buf);
+	/* A node may be away for long, and nobody has to stop talking because of that. */
+	if (!text || room_log_is_crowded(rooms, rooms_letters(rooms))) {
+		irc_numeric(call, ERR_UNAVAILRESOURCE, "%s", nick);
 		return HANDLER_MORE;
 	}
-	snprintf(nick, sizeof(nick), "%.*s", (int)target.len, target.at);
+	irc_begin(call);
+	call->speech = (struct speech){0};
+	letter_put(&call->speech, rooms_letters(rooms), &who, to, text, len);
+	say_echo_as(s, say_new_msgid(msgid), nick, call->speech.time_us);
+	FAULT("irc-letter");
+	return HANDLER_MORE;
+}
+
+/* Whom this node doesn't have. What says that it is no message, or not to be answered, doesn't go to another one. */
+static enum verdict say_to_other_node(struct saying *s, struct irc_arg target, const char *nick)
+{
+	struct shared *shared = irc_shared(s->call);
+	struct letter_address to;
+
+	if (s->kind == SAY_PRIVMSG && !s->is_ctcp && nick[0]) {
+		if (letter_find(shared->rooms, shared->elsewhere, target.at, target.len, &to))
+			return say_fits(s, nick) ? say_write(s, &to, nick) : HANDLER_MORE;
+		/* Whom the process before knew is somebody still. */
+		if (letter_nodes_is_unsure(rooms_letter_nodes(shared->rooms)))
+			return HANDLER_CROWDED;
+	}
+	say_fail(s, ERR_NOSUCHNICK, "%.*s", (int)(target.len < 64 ? target.len : 64), target.at);
+	return HANDLER_MORE;
+}
+
+static enum verdict say_to_person(struct saying *s, struct irc_arg target)
+{
+	struct speech_peer peer;
+	char nick[TEXT_NICK_MAX + 1] = "";
+
+	if (nick_valid(target.at, target.len))
+		snprintf(nick, sizeof(nick), "%.*s", (int)target.len, target.at);
+	if (!nick[0] ||
+	    !roster_find(irc_shared(s->call)->roster, target.at, target.len, &peer.id, &peer.index))
+		return say_to_other_node(s, target, nick);
 	return say_fits(s, nick) ? say_tell(s, &peer, nick) : HANDLER_MORE;
 }
 

@@ -19,23 +19,14 @@ struct msg_peer {
 static bool msg_find_peer(struct connection *c, const struct chat_arg *nick, struct msg_peer *ret)
 {
 	const struct shared *shared = chat_shared(c);
-	struct elsewhere_found found;
 
 	*ret = (struct msg_peer){.is_elsewhere = false};
 	if (!nick_valid(nick->at, nick->len))
 		return false;
 	if (roster_find(shared->roster, nick->at, nick->len, &ret->here.id, &ret->here.index))
 		return true;
-	struct nick_keys keys = nick_keys(nick->at, nick->len);
-	ret->is_elsewhere = rooms_letters(shared->rooms) && elsewhere_find(shared->elsewhere, &keys, &found);
-	if (!ret->is_elsewhere)
-		return false;
-	ret->there.boot = letter_nodes_boot(rooms_letter_nodes(shared->rooms), found.node);
-	ret->there.id = found.client.id;
-	ret->there.nick_len = found.client.nick_len;
-	memcpy(ret->there.node, found.node, sizeof(ret->there.node));
-	memcpy(ret->there.nick, found.client.nick, sizeof(ret->there.nick));
-	return true;
+	ret->is_elsewhere = letter_find(shared->rooms, shared->elsewhere, nick->at, nick->len, &ret->there);
+	return ret->is_elsewhere;
 }
 
 /* Why a message to another node can't be sent; NULL: it can. */

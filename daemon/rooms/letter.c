@@ -29,6 +29,22 @@ uint64_t letter_tag(const char *node, size_t node_len, uint64_t boot)
 	return tag ? tag : 1;
 }
 
+bool letter_find(struct rooms *rs, struct elsewhere *el, const char *nick, size_t len,
+		 struct letter_address *ret)
+{
+	const struct nick_keys keys = nick_keys(nick, len);
+	struct elsewhere_found found;
+
+	if (!rooms_letters(rs) || !elsewhere_find(el, &keys, &found))
+		return false;
+	*ret = (struct letter_address){.boot = letter_nodes_boot(rooms_letter_nodes(rs), found.node),
+				       .id = found.client.id,
+				       .nick_len = found.client.nick_len};
+	memcpy(ret->node, found.node, sizeof(ret->node));
+	memcpy(ret->nick, found.client.nick, sizeof(ret->nick));
+	return true;
+}
+
 /* --- writing --- */
 
 static void letter_put_line(struct speech *s, struct room *letters, struct record *record,

@@ -14,6 +14,7 @@
 #ifndef DAEMON_LETTER_H
 #define DAEMON_LETTER_H
 
+#include "daemon/rooms/elsewhere.h"
 #include "daemon/rooms/speech.h"
 
 #define LETTER_NODE_MAX 32 /* bytes of a node's name, [A-Za-z0-9_-] */
@@ -47,6 +48,10 @@ struct letter {
 
 /* Where they are put; NULL: there is no cluster. Its lock is taken by whoever puts one. */
 struct room *rooms_letters(struct rooms *rs);
+
+/* Of whoever has that nick on another node; of a valid nick. False: nobody has, or there is no cluster. Any thread. */
+bool letter_find(struct rooms *rs, struct elsewhere *el, const char *nick, size_t len,
+		 struct letter_address *ret);
 
 /* One alone between two commits; its text is sanitised already, and has at most LETTER_TEXT_MAX bytes. */
 void letter_put(struct speech *s, struct room *letters, const struct speaker *who,

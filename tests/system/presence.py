@@ -5,7 +5,7 @@
 import math
 import subprocess
 
-from irc_client import IRC, IRC_EXTRA, SERVER, UNLIMITED, irc_listener
+from irc_client import IRC, IRC_EXTRA, SERVER, UNLIMITED, irc_listener, one
 from nats import nats_cluster
 from nodes import DEFAULTS, Cluster, Network
 from past import query, reboot
@@ -187,6 +187,37 @@ def irc_cluster():
     for d in c.nodes:
         wait_for(lambda: sum(k["here"] for k in d.json("list", "nodes")) == 2, what="the nodes know each other")
     return c
+
+
+@test
+def a_private_message_goes_to_another_node_from_irc():
+    """As /msg does, once, through the death of the sender's process; the sender is told by an echo, or that nobody is called so."""
+    a, b = irc_cluster().nodes
+    bob, dave = IRC(b, "bob"), b.join(nick="dave")
+    ann = IRC(a, "ann", caps="echo-message")
+    wait_for(lambda: one(ann.ask("ISON bob dave"), "303")[-1].strip() == "bob dave", what="node a knows bob and dave")
+    ann.line("PRIVMSG bob,dave,nobody :psst")
+    equal([l.params for l in ann.settled() if l.command in ("PRIVMSG", "401")],
+          [["bob", "psst"], ["dave", "psst"], ["ann", "nobody", "No such nick/channel"]])
+    ann.line("PRIVMSG BOB :\1ACTION waves\1")
+    for text in "psst", "* waves":
+        got = bob.until("PRIVMSG")[-1]
+        equal((got.source, got.params), ("ann!ann@chat", ["bob", text]))
+    dave.expect("* [ann -> you] psst\n")
+    if has_faults():
+        a.arm("irc-letter")
+        a.kill()
+        a.start()
+        ann.line("PRIVMSG bob :once")
+        a.wait()
+        a.start()
+        equal(bob.until("PRIVMSG")[-1].params, ["bob", "once"])
+    # What asks for no answer, or is none, isn't turned into something else there.
+    ann.line("NOTICE bob :no")
+    ann.line("PRIVMSG bob :\1VERSION\1")
+    ann.line("PRIVMSG bob :last")
+    got = bob.until("PRIVMSG")
+    equal([l.params for l in got if l.command in ("PRIVMSG", "NOTICE")], [["bob", "last"]])
 
 
 @test
