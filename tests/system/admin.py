@@ -636,9 +636,10 @@ def events_name_the_address_the_reason_and_the_time():
         equal(happened("renamed", number)["address"], address)
         if ":" not in address.replace(":", "", 1):  # alice: nobody else fits in at that listener
             other = d.connect()
+            whose, where = text_of(other)
             other.rest()
-            equal(happened("refused")["address"], text_of(other)[1])
-            logged(d, "listener chat: refused %s: there are too many" % text_of(other)[0])
+            equal(happened("refused")["address"], where)
+            logged(d, "listener chat: refused %s: there are too many" % whose)
         equal(d.ctl("kick", str(number), "too loud, really"), (0, "", ""))
         kicked = happened("kicked", number)
         equal((kicked["address"], kicked["reason"]), (address, "too loud, really"))

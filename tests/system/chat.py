@@ -270,7 +270,8 @@ def resets_and_floods_of_connects():
     # All of them, also those that were still waiting to be accepted.
     wait_for(lambda: d.metric("clients_accepted_total") == 501, what="the connections")
     wait_for(lambda: d.json("status")["clients"] == 1, what="the connections' end")
-    wait_for(lambda: d.fds() <= fds + 2, what="their file descriptors")
+    # Beside a ring for each of two workers there may be a pair of sockets more for the one who stays.
+    wait_for(lambda: d.fds() <= fds + 4, what="their file descriptors")
     a.send("/who\n")
     a.expect("* 1 in lobby: a\n")
 
