@@ -25,8 +25,11 @@ size_t irc_nick_show(const char *nick, size_t len, char ret[static IRC_SHOWN_MAX
 {
 	size_t o = 0;
 
-	for (size_t i = 0; i < len && o + 3 <= IRC_SHOWN_MAX; i++) {
+	for (size_t i = 0; i < len; i++) {
 		unsigned char c = (unsigned char)nick[i];
+		/* Where a character that doesn't fit as a whole begins it is cut. */
+		if (o + (c >= 0xc0 ? 4 : c >= 0x80 ? 1 : 3) > IRC_SHOWN_MAX)
+			break;
 		if (c <= ' ' || !name_is_foreign((char)c, i == 0)) {
 			ret[o++] = (char)(c <= ' ' ? '_' : c);
 			continue;

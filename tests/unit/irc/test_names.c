@@ -69,6 +69,7 @@ static void every_nick_can_be_shown(void **state)
 static void nicks(void **state)
 {
 	char shown[IRC_SHOWN_MAX + 1], nick[TEXT_NICK_MAX + 9];
+	char strange[2 * IRC_SHOWN_MAX];
 
 	(void)state;
 	assert_true(irc_nick_possible("J\xc3\xbcrgen", 7));
@@ -83,6 +84,13 @@ static void nicks(void **state)
 	assert_int_equal(irc_nick_show(nick, sizeof(nick), shown), IRC_SHOWN_MAX);
 	assert_int_equal(strlen(shown), IRC_SHOWN_MAX);
 	assert_false(irc_nick_possible(nick, TEXT_NICK_MAX));
+	/* What is no nick, as another machine may have sent it, is cut where a character begins. */
+	for (size_t i = 0; i < 4; i++) {
+		memset(strange, 'x', sizeof(strange));
+		for (size_t k = i; k + 2 <= sizeof(strange); k += 2)
+			memcpy(strange + k, "\xc3\xa9", 2);
+		assert_true(text_is_utf8(shown, irc_nick_show(strange, sizeof(strange), shown)));
+	}
 }
 
 static void users(void **state)
