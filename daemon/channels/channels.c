@@ -57,10 +57,15 @@ static void irc_channels_end_strings(struct irc_channel *c)
 		c->list[i].mask[IRC_MASK_MAX] = c->list[i].by[TEXT_NICK_MAX] = '\0';
 }
 
-/* Whether a room without a record would be another one. */
-static bool irc_channels_differs(const struct irc_channel *c)
+/* enum room_decided */
+static unsigned irc_channels_decided(const struct irc_channel *c)
 {
-	return c->topic[0] || c->key[0] || c->limit || c->modes != IRC_M_DEFAULT || c->n_status || c->n_list;
+	bool differs =
+	    c->topic[0] || c->key[0] || c->limit || c->modes != IRC_M_DEFAULT || c->n_status || c->n_list;
+	bool closed = c->key[0] || c->modes & (IRC_M_INVITE | IRC_M_LOGGED_IN);
+
+	return (differs ? ROOM_DECIDED : 0U) | (closed ? ROOM_CLOSED : 0U) |
+	       (c->modes & IRC_M_SECRET ? ROOM_SECRET : 0U);
 }
 
 /* Which of the two is true; -1: none. */
@@ -199,7 +204,7 @@ void irc_channels_seal(struct irc_channels *cs, const struct room *room, uint64_
 	to->from = pending;
 	FAULT("irc-channel-written");
 	atomic_store_explicit(&to->check, irc_channel_check(to), memory_order_release);
-	room_set_decided(room, irc_channels_differs(&to->channel));
+	room_set_decided(room, irc_channels_decided(&to->channel));
 	irc_channels_note_change(cs, room->index); /* who is told waits for the log, and sees it */
 	FAULT("irc-channel-sealed");
 }
@@ -340,7 +345,7 @@ void irc_channels_recover(struct irc_channels *cs, struct rooms *rooms)
 				  "the topic and modes of %s can't be trusted and are forgotten", room->name);
 		int now = sound ? irc_channels_true(h, room) : -1;
 		if (now >= 0) {
-			room_set_decided(room, irc_channels_differs(&h[now].channel));
+			room_set_decided(room, irc_channels_decided(&h[now].channel));
 			irc_channels_note_change(cs, i);
 		} else if (atomic_load(&cs->made[i])) {
 			irc_channels_drop(cs, i);

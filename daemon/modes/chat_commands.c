@@ -121,6 +121,7 @@ static enum verdict chat_command_quit(struct connection *c, const struct chat_ca
 #define CHAT_ROOMS 100UL
 
 struct chat_command_rooms {
+	const struct room *own;
 	struct elsewhere *elsewhere;
 	struct elsewhere_room at[CHAT_ROOMS]; /* with those who are here */
 	size_t n, all;
@@ -132,12 +133,14 @@ static bool chat_command_collect_room(struct room *r, void *arg)
 	struct chat_command_rooms *l = arg;
 	size_t others = r->outgoing ? elsewhere_count(l->elsewhere, r->name) : 0;
 
+	l->also += others > 0;
+	if (r->decided & ROOM_SECRET && r != l->own)
+		return true;
 	if (l->n < CHAT_ROOMS) {
 		memcpy(l->at[l->n].name, r->name, sizeof(l->at[l->n].name));
 		l->at[l->n++].n = room_members(r) + others;
 	}
 	l->all++;
-	l->also += others > 0;
 	return true;
 }
 
@@ -155,7 +158,7 @@ static void chat_command_add_elsewhere(struct connection *c, struct chat_command
 
 static enum verdict chat_command_rooms(struct connection *c, const struct chat_call *call)
 {
-	struct chat_command_rooms l = {.elsewhere = chat_shared(c)->elsewhere};
+	struct chat_command_rooms l = {.own = connection_room(c), .elsewhere = chat_shared(c)->elsewhere};
 	const struct chat_words *words = chat_words(c);
 	size_t bytes = 0, i = 0;
 

@@ -26,7 +26,7 @@ static bool room_is_empty(const struct rooms *rs, const struct room *r)
 	       outgoing_room_is_idle(rs, r);
 }
 
-void room_set_decided(const struct room *r, bool decided)
+void room_set_decided(const struct room *r, unsigned decided)
 {
 	atomic_store(&((struct room *)r)->decided, decided);
 }
@@ -292,6 +292,8 @@ static bool room_add_info(struct room *r, void *arg)
 				.configured = r->configured,
 				.read_only = r->read_only,
 				.members_only = r->members_only,
+				.open = room_is_open(r),
+				.secret = r->decided & ROOM_SECRET,
 				.epoch = r->epoch,
 				.last = room_last_number(r),
 				.shared = r->outgoing != NULL,

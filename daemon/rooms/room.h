@@ -59,10 +59,23 @@ struct room {
 	_Atomic uint64_t place;			   /* likewise: in the cluster's stream, 0: none, */
 	_Atomic int64_t place_us;		   /* and the time there */
 	atomic_bool is_archived;
-	atomic_bool decided;		 /* something is that differs from any new room: room_set_decided() */
+	atomic_uint decided;		 /* enum room_decided */
 	bool born;			 /* in this process: nobody of the one before can be in it */
 	uint8_t opener[ADDRESS_KEY_LEN]; /* address_site() of who opened it; 0: nobody from outside */
 };
+
+/* What is decided there, as far as it matters to who asks about the room. */
+enum room_decided {
+	ROOM_DECIDED = 1 << 0, /* something that differs from any new room */
+	ROOM_CLOSED = 1 << 1,  /* not everybody may come in */
+	ROOM_SECRET = 1 << 2,  /* who isn't in it is told nothing of it */
+};
+
+/* Whether everybody may read there who asks, without being in it. */
+static inline bool room_is_open(const struct room *room)
+{
+	return !room->members_only && !(room->decided & ROOM_CLOSED);
+}
 
 /* Where what is said in a room is put. */
 static inline struct room *room_spoken_to(struct room *room)
@@ -146,10 +159,10 @@ int rooms_enter_existing(struct rooms *rs, const char *name, unsigned slot, stru
 struct room *rooms_enter_index(struct rooms *rs, uint32_t index, unsigned slot);
 void rooms_leave(struct rooms *rs, struct room *r, unsigned slot);
 /*
- * Whether something is decided there, such as a key. One that is shared with other nodes stays then, also while nobody here is
- * in it, as there may be people in it elsewhere. Any thread.
+ * What is decided there: enum room_decided. A room that is shared with other nodes stays then, also while nobody here is in it, as
+ * there may be people in it elsewhere. Any thread.
  */
-void room_set_decided(const struct room *r, bool decided);
+void room_set_decided(const struct room *r, unsigned decided);
 /* Whether there is one of that name at the moment. */
 bool rooms_exists(struct rooms *rs, const char *name);
 
@@ -191,6 +204,7 @@ struct room_info {
 	char name[TEXT_ROOM_MAX + 1];
 	bool raw, configured, shared; /* with other nodes */
 	bool read_only, members_only;
+	bool open, secret; /* room_is_open(), ROOM_SECRET */
 	uint64_t epoch,
 	    last; /* the latter: the number of the newest message that isn't a notice; 0: there is none */
 	uint32_t members;

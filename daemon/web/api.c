@@ -31,7 +31,7 @@ enum verdict api_enter(const struct web_call *call, const struct token *t, struc
 
 	*ret = NULL;
 	/* Without a right nobody is told whether there is such a room. */
-	if (!web_may_read(call->c, t, call->room, r == 0 && room->members_only)) {
+	if (!web_may_read(call->c, t, call->room, r < 0 || room_is_open(room))) {
 		if (r == 0)
 			rooms_leave(ctx->shared->rooms, room, ctx->slot);
 		count(ctx->counters, COUNT_ROOM_REFUSED, 1);
@@ -101,7 +101,7 @@ static json_t *api_list_rooms(const struct web_call *call, const struct token *t
 		qsort(rooms, n, sizeof(*rooms), api_compare_rooms);
 	for (size_t i = 0; rooms && list && i < n; i++) {
 		if (strcmp(rooms[i].name, page->after) <= 0 ||
-		    !web_may_read(call->c, t, rooms[i].name, rooms[i].members_only))
+		    !web_may_read(call->c, t, rooms[i].name, rooms[i].open && !rooms[i].secret))
 			continue;
 		json_t *o = api_room_json(&rooms[i]);
 		bytes += o ? json_dumpb(o, NULL, 0, JSON_COMPACT) + 1 : 0;

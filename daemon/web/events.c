@@ -205,7 +205,7 @@ void web_events_reloaded(struct connection *c)
 	if (!room || st->flags & CLIENT_CLOSING)
 		return;
 	/* Nobody there sees who reads, so it may not stay as people may when a room is closed to others. */
-	if (st->flags & CLIENT_ACCOUNT ? web_proved_token_may(c, room->name) : !room->members_only)
+	if (st->flags & CLIENT_ACCOUNT ? web_proved_token_may(c, room->name) : room_is_open(room))
 		return;
 	connection_kick(c, &(struct notice){.kind = NOTICE_ACCOUNT_GONE});
 }

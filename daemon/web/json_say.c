@@ -259,7 +259,7 @@ static void say_who(struct connection *c, struct room *room)
 struct say_rooms {
 	struct connection *c;
 	struct json_text *t;
-	unsigned n;
+	unsigned n, hidden;
 };
 
 /* The number of the newest message that is no notice; 0: there is none. */
@@ -280,11 +280,15 @@ static bool say_put_room(struct room *room, void *arg)
 {
 	struct say_rooms *s = arg;
 
+	if (room->decided & ROOM_SECRET && room != connection_room(s->c)) {
+		s->hidden++;
+		return true;
+	}
 	json_put(s->t, s->n > 0 ? ",{\"name\":" : "{\"name\":");
 	json_put_string(s->t, room->name, strlen(room->name));
 	size_t there = room->outgoing ? elsewhere_count(chat_shared(s->c)->elsewhere, room->name) : 0;
 	json_put_number(s->t, "members", room_members(room) + there);
-	bool shows = !room->members_only || room == connection_room(s->c);
+	bool shows = room_is_open(room) || room == connection_room(s->c);
 	json_put_number(s->t, "last", shows ? say_last(s->c, room) : 0);
 	json_putf(s->t, ",\"epoch\":\"%" PRIx64 "\",\"raw\":%s,\"read_only\":%s,\"members_only\":%s}",
 		  room->epoch, room->raw ? "true" : "false", room->read_only ? "true" : "false",
@@ -302,9 +306,10 @@ static void say_rooms(struct connection *c)
 		return;
 	struct json_text t = socket_begin(space, size, "rooms");
 	json_put(&t, ",\"rooms\":[");
-	rooms_each(rooms, say_put_room, &(struct say_rooms){.c = c, .t = &t});
+	struct say_rooms s = {.c = c, .t = &t};
+	rooms_each(rooms, say_put_room, &s);
 	json_put(&t, "]");
-	json_put_number(&t, "count", rooms_count(rooms));
+	json_put_number(&t, "count", rooms_count(rooms) - s.hidden);
 	socket_send(c, &t);
 }
 

@@ -60,10 +60,9 @@ bool web_proved_token_may(const struct connection *c, const char *room)
 	return false;
 }
 
-bool web_may_read(const struct connection *c, const struct token *t, const char *room, bool members_only)
+bool web_may_read(const struct connection *c, const struct token *t, const char *room, bool open)
 {
-	return (!members_only && connection_state(c)->rights & CLIENT_OPEN) ||
-	       (t && web_token_may(t, room, false));
+	return (open && connection_state(c)->rights & CLIENT_OPEN) || (t && web_token_may(t, room, false));
 }
 
 enum verdict web_refuse_rights(const struct web_call *call, const struct token *t)

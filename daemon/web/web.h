@@ -69,8 +69,8 @@ bool web_token_may(const struct token *t, const char *room, bool speak);
 uint64_t web_token_proof(const struct token *t);
 /* Whether the very token that it came by is still there, and may read in that room. */
 bool web_proved_token_may(const struct connection *c, const char *room);
-/* Whether what is said there may be read; t: NULL: without a token. */
-bool web_may_read(const struct connection *c, const struct token *t, const char *room, bool members_only);
+/* Whether what is said there may be read; t: NULL: without a token; open: room_is_open(). */
+bool web_may_read(const struct connection *c, const struct token *t, const char *room, bool open);
 /* Want of a right; and a token that isn't one. */
 enum verdict web_refuse_rights(const struct web_call *call, const struct token *t);
 enum verdict web_refuse_token(const struct web_call *call);

@@ -215,6 +215,51 @@ def two_operators(d):
     return ann, nc
 
 
+def read_without_token(d, what=""):
+    """The status of the answer, and its body."""
+    c = d.connect(port=d.web_port)
+    c.send("GET /api/v1/rooms%s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n" % what)
+    got = c.rest().decode()
+    return int(got.split()[1]), got.partition("\r\n\r\n")[2]
+
+
+@test
+def what_is_closed_is_not_read_from_outside():
+    """By HTTP without a token, as long as not everybody may come in; nor is what is secret listed, at nc and in a browser either."""
+    d = everybody(store=True)
+    ann, nc = two_operators(d)
+    ann.line("PRIVMSG #den :what we said")
+    nc.expect("what we said\n")
+    other = d.join(nick="other")
+    for on, off in ("+k sesame", "-k *"), ("+i", "-i"), ("+R", "-R"):
+        check("what we said" in read_without_token(d, "/den/messages")[1])
+        ann.line("MODE #den " + on)
+        nc.expect(" set mode " + on + "\n")
+        for where in "/den/messages", "/den/events":
+            equal(read_without_token(d, where)[0], 401)
+        check('"den"' not in read_without_token(d)[1])
+        d.kill()
+        d.start()
+        equal(read_without_token(d, "/den/messages")[0], 401)
+        ann.line("MODE #den " + off)
+        nc.expect(" set mode " + off + "\n")
+    browser = WebSocket(d, JSON)
+
+    def listed():
+        other.send("/rooms\n/join nowhere else\n")
+        browser.put(TEXT, '{"do": "rooms", "id": 1}')
+        while '"rooms":' not in (text := browser.next()[1]):
+            pass
+        return ["den (" in other.expect("nowhere").decode(), '"den"' in text, '"den"' in read_without_token(d)[1]]
+
+    equal(listed(), [True, True, True])
+    ann.line("MODE #den +s")
+    nc.expect(" set mode +s\n")
+    equal(listed(), [False, False, False])
+    nc.send("/rooms\n")
+    nc.expect("* den (2)\n")
+
+
 @test
 def many_are_removed_at_once():
     # More than a record has space for (IRC_INVITED_MAX): nobody who is said to be removed is left there.
