@@ -3,6 +3,7 @@
 #include "daemon/channels/others.h"
 
 #include "daemon/channels/channels.h"
+#include "daemon/channels/decide.h"
 #include "daemon/channels/nicks.h"
 
 #include <stdio.h>
@@ -96,17 +97,18 @@ bool irc_others_is_removed(struct irc_channels *cs, const struct room *room, uin
 void irc_others_tell_back(struct speech *s, struct room *room, const struct speaker *who, uint8_t status)
 {
 	static const struct speaker chatd = {.nick = "chatd", .nick_len = 5};
-	char text[2 * TEXT_NICK_MAX + 8];
-	bool both = status == (IRC_STATUS_OP | IRC_STATUS_VOICE);
-	int len = (int)(who->nick_len < TEXT_NICK_MAX ? who->nick_len : TEXT_NICK_MAX);
+	size_t len = who->nick_len < TEXT_NICK_MAX ? who->nick_len : TEXT_NICK_MAX;
+	char shown[IRC_SHOWN_MAX + 1], text[IRC_TOLD_MAX];
+	struct irc_told told = {0};
 
 	if (status == 0)
 		return;
-	int n = snprintf(text, sizeof(text), "+%s%s %.*s", status & IRC_STATUS_OP ? "o" : "",
-			 status & IRC_STATUS_VOICE ? "v" : "", len, who->nick);
-	if (both)
-		n += snprintf(text + n, sizeof(text) - (size_t)n, " %.*s", len, who->nick);
-	speech_mode(s, room, &chatd, text, (size_t)n);
+	irc_nick_show(who->nick, len, shown);
+	if (status & IRC_STATUS_OP)
+		irc_told_add(&told, '+', 'o', shown);
+	if (status & IRC_STATUS_VOICE)
+		irc_told_add(&told, '+', 'v', shown);
+	speech_mode(s, room, &chatd, text, irc_told_text(&told, text));
 }
 
 void irc_others_come(struct irc_channels *cs, struct room *room, const struct irc_other *o, struct speech *s)

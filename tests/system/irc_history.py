@@ -547,10 +547,14 @@ def it_is_answered_at_every_fault_point():
 
 # --- what was decided ---
 
+# An account, whose nick IRC can't have as it is.
+DAN, DAN_SHOWN = "dan@x", "dan\uff20x"
+
+
 def deciding_daemon(**kwargs):
     d = marking_daemon(**kwargs)
     passwords = os.path.join(d.dir, "passwords")
-    equal(run(CHATCTL, "passwd", passwords, "dan", stdin=b"secret\n").returncode, 0)
+    equal(run(CHATCTL, "passwd", passwords, DAN, stdin=b"secret\n").returncode, 0)
     d.listeners = d.listeners.replace('"passwords"', '"%s"' % passwords)
     d.listeners = d.listeners.replace('room = "lobby";', 'room = "lobby"; password_file = "%s"; auth = "none";' % passwords)
     d.write_config('{ name = "lobby"; }, { name = "den"; keep = "0"; }', d.listeners, IRC_EXTRA + UNLIMITED + HISTORY)
@@ -606,9 +610,9 @@ def what_was_decided_outlives_a_reboot():
     ann, bob, carl = log_in(d, "ann", "ann", ""), log_in(d, "bobby", "bob", ""), IRC(d, "carl")
     for who in ann, bob, carl:
         who.join("#x", "#den")
-    dan = by_nc(d, "dan", "/join x")
+    dan = by_nc(d, DAN, "/join x")
     dan.expect("* You are in x.\n")
-    for line in ("TOPIC #x :zero", "MODE #x +v dan", "MODE #x +mk sesame", "MODE #x +b eve!*@*", "MODE #x +v bobby", "MODE #x +o carl", "TOPIC #den :untold"):
+    for line in ("TOPIC #x :zero", "MODE #x +ov {0} {0}".format(DAN_SHOWN), "MODE #x +mk sesame", "MODE #x +b eve!*@*", "MODE #x +v bobby", "MODE #x +o carl", "TOPIC #den :untold"):
         ann.ask(line)
     wait_decided(d, "x", b"zero", b"sesame", b"eve!*@*", b"ann", b"bob", b"dan")
     for i, how in enumerate(("kill", "stop")):
@@ -630,10 +634,10 @@ def what_was_decided_outlives_a_reboot():
         bob = log_in(d, "bobby", "bob", "")
         equal(names(bob.join("#x", key="sesame")), ["+bobby", "@anna", "carl"])
         equal([line.text.partition(" ")[2] for line in bob.settled()], ["MODE #x +v bobby"])
-        dan = by_nc(d, "dan", "/join x sesame")
-        dan.expect("* chatd set mode +v dan\n")
+        dan = by_nc(d, DAN, "/join x sesame")
+        dan.expect("* chatd set mode +ov {0} {0}\n".format(DAN_SHOWN))
         got = [line.text.partition(" ")[2] for line in carl.settled() if line.command == "MODE"]
-        equal(got, ["MODE #x +o anna", "MODE #x +v bobby", "MODE #x +v dan"])
+        equal(got, ["MODE #x +o anna", "MODE #x +v bobby", "MODE #x +ov {0} {0}".format(DAN_SHOWN)])
         # What is to leave no trace has left none.
         equal(decided(carl if carl.join("#den") else None, "#den")[0], [])
         # It goes on, through deaths in between; what is decided right before the end is there, too.
@@ -643,7 +647,7 @@ def what_was_decided_outlives_a_reboot():
             d.start()
         if how == "kill":
             wait_decided(d, "x", b"one 1")
-        equal(names(ann.ask("NAMES #x")), ["+bobby", "+dan", "@anna", "carl"])
+        equal(names(ann.ask("NAMES #x")), ["+bobby", "@anna", "@" + DAN_SHOWN, "carl"])
         ann.ask("MODE #x -o+o anna anna")
     ann.ask("TOPIC #x :two")
     lose_all(d, "stop")
