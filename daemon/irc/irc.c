@@ -231,7 +231,7 @@ void irc_closed(struct connection *c)
 	struct irc_call call = {.c = c};
 
 	irc_monitor_closed(c);
-	irc_leave_all(&call, "", "");
+	irc_leave_all(&call, "", NULL);
 	irc_commit_step(&call);
 }
 

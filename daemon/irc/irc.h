@@ -228,8 +228,8 @@ enum verdict irc_run(struct irc_call *call);
 enum verdict irc_maybe_register(struct irc_call *call);
 void irc_motd(struct irc_call *call);
 void irc_lusers(struct irc_call *call);
-/* Leaves all rooms as one who goes; reason may be "". muted: what is told instead where it may not speak. The nick is given up and the end begins with the transaction that is under way
- * then (quit.c). */
+/* Leaves all rooms as one who goes; reason may be "". muted: what is told instead where it may not speak; NULL: it isn't its own
+ * words, and is told there, too. The nick is given up and the end begins with the transaction that is under way then (quit.c). */
 void irc_leave_all(struct irc_call *call, const char *reason, const char *muted);
 /* Whether it was removed from a room whose log is locked, and is there only until its worker sees to that (topic.c): so all were told
  * that it is gone, and nothing more is told of it. */

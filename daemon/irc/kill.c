@@ -41,7 +41,7 @@ static void kill_irc(struct connection *c, const struct killing *k)
 		return;
 	irc_nick(c, nick);
 	kill_text(k, text, sizeof(text));
-	irc_leave_all(&call, text, text);
+	irc_leave_all(&call, text, NULL);
 	irc_say(&call, "", ":%s KILL %s :%s", k->source, nick, text);
 	irc_end(&call, text);
 	irc_commit(&call);

@@ -26,7 +26,7 @@ static bool quit_leave(struct connection *c, struct room *room, void *arg)
 	/* What was said before it went is still its to read, if there is space. */
 	seats_settle(c, room, IRC_REPLY_MAX);
 	if (!connection_is_ending(c) && !irc_is_expelled(call, room)) {
-		const char *reason = irc_may_speak(call, room) ? l->reason : l->muted;
+		const char *reason = l->muted && !irc_may_speak(call, room) ? l->muted : l->reason;
 		speech_leave_because(&call->speech, room, &who, true, reason, strlen(reason));
 	}
 	irc_leave_room(call, room);

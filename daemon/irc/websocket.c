@@ -136,7 +136,7 @@ static enum verdict websocket_end(struct websocket_stream *s, unsigned code, con
 
 	if (connection_space(s->c) < SOCKET_ANSWER_MAX)
 		return HANDLER_BLOCKED;
-	irc_leave_all(&call, why ? why : "", why ? why : "");
+	irc_leave_all(&call, why ? why : "", NULL);
 	irc_begin(&call)->flags |= CLIENT_CLOSING;
 	connection_consume(s->c, s->len - s->at);
 	connection_write(s->c, frame, frames_close(frame, code, why));
