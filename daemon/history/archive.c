@@ -4,6 +4,7 @@
 
 #include "daemon/base/clock.h"
 #include "daemon/base/logger.h"
+#include "daemon/channels/record.h"
 #include "daemon/history/archive_own.h"
 #include "daemon/history/backup.h"
 #include "daemon/rooms/archived.h"
@@ -324,6 +325,7 @@ static void archive_free(struct service *s)
 	free(a->records);
 	free(a->text);
 	free(a->channel);
+	free(a->unpacked);
 	free(a->path);
 	free(a);
 }
@@ -349,10 +351,13 @@ static int archive_allocate(struct archive *a, const struct config *config)
 	a->held = calloc(ARCHIVE_TURN_ROOMS, sizeof(*a->held));
 	a->records = calloc(ARCHIVE_CHUNK_MESSAGES, sizeof(*a->records));
 	a->channel = malloc(STORE_CHANNEL_MAX);
+	a->unpacked = malloc(sizeof(*a->unpacked));
 	if (a->urgent < 0)
 		return -errno;
-	return a->path && a->rules && a->places && a->busy && a->held && a->records && a->channel ? 0
-												  : -ENOMEM;
+	return a->path && a->rules && a->places && a->busy && a->held && a->records && a->channel &&
+		       a->unpacked
+		   ? 0
+		   : -ENOMEM;
 }
 
 int archive_open(struct shared *shared, const struct config *config)

@@ -69,15 +69,14 @@ static void decided_left_out(const char *room, const char *why)
 void archive_channel_restore(struct archive *a, struct store *s, struct room *room)
 {
 	struct irc_channels *cs = decided_channels(a);
-	_cleanup_free_ struct irc_channel *ch = cs ? malloc(sizeof(*ch)) : NULL;
-	_cleanup_free_ uint8_t *packed = cs ? malloc(STORE_CHANNEL_MAX) : NULL;
+	struct irc_channel *ch = a->unpacked;
 	size_t len;
 
 	if (!cs)
 		return;
-	int r = ch && packed ? store_channel(s, room->name, packed, &len) : -ENOMEM;
+	int r = store_channel(s, room->name, a->channel, &len);
 	if (r == 0)
-		r = irc_channel_unpack(packed, len, ch);
+		r = irc_channel_unpack(a->channel, len, ch);
 	if (r == 0) {
 		FAULT("restore-channel");
 		irc_channels_restore(cs, room, ch);
