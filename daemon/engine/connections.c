@@ -54,6 +54,13 @@ struct connection *connections_find(const struct context *ctx, uint32_t index, u
 	return c && connection_id(c) == id ? c : NULL;
 }
 
+struct connection *connections_served(const struct context *ctx, uint32_t index, uint64_t id)
+{
+	struct connection *c = connections_find(ctx, index, id);
+
+	return c && c->phase < PHASE_DOOMED ? c : NULL;
+}
+
 /* --- numbers, from any thread --- */
 
 struct connections_tally connections_tally(struct worker *w)

@@ -18,6 +18,8 @@ int connections_new(struct worker *w);
 
 /* The connection with that place in the table, if it is alive and that client's; else NULL. */
 struct connection *connections_find(const struct context *ctx, uint32_t index, uint64_t id);
+/* The same, but for one that is about to be closed: as connections_with() has them. */
+struct connection *connections_served(const struct context *ctx, uint32_t index, uint64_t id);
 
 /* Calls fn for each of that handler's; any of them may end meanwhile. */
 void connections_with(struct context *ctx, const struct handler *handler,

@@ -239,6 +239,7 @@ static enum verdict redact_letter(struct redacting *r, const struct roster_membe
 		 r->reason[0] ? " :" : "", r->reason);
 	if (t) {
 		t->to_id = peer->id;
+		t->to_index = peer->index;
 		t->caps = IRC_CAP_REDACTION;
 		char whole[IRC_SOURCE_MAX + IRC_BODY_MAX + 4];
 		int n = snprintf(whole, sizeof(whole), ":%s %s", irc_source(call->c, source), line);

@@ -326,6 +326,7 @@ static enum verdict say_tell(struct saying *s, const struct speech_peer *peer, c
 		if (!t)
 			return HANDLER_MORE;
 		t->to_id = peer->id;
+		t->to_index = peer->index;
 		say_pass_on(s, t, nick);
 		return HANDLER_MORE;
 	}

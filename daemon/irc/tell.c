@@ -2,10 +2,12 @@
 /* A job for each worker, which writes to those of its connections that it is for. */
 #include "daemon/irc/tell.h"
 
+#include "common/cleanup.h"
 #include "daemon/base/clock.h"
 #include "daemon/channels/channels.h"
 #include "daemon/engine/connections.h"
 #include "daemon/engine/each_worker.h"
+#include "daemon/engine/limits.h"
 #include "daemon/irc/metadata_kept.h"
 #include "daemon/irc/wire.h"
 
@@ -13,6 +15,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* So many connections that are passed by cost as much as one that is looked at: irc_work(). */
+#define TELL_PASSED 32
 
 struct irc_tell *irc_tell_new(struct irc_call *call)
 {
@@ -120,10 +125,37 @@ static void tell_write(struct connection *c, void *arg)
 	connection_hurry(c);
 }
 
+/* Those in its one room, whatever they have come by. False: it isn't for one room only. */
+static bool tell_room_here(struct context *ctx, struct irc_tell *t)
+{
+	size_t n = 0;
+
+	if (t->n_rooms != 1 || t->n_watchers > 0)
+		return false;
+	_cleanup_free_ struct roster_member *all = roster_members(ctx->shared->roster, t->rooms[0], &n);
+	for (size_t i = 0; all && i < n; i++) {
+		struct connection *c = connections_served(ctx, all[i].index, all[i].id);
+		if (c && irc_is_spoken(c))
+			tell_write(c, t);
+	}
+	return true;
+}
+
 static void tell_here(struct worker *w, void *what)
 {
-	connections_with(worker_context(w), &handler_tcp_irc, tell_write, what);
-	connections_with(worker_context(w), &handler_http_irc, tell_write, what);
+	struct context *ctx = worker_context(w);
+	struct irc_tell *t = what;
+
+	if (t->to_id) {
+		struct connection *c = connections_served(ctx, t->to_index, t->to_id);
+		if (c && irc_is_spoken(c))
+			tell_write(c, t);
+		return;
+	}
+	if (tell_room_here(ctx, t))
+		return;
+	connections_with(ctx, &handler_tcp_irc, tell_write, t);
+	connections_with(ctx, &handler_http_irc, tell_write, t);
 }
 
 static void tell_free(void *what)
@@ -215,6 +247,8 @@ void irc_tell_near(struct irc_call *call, uint32_t caps, const char *format, ...
 		tell_free(t);
 		return;
 	}
+	if (t->n_rooms != 1 || t->n_watchers > 0) /* all are passed by */
+		irc_work(call, limits_total(irc_shared(call)->limits) / TELL_PASSED);
 	va_start(ap, format);
 	tell_format(call, t, format, ap);
 	va_end(ap);

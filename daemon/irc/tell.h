@@ -18,6 +18,7 @@ struct irc_tell {
 	uint32_t rooms[IRC_TELL_ROOMS_MAX];
 	unsigned n_rooms;
 	uint64_t to_id, except_id;
+	uint32_t to_index; /* to_id's place in the table of clients */
 	uint32_t caps, not_caps;
 	uint32_t flags;
 	char metadata_key[48]; /* who wants to be told of that key; "": it is about none */

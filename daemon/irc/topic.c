@@ -195,6 +195,7 @@ static void invite_tell(struct irc_call *call, struct room *room, const struct r
 		free(t);
 	} else if (t) {
 		t->to_id = guest->id;
+		t->to_index = guest->index;
 		snprintf(t->line, sizeof(t->line), ":%s INVITE %s #%s", irc_source(call->c, source), nick,
 			 room->name);
 		irc_tell_later(call, t);
