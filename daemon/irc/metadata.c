@@ -19,6 +19,10 @@
 
 /* In a larger channel who comes has to ask. */
 #define METADATA_SYNC_MEMBERS 100
+/* Likewise if the outbox has no space for what a hundred may say. */
+#define METADATA_SYNC_SPACE (32U << 10)
+/* What one whose metadata may be read costs: irc_work(). */
+#define METADATA_WORK 2
 
 /* Whose it is. */
 struct metadata {
@@ -133,7 +137,7 @@ static void metadata_sync_one(struct irc_call *call, const struct irc_pairs *wan
 	char key[IRC_PAIRS_KEY_MAX + 1];
 	const char *value;
 
-	for (size_t at = 0; metadata_next(has, &at, key, &value);)
+	for (size_t at = 0; irc_query_fits(call) && metadata_next(has, &at, key, &value);)
 		if (irc_pairs_wants(wanted, key))
 			metadata_say(call, target, key, value);
 }
@@ -152,11 +156,14 @@ static void metadata_sync(struct irc_call *call, struct room *room, bool asked)
 	irc_metadata_read_channel(irc_channel(call, room), &has);
 	metadata_sync_one(call, &wanted, channel, &has);
 	_cleanup_free_ struct roster_member *all = roster_members(irc_shared(call)->roster, room->index, &n);
-	if (n > METADATA_SYNC_MEMBERS && !asked) {
+	/* Many rooms may be more than there is space for, or time. */
+	if (!asked && (n > METADATA_SYNC_MEMBERS || call->work >= IRC_TURN_WORK ||
+		       irc_query_space(call) < METADATA_SYNC_SPACE)) {
 		irc_numeric(call, RPL_METADATASYNCLATER, "%s", channel);
 		return;
 	}
 	for (size_t i = 0; all && i < n && irc_query_fits(call); i++) {
+		irc_work(call, METADATA_WORK);
 		if (!irc_person_of(call, &all[i], &p) || !p.is_irc || p.user.metadata_at == 0 ||
 		    all[i].id == connection_id(call->c))
 			continue;
@@ -383,7 +390,9 @@ static enum verdict metadata_ask_sync(struct metadata *m)
 		metadata_sync_one(m->call, &wanted, m->target, &m->pairs);
 	}
 	irc_batch_end(m->call);
-	return HANDLER_MORE;
+	if (!irc_query_fits(m->call))
+		irc_query_cut(m->call, "values");
+	return irc_query_done(m->call);
 }
 
 static const struct metadata_row {

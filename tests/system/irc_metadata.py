@@ -78,4 +78,22 @@ def who_may_say_and_know_what():
     equal(said([bob.until("761")[-1]]), [("wanted", "x")])
 
 
+@test
+def what_is_too_much_ends_in_order():
+    """More than an answer has space for: its batch ends. Who wants to know a key in rooms of many is told to ask for the rest."""
+    d = irc_daemon()
+    keys = ["k%d" % i for i in range(15)]
+    crowd = [IRC(d, "p%d" % i, caps=CAPS) for i in range(60)]
+    for c in crowd:
+        c.line("\r\n".join("METADATA * SET %s :%s" % (k, 250 * "x") for k in keys) + "\r\nJOIN #a,#b,#c")
+        c.settled()
+    ann = IRC(d, "ann", caps=CAPS)
+    ann.join("#a", "#b", "#c")
+    got = ann.ask("METADATA * SUB " + " ".join(keys))
+    check({l.params[1] for l in got if l.command == "774"}, [l.command for l in got])
+    got = ann.ask("METADATA #a SYNC")
+    equal([l.params[0][0] for l in got if l.command == "BATCH"], ["+", "-"])
+    check(500 < len(said(got)) < 60 * 15, len(said(got)))
+
+
 main()
