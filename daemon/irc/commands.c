@@ -52,6 +52,12 @@ static enum verdict commands_refuse(struct irc_call *call)
 	return HANDLER_MORE;
 }
 
+/* Its answer is all that there would be, and nobody is there to hear it. */
+static bool commands_is_moot(const struct irc_call *call)
+{
+	return connection_is_unheard(call->c) && (!call->command || call->command->only_asks);
+}
+
 /* It goes out escaped, as it came. */
 static void commands_take_label(struct irc_call *call)
 {
@@ -69,12 +75,13 @@ enum verdict irc_run(struct irc_call *call)
 	struct connection *c = call->c;
 
 	call->command = commands_find(call->line->command);
+	bool moot = commands_is_moot(call);
 	if (connection_space(c) < IRC_REPLY_MAX)
 		return HANDLER_BLOCKED;
-	if (!connection_may_talk(c, call->command ? call->command->cost : 1))
+	if (!connection_may_talk(c, moot ? 0 : call->command ? call->command->cost : 1))
 		return HANDLER_LIMITED;
 	commands_take_label(call);
-	enum verdict verdict = commands_refuse(call);
+	enum verdict verdict = moot ? HANDLER_MORE : commands_refuse(call);
 	if (verdict == HANDLER_YIELD)
 		verdict = call->command->run(call);
 	if (verdict == HANDLER_MORE || verdict == HANDLER_CLOSE) {

@@ -97,7 +97,7 @@ static enum verdict help_run(struct irc_call *call)
 }
 
 const struct irc_command irc_commands_help[] = {
-    {.name = "HELP", .run = help_run, .cost = 1},
-    {.name = "HELPOP", .run = help_run, .cost = 1},
+    {.name = "HELP", .run = help_run, .cost = 1, .only_asks = true},
+    {.name = "HELPOP", .run = help_run, .cost = 1, .only_asks = true},
     {0},
 };

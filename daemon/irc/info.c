@@ -129,11 +129,11 @@ static enum verdict info_links(struct irc_call *call)
 }
 
 const struct irc_command irc_commands_info[] = {
-    {.name = "VERSION", .run = info_version, .cost = 1},
-    {.name = "TIME", .run = info_time, .cost = 1},
-    {.name = "INFO", .run = info_info, .cost = 1},
-    {.name = "ADMIN", .run = info_admin, .cost = 1},
-    {.name = "STATS", .run = info_stats, .needs = 1, .cost = 2},
-    {.name = "LINKS", .run = info_links, .cost = 1},
+    {.name = "VERSION", .run = info_version, .cost = 1, .only_asks = true},
+    {.name = "TIME", .run = info_time, .cost = 1, .only_asks = true},
+    {.name = "INFO", .run = info_info, .cost = 1, .only_asks = true},
+    {.name = "ADMIN", .run = info_admin, .cost = 1, .only_asks = true},
+    {.name = "STATS", .run = info_stats, .needs = 1, .cost = 2, .only_asks = true},
+    {.name = "LINKS", .run = info_links, .cost = 1, .only_asks = true},
     {0},
 };

@@ -70,11 +70,12 @@ typedef enum verdict (*irc_command_fn)(struct irc_call *call);
 struct irc_command {
 	const char *name; /* NULL: the table ends */
 	irc_command_fn run;
-	uint8_t needs; /* so many parameters, or the answer is 461 */
-	uint8_t cost;  /* what it takes from commands_per_second; 0: as a line */
-	bool early;    /* possible before registration */
-	bool oper;     /* for operators only */
-	bool enters;   /* what it looks at is paid for as entries: connection_charge_entries() */
+	uint8_t needs;	/* so many parameters, or the answer is 461 */
+	uint8_t cost;	/* what it takes from commands_per_second; 0: as a line */
+	bool early;	/* possible before registration */
+	bool oper;	/* for operators only */
+	bool only_asks; /* for who is gone it isn't run */
+	bool enters;	/* what it looks at is paid for as entries: connection_charge_entries() */
 };
 
 struct irc_after {

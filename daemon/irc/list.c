@@ -159,6 +159,6 @@ static enum verdict list_run(struct irc_call *call)
 }
 
 const struct irc_command irc_commands_list[] = {
-    {.name = "LIST", .run = list_run, .cost = 4},
+    {.name = "LIST", .run = list_run, .cost = 4, .only_asks = true},
     {0},
 };

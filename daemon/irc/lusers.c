@@ -97,6 +97,6 @@ static enum verdict lusers_run(struct irc_call *call)
 }
 
 const struct irc_command irc_commands_lusers[] = {
-    {.name = "LUSERS", .run = lusers_run, .cost = 2},
+    {.name = "LUSERS", .run = lusers_run, .cost = 2, .only_asks = true},
     {0},
 };

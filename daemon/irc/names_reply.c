@@ -142,6 +142,6 @@ static enum verdict names_reply_run(struct irc_call *call)
 }
 
 const struct irc_command irc_commands_names[] = {
-    {.name = "NAMES", .run = names_reply_run, .cost = 2},
+    {.name = "NAMES", .run = names_reply_run, .cost = 2, .only_asks = true},
     {0},
 };

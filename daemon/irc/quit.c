@@ -119,7 +119,7 @@ static enum verdict quit_pong(struct irc_call *call)
 
 const struct irc_command irc_commands_quit[] = {
     {.name = "QUIT", .run = quit_run, .early = true},
-    {.name = "PING", .run = quit_ping, .needs = 1, .early = true},
+    {.name = "PING", .run = quit_ping, .needs = 1, .early = true, .only_asks = true},
     {.name = "PONG", .run = quit_pong, .early = true},
     {0},
 };

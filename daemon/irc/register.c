@@ -150,6 +150,6 @@ static enum verdict register_motd(struct irc_call *call)
 
 const struct irc_command irc_commands_registration[] = {
     {.name = "USER", .run = register_user, .needs = 4, .early = true},
-    {.name = "MOTD", .run = register_motd, .cost = 4},
+    {.name = "MOTD", .run = register_motd, .cost = 4, .only_asks = true},
     {0},
 };

@@ -275,6 +275,6 @@ static enum verdict who_run(struct irc_call *call)
 }
 
 const struct irc_command irc_commands_who[] = {
-    {.name = "WHO", .run = who_run, .cost = 4},
+    {.name = "WHO", .run = who_run, .cost = 4, .only_asks = true},
     {0},
 };

@@ -190,9 +190,9 @@ static enum verdict whois_userhost(struct irc_call *call)
 }
 
 const struct irc_command irc_commands_whois[] = {
-    {.name = "WHOIS", .run = whois_run, .cost = 2},
+    {.name = "WHOIS", .run = whois_run, .cost = 2, .only_asks = true},
     {.name = "METADATA", .run = irc_metadata, .needs = 2, .cost = 4, .early = true},
-    {.name = "ISON", .run = whois_ison, .needs = 1, .cost = 2},
-    {.name = "USERHOST", .run = whois_userhost, .needs = 1, .cost = 2},
+    {.name = "ISON", .run = whois_ison, .needs = 1, .cost = 2, .only_asks = true},
+    {.name = "USERHOST", .run = whois_userhost, .needs = 1, .cost = 2, .only_asks = true},
     {0},
 };

@@ -148,6 +148,6 @@ static enum verdict whowas_run(struct irc_call *call)
 }
 
 const struct irc_command irc_commands_whowas[] = {
-    {.name = "WHOWAS", .run = whowas_run, .needs = 1, .cost = 2},
+    {.name = "WHOWAS", .run = whowas_run, .needs = 1, .cost = 2, .only_asks = true},
     {0},
 };
