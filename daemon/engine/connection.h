@@ -131,6 +131,9 @@ bool connection_may_move(struct connection *c);
  */
 #define CONNECTION_COMMAND_WORK 128
 void connection_charge(struct connection *c, uint64_t work);
+/* Whether the commands of this turn have not looked at so much yet that others are waiting; else the verdict is HANDLER_YIELD. */
+#define CONNECTION_TURN_WORK 1024
+bool connection_has_turn(const struct connection *c);
 /*
  * Likewise, of rooms that a client with many of them enters and leaves, which are no commands otherwise: as it comes back to
  * all of them at once, half a minute's worth is free, and then it goes on at the pace of commands. may_enter(), before each of

@@ -80,6 +80,8 @@ struct context {
 	struct connections *connections; /* its own; NULL: it has none */
 	struct slot_set kick;		 /* whom to wake at the end of this turn, see rooms_mark() */
 	int64_t now;			 /* CLOCK_MONOTONIC in us, as of this turn */
+	int64_t worked_at;		 /* the now of the turn that this is of: */
+	uint64_t worked;		 /* what commands looked at, see connection_has_turn() */
 };
 
 /* Threads with a slot that are neither workers nor ZeroMQ listeners: the main one, the cluster's, the archive's, the

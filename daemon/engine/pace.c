@@ -97,11 +97,18 @@ static void pace_charge(struct connection *c, enum pace what, uint64_t work, int
 	const uint64_t most = rate * CHARGE_MOST_S;
 	struct activity *a = rate > 0 && work > 0 ? activity_make(c) : NULL;
 
+	c->ctx->worked = (c->ctx->worked_at == c->ctx->now ? c->ctx->worked : 0) + work;
+	c->ctx->worked_at = c->ctx->now;
 	if (!a)
 		return;
 	limits_charge(&a->due[what], (unsigned)(rate * (uint64_t)burst_s), work < most ? work : most,
 		      burst_s * SECOND_US, c->ctx->now);
 	activity_matters(a, a->due[what] + burst_s * SECOND_US);
+}
+
+bool connection_has_turn(const struct connection *c)
+{
+	return c->ctx->worked_at != c->ctx->now || c->ctx->worked < CONNECTION_TURN_WORK;
 }
 
 void connection_charge(struct connection *c, uint64_t work)

@@ -52,6 +52,12 @@ static enum verdict commands_refuse(struct irc_call *call)
 	return HANDLER_MORE;
 }
 
+/* What costs no more than a line looks at nothing. */
+static bool commands_may_look(const struct irc_command *command)
+{
+	return command && (command->cost > 0 || command->enters);
+}
+
 /* Its answer is all that there would be, and nobody is there to hear it. */
 static bool commands_is_moot(const struct irc_call *call)
 {
@@ -78,6 +84,8 @@ enum verdict irc_run(struct irc_call *call)
 	bool moot = commands_is_moot(call);
 	if (connection_space(c) < IRC_REPLY_MAX)
 		return HANDLER_BLOCKED;
+	if (!moot && commands_may_look(call->command) && !connection_has_turn(c))
+		return HANDLER_YIELD;
 	if (!connection_may_talk(c, moot ? 0 : call->command ? call->command->cost : 1))
 		return HANDLER_LIMITED;
 	commands_take_label(call);
