@@ -195,7 +195,8 @@ int store_expire(struct store *s, const struct store_keep *rules, size_t n, int6
 struct store_forget {
 	const char *room, *nick;
 	int64_t since_us, before_us;
-	int64_t last; /* an id: what is stored behind it stays; 0: nothing */
+	uint64_t number; /* of one message; others may have the same time */
+	int64_t last;	 /* an id: what is stored behind it stays; 0: nothing */
 };
 /* The id that was given last. */
 int64_t store_last_id(const struct store *s);

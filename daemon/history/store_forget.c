@@ -67,8 +67,9 @@ static int store_is_forgotten(struct store *s, const struct store_forget *f, int
 		return r;
 	time_us = (int64_t)m.event.time_us;
 	*ret_bytes = (int64_t)(STORE_MESSAGE_BYTES + m.event.nick_len + m.event.text_len);
-	return (!room || room == *ret_room) && (!f->since_us || time_us >= f->since_us) &&
-	       (!f->before_us || time_us < f->before_us) && (!f->nick || store_has_nick(&m.event, f->nick));
+	return (!room || room == *ret_room) && (!f->number || m.number == f->number) &&
+	       (!f->since_us || time_us >= f->since_us) && (!f->before_us || time_us < f->before_us) &&
+	       (!f->nick || store_has_nick(&m.event, f->nick));
 }
 
 /* Looks at one message, and removes it if it is to be forgotten. 1: it was. */

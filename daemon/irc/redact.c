@@ -181,6 +181,7 @@ static void redact_forget(struct redacting *r, struct room *room, const struct r
 		done->task = (struct archive_task){.step = redact_step, .over = redact_over};
 		snprintf(done->room, sizeof(done->room), "%s", room->name);
 		done->what = (struct store_forget){.room = done->room,
+						   .number = room_number(room, m, seq),
 						   .since_us = (int64_t)m->time_us,
 						   .before_us = (int64_t)m->time_us + 1};
 	}

@@ -76,12 +76,16 @@ def private_messages():
 @test
 def it_is_gone():
     """Also after a kill, and from the database. Those who are there stay, and have what they have."""
-    d = irc_daemon(store=True, start=False, extra='history: { database = "%s/history.db"; };' % tempfile.mkdtemp())
+    d = irc_daemon(store=True, start=False, extra='operators = ( { name = "root"; password = "top"; } ); ' +
+                   'history: { database = "%s/history.db"; };' % tempfile.mkdtemp())
     d.start_supervised()
     ann, nc = IRC(d, "ann", caps=CAPS), d.join(nick="carl")
     ann.join("#lobby")
     say(ann, "#lobby", "before")
     gone = say(ann, "#lobby", "blunder")
+    # What is said in one breath has one time.
+    nc.send("first\nsecond\nthird\n")
+    second = [ann.until("PRIVMSG")[-1].tags["msgid"] for _ in range(3)][1]
     say(ann, "#lobby", "after")
     nc.expect("ann: after\n")
     stored = lambda: d.ctl("history", "lobby")[1]
@@ -89,6 +93,9 @@ def it_is_gone():
     check("blunder" in stored())
     ann.line("REDACT #lobby " + gone)
     equal(told(ann), [["#lobby", gone]])
+    ann.line("OPER root top")
+    ann.line("REDACT #lobby " + second)
+    equal(told(ann), [["#lobby", second]])
     for nick in "dave", "dora":
         shown = shown_later(d, nick)
         check("before" in shown and "after" in shown and "blunder" not in shown, shown)
@@ -98,6 +105,7 @@ def it_is_gone():
     nc.expect("ann: and on\n")
     wait_for(lambda: "and on" in stored(), what="the history")
     check("before" in stored() and "blunder" not in stored(), stored())
+    check("first" in stored() and "third" in stored() and "second" not in stored(), stored())
 
 
 main()
