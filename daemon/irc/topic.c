@@ -72,8 +72,13 @@ static enum verdict kick_one(struct irc_call *call, struct room *room, const cha
 
 	if (!irc_speak(call, room))
 		return HANDLER_BLOCKED;
-	if (room->outgoing || !irc_may_decide(call, room)) {
+	if (!irc_may_decide(call, room)) {
 		irc_numeric(call, ERR_CHANOPRIVSNEEDED, "#%s", room->name);
+		return HANDLER_MORE;
+	}
+	if (room->outgoing) {
+		irc_standard(call, "FAIL", "KICK", "CANNOT_REMOVE", "",
+			     "Nobody can be removed from a channel that several nodes share");
 		return HANDLER_MORE;
 	}
 	if (!irc_find_member(call, room, nick, &victim)) {

@@ -315,6 +315,9 @@ def a_topic_is_the_same_on_all_nodes():
     nc.send("/topic\n")
     nc.expect("* The topic of lobby is, by ann: what it is about\n")
     equal([l.command for l in bob.ask("TOPIC #lobby :mine") if l.command.isdigit()], ["482"])
+    # Nobody is removed; who may decide is told why, and isn't told to be no operator.
+    equal([l.command for l in bob.ask("KICK #lobby nc") if l.command.isdigit()], ["482"])
+    equal([l.params for l in ann.ask("KICK #lobby nc")], [["ann", "Nobody can be removed from a channel that several nodes share"]])
     nc.send("/topic mine\n")
     nc.expect("* Only operators of lobby can do that.\n")
     all_agree(c.nodes, "TOPIC #lobby", is_topic("what it is about"))
