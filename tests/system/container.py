@@ -876,7 +876,7 @@ def fresh(c):
 
 @test
 def debian_package():
-    """Builds, installs, talks, upgrades with somebody connected, removes and purges."""
+    """Builds, installs, passes its autopkgtest, upgrades with people connected, removes and purges."""
     need("dpkg-buildpackage", "dh", "lintian", "dpkg-deb")
     c = container()
     deb = build_package(c)
@@ -888,6 +888,10 @@ def debian_package():
     check("/usr/sbin/chatd" in c.show("ExecStart"))
     equal(c.sh("stat -c '%A %U %G' /etc/chatd").strip(), "drwxr-x--- root chatd")
     equal(c.run("dpkg-query", "-W", "-f", "${Conffiles}", "chatd").split()[0], "/etc/chatd.conf")
+    # As autopkgtest runs it.
+    with open(os.path.join(SOURCE, "debian/tests/talk")) as f:
+        out = c.run("sh", "-c", f.read(), timeout=120)
+    check("all of them survive" in out, out)
     c.sh("echo '# mine' >>/etc/chatd.conf")
     person = c.popen("timeout", "120", "nc", "127.0.0.1", "5050", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
