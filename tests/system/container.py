@@ -892,28 +892,42 @@ def debian_package():
     with open(os.path.join(SOURCE, "debian/tests/talk")) as f:
         out = c.run("sh", "-c", f.read(), timeout=120)
     check("all of them survive" in out, out)
+    c.systemctl("stop", "chatd")
+    c.systemctl("start", "chatd")
     c.sh("echo '# mine' >>/etc/chatd.conf")
-    person = c.popen("timeout", "120", "nc", "127.0.0.1", "5050", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    # An instance beside it is upgraded with it.
+    with open(c.root + "/etc/chatd/a.conf", "w") as f:
+        f.write('rooms = ( { name = "lobby"; } ); listeners = ( { name = "chat"; type = "tcp"; mode = "chat"; '
+                'listen = "127.0.0.1:6050"; } );\ncontrol: { socket = "/run/chatd-a/control.sock"; };\n')
+    c.systemctl("start", "chatd@a")
+    people = [c.popen("timeout", "120", "nc", "127.0.0.1", port, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+              for port in ("5050", "6050")]
     try:
-        check(b"Welcome, guest1" in person.stdout.readline())
-        person.stdin.write(b"before\n")
-        person.stdin.flush()
-        hear(person, b"guest1: before\n")
+        for person in people:
+            check(b"Welcome, guest1" in person.stdout.readline())
+            person.stdin.write(b"before\n")
+            person.stdin.flush()
+            hear(person, b"guest1: before\n")
         c.run("dpkg", "-i", "/root/two.deb", timeout=120)
-        wait_for(lambda: c.try_run("chatctl", "status")[0] == 0)
-        takeover = json.loads(c.try_run("chatctl", "--json", "status")[1])["takeover"]
-        equal((takeover["count"], takeover["clients"], takeover["closed"]), (1, 1, 0))
+        for config in ("/etc/chatd.conf", "/etc/chatd/a.conf"):
+            ask = ("chatctl", "-c", config, "--json", "status")
+            wait_for(lambda: c.try_run(*ask)[0] == 0)
+            takeover = json.loads(c.run(*ask))["takeover"]
+            equal((config, takeover["count"], takeover["clients"], takeover["closed"]), (config, 1, 1, 0))
         check("# mine" in c.sh("cat /etc/chatd.conf"))
-        person.stdin.write(b"after\n")
-        person.stdin.flush()
-        equal(person.stdout.readline(), b"guest1: after\n")
+        for person in people:
+            person.stdin.write(b"after\n")
+            person.stdin.flush()
+            equal(person.stdout.readline(), b"guest1: after\n")
         c.run("dpkg", "-r", "chatd", timeout=120)
-        person.stdin.close()
-        equal(person.stdout.read(), b"* chatd is going down\n")
+        for person in people:
+            person.stdin.close()
+            equal(person.stdout.read(), b"* chatd is going down\n")
     finally:
-        person.kill()
-        person.wait()
-    equal(c.try_run("systemctl", "is-active", "chatd")[1].strip(), "inactive")
+        for person in people:
+            person.kill()
+            person.wait()
+    equal(c.try_run("systemctl", "is-active", "chatd", "chatd@a")[1].split(), ["inactive"] * 2)
     c.sh("test -e /etc/chatd.conf")
     c.run("dpkg", "-P", "chatd", timeout=120)
     c.sh("test ! -e /etc/chatd.conf -a ! -e /usr/sbin/chatd")
