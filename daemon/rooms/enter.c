@@ -31,11 +31,19 @@ void room_set_decided(const struct room *r, unsigned decided)
 	atomic_store(&((struct room *)r)->decided, decided);
 }
 
+/* Whoever made it anew would be shown what is stored of it, and was closed to others. */
+static bool room_guards_past(const struct room *r)
+{
+	return r->is_archived && r->decided & ROOM_CLOSED;
+}
+
 /* Whether a goes rather than b (NULL: none): as nothing of it is lost, or it has been empty for longer. */
 static bool room_goes_before(const struct room *a, const struct room *b)
 {
 	bool stored = room_is_stored(a);
 
+	if (b && room_guards_past(a) != room_guards_past(b))
+		return room_guards_past(b);
 	return !b || stored > room_is_stored(b) ||
 	       (stored == room_is_stored(b) && a->empty_since < b->empty_since);
 }
@@ -237,7 +245,7 @@ void rooms_expire(struct rooms *rs, int64_t now)
 
 	pthread_mutex_lock(&rs->lock);
 	for (uint32_t i = 1; i < rs->high; i++) {
-		bool over = rs->at[i] && room_is_empty(rs, rs->at[i]) &&
+		bool over = rs->at[i] && room_is_empty(rs, rs->at[i]) && !room_guards_past(rs->at[i]) &&
 			    now - rs->at[i]->empty_since > rs->limits.linger_us && room_is_stored(rs->at[i]);
 		if (over)
 			directory_remove(rs, rs->at[i]);

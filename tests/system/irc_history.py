@@ -693,6 +693,35 @@ def who_logs_in_later_can_lose_its_status():
 
 
 @test
+def a_room_that_is_closed_is_not_made_anew():
+    """Whoever waited for its end could read what was said there; other rooms end, and so does that one when it is open again."""
+    d = deciding_daemon(store=True)
+    d.write_config('{ name = "lobby"; }', d.listeners,
+                   IRC_EXTRA + HISTORY + UNLIMITED.replace("limits: {", "limits: { room_linger = 0.0;") +
+                   ' operators = ( { name = "root"; password = "top"; } ); ')
+    d.start()
+    ann, eve = log_in(d, "ann", "ann", ""), IRC(d, "eve")
+
+    def rooms():
+        return [r["name"] for r in d.json("list", "rooms")]
+
+    ann.join("#open", "#x")
+    ann.ask("MODE #x +k sesame")
+    for room in "#open", "#x":
+        ann.ask("PART " + room)
+    wait_for(lambda: "open" not in rooms(), what="the end of the other room")
+    d.kill()
+    d.start()
+    equal([line.command for line in eve.join("#x")], ["475"])
+    ann.ask("OPER root top")
+    ann.join("#x", key="sesame")
+    ann.ask("MODE #x -k *")
+    ann.ask("PART #x")
+    wait_for(lambda: "x" not in rooms(), what="its end")
+    d.finish()
+
+
+@test
 def what_was_decided_is_stored_and_restored_whatever_dies():
     if not has_faults():
         raise Skip("this build has no fault points (--enable-faults)")
