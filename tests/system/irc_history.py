@@ -554,7 +554,8 @@ DAN, DAN_SHOWN = "dan@x", "dan\uff20x"
 def deciding_daemon(**kwargs):
     d = marking_daemon(**kwargs)
     passwords = os.path.join(d.dir, "passwords")
-    equal(run(CHATCTL, "passwd", passwords, DAN, stdin=b"secret\n").returncode, 0)
+    for account in "dan", DAN:
+        equal(run(CHATCTL, "passwd", passwords, account, stdin=b"secret\n").returncode, 0)
     d.listeners = d.listeners.replace('"passwords"', '"%s"' % passwords)
     d.listeners = d.listeners.replace('room = "lobby";', 'room = "lobby"; password_file = "%s"; auth = "none";' % passwords)
     d.write_config('{ name = "lobby"; }, { name = "den"; keep = "0"; }', d.listeners, IRC_EXTRA + UNLIMITED + HISTORY)
