@@ -113,7 +113,8 @@ static bool list_fits(const struct list_query *q, const struct list_room *r)
 }
 
 /* False: it isn't told of. */
-static bool list_look(struct irc_call *call, const struct room_info *info, struct list_room *ret)
+static bool list_look(struct irc_call *call, const struct room_info *info, uint64_t now_us,
+		      struct list_room *ret)
 {
 	struct irc_look look;
 
@@ -121,10 +122,8 @@ static bool list_look(struct irc_call *call, const struct room_info *info, struc
 	if (info->members == 0 || !irc_look_for(call, info->name, &look))
 		return false;
 	bool open = irc_look_is_open(call, &look);
-	/* Numbers of messages begin with the time when the log was made. */
-	ret->created_us = look.room->number_base;
+	ret->created_us = irc_room_made_us(look.room, look.channel, now_us);
 	if (look.channel) {
-		ret->created_us = look.channel->created_us;
 		ret->topic_us = look.channel->topic[0] ? look.channel->topic_us : 0;
 		snprintf(ret->topic, sizeof(ret->topic), "%s", look.channel->topic);
 	}
@@ -146,7 +145,7 @@ static enum verdict list_run(struct irc_call *call)
 	for (size_t i = 0; rooms && i < n && !full; i++) {
 		struct list_room r;
 		irc_work(call, LIST_WORK);
-		if (!list_look(call, &rooms[i], &r) || !list_fits(&q, &r))
+		if (!list_look(call, &rooms[i], q.now_us, &r) || !list_fits(&q, &r))
 			continue;
 		full = !irc_query_fits(call);
 		if (!full)

@@ -6,6 +6,7 @@
 #include "daemon/irc/commands.h"
 
 #include "common/nick.h"
+#include "daemon/base/clock.h"
 #include "daemon/channels/accounts.h"
 #include "daemon/channels/channels.h"
 #include "daemon/channels/mask.h"
@@ -225,12 +226,12 @@ static void mode_show(struct irc_call *call, struct room *room, bool member)
 {
 	const struct irc_channel *ch = irc_channel(call, room);
 	char modes[IRC_DECIDE_MODES_MAX];
+	uint64_t made_us = irc_room_made_us(room, ch, (uint64_t)clock_us(CLOCK_REALTIME));
 
 	irc_decide_modes(ch, member, modes);
 	irc_numeric(call, RPL_CHANNELMODEIS, "#%s %s", room->name, modes);
-	irc_numeric(call, RPL_CREATIONTIME, "#%s %" PRIu64, room->name,
-		    /* Numbers of messages begin with the time when the log was made. */
-		    (ch && ch->created_us ? ch->created_us : room->number_base) / 1000000);
+	if (made_us)
+		irc_numeric(call, RPL_CREATIONTIME, "#%s %" PRIu64, room->name, made_us / 1000000);
 }
 
 _Static_assert(sizeof(": MODE # ") + IRC_SOURCE_MAX + TEXT_ROOM_MAX <= IRC_TOLD_FROM &&

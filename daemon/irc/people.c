@@ -231,6 +231,14 @@ void irc_look_away(struct irc_call *call, struct irc_look *look)
 	look->room = NULL;
 }
 
+uint64_t irc_room_made_us(const struct room *room, const struct irc_channel *ch, uint64_t now_us)
+{
+	if (ch && ch->created_us)
+		return ch->created_us;
+	/* Numbers of messages begin with the time when the log was made, or, behind a history, above all that were given. */
+	return room->number_base <= now_us ? room->number_base : 0;
+}
+
 bool irc_look_is_secret(const struct irc_look *look)
 {
 	return (look->channel && look->channel->modes & IRC_M_SECRET) || look->room->members_only;

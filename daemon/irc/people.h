@@ -78,6 +78,8 @@ bool irc_look_at(struct irc_call *call, const struct irc_own_rooms *own, uint32_
 		 struct irc_look *ret);
 bool irc_look_for(struct irc_call *call, const char *name, struct irc_look *ret);
 void irc_look_away(struct irc_call *call, struct irc_look *look);
+/* When it was made, in us of CLOCK_REALTIME; 0: it isn't known. ch may be NULL. */
+uint64_t irc_room_made_us(const struct room *room, const struct irc_channel *ch, uint64_t now_us);
 /* Whether the client may know who is there: it is in it, or an operator, or the room isn't secret. */
 bool irc_look_is_open(struct irc_call *call, const struct irc_look *look);
 bool irc_look_is_secret(const struct irc_look *look);

@@ -605,6 +605,26 @@ def decided(who, channel):
 
 
 @test
+def no_channel_is_of_the_future():
+    """Numbers of messages are above those of the database, which says nothing of when a room was made."""
+    d = deciding_daemon(store=True)
+    d.start()
+    eve = IRC(d, "eve")
+    eve.join("#lobby")
+    eve.ask("PRIVMSG #lobby :hello")
+    made = int(one(eve.ask("MODE #lobby"), "329")[1])
+    check(made <= time.time(), made)
+    wait_for(lambda: d.ctl("search", "hello")[1], what="what was said is stored")
+    lose_all(d, "stop")
+    d.start()
+    eve = IRC(d, "eve")
+    eve.join("#lobby")
+    later = [int(params[1]) for params in numerics(eve.ask("MODE #lobby"), "329")]
+    check(all(t <= time.time() for t in later), later)
+    equal([params[0] for params in numerics(eve.ask("LIST C>1"), "322")], ["#lobby"])
+
+
+@test
 def what_was_decided_outlives_a_reboot():
     d = deciding_daemon(store=True)
     d.start()
