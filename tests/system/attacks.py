@@ -31,7 +31,6 @@ import sys
 import time
 import traceback
 
-from irc_client import irc_daemon
 from testing import (BUILD, CHATD, SCALE, Client, Daemon, Failure, Skip, WELCOME, check, equal, free_port, main, note, test,
                      wait_for)
 
@@ -287,9 +286,9 @@ def for_a_while(seconds, step, least=1):
     return n
 
 
-def pour(port, n, text, seconds, first="", reset=False):
+def pour(port, n, text, seconds, first=""):
     """n connections which send text over and over, as fast as they are read from, and read what comes. Returns the bytes
-    sent and got. A %d in first is the connection's number; reset: what isn't read by then is forgotten."""
+    sent and got. A %d in first is the connection's number."""
     text = text.encode()
     block = text * (65536 // len(text) + 2)
     poll = select.epoll()
@@ -313,8 +312,6 @@ def pour(port, n, text, seconds, first="", reset=False):
                 sent += k
                 at[fd] = (at[fd] + k) % len(text)
     for s in socks.values():
-        if reset:
-            s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         s.close()
     return sent, got
 
@@ -538,18 +535,6 @@ def floods_of_who():
     d = Daemon()
     sent, got = under(d, "100 clients with /who", lambda: pour(d.port, 100, "/who\n", 3))[0]
     note("%d kB sent, %d kB received" % (sent >> 10, got >> 10))
-
-
-@test
-def floods_of_irc_who():
-    """With a mask that nobody matches: little is answered, and everybody is looked at."""
-    d = irc_daemon(extra="limits: { max_clients_per_address = 0; };")
-    crowd = [d.connect() for _ in range(int(500 * SCALE))]
-    sent, got = under(d, "100 IRC clients with WHO *!*nobody@*", lambda: pour(
-        d.irc_port, 100, "WHO *!*nobody@*\r\n", 3, "NICK w%d\r\nUSER w 0 * :w\r\n", reset=True))[0]
-    note("%d kB sent, %d kB received" % (sent >> 10, got >> 10))
-    for c in crowd:
-        c.close()
 
 
 @test
