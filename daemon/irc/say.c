@@ -350,7 +350,7 @@ static enum verdict say_tell(struct saying *s, const struct speech_peer *peer, c
 	return HANDLER_MORE;
 }
 
-_Static_assert((IRC_BODY_MAX + 8) * TEXT_SANITISE_GROWTH <= LETTER_TEXT_MAX,
+_Static_assert((size_t)(IRC_BODY_MAX + 8) * TEXT_SANITISE_GROWTH <= LETTER_TEXT_MAX,
 	       "all of a line goes to another node");
 
 /* To somebody on another node. */
