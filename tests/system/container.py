@@ -153,7 +153,7 @@ def socket_activation_by_name():
     equal(c.show("ActiveState"), "inactive")
     out = c.nc("printf 'hello\\n'; sleep 1; printf 'quit\\n'")
     check("guest1: hello\n" in out, out)
-    equal(c.show("ActiveState"), "active")
+    wait_for(lambda: c.show("ActiveState") == "active", what="READY=1")
     listeners = json.loads(c.run("chatctl", "--json", "list", "listeners"))
     equal({l["name"]: l["socket"] for l in listeners}, {"chat": "systemd", "chat6": "systemd", "echo": "own", "udp": "own", "udp6": "own", "relay": "own"})
 
@@ -170,6 +170,7 @@ systemctl daemon-reload""")
     try:
         c.systemctl("start", "chatd-echo.socket")
         equal(c.sh("printf 'abc\\n' | timeout 5 nc -N 127.0.0.1 5007"), "abc\n")
+        c.systemctl("start", "chatd")  # until it is ready, since clients are served before chatctl is
         listeners = json.loads(c.run("chatctl", "--json", "list", "listeners"))
         equal({l["name"]: l["socket"] for l in listeners}, {"chat": "own", "chat6": "own", "echo": "systemd", "udp": "own", "udp6": "own", "relay": "own"})
     finally:
