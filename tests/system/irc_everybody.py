@@ -347,6 +347,7 @@ def what_is_decided_is_clean():
     # Nicks that aren't as IRC has them, and one whose backslash is no wildcard.
     odd, eve = d.join("den"), d.join("den")
     odd.send("/nick a,b\n")
+    nc.expect("is now a,b\n")
     eve.send("/nick \\eve/\n")
     nc.expect("is now \\eve/\n")
     nc.send("/voice a,b\n/ban \\eve/\n")
