@@ -167,16 +167,55 @@ bool irc_decide_flags_of(struct irc_channels *cs, const struct room *room, uint6
 	return true;
 }
 
+static const char *decide_account(const struct roster_member *who, const char *account,
+				  char nick[static TEXT_NICK_MAX + 1])
+{
+	snprintf(nick, TEXT_NICK_MAX + 1, "%.*s", who->is_account ? who->len : 0, who->nick);
+	return account ? account : nick;
+}
+
+/* Who has that account has the status that was kept for it: from now on it is the client's, and can be taken away. */
+static void decide_come_back(struct irc_deciding *d, const struct roster_member *who, const char *account)
+{
+	char nick[TEXT_NICK_MAX + 1];
+
+	account = decide_account(who, account, nick);
+	if (!irc_channel_awaits(decide_now(d), account))
+		return;
+	struct irc_channel *ch = decide_draft(d);
+	uint8_t flags = irc_channel_status(ch, who->id);
+	irc_channel_forget_status(ch, who->id);
+	irc_channel_come_back(ch, who->id, account);
+	irc_decide_flags_of(d->channels, d->room, who->id, flags, 0);
+}
+
+/* Who has a status is known by that account after a reboot; nothing happens without either. */
+static void decide_note_account(struct irc_deciding *d, const struct roster_member *who, const char *account)
+{
+	const struct irc_channel *now = decide_now(d);
+	char nick[TEXT_NICK_MAX + 1];
+
+	account = decide_account(who, account, nick);
+	for (uint32_t i = 0; now && account[0] && i < now->n_status; i++)
+		if (now->status[i].id == who->id) {
+			char *to = decide_draft(d)->status[i].account;
+			snprintf(to, sizeof(now->status[i].account), "%s", account);
+			return;
+		}
+}
+
 enum irc_decided irc_decide_status(struct irc_deciding *d, char sign, char letter,
-				   const struct roster_member *who)
+				   const struct roster_member *who, const char *account)
 {
 	uint8_t bit = letter == 'o' ? IRC_STATUS_OP : IRC_STATUS_VOICE;
 	char nick[IRC_SHOWN_MAX + 1];
 
+	decide_come_back(d, who, account);
 	if (!irc_decide_flags_of(d->channels, d->room, who->id, sign == '+' ? bit : 0, sign == '-' ? bit : 0))
 		return IRC_DECIDED_SAME;
 	irc_nick_show(who->nick, who->len, nick);
 	irc_told_add(&d->told, sign, letter, nick);
+	decide_note_account(d, who, account);
 	return IRC_DECIDED;
 }
 
@@ -271,55 +310,21 @@ static void decide_forget_removed(struct irc_deciding *d, struct roster *roster)
 		ch->n_expelled = left;
 }
 
-enum irc_decided irc_decide_removal(struct irc_deciding *d, struct roster *roster, uint64_t id)
+enum irc_decided irc_decide_removal(struct irc_deciding *d, struct roster *roster,
+				    const struct roster_member *who, const char *account)
 {
+	decide_come_back(d, who, account);
 	const struct irc_channel *now = decide_now(d);
-
-	if (now && irc_channel_lists(now->expelled, now->n_expelled, id))
+	if (now && irc_channel_lists(now->expelled, now->n_expelled, who->id))
 		return IRC_DECIDED_SAME;
 	if (now && now->n_expelled == IRC_INVITED_MAX)
 		decide_forget_removed(d, roster);
 	struct irc_channel *ch = decide_draft(d);
 	if (ch->n_expelled == IRC_INVITED_MAX)
 		return IRC_DECIDED_FULL;
-	irc_decide_flags_of(d->channels, d->room, id, 0, IRC_STATUS_OP | IRC_STATUS_VOICE);
-	ch->expelled[ch->n_expelled++] = id;
+	irc_decide_flags_of(d->channels, d->room, who->id, 0, IRC_STATUS_OP | IRC_STATUS_VOICE);
+	ch->expelled[ch->n_expelled++] = who->id;
 	return IRC_DECIDED;
-}
-
-static const char *decide_account(const struct roster_member *who, const char *account,
-				  char nick[static TEXT_NICK_MAX + 1])
-{
-	snprintf(nick, TEXT_NICK_MAX + 1, "%.*s", who->is_account ? who->len : 0, who->nick);
-	return account ? account : nick;
-}
-
-void irc_decide_come_back(struct irc_deciding *d, const struct roster_member *who, const char *account)
-{
-	char nick[TEXT_NICK_MAX + 1];
-
-	account = decide_account(who, account, nick);
-	if (!irc_channel_awaits(decide_now(d), account))
-		return;
-	struct irc_channel *ch = decide_draft(d);
-	uint8_t flags = irc_channel_status(ch, who->id);
-	irc_channel_forget_status(ch, who->id);
-	irc_channel_come_back(ch, who->id, account);
-	irc_decide_flags_of(d->channels, d->room, who->id, flags, 0);
-}
-
-void irc_decide_account(struct irc_deciding *d, const struct roster_member *who, const char *account)
-{
-	const struct irc_channel *now = decide_now(d);
-	char nick[TEXT_NICK_MAX + 1];
-
-	account = decide_account(who, account, nick);
-	for (uint32_t i = 0; now && account[0] && i < now->n_status; i++)
-		if (now->status[i].id == who->id) {
-			char *to = decide_draft(d)->status[i].account;
-			snprintf(to, sizeof(now->status[i].account), "%s", account);
-			return;
-		}
 }
 
 /* --- what helps --- */

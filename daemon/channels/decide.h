@@ -62,9 +62,12 @@ bool irc_decide_is_flag(char letter);
 enum irc_decided irc_decide_flag(struct irc_deciding *d, char sign, char letter);
 /* kind: b, e or I; the mask as irc_mask_normalise() has it. */
 enum irc_decided irc_decide_mask(struct irc_deciding *d, char sign, char kind, const char *mask);
-/* letter: o or v. */
+/*
+ * letter: o or v. account: by which it is known after a reboot, and has what was kept for that since the last one; "": it has none; NULL:
+ * its nick, if that is one.
+ */
 enum irc_decided irc_decide_status(struct irc_deciding *d, char sign, char letter,
-				   const struct roster_member *who);
+				   const struct roster_member *who, const char *account);
 /* For '-' the key isn't looked at. */
 enum irc_decided irc_decide_key(struct irc_deciding *d, char sign, const char *key);
 enum irc_decided irc_decide_limit(struct irc_deciding *d, char sign, const char *limit);
@@ -72,21 +75,10 @@ enum irc_decided irc_decide_limit(struct irc_deciding *d, char sign, const char 
 void irc_decide_topic(struct irc_deciding *d, const char topic[static IRC_TOPIC_MAX + 1]);
 /*
  * Somebody of the room is on its way out, and has no status any more. Likewise. IRC_DECIDED_SAME: it is already; IRC_DECIDED_FULL: as many
- * as can be known to be are, which their workers see to in a moment.
+ * as can be known to be are, which their workers see to in a moment. account: as above.
  */
-enum irc_decided irc_decide_removal(struct irc_deciding *d, struct roster *roster, uint64_t id);
-
-/*
- * Who has a status has that account, by which it is known after a reboot; told by nothing. "": it has none; NULL: its nick, if that is
- * one. Nothing happens without a status.
- */
-void irc_decide_account(struct irc_deciding *d, const struct roster_member *who, const char *account);
-
-/*
- * Who has that account has the status that was kept for it: from now on it is the client's, and can be taken away. Right before that
- * may happen; likewise.
- */
-void irc_decide_come_back(struct irc_deciding *d, const struct roster_member *who, const char *account);
+enum irc_decided irc_decide_removal(struct irc_deciding *d, struct roster *roster,
+				    const struct roster_member *who, const char *account);
 
 /* --- what helps --- */
 

@@ -114,10 +114,10 @@ struct archive {
 	struct record *records; /* of a chunk */
 	char *text;
 	size_t text_size;
-	uint8_t
-	    *channel; /* what is decided in a room, packed: of one that is stored, or at a start given back */
-	struct irc_channel *unpacked; /* likewise, of the latter */
-	char why[STORE_WHY_MAX];      /* of the gap that there will be, if there is one */
+	/* What is decided in a room that is stored, or at a start given back; and the latter unpacked. */
+	uint8_t *channel;
+	struct irc_channel *unpacked;
+	char why[STORE_WHY_MAX]; /* of the gap that there will be, if there is one */
 	int64_t retry_at, retry_us, indexed_at, figures_at, expire_at, told_at, learn_at;
 	bool refused;	 /* another process had it the last time */
 	int64_t left_at; /* since when nobody has had it, though somebody may come back to it; 0: not so */

@@ -307,6 +307,8 @@ size_t irc_notice(const struct connection *c, const struct notice *n, char *text
 bool irc_may_decide(struct irc_call *call, const struct room *room);
 bool irc_find_member(struct irc_call *call, const struct room *room, const char *nick,
 		     struct roster_member *ret);
+/* The account that somebody in a room is logged in as, "" for none, in buf; NULL: it isn't on IRC. */
+const char *irc_member_account(struct irc_call *call, const struct roster_member *m, struct irc_user *buf);
 /* For changes of its record: by whom. The speaker is the caller's. */
 struct irc_deciding irc_deciding(const struct irc_call *call, const struct room *room,
 				 const struct speaker *who);

@@ -103,16 +103,9 @@ bool irc_find_member(struct irc_call *call, const struct room *room, const char 
 	return irc_decide_find(irc_shared(call)->roster, room, nick, strlen(nick), ret);
 }
 
-/* Of somebody who is there: the account that it is known by after a reboot. */
-static void mode_decide_status(struct moding *m, char sign, char letter, const struct roster_member *who)
+const char *irc_member_account(struct irc_call *call, const struct roster_member *m, struct irc_user *buf)
 {
-	struct irc_user u;
-	bool is_irc = irc_users_copy(irc_shared(m->call)->irc->users, who->index, who->id, &u);
-	const char *account = is_irc ? u.account : NULL;
-
-	irc_decide_come_back(&m->d, who, account);
-	if (irc_decide_status(&m->d, sign, letter, who) == IRC_DECIDED)
-		irc_decide_account(&m->d, who, account);
+	return irc_users_copy(irc_shared(call)->irc->users, m->index, m->id, buf) ? buf->account : NULL;
 }
 
 /* In a shared room. */
@@ -134,6 +127,7 @@ static void mode_status(struct moding *m, char sign, char letter)
 {
 	char nick[IRC_BODY_MAX], echo[65];
 	struct roster_member who;
+	struct irc_user u;
 
 	if (!mode_arg(m, nick, sizeof(nick)) || !mode_may(m))
 		return;
@@ -150,7 +144,7 @@ static void mode_status(struct moding *m, char sign, char letter)
 				    irc_query_echo((struct irc_arg){nick, strlen(nick)}, echo, sizeof(echo)));
 		return;
 	}
-	mode_decide_status(m, sign, letter, &who);
+	irc_decide_status(&m->d, sign, letter, &who, irc_member_account(m->call, &who, &u));
 }
 
 /* --- the others --- */

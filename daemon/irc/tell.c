@@ -125,20 +125,27 @@ static void tell_write(struct connection *c, void *arg)
 	connection_hurry(c);
 }
 
-/* Those in its one room, whatever they have come by. False: it isn't for one room only. */
-static bool tell_room_here(struct context *ctx, struct irc_tell *t)
+static void tell_one_here(struct context *ctx, uint32_t index, uint64_t id, struct irc_tell *t)
+{
+	struct connection *c = connections_served(ctx, index, id);
+
+	if (c && irc_is_spoken(c))
+		tell_write(c, t);
+}
+
+static bool tell_is_for_one_room(const struct irc_tell *t)
+{
+	return t->n_rooms == 1 && t->n_watchers == 0;
+}
+
+/* Whatever they have come by. */
+static void tell_room_here(struct context *ctx, struct irc_tell *t)
 {
 	size_t n = 0;
-
-	if (t->n_rooms != 1 || t->n_watchers > 0)
-		return false;
 	_cleanup_free_ struct roster_member *all = roster_members(ctx->shared->roster, t->rooms[0], &n);
-	for (size_t i = 0; all && i < n; i++) {
-		struct connection *c = connections_served(ctx, all[i].index, all[i].id);
-		if (c && irc_is_spoken(c))
-			tell_write(c, t);
-	}
-	return true;
+
+	for (size_t i = 0; all && i < n; i++)
+		tell_one_here(ctx, all[i].index, all[i].id, t);
 }
 
 static void tell_here(struct worker *w, void *what)
@@ -147,15 +154,13 @@ static void tell_here(struct worker *w, void *what)
 	struct irc_tell *t = what;
 
 	if (t->to_id) {
-		struct connection *c = connections_served(ctx, t->to_index, t->to_id);
-		if (c && irc_is_spoken(c))
-			tell_write(c, t);
-		return;
+		tell_one_here(ctx, t->to_index, t->to_id, t);
+	} else if (tell_is_for_one_room(t)) {
+		tell_room_here(ctx, t);
+	} else {
+		connections_with(ctx, &handler_tcp_irc, tell_write, t);
+		connections_with(ctx, &handler_http_irc, tell_write, t);
 	}
-	if (tell_room_here(ctx, t))
-		return;
-	connections_with(ctx, &handler_tcp_irc, tell_write, t);
-	connections_with(ctx, &handler_http_irc, tell_write, t);
 }
 
 static void tell_free(void *what)
@@ -247,7 +252,7 @@ void irc_tell_near(struct irc_call *call, uint32_t caps, const char *format, ...
 		tell_free(t);
 		return;
 	}
-	if (t->n_rooms != 1 || t->n_watchers > 0) /* all are passed by */
+	if (!tell_is_for_one_room(t)) /* all are passed by */
 		irc_work(call, limits_total(irc_shared(call)->limits) / TELL_PASSED);
 	va_start(ap, format);
 	tell_format(call, t, format, ap);

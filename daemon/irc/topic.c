@@ -97,9 +97,8 @@ static enum verdict kick_one(struct irc_call *call, struct room *room, const cha
 	irc_nick_show(victim.nick, victim.len, shown);
 	struct irc_deciding d = irc_deciding(call, room, &who);
 	struct irc_user u;
-	bool is_irc = irc_users_copy(irc_shared(call)->irc->users, victim.index, victim.id, &u);
-	irc_decide_come_back(&d, &victim, is_irc ? u.account : NULL);
-	enum irc_decided done = irc_decide_removal(&d, irc_shared(call)->roster, victim.id);
+	enum irc_decided done =
+	    irc_decide_removal(&d, irc_shared(call)->roster, &victim, irc_member_account(call, &victim, &u));
 	if (done != IRC_DECIDED)
 		return done == IRC_DECIDED_FULL ? HANDLER_YIELD : HANDLER_MORE;
 	irc_msgid_next(room, msgid);

@@ -182,8 +182,7 @@ enum verdict chat_kick(struct connection *c, const struct chat_call *call)
 	irc_decide_text(call->args[1].at, call->args[1].len, reason, sizeof(reason));
 	if (!reason[0])
 		snprintf(reason, sizeof(reason), "%.*s", (int)o.who.nick_len, o.who.nick);
-	irc_decide_come_back(&o.d, &victim, NULL);
-	enum irc_decided done = irc_decide_removal(&o.d, shared->roster, victim.id);
+	enum irc_decided done = irc_decide_removal(&o.d, shared->roster, &victim, NULL);
 	if (done == IRC_DECIDED_SAME)
 		return operators_answer(&o, "%s is on the way out already.", nick);
 	if (done == IRC_DECIDED_FULL) {
@@ -257,11 +256,7 @@ static enum irc_decided operators_status(struct operating *o, char sign, char le
 		return operators_account(o, sign, letter, nick);
 	if (!operators_find(o, nick, strlen(nick), &who))
 		return IRC_DECIDED_SAME;
-	irc_decide_come_back(&o->d, &who, NULL);
-	enum irc_decided decided = irc_decide_status(&o->d, sign, letter, &who);
-	if (decided == IRC_DECIDED)
-		irc_decide_account(&o->d, &who, NULL);
-	return decided;
+	return irc_decide_status(&o->d, sign, letter, &who, NULL);
 }
 
 /* A key or a limit. */

@@ -522,19 +522,24 @@ def a_room_that_people_made_keeps_its_key_on_all_nodes():
     wait_for(lambda: "den" not in rooms(b), what="the end of the other room")
 
 
+def with_accounts(c, *names):
+    """All nodes have the same of them, and log in whoever wants to."""
+    path = os.path.join(c.nodes[0].dir, "accounts")
+    for name in names:
+        add_account(path, name)
+    os.chmod(path, 0o644)
+    os.chmod(c.nodes[0].dir, 0o755)
+    c.listeners = lambda d: with_irc(d).replace('type = "tcp";', 'type = "tcp"; password_file = "%s"; auth = "none";' % path)
+    for d in c.nodes:
+        c.configure(d)
+
+
 @test
 def operators_are_the_same_on_all_nodes():
     """By account: whoever is logged in as that, on whichever node, by IRC and at nc."""
     c = Cluster(2, start=False, which='"lobby"', extra=OPERATORS)
     a, b = c.nodes
-    path = os.path.join(a.dir, "accounts")
-    for account in "carl", "dora":
-        equal(subprocess.run([CHATCTL, "passwd", path, account], input=b"secret\n", capture_output=True).returncode, 0)
-    os.chmod(path, 0o644)
-    os.chmod(a.dir, 0o755)
-    c.listeners = lambda d: with_irc(d).replace('type = "tcp";', 'type = "tcp"; password_file = "%s"; auth = "none";' % path)
-    for d in c.nodes:
-        c.configure(d)
+    with_accounts(c, "carl", "dora")
     c.start()
     ann, carl, eve = operator(a, "ann"), b.join(), b.join(nick="eve")
     dora = IRC(b, "dora", password="dora:secret")
@@ -591,10 +596,7 @@ def operators_of_a_room_that_becomes_shared_are_accounts():
     """Who has none is nobody's operator any more: nobody could take that back."""
     c = Cluster(1, start=False, which='"den"', extra=OPERATORS)
     node = c.nodes[0]
-    path = os.path.join(node.dir, "accounts")
-    equal(subprocess.run([CHATCTL, "passwd", path, "carl"], input=b"secret\n", capture_output=True).returncode, 0)
-    c.listeners = lambda d: with_irc(d).replace('type = "tcp";', 'type = "tcp"; password_file = "%s"; auth = "none";' % path)
-    c.configure(node)
+    with_accounts(c, "carl")
     c.start()
     ann, bob, carl = operator(node, "ann"), IRC(node, "bob"), IRC(node, "carl", password="carl:secret")
     for who in bob, carl:
@@ -621,10 +623,7 @@ def what_was_decided_comes_back_from_a_nodes_own_database():
     """What is in that isn't taken from the stream again, so nothing of the stream has it."""
     c = Cluster(1, start=False, which='"lobby"', extra=OPERATORS + 'history: { database = "history.db"; };')
     node = c.nodes[0]
-    path = os.path.join(node.dir, "accounts")
-    equal(subprocess.run([CHATCTL, "passwd", path, "carl"], input=b"secret\n", capture_output=True).returncode, 0)
-    c.listeners = lambda d: with_irc(d).replace('type = "tcp";', 'type = "tcp"; password_file = "%s"; auth = "none";' % path)
-    c.configure(node)
+    with_accounts(c, "carl")
     c.start()
     ann, carl = operator(node, "ann"), IRC(node, "carl", password="carl:secret")
     carl.join("#lobby")

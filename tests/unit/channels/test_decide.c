@@ -139,19 +139,19 @@ static void test_people(void **state)
 	const struct roster_member bob = {.id = 7, .nick = "bob", .len = 3},
 				   odd = {.id = 8, .nick = "a,b", .len = 3};
 
-	assert_int_equal(irc_decide_status(&t.d, '-', 'o', &bob), IRC_DECIDED_SAME);
-	assert_int_equal(irc_decide_status(&t.d, '+', 'o', &bob), IRC_DECIDED);
-	assert_int_equal(irc_decide_status(&t.d, '+', 'v', &bob), IRC_DECIDED);
+	assert_int_equal(irc_decide_status(&t.d, '-', 'o', &bob, NULL), IRC_DECIDED_SAME);
+	assert_int_equal(irc_decide_status(&t.d, '+', 'o', &bob, NULL), IRC_DECIDED);
+	assert_int_equal(irc_decide_status(&t.d, '+', 'v', &bob, NULL), IRC_DECIDED);
 	assert_string_equal(told(&t), "+ov bob bob");
 	/* As IRC has that nick. */
-	assert_int_equal(irc_decide_status(&t.d, '+', 'v', &odd), IRC_DECIDED);
+	assert_int_equal(irc_decide_status(&t.d, '+', 'v', &odd, NULL), IRC_DECIDED);
 	assert_string_equal(told(&t), "+ovv bob bob a\xef\xbc\x8c"
 				      "b");
 	irc_decide_flags_of(t.d.channels, t.room, 8, 0, IRC_STATUS_VOICE);
-	assert_int_equal(irc_decide_removal(&t.d, NULL, 7), IRC_DECIDED);
+	assert_int_equal(irc_decide_removal(&t.d, NULL, &bob, NULL), IRC_DECIDED);
 	assert_int_equal(now(&t)->n_status, 0);
 	assert_true(irc_channel_lists(now(&t)->expelled, now(&t)->n_expelled, 7));
-	assert_int_equal(irc_decide_removal(&t.d, NULL, 7), IRC_DECIDED_SAME);
+	assert_int_equal(irc_decide_removal(&t.d, NULL, &bob, NULL), IRC_DECIDED_SAME);
 	end(&t);
 }
 
@@ -159,6 +159,7 @@ static void test_people(void **state)
 static void test_many_removals(void **state)
 {
 	struct deciding t = begin(state);
+	const struct roster_member bob = {.id = 7};
 	struct roster_entry *entries[IRC_INVITED_MAX];
 	struct roster *roster;
 	char nick[TEXT_NICK_MAX + 1];
@@ -166,15 +167,16 @@ static void test_many_removals(void **state)
 	assert_int_equal(roster_new(IRC_INVITED_MAX, &roster), 0);
 	for (unsigned i = 0; i < IRC_INVITED_MAX; i++) {
 		const struct roster_person who = {.id = 100 + i, .index = i};
+		const struct roster_member eve = {.id = who.id};
 		int len = snprintf(nick, sizeof(nick), "eve%u", i);
 		assert_int_equal(roster_claim(roster, nick, (size_t)len, &who, &entries[i]), 0);
 		assert_int_equal(roster_enter(roster, entries[i], t.room->index), 0);
-		assert_int_equal(irc_decide_removal(&t.d, roster, who.id), IRC_DECIDED);
+		assert_int_equal(irc_decide_removal(&t.d, roster, &eve, NULL), IRC_DECIDED);
 	}
-	assert_int_equal(irc_decide_removal(&t.d, roster, 7), IRC_DECIDED_FULL);
+	assert_int_equal(irc_decide_removal(&t.d, roster, &bob, NULL), IRC_DECIDED_FULL);
 	assert_int_equal(now(&t)->n_expelled, IRC_INVITED_MAX);
 	roster_leave(roster, entries[5], t.room->index);
-	assert_int_equal(irc_decide_removal(&t.d, roster, 7), IRC_DECIDED);
+	assert_int_equal(irc_decide_removal(&t.d, roster, &bob, NULL), IRC_DECIDED);
 	assert_int_equal(now(&t)->n_expelled, IRC_INVITED_MAX);
 	assert_false(irc_channel_lists(now(&t)->expelled, now(&t)->n_expelled, 105));
 	assert_true(irc_channel_lists(now(&t)->expelled, now(&t)->n_expelled, 100));
